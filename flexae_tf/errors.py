@@ -1,0 +1,40 @@
+"""What can go wrong that a user can mend, each with the exit code its program ends with.
+
+A message is one line: the cause first, then the cure.
+"""
+
+
+class UserError(Exception):
+    """Base of the errors that end a program with one line instead of a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """Flags, or a combination of them, that cannot be run."""
+
+    exit_code = 2
+
+
+class MissingDataError(UserError):
+    """Data or network weights that are absent or unreadable."""
+
+    exit_code = 3
+
+
+class DamagedStateError(UserError):
+    """A run's own files are damaged, or could not be written."""
+
+    exit_code = 4
+
+
+class NonFiniteLossError(UserError):
+    """Training produced a loss that is not a finite number."""
+
+    exit_code = 5
+
+
+class Stopped(UserError):
+    """SIGTERM was heard; everything up to the last finished step is saved."""
+
+    exit_code = 143

@@ -1,0 +1,47 @@
+"""How a command-line program starts and ends: flags, one-line errors, exit codes."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+from flexae_tf import config as config_lib
+from flexae_tf.errors import UsageError, UserError
+
+
+def run(main: Callable[[config_lib.Options], None], options: type[config_lib.Options]) -> None:
+    """Parses the flags of `options`, calls `main` with them, and exits.
+
+    Flags are checked before `main` imports TensorFlow. A `UserError` ends the program with its
+    exit code and one line on standard error; any other exception is a bug and shows its traceback.
+    """
+    # TensorFlow's C++ side reports its start at length; its warnings and errors still show.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
+    config_lib.define_flags(options)
+    for flag in flags.FLAGS.flags_by_module_dict()[config_lib.__name__]:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # what `--help` shows
+
+    def checked_main(argv: list[str]) -> None:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow's Python side reports every save
+        try:
+            if len(argv) > 1:
+                raise UsageError(f'{argv[1]}: not a flag; flags are written --name=value')
+            main(config_lib.from_flags(options))
+        except UserError as error:
+            _fail(str(error), error.exit_code)
+
+    app.run(checked_main, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(str(error), UsageError.exit_code)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    name = os.path.basename(sys.argv[0])
+    print(f'{name}: error: {" ".join(message.split())}', file=sys.stderr, flush=True)
+    sys.exit(exit_code)

@@ -1,0 +1,33 @@
+"""Installs the package, and its programs as flexae-train, flexae-evaluate and so on."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+REQUIREMENTS = [
+    line.split('#')[0].strip()
+    for line in (HERE / 'requirements.txt').read_text().splitlines()
+    if line.split('#')[0].strip()
+]
+VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'flexae_tf/__init__.py').read_text()).group(1)
+PROGRAMS = sorted(path.stem for path in (HERE / 'bin').glob('*.py'))
+
+setup(
+    name='flexae_tf',
+    version=VERSION,
+    description='FlexAE and its rivals: generative auto-encoders in TensorFlow 2',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=[*find_packages(include=['flexae_tf', 'flexae_tf.*']), 'flexae_tf.bin'],
+    package_dir={'flexae_tf.bin': 'bin'},
+    install_requires=REQUIREMENTS,
+    extras_require={
+        'gpu': ['tensorflow[and-cuda]>=2.20'],  # the plain wheel leaves a GPU unused
+        'test': ['pytest>=8', 'ruff>=0.6'],
+    },
+    entry_points={
+        'console_scripts': [f'flexae-{name} = flexae_tf.bin.{name}:main' for name in PROGRAMS]
+    },
+)

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+from flexae_tf import noise
+from flexae_tf.noise import Role
+
+KEY = (7, 3, Role.SAMPLE)
+
+
+def draws(key):
+    return {
+        'uniform': noise.uniform(key, [64, 5]),
+        'normal': noise.normal(key, [64, 5]),
+        'integers': noise.integers(key, [64, 5], 1000),
+    }
+
+
+def test_same_key_same_draws_and_every_part_of_the_key_matters():
+    base = noise.uniform(noise.key(*KEY), [1000]).numpy()
+    assert np.array_equal(base, noise.uniform(noise.key(*KEY), [1000]))
+    others = [(8, 3, Role.SAMPLE), (7, 4, Role.SAMPLE), (7, 3, Role.BATCH), (*KEY, 1)]
+    for other in others:
+        drawn = noise.uniform(noise.key(*other), [1000]).numpy()
+        assert abs(np.corrcoef(base, drawn)[0, 1]) < 0.15, other
+
+
+def test_graph_and_xla_see_the_draws_of_eager():
+    eager = draws(noise.key(*KEY))
+    for jit in (False, True):
+        step = tf.constant(3, tf.int64)
+        compiled = tf.function(
+            lambda s: draws(noise.key(7, s, Role.SAMPLE)),
+            jit_compile=jit,
+        )(step)
+        for name, values in eager.items():
+            atol = 1e-5 if name == 'normal' else 0  # XLA's logarithm differs in the last bits
+            np.testing.assert_allclose(compiled[name], values, rtol=0, atol=atol)
+
+
+def test_laws():
+    key = noise.key(*KEY)
+    uniform = noise.uniform(key, [100_000]).numpy()
+    assert 0 < uniform.min() and uniform.max() < 1
+    assert scipy.stats.kstest(uniform, 'uniform').pvalue > 1e-3
+    assert scipy.stats.kstest(noise.normal(key, [100_000]).numpy(), 'norm').pvalue > 1e-3
+    integers = noise.integers(key, [100_000], 7).numpy()
+    assert scipy.stats.chisquare(np.bincount(integers, minlength=7)).pvalue > 1e-3
+    assert sorted(noise.permutation(key, 100).numpy()) == list(range(100))
+
+
+def test_a_longer_draw_begins_with_the_shorter():
+    key = noise.key(*KEY)
+    np.testing.assert_array_equal(noise.normal(key, [100, 3])[:10], noise.normal(key, [10, 3]))
+
+
+def test_values_are_for_ever():
+    key = noise.key(0, 0, Role.BATCH)
+    np.testing.assert_array_equal(noise.integers(key, [4], 1000), PINNED_INTEGERS)
+
+
+PINNED_INTEGERS = [619, 340, 965, 419]
+
+
+@pytest.mark.parametrize('replicas', [1, 2])
+def test_replicas_share_the_global_draw(replicas):
+    devices = tf.config.list_logical_devices('CPU')
+    if len(devices) < replicas:
+        pytest.fail('conftest gives this process two logical CPU devices')
+    strategy = tf.distribute.MirroredStrategy([d.name for d in devices[:replicas]])
+    key = noise.key(*KEY)
+
+    @tf.function
+    def run():
+        return strategy.run(lambda: noise.normal(key, [12 // replicas, 3]))
+
+    parts = strategy.experimental_local_results(run())
+    np.testing.assert_array_equal(np.concatenate(parts), noise.normal(key, [12, 3]))
