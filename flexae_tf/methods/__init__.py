@@ -1,0 +1,32 @@
+"""The table of methods: structure lives here, numbers live in flagfiles."""
+
+import dataclasses
+
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import DatasetSpec
+from flexae_tf.methods.base import Method
+from flexae_tf.methods.flexae import FlexAE
+from flexae_tf.networks.tables import resolve
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One row: the class that trains, and where its latent codes come from."""
+
+    method: type[Method]
+    prior: str
+    posterior: str
+
+
+RECIPES = {
+    'flexae': Recipe(FlexAE, prior='learned', posterior='deterministic'),
+}
+
+
+def build_method(config: TrainConfig, spec: DatasetSpec) -> Method:
+    """An untrained method for the examples that `spec` describes.
+
+    Raises:
+        UsageError: networks that do not fit the examples.
+    """
+    return RECIPES[config.method].method(resolve(config, spec.shape), spec)

@@ -1,0 +1,1 @@
+"""The networks of the paper's Tables 5-8."""

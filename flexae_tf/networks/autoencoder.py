@@ -1,0 +1,129 @@
+"""Encoder and decoder of Tables 5 and 6."""
+
+import keras
+
+from flexae_tf.networks.batch_norm import BatchNorm
+from flexae_tf.networks.tables import Conv, Dense, Row, TConv
+
+
+class Encoder(keras.Sequential):
+    """x [batch, h, w, c] or [batch, d] -> z [batch, latent_dim], float32.
+
+    Args:
+        row: its `encoder` layers, each convolution followed by BN and ELU, then Flatten and FC_m.
+        shape: shape of one example.
+        latent_dim: m.
+        seed: of the initial weights.
+        dtype: Keras dtype policy of the layers; the output is float32 always.
+    """
+
+    def __init__(
+        self,
+        row: Row,
+        *,
+        shape: tuple[int, ...],
+        latent_dim: int,
+        seed: int,
+        dtype: str = 'float32',
+    ) -> None:
+        layers = [keras.Input(shape)]
+        for index, layer in enumerate(row.encoder):
+            layers += _layers(layer, seed + index, dtype)
+        if len(shape) == 3:
+            layers.append(keras.layers.Flatten(dtype=dtype))
+        last = keras.layers.Dense(
+            latent_dim, kernel_initializer=_glorot(seed + len(row.encoder)), dtype='float32'
+        )
+        super().__init__([*layers, last], name='encoder')
+
+
+class Decoder(keras.Sequential):
+    """z [batch, latent_dim] -> images [batch, h, w, c] in (0, 1), or vectors in (-1, 1); float32.
+
+    The first batch norm of an image decoder acts on the flat FC output, before the reshape, as
+    Table 6 orders them.
+
+    Args:
+        row: its `decoder` layers.
+        shape: shape of one example.
+        latent_dim: m.
+        seed: of the initial weights.
+        dtype: Keras dtype policy of the layers; the output is float32 always.
+    """
+
+    def __init__(
+        self,
+        row: Row,
+        *,
+        shape: tuple[int, ...],
+        latent_dim: int,
+        seed: int,
+        dtype: str = 'float32',
+    ) -> None:
+        layers = [keras.Input([latent_dim])]
+        if len(shape) == 1:
+            layers.append(
+                keras.layers.Dense(
+                    shape[0], activation='tanh', kernel_initializer=_glorot(seed), dtype='float32'
+                )
+            )
+        else:
+            layers += self._image_layers(row, shape, seed, dtype)
+        super().__init__(layers, name='decoder')
+
+    @staticmethod
+    def _image_layers(
+        row: Row, shape: tuple[int, ...], seed: int, dtype: str
+    ) -> list[keras.layers.Layer]:
+        side = shape[0] // row.decoder_stride
+        first = side * side * row.base_channels
+        layers = [
+            keras.layers.Dense(
+                first, use_bias=False, kernel_initializer=_glorot(seed), dtype=dtype
+            ),
+            BatchNorm(dtype=dtype),
+            keras.layers.ELU(dtype=dtype),
+            keras.layers.Reshape([side, side, row.base_channels], dtype=dtype),
+        ]
+        for index, layer in enumerate(row.decoder, start=1):
+            layers += _layers(layer, seed + index, dtype)
+        last = keras.layers.Conv2D(
+            shape[2],
+            row.last_kernel,
+            padding='same',
+            kernel_initializer=_glorot(seed + len(row.decoder) + 1),
+            dtype=dtype,
+        )
+        # The sigmoid is taken in float32, also where the convolutions are not.
+        return [*layers, last, keras.layers.Activation('sigmoid', dtype='float32')]
+
+
+def _glorot(seed: int) -> keras.initializers.Initializer:
+    return keras.initializers.GlorotNormal(seed)
+
+
+def _layers(layer: Conv | TConv | Dense, seed: int, dtype: str) -> list[keras.layers.Layer]:
+    """The Keras layers of one hidden entry of a table."""
+    if isinstance(layer, Dense):
+        activation = layer.activation
+        return [
+            keras.layers.Dense(
+                layer.units, activation=activation, kernel_initializer=_glorot(seed), dtype=dtype
+            )
+        ]
+    convolution = keras.layers.Conv2D if isinstance(layer, Conv) else keras.layers.Conv2DTranspose
+    return [
+        # No bias where batch norm follows: its gradient would be rounding noise, which Adam
+        # blows up to a full step.
+        convolution(
+            layer.channels,
+            layer.kernel,
+            strides=layer.stride,
+            padding='same',
+            use_bias=False,
+            kernel_initializer=_glorot(seed),
+            dtype=dtype,
+        ),
+        BatchNorm(dtype=dtype),
+        keras.layers.ELU(dtype=dtype),
+    ]

@@ -1,0 +1,33 @@
+"""Keras' batch norm, computed by TensorFlow's fused kernel while training."""
+
+import keras
+import tensorflow as tf
+
+
+class BatchNorm(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` with its variables and results, several times as fast.
+
+    Keras 3 computes moments and normalises in separate operations, which read the feature map
+    many times over; on feature maps [batch, h, w, c] the fused kernel (cuDNN's on a GPU) does it
+    in one. Elsewhere, and in inference, this is the Keras layer.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Normalises; while training by the batch's statistics, which also move the averages."""
+        if not training or inputs.shape.rank != 4:
+            return super().call(inputs, training=training)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.cast(self.gamma, tf.float32),
+            offset=tf.cast(self.beta, tf.float32),
+            mean=[],
+            variance=[],
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        # The kernel returns the unbiased variance; Keras averages the biased one.
+        count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
+        variance *= (count - 1.0) / count
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + value * (1.0 - self.momentum))
+        return outputs

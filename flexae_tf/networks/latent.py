@@ -1,0 +1,40 @@
+"""Networks that live in latent space: P-GEN and the critic (Tables 5, 7 and 8)."""
+
+import keras
+
+
+class _Perceptron(keras.Sequential):
+    """Hidden FC layers with ReLU, then a linear one.
+
+    Always float32: the gradient penalty differentiates through the critic twice.
+    """
+
+    def __init__(
+        self, hidden: tuple[int, ...], *, inputs: int, outputs: int, seed: int, name: str
+    ) -> None:
+        layers = [
+            keras.layers.Dense(
+                units,
+                activation='relu' if index < len(hidden) else None,
+                kernel_initializer=keras.initializers.GlorotNormal(seed + index),
+                dtype='float32',
+            )
+            for index, units in enumerate((*hidden, outputs))
+        ]
+        super().__init__([keras.Input([inputs]), *layers], name=name)
+
+
+class Generator(_Perceptron):
+    """P-GEN: noise [batch, noise_dim] -> z_hat [batch, latent_dim]."""
+
+    def __init__(
+        self, hidden: tuple[int, ...], *, noise_dim: int, latent_dim: int, seed: int
+    ) -> None:
+        super().__init__(hidden, inputs=noise_dim, outputs=latent_dim, seed=seed, name='generator')
+
+
+class Critic(_Perceptron):
+    """z [batch, latent_dim] -> score [batch, 1], unbounded, trained high on codes of images."""
+
+    def __init__(self, hidden: tuple[int, ...], *, latent_dim: int, seed: int) -> None:
+        super().__init__(hidden, inputs=latent_dim, outputs=1, seed=seed, name='critic')

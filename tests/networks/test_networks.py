@@ -1,0 +1,134 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from flexae_tf.config import TrainConfig
+from flexae_tf.errors import UsageError
+from flexae_tf.networks.autoencoder import Decoder, Encoder
+from flexae_tf.networks.batch_norm import BatchNorm
+from flexae_tf.networks.latent import Critic, Generator
+from flexae_tf.networks.tables import choose_row, resolve
+
+MNIST, CIFAR, CELEBA = (28, 28, 1), (32, 32, 3), (64, 64, 3)
+
+
+def trainable(network):
+    return sum(math.prod(v.shape) for v in network.trainable_variables)
+
+
+def build(shape, **options):
+    config = resolve(TrainConfig(**options), shape)
+    row = choose_row(config, shape)
+    sizes = dict(shape=shape, latent_dim=config.latent_dim, seed=0)
+    return Encoder(row, **sizes), Decoder(row, **sizes), row, config
+
+
+@pytest.mark.parametrize(
+    'shape, latent_dim, encoder_millions, decoder_millions',
+    [(MNIST, 32, 7.754, 5.279), (CIFAR, 128, 29.90, 23.67), (CELEBA, 128, 45.53, 47.36)],
+)
+def test_parameters_of_table_6(shape, latent_dim, encoder_millions, decoder_millions):
+    encoder, decoder, _, config = build(shape)
+    assert config.latent_dim == latent_dim
+    assert trainable(encoder) / 1e6 == pytest.approx(encoder_millions, abs=6e-3)
+    assert trainable(decoder) / 1e6 == pytest.approx(decoder_millions, abs=6e-3)
+
+
+def test_parameters_of_tables_7_and_8():
+    row = choose_row(TrainConfig(), MNIST)
+    assert trainable(Generator(row.generator, noise_dim=32, latent_dim=32, seed=0)) == 575_008
+    assert trainable(Critic(row.critic, latent_dim=32, seed=0)) == 197_761
+    sizes = {}
+    for i in range(1, 7):
+        hidden = choose_row(TrainConfig(generator=f'capacity_{i}'), MNIST).generator
+        sizes[i] = trainable(Generator(hidden, noise_dim=32, latent_dim=32, seed=0))
+    assert [round(sizes[i] / 1e3, 1) for i in (1, 2, 3)] == [1.3, 8.4, 82.5]
+    assert [round(sizes[i] / 1e6, 2) for i in (4, 5, 6)] == [1.12, 3.22, 12.72]
+
+
+def test_table_5():
+    encoder, decoder, row, config = build((128,), dataset='synthetic_5d')
+    assert (config.latent_dim, config.noise_dim) == (50, 50)
+    assert trainable(encoder) == 128 * 128 + 128 + 128 * 50 + 50
+    assert trainable(decoder) == 50 * 128 + 128
+    assert row.generator == (128,) and row.critic == (128, 128)
+    assert resolve(TrainConfig(dataset='synthetic_2d'), (128,)).latent_dim == 2
+
+
+@pytest.mark.parametrize('shape', [MNIST, CIFAR, CELEBA, (48, 48, 3), (128, 128, 1), (8, 8, 3)])
+def test_shapes_and_ranges_at_every_size(shape):
+    encoder, decoder, *_ = build(shape, width_multiplier=0.02, latent_dim=5)
+    x = np.random.RandomState(0).rand(3, *shape).astype(np.float32)
+    z = encoder(x)
+    x_hat = decoder(z)
+    assert z.shape == (3, 5) and x_hat.shape == x.shape
+    assert 0 <= x_hat.numpy().min() and x_hat.numpy().max() <= 1
+
+
+def test_sizes_that_do_not_fit_are_refused_with_those_that_do():
+    with pytest.raises(UsageError, match='multiple of 4 .* 28, 32'):
+        build((30, 30, 1), network='mnist')
+    with pytest.raises(UsageError, match='multiple of 16 .* 64, 80'):
+        build((70, 70, 3))
+    with pytest.raises(UsageError, match='square'):
+        build((28, 32, 1))
+    with pytest.raises(UsageError, match='vectors'):
+        build(MNIST, network='synthetic')
+
+
+def test_no_bias_where_batch_norm_follows_and_width_scales_convolutions_only():
+    encoder, decoder, row, _ = build(MNIST, width_multiplier=0.125)
+    for network in (encoder, decoder):
+        for layer, following in zip(network.layers, network.layers[1:], strict=False):
+            if isinstance(following, BatchNorm):
+                assert layer.use_bias is False
+    assert [layer.channels for layer in row.encoder] == [8, 16, 32, 64, 64]
+    assert row.base_channels == 32 and row.generator == (1024, 512)
+
+
+def test_the_seed_is_all_that_initial_weights_depend_on():
+    first, again = build(MNIST, width_multiplier=0.1)[0], build(MNIST, width_multiplier=0.1)[0]
+    for a, b in zip(first.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    kernels = [v.numpy().ravel() for v in first.trainable_variables if v.path.endswith('kernel')]
+    assert abs(np.corrcoef(kernels[0][:50], kernels[1][:50])[0, 1]) < 0.9
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_batch_norm_is_the_one_of_keras(training):
+    ours, theirs = BatchNorm(), keras.layers.BatchNormalization()
+    x = tf.constant(np.random.RandomState(0).randn(6, 5, 5, 3) * 2 + 1, tf.float32)
+    gradients = []
+    for layer in (ours, theirs):
+        layer.build(x.shape)
+        layer.gamma.assign([1.0, 2.0, 3.0])
+        layer.moving_mean.assign([0.5, 0.0, 0.1])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=training)
+            loss = tf.reduce_sum(tf.sin(y))
+        gradients.append([y, *tape.gradient(loss, [x, *layer.trainable_variables])])
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+    for a, b in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_reduced_precision_stays_inside_encoder_and_decoder():
+    config = resolve(TrainConfig(width_multiplier=0.05, precision='mixed_bfloat16'), MNIST)
+    row = choose_row(config, MNIST)
+    sizes = dict(shape=MNIST, latent_dim=8, seed=0)
+    encoder = Encoder(row, dtype='mixed_bfloat16', **sizes)
+    decoder = Decoder(row, dtype='mixed_bfloat16', **sizes)
+    x = tf.constant(np.random.RandomState(0).rand(4, *MNIST), tf.float32)
+    z = encoder(x, training=True)
+    x_hat = decoder(z, training=True)
+    assert z.dtype == x_hat.dtype == tf.float32
+    assert {v.dtype for v in encoder.variables + decoder.variables} == {'float32'}
+    assert encoder.layers[0].compute_dtype == 'bfloat16'
+    reference = Encoder(row, **sizes)(x, training=True)
+    np.testing.assert_allclose(z, reference, atol=0.15)
+    assert not np.allclose(z, reference, atol=1e-6)  # it did compute in bfloat16
