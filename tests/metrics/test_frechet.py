@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+import scipy.linalg
+
+from flexae_tf.metrics import frechet
+from flexae_tf.metrics.frechet import (
+    Moments,
+    frechet_distance,
+    frechet_distance_of_moments,
+    moments,
+)
+from flexae_tf.metrics.inception import tfgan_eval
+
+
+def full_route(real, fake):
+    return frechet_distance_of_moments(moments(real), moments(fake))
+
+
+def correlated(rng, num, d, rank=None):
+    """Features with correlations, a mean, and a spectrum that falls by a factor of a thousand."""
+    mixing = rng.normal(size=(rank or d, d)) * np.geomspace(1.0, 0.03, rank or d)[:, None]
+    return rng.normal(size=(num, rank or d)) @ mixing + rng.normal(size=d)
+
+
+def with_moments(rng, num, mean, covariance):
+    """Samples whose own mean and covariance are exactly those given."""
+    white = rng.normal(size=(num, len(mean)))
+    white -= white.mean(axis=0)
+    white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T
+    return white @ np.linalg.cholesky(covariance).T + mean
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def test_moments_by_hand():
+    result = moments(np.array([[0.0, 0.0], [2.0, 4.0], [4.0, 2.0]]))
+    np.testing.assert_allclose(result.mean, [2.0, 2.0])
+    np.testing.assert_allclose(result.covariance, [[4.0, 2.0], [2.0, 4.0]])  # divided by 3 - 1
+    assert result.num == 3
+    assert result.covariance.dtype == result.mean.dtype == np.float64
+
+
+def test_one_dimension_by_hand():
+    # Means 1 and 4, deviations sqrt(2) and 3 sqrt(2): 3^2 + (2 sqrt(2))^2.
+    distance = frechet_distance(np.array([[0.0], [2.0]]), np.array([[1.0], [7.0]]))
+    assert distance == pytest.approx(17.0, rel=1e-12)
+
+
+@pytest.mark.parametrize('num', [6, 200])  # rows are roots of the covariance; eigenvalues
+@pytest.mark.parametrize(('shift', 'factor'), [(0.0, 1.0), (3.0, 1.0), (0.0, 2.5), (1.5, 0.0)])
+def test_shifted_and_scaled_by_closed_form(rng, num, shift, factor):
+    real = correlated(rng, num, 10)
+    mean = real.mean(axis=0)
+    fake = mean + factor * (real - mean) + shift
+    trace = np.trace(np.cov(real.T))
+    # S_f = factor^2 S_r, so the roots commute: d shift^2 + (1 - factor)^2 tr(S_r).
+    expected = 10 * shift**2 + (1.0 - factor) ** 2 * trace
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-9, abs=1e-9 * trace)
+
+
+def test_covariances_that_do_not_commute(rng):
+    # For 2 x 2 matrices tr(M^{1/2}) = sqrt(tr M + 2 sqrt(det M)).
+    a, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[4.0, -1.5], [-1.5, 1.0]])
+    real = with_moments(rng, 50, np.array([1.0, 2.0]), a)
+    fake = with_moments(rng, 70, np.array([1.0, 5.0]), b)
+    overlap = np.sqrt(np.trace(a @ b) + 2.0 * np.sqrt(np.linalg.det(a @ b)))
+    expected = 9.0 + 5.0 + 5.0 - 2.0 * overlap
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(('num', 'rank'), [(300, 40), (300, 5), (40, 40), (12, 40), (2, 40)])
+def test_equal_sets_are_at_zero(rng, num, rank):
+    features = correlated(rng, num, 40, rank)
+    trace = np.trace(np.cov(features.T))
+    for route in (frechet_distance, full_route):
+        assert 0.0 <= route(features, features) <= 1e-9 * trace
+
+
+@pytest.mark.parametrize(('n', 'm'), [(20, 20), (20, 63), (2, 30), (33, 500), (500, 33)])
+def test_few_samples_agree_with_the_full_route(rng, n, m):
+    real, fake = correlated(rng, n, 64), correlated(rng, m, 64)
+    assert frechet_distance(real, fake) == pytest.approx(full_route(real, fake), rel=1e-8)
+
+
+def test_route_follows_the_number_of_samples(rng, monkeypatch):
+    used = []
+    monkeypatch.setattr(
+        frechet, 'frechet_distance_of_moments', lambda a, b: used.append((a.num, b.num)) or 0.0
+    )
+    for n, m in [(8, 100), (100, 8), (9, 100), (100, 9)]:
+        frechet_distance(correlated(rng, n, 8), correlated(rng, m, 8))
+    assert used == [(9, 100), (100, 9)]
+
+
+def test_rank_deficient_with_many_samples(rng):
+    # Two planes of R^12 that meet at a right angle in one line: only that line overlaps.
+    axes = np.linalg.qr(rng.normal(size=(12, 12)))[0]
+    flat = with_moments(rng, 400, np.zeros(2), np.diag([4.0, 1.0]))
+    real, fake = flat @ axes[:2], flat[:, ::-1] @ axes[1:3]
+    # real: 4 along axis 0, 1 along axis 1. fake: 1 along axis 1, 4 along axis 2.
+    expected = 5.0 + 5.0 - 2.0 * 1.0
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize('num', [15, 400])
+def test_constant_sets(rng, num):
+    zeros, threes = np.zeros((num, 20)), np.full((num, 20), 3.0)
+    assert frechet_distance(zeros, zeros) == 0.0
+    assert frechet_distance(zeros, threes) == pytest.approx(180.0)
+    assert not moments(np.full((num, 3), 0.7)).covariance.any()  # not even by rounding
+    # A constant predictor is as far as the whole variance.
+    real = correlated(rng, num, 20)
+    mean = np.repeat(real.mean(axis=0, keepdims=True), num, axis=0)
+    assert frechet_distance(real, mean) == pytest.approx(np.trace(np.cov(real.T)), rel=1e-10)
+
+
+@pytest.mark.parametrize('num', [20, 300])
+def test_symmetric_in_its_arguments(rng, num):
+    real, fake = correlated(rng, num, 30), correlated(rng, 250, 30)
+    assert frechet_distance(real, fake) == pytest.approx(frechet_distance(fake, real), rel=1e-10)
+
+
+def test_float32_features_are_computed_in_float64(rng):
+    # A mean of 1000 leaves float32 four digits of the variance; float64 of the same numbers, all.
+    real = (correlated(rng, 300, 16) + 1000.0).astype(np.float32)
+    fake = (correlated(rng, 300, 16) + 1000.0).astype(np.float32)
+    exact = frechet_distance(real.astype(np.float64), fake.astype(np.float64))
+    assert frechet_distance(real, fake) == exact
+
+
+def test_arguments_are_left_alone(rng):
+    real, fake = correlated(rng, 10, 16), correlated(rng, 10, 16)
+    before = real.copy(), fake.copy()
+    frechet_distance(real, fake)
+    np.testing.assert_array_equal(real, before[0])
+    np.testing.assert_array_equal(fake, before[1])
+
+
+def test_agrees_with_tfgan(rng):
+    real, fake = correlated(rng, 500, 48), correlated(rng, 400, 48)
+    oracle = tfgan_eval().frechet_classifier_distance_from_activations(real, fake)
+    assert frechet_distance(real, fake) == pytest.approx(float(oracle), rel=1e-5)
+
+
+def test_agrees_with_the_matrix_square_root(rng):
+    real, fake = correlated(rng, 500, 48), correlated(rng, 400, 48)
+    root = scipy.linalg.sqrtm(np.cov(real.T) @ np.cov(fake.T)).real
+    gap = real.mean(axis=0) - fake.mean(axis=0)
+    oracle = gap @ gap + np.trace(np.cov(real.T) + np.cov(fake.T) - 2.0 * root)
+    assert frechet_distance(real, fake) == pytest.approx(oracle, rel=1e-6)
+
+
+def test_never_negative():
+    tiny = Moments(np.zeros(2), np.diag([1.0, 1e-3]) / 3.0, 10)
+    assert frechet_distance_of_moments(tiny, tiny) >= 0.0
+    assert frechet._distance(np.zeros(2), 1.0, 0.5 + 1e-12) == 0.0
+
+
+@pytest.mark.parametrize(
+    ('real', 'fake', 'message'),
+    [
+        (np.zeros((1, 3)), np.zeros((5, 3)), 'at least 2 samples'),
+        (np.zeros((5, 3)), np.zeros((1, 3)), 'at least 2 samples'),
+        (np.zeros((5, 3)), np.zeros((5, 4)), '3 and 4'),
+        (np.zeros((5, 3)), np.full((5, 3), np.nan), 'not finite'),
+        (np.full((5, 3), np.inf), np.zeros((5, 3)), 'not finite'),
+        (np.zeros(5), np.zeros(5), r'\[5\]'),
+    ],
+)
+def test_refused_features(real, fake, message):
+    with pytest.raises(ValueError, match=message) as error:
+        frechet_distance(real, fake)
+    assert '\n' not in str(error.value)
+
+
+def test_refused_moments():
+    good = moments(np.eye(3))
+    with pytest.raises(ValueError, match='3 and 2'):
+        frechet_distance_of_moments(good, moments(np.eye(2)))
+    with pytest.raises(ValueError):
+        broken = Moments(good.mean, np.full((3, 3), np.nan), 3)
+        frechet_distance_of_moments(good, broken)

@@ -1,0 +1,139 @@
+import dataclasses
+import json
+import types
+
+import numpy as np
+import pytest
+
+from flexae_tf.config import TrainConfig
+from flexae_tf.metrics.protocol import KINDS, Protocol, fingerprint, raw_protocol
+
+PIXELS = Protocol(dataset='mnist', split='test', num=10_000)
+NETWORK = dict(features='inception', network='0123456789ab', resize='tf1_bilinear_299')
+MIXED_7 = dataclasses.replace(PIXELS, layer='mixed_7', **NETWORK)
+POOL_3 = dataclasses.replace(PIXELS, layer='pool_3', **NETWORK)
+TFGAN = dataclasses.replace(POOL_3, tfgan_network=True)
+VECTORS = dataclasses.replace(PIXELS, dataset='synthetic_2d', quantisation='none')
+FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
+
+
+@pytest.mark.parametrize(
+    ('protocol', 'kind', 'name'),
+    [
+        (TFGAN, 'gen', 'fid10k_gen'),
+        (dataclasses.replace(TFGAN, num=5000), 'gen', 'fid5000_gen'),
+        (dataclasses.replace(TFGAN, num=50_000), 'floor', 'fid50k_floor'),
+        (dataclasses.replace(TFGAN, num=10_500), 'rec', 'fid10500_rec'),
+        (dataclasses.replace(TFGAN, layer='logits'), 'rec', 'fd_logits_10k_rec'),
+        (MIXED_7, 'gen', 'fd_mixed_7_10k_gen'),
+        (dataclasses.replace(POOL_3, num=1000), 'rec', 'fd_pool_3_1000_rec'),
+        (PIXELS, 'gen', 'fd_pixels_10k_gen'),
+        (VECTORS, 'gen', 'fd_vectors_10k_gen'),
+    ],
+)
+def test_names(protocol, kind, name):
+    assert protocol.name(kind) == name
+
+
+def test_only_pool_3_of_tfgans_own_network_is_an_fid():
+    for protocol in (PIXELS, VECTORS, MIXED_7, POOL_3, FOLDER):
+        assert not any('fid' in protocol.name(kind) for kind in KINDS)
+
+
+def test_unknown_kind():
+    with pytest.raises(ValueError, match='rec, gen, floor'):
+        PIXELS.name('generated')
+
+
+CHANGES = [
+    dict(dataset='fashion_mnist'),
+    dict(split='validation'),
+    dict(num=9999),
+    dict(crop=140),
+    dict(data='0' * 12, dataset='folder'),
+    dict(data='1' * 12, dataset='folder'),
+    dict(features='pixels', layer=None, network=None, resize=None),
+    dict(features='pixels', layer=None, network=None, resize=None, quantisation='none'),
+    dict(layer='pool_3'),
+    dict(network='ba9876543210'),
+    dict(resize='half_pixel_bicubic_299'),
+    dict(stretch=True),
+    dict(estimator='frechet_sqrtm_f32'),
+]
+
+
+def test_every_difference_makes_another_id():
+    ids = [MIXED_7.id] + [dataclasses.replace(MIXED_7, **change).id for change in CHANGES]
+    assert len(set(ids)) == len(ids)
+    changed = {name for change in CHANGES for name in change}
+    fields = {field.name for field in dataclasses.fields(Protocol) if field.compare}
+    assert changed == fields, 'a new field of Protocol needs a line in CHANGES'
+
+
+def test_the_same_network_by_another_way_is_comparable():
+    assert TFGAN.id == POOL_3.id
+    assert TFGAN == POOL_3
+
+
+def test_ids_never_change():
+    # They are written in scores.jsonl of finished runs.
+    assert PIXELS.id == '972ccb8d'
+    assert TFGAN.id == 'ff61de98'
+
+
+def test_protocols_can_be_recorded():
+    fields = json.loads(json.dumps(dataclasses.asdict(TFGAN)))
+    assert Protocol(**fields).id == TFGAN.id
+
+
+@pytest.mark.parametrize(
+    'fields',
+    [
+        dict(features='vgg'),
+        dict(quantisation='truncated'),
+        dict(features='inception'),
+        dict(features='inception', layer='pool_3', resize='tf1_bilinear_299'),
+        dict(layer='pool_3'),
+        dict(network='0123456789ab'),
+        dict(resize='tf1_bilinear_299'),
+        dict(tfgan_network=True),
+        dict(data='abcdef012345'),
+        dict(dataset='folder'),
+        dict(quantisation='none', layer='pool_3', **NETWORK),
+    ],
+)
+def test_contradictions_are_refused(fields):
+    with pytest.raises(ValueError, match=next(iter(fields)).split('_')[0]):
+        Protocol(**dict(dataset='mnist', split='test', num=10) | fields)
+
+
+def test_raw_protocol():
+    images, vectors = types.SimpleNamespace(kind='images'), types.SimpleNamespace(kind='vectors')
+    x = np.zeros((10, 4, 4, 1), np.uint8)
+
+    def protocol(spec, **options):
+        return raw_protocol(TrainConfig(**options), spec, split='test', x=x)
+
+    assert protocol(images, dataset='mnist') == dataclasses.replace(PIXELS, num=10)
+    assert protocol(vectors, dataset='synthetic_2d') == dataclasses.replace(VECTORS, num=10)
+    assert protocol(images, dataset='celeba').crop == 140
+    assert protocol(images, dataset='celeba', celeba_crop=108).crop == 108
+    assert protocol(images, dataset='cifar10', celeba_crop=108).crop is None
+    assert protocol(images, dataset='folder').data == fingerprint(x)
+    assert protocol(images, dataset='mnist').data is None
+
+
+def test_on_network():
+    network = types.SimpleNamespace(
+        layer='pool_3', checksum='0123456789ab', resize='tf1_bilinear_299', is_tfgan=True
+    )
+    assert PIXELS.on_network(network) == TFGAN
+    assert PIXELS.on_network(network).name('gen') == 'fid10k_gen'
+
+
+def test_fingerprint_tells_arrays_apart():
+    x = np.arange(12, dtype=np.uint8).reshape(2, 6)
+    others = [x.reshape(3, 4), x[:, ::-1], x.astype(np.int8), x[:1]]
+    assert len({fingerprint(array) for array in [x, *others]}) == 5
+    assert fingerprint(x) == fingerprint(np.asfortranarray(x))
+    assert len(fingerprint(x)) == 12
