@@ -1,0 +1,167 @@
+"""Checkpoints that say whether they are whole.
+
+TensorFlow's CheckpointManager trusts its state file: with a truncated one it starts afresh beside
+good checkpoints, and it does not notice a damaged bundle before some variable fails to load. Here
+each checkpoint has a manifest with the sizes and SHA-256 of its files, written last. What has no
+matching manifest is not a checkpoint.
+"""
+
+import hashlib
+import json
+import pathlib
+import re
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from flexae_tf.errors import DamagedStateError, MissingDataError
+from flexae_tf.training.workdir import write_json
+
+
+class Checkpoints:
+    """The checkpoints of one kind in one folder, `NAME-000001000.*`.
+
+    Args:
+        folder: where they are.
+        checkpoint: the objects to save and restore.
+        name: the kind: `ckpt` (everything) or `weights`.
+        identity: hash of the configuration, kept in the manifest and checked.
+        keep: rolling checkpoints to keep; None keeps all.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        checkpoint: tf.train.Checkpoint,
+        *,
+        name: str,
+        identity: str,
+        keep: int | None = None,
+    ) -> None:
+        self._folder = folder
+        self._checkpoint = checkpoint
+        self._name = name
+        self._identity = identity
+        self._keep = keep
+
+    def steps(self) -> list[int]:
+        """The steps of which there are files, whole or not, in rising order."""
+        pattern = re.compile(rf'{self._name}-(\d{{9}})\.')
+        matches = (pattern.match(path.name) for path in self._folder.glob(f'{self._name}-*'))
+        return sorted({int(match.group(1)) for match in matches if match})
+
+    def save(self, step: int) -> None:
+        """Writes the checkpoint of `step`, then removes the oldest beyond `keep`.
+
+        Raises:
+            DamagedStateError: the files could not be written (disk full, say); what was written
+                of them is removed and the older checkpoints are left as they are.
+        """
+        manifest = self._manifest_path(step)
+        manifest.unlink(missing_ok=True)
+        try:
+            self._checkpoint.write(str(self._prefix(step)))
+            files = {p.name: _fingerprint(p) for p in self._files(step)}
+            write_json(manifest, {'step': step, 'config': self._identity, 'files': files})
+        except (OSError, tf.errors.OpError) as error:
+            self._remove(step)
+            raise DamagedStateError(
+                f'checkpoint of step {step} could not be written ({_first_line(error)}): '
+                f'free some space in {self._folder}'
+            ) from None
+        if self._keep:
+            for old in self.steps()[: -self._keep]:
+                self._remove(old)
+
+    def restore(self, step: int) -> None:
+        """Restores the checkpoint of `step`.
+
+        Raises:
+            MissingDataError: there is none.
+            DamagedStateError: it is not whole, or of another configuration.
+        """
+        if step not in self.steps():
+            raise MissingDataError(f'no checkpoint of step {step} in {self._folder}')
+        problem = self._problem(step)
+        if problem:
+            raise DamagedStateError(f'checkpoint of step {step} in {self._folder} {problem}')
+        self._checkpoint.read(str(self._prefix(step))).assert_consumed()
+
+    def restore_latest(self, log: Callable[[str], None]) -> int | None:
+        """Restores the newest whole checkpoint and returns its step; None when there are no files.
+
+        Raises:
+            DamagedStateError: there are files, but no checkpoint among them is whole.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            problem = self._problem(step)
+            if not problem:
+                self.restore(step)
+                return step
+            log(f'checkpoint of step {step} {problem}: falling back to the one before')
+        if steps:
+            raise DamagedStateError(
+                f'no checkpoint in {self._folder} is whole: move that folder away to start again'
+            )
+        return None
+
+    def digest(self, step: int) -> str:
+        """Twelve hexadecimal digits that name the contents of the checkpoint of `step`."""
+        return hashlib.sha256(self._manifest_path(step).read_bytes()).hexdigest()[:12]
+
+    def _problem(self, step: int) -> str | None:
+        """What is wrong with the checkpoint of `step`; None when it is whole."""
+        try:
+            manifest = json.loads(self._manifest_path(step).read_text())
+            identity, expected = manifest['config'], manifest['files']
+        except FileNotFoundError:
+            return 'was not finished (it has no manifest)'
+        except (ValueError, KeyError, TypeError):
+            return 'is damaged (its manifest cannot be read)'
+        if identity != self._identity:
+            return 'belongs to another configuration'
+        for name, fingerprint in expected.items():
+            path = self._folder / name
+            if not path.exists():
+                return f'is damaged ({name} is missing)'
+            if _fingerprint(path) != fingerprint:
+                return f'is damaged ({name} has changed)'
+        return None
+
+    def _prefix(self, step: int) -> pathlib.Path:
+        return self._folder / f'{self._name}-{step:09d}'
+
+    def _manifest_path(self, step: int) -> pathlib.Path:
+        return self._prefix(step).with_suffix('.manifest.json')
+
+    def _files(self, step: int) -> list[pathlib.Path]:
+        paths = self._folder.glob(self._prefix(step).name + '.*')
+        return sorted(p for p in paths if p != self._manifest_path(step))
+
+    def _remove(self, step: int) -> None:
+        self._manifest_path(step).unlink(missing_ok=True)  # first: without it nothing is trusted
+        for path in self._files(step):
+            path.unlink(missing_ok=True)
+
+
+def check_complete(checkpoint: tf.train.Checkpoint, variables: list) -> None:
+    """Raises `RuntimeError` when a variable of a model would not be saved.
+
+    Keras 3 lists the variables of layers held in a list or dict, but a checkpoint does not see
+    them; restoring would then silently leave them as they were initialised.
+    """
+    reachable = {id(o) for o in tf.train.TrackableView(checkpoint).descendants()}
+    missing = [v.path for v in variables if id(v) not in reachable]
+    if missing:
+        raise RuntimeError(f'variables that no checkpoint would hold: {", ".join(missing)}')
+
+
+def _fingerprint(path: pathlib.Path) -> list:
+    """[size in bytes, SHA-256] of a file."""
+    with open(path, 'rb') as file:
+        return [path.stat().st_size, hashlib.file_digest(file, 'sha256').hexdigest()]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

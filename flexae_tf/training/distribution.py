@@ -1,0 +1,67 @@
+"""Devices: which there are, and running a step on all of them."""
+
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from flexae_tf.errors import UsageError
+
+
+def choose_devices(device: str) -> str:
+    """Makes TensorFlow use what `--device` asks for; call it before anything else of TensorFlow.
+
+    Returns:
+        the line to tell the user.
+
+    Raises:
+        UsageError: a GPU was asked for and TensorFlow sees none.
+    """
+    gpus = tf.config.list_physical_devices('GPU')
+    if device == 'gpu' and not gpus:
+        raise UsageError(
+            '--device=gpu: TensorFlow sees no GPU; install it with pip install -e .[gpu] '
+            'and check nvidia-smi, or use --device=cpu'
+        )
+    if device == 'cpu' or not gpus:
+        tf.config.set_visible_devices([], 'GPU')
+        reason = 'as asked' if gpus else 'TensorFlow sees no GPU'
+        return f'device: CPU, {os.cpu_count()} cores ({reason})'
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    names = [tf.config.experimental.get_device_details(gpu)['device_name'] for gpu in gpus]
+    return f'device: {len(gpus)} x GPU {", ".join(sorted(set(names)))}'
+
+
+def choose_strategy(batch_size: int, *, jit_compile: bool) -> tf.distribute.Strategy:
+    """Mirrored over all visible GPUs when there are several; else TensorFlow's default.
+
+    Raises:
+        UsageError: the batch cannot be shared out evenly, or XLA was asked for as well.
+    """
+    gpus = tf.config.list_logical_devices('GPU')
+    if len(gpus) < 2:
+        return tf.distribute.get_strategy()
+    check_shares(batch_size, len(gpus), jit_compile=jit_compile)
+    return tf.distribute.MirroredStrategy()
+
+
+def check_shares(batch_size: int, replicas: int, *, jit_compile: bool) -> None:
+    """Raises `UsageError` when a batch cannot be trained on `replicas` devices."""
+    if batch_size % replicas:
+        raise UsageError(
+            f'--batch_size={batch_size} cannot be shared among {replicas} GPUs: take a multiple, '
+            'or set CUDA_VISIBLE_DEVICES'
+        )
+    if jit_compile and replicas > 1:
+        raise UsageError(
+            f'--jit_compile works on one device and there are {replicas}: drop it, '
+            'or set CUDA_VISIBLE_DEVICES'
+        )
+
+
+def mean_over_replicas(
+    strategy: tf.distribute.Strategy, function: Callable[[], tf.Tensor]
+) -> tf.Tensor:
+    """Runs `function` on every device and averages what they return."""
+    return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(function), axis=None)

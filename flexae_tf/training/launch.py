@@ -1,0 +1,29 @@
+"""The training program. Imports TensorFlow only when all that can be checked without it has been."""
+
+from flexae_tf import data
+from flexae_tf.config import TrainConfig
+from flexae_tf.errors import UsageError
+from flexae_tf.networks.tables import resolve
+from flexae_tf.training.workdir import Workdir
+
+
+def train(config: TrainConfig) -> None:
+    """Checks, loads, trains; with `--dry_run` only says what would be run.
+
+    Raises:
+        UserError: whatever the user can mend.
+    """
+    if not config.workdir and not config.dry_run:
+        raise UsageError('--workdir=DIR is needed: the folder where the run is kept')
+    spec = data.describe(config)
+    config = resolve(config, spec.shape)
+    if config.workdir:
+        Workdir(config.workdir).check(config)
+
+    from flexae_tf.training import distribution, plan, trainer
+
+    print(distribution.choose_devices(config.device), flush=True)
+    if config.dry_run:
+        plan.show(config, spec)
+    else:
+        trainer.Trainer(config, data.load(config)).train()

@@ -1,0 +1,97 @@
+"""Trained runs: a method back out of its workdir."""
+
+import os
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import DatasetSpec
+from flexae_tf.errors import MissingDataError, UsageError
+from flexae_tf.methods import Method, build_method
+from flexae_tf.training.checkpoints import Checkpoints, check_complete
+from flexae_tf.training.workdir import Workdir
+
+
+class Run(NamedTuple):
+    """A trained method and where it came from."""
+
+    method: Method
+    config: TrainConfig
+    spec: DatasetSpec
+    workdir: Workdir
+    step: int
+    digest: str  # names the checkpoint's contents
+
+
+def load_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Method:
+    """The trained method of the run in `workdir`, ready to sample, encode and decode.
+
+    Args:
+        workdir: the run's folder.
+        checkpoint: 'last', or the step of a checkpoint or of a weights-only snapshot.
+
+    Raises:
+        UsageError: `checkpoint` is neither 'last' nor a number.
+        MissingDataError: no run, or no such checkpoint there.
+        DamagedStateError: the checkpoint is not whole.
+    """
+    return open_run(workdir, checkpoint).method
+
+
+def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
+    """As `load_run`, with the run's configuration, data description and checkpoint."""
+    folder = Workdir(workdir)
+    config, spec = folder.read()
+    method = build_method(config, spec)
+    ckpt, weights = stores(folder, config, method, initial_state(method))
+    if checkpoint == 'last':
+        step = ckpt.restore_latest(print)
+        if step is None:
+            raise MissingDataError(f'{folder.path} holds no checkpoint yet: train it first')
+        store = ckpt
+    else:
+        if not str(checkpoint).isdigit():
+            raise UsageError(f'--checkpoint={checkpoint}: give last, or the number of a step')
+        step = int(checkpoint)
+        store = ckpt if step in ckpt.steps() else weights
+        if step not in store.steps():
+            there = ', '.join(map(str, sorted({*ckpt.steps(), *weights.steps()}))) or 'none'
+            raise MissingDataError(
+                f'no checkpoint of step {step} in {folder.checkpoints}; there are: {there}'
+            )
+        store.restore(step)
+    return Run(method, config, spec, folder, step, store.digest(step))
+
+
+class State(NamedTuple):
+    """What a checkpoint holds beside the method."""
+
+    step: tf.Variable  # iterations done, int64
+    totals: tf.Variable  # sums over the current log interval: [tags] and, last, how many
+
+
+def initial_state(method: Method) -> State:
+    """The state before the first iteration."""
+    return State(
+        step=tf.Variable(0, dtype=tf.int64, trainable=False, name='step'),
+        totals=tf.Variable(tf.zeros([len(method.tags) + 1]), trainable=False, name='totals'),
+    )
+
+
+def stores(
+    workdir: Workdir, config: TrainConfig, method: Method, state: State
+) -> tuple[Checkpoints, Checkpoints]:
+    """The two kinds of checkpoints of a run.
+
+    Returns:
+        everything that training needs (rolling), and the weights alone (kept for later choice).
+    """
+    kinds = dict(folder=workdir.checkpoints, identity=config.identity_hash())
+    everything = tf.train.Checkpoint(method=method, **state._asdict())
+    weights = tf.train.Checkpoint(weights={v.path: v.value for v in method.weights})
+    check_complete(everything, method.variables)
+    return (
+        Checkpoints(checkpoint=everything, name='ckpt', keep=config.keep_checkpoints, **kinds),
+        Checkpoints(checkpoint=weights, name='weights', **kinds),
+    )

@@ -1,0 +1,135 @@
+"""What is to be seen of a run: TensorBoard, and the image grids in the workdir."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from flexae_tf import grids
+from flexae_tf.config import TrainConfig, to_flagfile
+from flexae_tf.data import Dataset
+from flexae_tf.data.batches import as_float, map_batches
+from flexae_tf.methods import Method
+from flexae_tf.metrics import frechet, latent
+from flexae_tf.metrics.protocol import raw_protocol
+from flexae_tf.metrics.raw import finish, raw_features
+from flexae_tf.training.workdir import Workdir
+
+MONITORED = 1000  # held-out examples behind the statistics of a running training
+GRID = 64  # images in a grid
+SAMPLE_SEED = 0  # the same noise for every grid of a run
+
+
+class Summaries:
+    """Statistics on held-out examples, and pictures of fixed noise and fixed test images.
+
+    Args:
+        method: what is trained.
+        dataset: statistics come from `validation`, pictures from `test`.
+        config: the resolved configuration.
+        workdir: where to write; without one, nothing is written.
+    """
+
+    def __init__(
+        self, method: Method, dataset: Dataset, config: TrainConfig, workdir: Workdir | None
+    ) -> None:
+        self._method = method
+        self._config = config
+        self._workdir = workdir
+        self._images = dataset.spec.kind == 'images'
+        self._held_out = dataset.validation.x[:MONITORED]
+        self._reals = dataset.test.x[:GRID]
+        self._spec = dataset.spec
+        self._encode = tf.function(method.encode)
+        self._decode = tf.function(method.decode)
+
+    @functools.cached_property
+    def _writer(self) -> tf.summary.SummaryWriter:
+        writer = tf.summary.create_file_writer(str(self._workdir.tensorboard))
+        with writer.as_default(step=0):
+            tf.summary.text('config', f'```\n{to_flagfile(self._config)}```')
+        return writer
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Adds scalars under their tags."""
+        if not self._workdir:
+            return
+        with self._writer.as_default(step=step):
+            for tag, value in values.items():
+                tf.summary.scalar(tag, value)
+        self._writer.flush()
+
+    def write_reals(self) -> None:
+        """The grid of real images that those of the run are to be compared with."""
+        self._picture('reals', 'reals.png', 0, self._reals)
+
+    def sample(self, step: int) -> dict[str, float]:
+        """Writes grids and histograms; returns latent and validation statistics by tag."""
+        x = self._held_out
+        z, x_hat = self._codes_and_reconstructions(x)
+        z_hat = self._method.sample_latent(len(x), SAMPLE_SEED).numpy()
+        if self._workdir:
+            with self._writer.as_default(step=step):
+                tf.summary.histogram('latent/z', z)
+                tf.summary.histogram('latent/zhat', z_hat)
+            self._write_grids(step, z_hat[:GRID])
+        error = as_float(tf.constant(x)).numpy() - x_hat
+        return {
+            'validation/ae': float(np.mean(np.sum(np.square(error).reshape(len(x), -1), axis=1))),
+            'latent/sliced_wasserstein': latent.sliced_wasserstein(z, z_hat),
+            'latent/mmd': latent.mmd(z, z_hat),
+            'latent/z_norm': float(np.mean(np.linalg.norm(z, axis=1))),
+            'latent/zhat_norm': float(np.mean(np.linalg.norm(z_hat, axis=1))),
+            'latent/z_scale': latent.scale(z),
+            'latent/zhat_scale': latent.scale(z_hat),
+            'latent/z_rank': latent.effective_rank(z),
+            'latent/zhat_rank': latent.effective_rank(z_hat),
+        }
+
+    def evaluate(self) -> dict[str, float]:
+        """Frechet distances of reconstructions and samples from held-out examples, by tag."""
+        x = self._held_out
+        z_hat = self._method.sample_latent(len(x), SAMPLE_SEED).numpy()
+        fakes = {
+            'rec': self._codes_and_reconstructions(x)[1],
+            'gen': map_batches(self._decode, z_hat, self._config.batch_size),
+        }
+        protocol = raw_protocol(self._config, self._spec, split='validation', x=x)
+        return {
+            f'metrics/{protocol.name(kind)}/{protocol.id}': frechet.frechet_distance(
+                raw_features(x), raw_features(finish(fake, self._spec))
+            )
+            for kind, fake in fakes.items()
+        }
+
+    def _codes_and_reconstructions(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        z = map_batches(self._encode, x, self._config.batch_size)
+        return z, map_batches(self._decode, z, self._config.batch_size)
+
+    def _write_grids(self, step: int, z_hat: np.ndarray) -> None:
+        if not self._images:
+            return
+        name = f'{step:09d}.png'
+        reals = self._reals[: GRID // 2]
+        fakes = grids.to_uint8(map_batches(self._decode, z_hat, GRID))
+        z, x_hat = self._codes_and_reconstructions(reals)
+        weights = np.linspace(0.0, 1.0, 8, dtype=np.float32)[None, :, None]
+        path = (1.0 - weights) * z_hat[:8, None] + weights * z_hat[8:16, None]
+        between = map_batches(self._decode, path.reshape([-1, z_hat.shape[1]]), GRID)
+        self._picture('samples', f'fakes_{name}', step, fakes)
+        self._picture('interpolations', f'interp_{name}', step, grids.to_uint8(between))
+        self._picture(
+            'reconstructions',
+            f'recon_{name}',
+            step,
+            grids.pairs(reals, grids.to_uint8(x_hat)),
+        )
+
+    def _picture(self, tag: str, name: str, step: int, images: np.ndarray) -> None:
+        """Writes images [n, h, w, c], or one that is a grid already, to TensorBoard and as PNG."""
+        if not self._workdir or not self._images:
+            return
+        picture = grids.grid(images) if images.ndim == 4 else images
+        grids.write_png(self._workdir.samples / name, picture)
+        with self._writer.as_default(step=step):
+            tf.summary.image(tag, picture[None])

@@ -1,0 +1,293 @@
+"""The only training loop. It knows nothing of a method but its public face."""
+
+import math
+import resource
+import signal
+import time
+from typing import Any
+
+import tensorflow as tf
+
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import Dataset
+from flexae_tf.data.batches import Batches
+from flexae_tf.errors import DamagedStateError, NonFiniteLossError, Stopped
+from flexae_tf.methods import Method, build_method
+from flexae_tf.networks.tables import resolve
+from flexae_tf.training.distribution import choose_strategy, mean_over_replicas
+from flexae_tf.training.runs import initial_state, stores
+from flexae_tf.training.summaries import Summaries
+from flexae_tf.training.workdir import Workdir, append_json, cut_back
+
+SECONDS_PER_CALL = 1.0  # about how long the loop stays inside TensorFlow, deaf to signals
+
+
+class Trainer:
+    """Trains a method until `config.training_steps`.
+
+    Everything that the next iteration depends on is a variable in the checkpoint or a function of
+    (seed, step), so a resumed run is the uninterrupted one, bit for bit.
+
+    Args:
+        config: the configuration; sizes the data set decides may be left open.
+        dataset: what to train on.
+        strategy: how to use several devices; all visible GPUs when not given.
+
+    Attributes:
+        method: what is trained.
+
+    Raises:
+        UsageError: a configuration that cannot be run on this data set or these devices.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        *,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
+        self.config = resolve(config, dataset.spec.shape)
+        self._dataset = dataset
+        self._strategy = strategy or choose_strategy(
+            config.batch_size, jit_compile=config.jit_compile
+        )
+        tf.config.experimental.enable_tensor_float_32_execution(config.precision != 'float32')
+        with self._strategy.scope():
+            self.method: Method = build_method(self.config, dataset.spec)
+            self._state = initial_state(self.method)
+        self._batches = Batches(
+            dataset.train.x,
+            blocks=self.method.image_blocks,
+            batch_size=config.batch_size // self._strategy.num_replicas_in_sync,
+            seed=config.seed,
+        )
+        self._iterate = tf.function(self._iteration, jit_compile=config.jit_compile)
+        self._workdir = Workdir(config.workdir) if config.workdir else None
+        if self._workdir:
+            self._checkpoints, self._snapshots = stores(
+                self._workdir, self.config, self.method, self._state
+            )
+        self._summaries = Summaries(self.method, dataset, self.config, self._workdir)
+        self._seconds_per_step = math.inf
+        self._stop_signal: int | None = None
+
+    def train(self) -> None:
+        """Resumes from the newest whole checkpoint, and trains until `training_steps`.
+
+        Raises:
+            NonFiniteLossError: a loss or gradient is not finite; nothing is saved after it.
+            Stopped: SIGTERM was heard; the state is saved.
+            UsageError: the workdir is not ours to write.
+            DamagedStateError: no checkpoint there is whole, or none could be written at the end.
+        """
+        if self._workdir:
+            self._workdir.open(self.config, self._dataset.spec)
+            try:
+                self._resume()
+                with _Signals(self._stop):
+                    self._train()
+            finally:
+                self._workdir.close()
+        else:
+            self._train()
+
+    def _resume(self) -> None:
+        restored = self._checkpoints.restore_latest(self._log)
+        step = restored or 0
+        if restored is not None:
+            self._log(f'resuming at step {step}')
+        for path in (self._workdir.stats, self._workdir.perf):
+            cut_back(path, step)
+
+    def _train(self) -> None:
+        total = self.config.training_steps
+        step = int(self._state.step)
+        if step >= total:
+            self._log(f'already at step {step} of {total}: nothing to do')
+            return
+        if step == 0:
+            self._summaries.write_reals()
+        self._log('compiling the first iteration')
+        meter = None
+        while step < total:
+            step = self._advance(step)
+            meter = meter or _Meter(step)  # from here on, so that compilation does not count
+            record = {}
+            if self._due(step, self.config.log_every_steps):
+                losses = self._take_means()
+                record |= losses
+                self._report(step, losses, meter)
+            if self._due(step, self.config.sample_every_steps):
+                record |= self._summaries.sample(step)
+            if self._due(step, self.config.eval_every_steps):
+                record |= self._summaries.evaluate()
+            if record:
+                self._write(step, record)
+            stopping = self._stop_signal is not None
+            if self._due(step, self.config.save_every_steps) or stopping:
+                self._save(step, must=stopping or step == total)
+            if self._due(step, self.config.snapshot_steps) and self._workdir:
+                self._snapshots.save(step)
+            if stopping:
+                raise Stopped(
+                    f'stopped by signal {self._stop_signal} after step {step}, all saved: '
+                    'the same command resumes'
+                )
+
+    def _due(self, step: int, every: int) -> bool:
+        """Whether something done every so many steps, and at the end, is to be done now."""
+        return bool(every) and (step % every == 0 or step == self.config.training_steps)
+
+    def _advance(self, step: int) -> int:
+        """Runs some iterations, at most to the next step where something is due."""
+        config = self.config
+        ends = [config.training_steps]
+        for every in (
+            config.log_every_steps,
+            config.sample_every_steps,
+            config.eval_every_steps,
+            config.save_every_steps,
+            config.snapshot_steps,
+        ):
+            if every:
+                ends.append(step - step % every + every)
+        count = min(ends) - step
+        count = min(count, max(1, int(SECONDS_PER_CALL / self._seconds_per_step)))
+        started = time.monotonic()
+        bad_step = int(self._run(tf.constant(step, tf.int64), tf.constant(count, tf.int64)))
+        if math.isfinite(self._seconds_per_step):
+            self._seconds_per_step = (time.monotonic() - started) / count
+        else:
+            self._seconds_per_step = SECONDS_PER_CALL  # the first call was mostly compilation
+        if bad_step >= 0:
+            raise NonFiniteLossError(self._describe_bad(bad_step))
+        return step + count
+
+    @tf.function
+    def _run(self, start: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Iterations start .. start + count - 1; returns the first non-finite one, or -1."""
+        bad_step = tf.constant(-1, tf.int64)
+        for step in tf.range(start, start + count):
+            values = mean_over_replicas(
+                self._strategy,
+                lambda: self._iterate(self._batches(step), step),  # noqa: B023
+            )
+            self._state.totals.assign_add(tf.concat([values, [1.0]], axis=0))
+            self._state.step.assign_add(1)
+            if bad_step < 0 and not tf.reduce_all(tf.math.is_finite(values)):
+                bad_step = step
+        return bad_step
+
+    def _iteration(self, blocks: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """One `train_step`; its values stacked in the order of the method's tags."""
+        values = self.method.train_step(blocks, step)
+        return tf.stack([tf.cast(values[tag], tf.float32) for tag in self.method.tags])
+
+    def _take_means(self) -> dict[str, float]:
+        """Means since the last call, by tag."""
+        *sums, count = self._state.totals.numpy().tolist()
+        self._state.totals.assign(tf.zeros_like(self._state.totals))
+        return {tag: s / count for tag, s in zip(self.method.tags, sums, strict=True)}
+
+    def _describe_bad(self, step: int) -> str:
+        *sums, _ = self._state.totals.numpy().tolist()
+        names = [t for t, s in zip(self.method.tags, sums, strict=True) if not math.isfinite(s)]
+        saved = self._checkpoints.steps() if self._workdir else []
+        kept = f'the checkpoint of step {saved[-1]} is kept' if saved else 'nothing was saved yet'
+        return (
+            f'{", ".join(names)} not finite at step {step}; {kept}: '
+            'lower the learning rates, or try --precision=float32 or another --seed'
+        )
+
+    def _report(self, step: int, losses: dict[str, float], meter: '_Meter') -> None:
+        speed = meter.lap(step)
+        speed['images_per_sec'] = speed['steps_per_sec'] * self.config.batch_size
+        total = self.config.training_steps
+        remaining = (total - step) / speed['steps_per_sec']
+        shown = '  '.join(
+            f'{tag.removeprefix("loss/")} {value:.4g}'
+            for tag, value in losses.items()
+            if tag.startswith('loss/')
+        )
+        self._log(
+            f'step {step:>{len(str(total))}}/{total}  {speed["steps_per_sec"]:.3g} steps/s  '
+            f'{speed["images_per_sec"]:.0f} images/s  ETA {_hours(remaining)}  {shown}'
+        )
+        if self._workdir:
+            append_json(self._workdir.perf, {'step': step, **speed})
+        self._summaries.scalars(step, {f'perf/{name}': value for name, value in speed.items()})
+
+    def _write(self, step: int, record: dict[str, float]) -> None:
+        self._summaries.scalars(step, record)
+        if self._workdir:
+            append_json(self._workdir.stats, {'step': step, **record})
+
+    def _save(self, step: int, *, must: bool) -> None:
+        """Saves; a failure (a full disk, say) stops the run only when `must`."""
+        if not self._workdir:
+            return
+        started = time.monotonic()
+        try:
+            self._checkpoints.save(step)
+        except DamagedStateError as error:
+            if must:
+                raise
+            self._log(f'WARNING: {error}; training goes on and will try again')
+        self._summaries.scalars(step, {'checkpoint/seconds': time.monotonic() - started})
+
+    def _log(self, message: str) -> None:
+        if self._workdir:
+            self._workdir.log(message)
+        else:
+            print(message, flush=True)
+
+    def _stop(self, number: int) -> None:
+        self._stop_signal = number
+
+
+class _Meter:
+    """Steps per second and memory between two laps; the first iteration's compilation aside."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._time = step, time.monotonic()
+
+    def lap(self, step: int) -> dict[str, float]:
+        now = time.monotonic()
+        speed = (step - self._step) / max(now - self._time, 1e-9)
+        self._step, self._time = step, now
+        measured = {
+            'steps_per_sec': speed,
+            'cpu_mem_gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        }
+        if tf.config.list_logical_devices('GPU'):
+            peak = tf.config.experimental.get_memory_info('GPU:0')['peak']
+            measured['peak_gpu_mem_gb'] = peak / 2**30
+        return measured
+
+
+class _Signals:
+    """While active, the first SIGTERM asks to stop and the second one ends the process."""
+
+    def __init__(self, stop: Any) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        try:
+            self._previous = signal.signal(signal.SIGTERM, self._heard)
+        except ValueError:  # not in the main thread (a notebook's worker): nobody to listen for
+            self._previous = None
+
+    def __exit__(self, *_: Any) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
+
+    def _heard(self, number: int, _: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._stop(number)
+
+
+def _hours(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02}:{seconds:02}'

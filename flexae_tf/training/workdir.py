@@ -1,0 +1,188 @@
+"""The folder of a run: its configuration, its logs, and the lock that keeps others out."""
+
+import dataclasses
+import datetime
+import fcntl
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from typing import Any
+
+import flexae_tf
+from flexae_tf.config import TrainConfig, to_flagfile
+from flexae_tf.data import DatasetSpec
+from flexae_tf.errors import DamagedStateError, MissingDataError, UsageError
+
+
+class Workdir:
+    """Paths and text files of one run; TensorFlow is not needed here.
+
+    Args:
+        path: the folder; nothing is made or written before `open`.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = pathlib.Path(path)
+        self.checkpoints = self.path / 'checkpoints'
+        self.samples = self.path / 'samples'
+        self.tensorboard = self.path / 'tb'
+        self.stats = self.path / 'stats.jsonl'
+        self.perf = self.path / 'perf.jsonl'
+        self.scores = self.path / 'scores.jsonl'
+        self._lock = None
+
+    def open(self, config: TrainConfig, spec: DatasetSpec) -> None:
+        """Makes the folder a run of `config`, or makes sure that it already is one.
+
+        Args:
+            config: the resolved configuration.
+            spec: what the run trains on.
+
+        Raises:
+            UsageError: the folder cannot be written, holds a run of another configuration (the
+                message names the flags that differ), or another process trains in it.
+        """
+        self.check(config)
+        try:
+            for folder in (self.path, self.checkpoints, self.samples):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / '.lock', 'w')  # noqa: SIM115 (held while training)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f'another process trains in {self.path}: wait for it, or give another --workdir'
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f'{self.path} cannot be written ({error.strerror}): give another --workdir'
+            ) from None
+        document = {'config': dataclasses.asdict(config), 'data': dataclasses.asdict(spec)}
+        write_json(self.path / 'config.json', document)
+        write_text(self.path / 'flags.txt', to_flagfile(config))
+        write_json(self.path / 'environment.json', environment())
+
+    def close(self) -> None:
+        """Lets other processes train here."""
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def check(self, config: TrainConfig) -> None:
+        """Raises `UsageError` when the folder holds a run of another configuration."""
+        if not (self.path / 'config.json').exists():
+            return
+        found, wanted = self.read()[0].identity(), config.identity()
+        differing = [
+            f'--{name}={found[name]} there, {wanted[name]} now'
+            for name in wanted
+            if found[name] != wanted[name]
+        ]
+        if differing:
+            raise UsageError(
+                f'{self.path} holds a run of another configuration ({"; ".join(differing)}): '
+                'give the same flags, or another --workdir'
+            )
+
+    def read(self) -> tuple[TrainConfig, DatasetSpec]:
+        """The configuration of the run, and what it was trained on.
+
+        Raises:
+            MissingDataError: the folder is not a run.
+            DamagedStateError: `config.json` cannot be understood.
+        """
+        path = self.path / 'config.json'
+        if not path.exists():
+            raise MissingDataError(f'{self.path} holds no run (no config.json): check the path')
+        try:
+            document = json.loads(path.read_text())
+            data = document['data']
+            for name in ('shape', 'value_range', 'attributes'):
+                data[name] = tuple(data[name])
+            return TrainConfig(**document['config']), DatasetSpec(**data)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedStateError(
+                f'{path} cannot be read ({error}): restore it, or use another --workdir'
+            ) from None
+
+    def log(self, message: str) -> None:
+        """One line on standard output and, with the time, in log.txt."""
+        print(message, flush=True)
+        if self.path.is_dir():
+            now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M:%S')
+            with open(self.path / 'log.txt', 'a') as file:
+                file.write(f'{now} {message}\n')
+
+
+def append_json(path: pathlib.Path, record: dict[str, Any]) -> None:
+    """Appends one record as a line."""
+    with open(path, 'a') as file:
+        file.write(json.dumps(record) + '\n')
+
+
+def read_jsonl(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The records of a file, none when there is no file; a torn last line is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def cut_back(path: pathlib.Path, step: int) -> None:
+    """Drops the records after `step`, which the resumed run writes again."""
+    if path.exists():
+        kept = [r for r in read_jsonl(path) if r['step'] <= step]
+        write_text(path, ''.join(json.dumps(r) + '\n' for r in kept))
+
+
+def write_json(path: pathlib.Path, document: Any) -> None:
+    """Writes a document so that readers see all of it or the old one."""
+    write_text(path, json.dumps(document, indent=2) + '\n')
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text so that readers see all of it or the old one."""
+    temporary = path.with_name(path.name + '.tmp')
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def environment() -> dict[str, Any]:
+    """What the program runs on and from which code."""
+    from importlib import metadata
+
+    packages = ('tensorflow', 'keras', 'numpy', 'scipy', 'tensorflow-datasets', 'tensorflow-gan')
+    return {
+        'code': code_version(),
+        'python': platform.python_version(),
+        'platform': platform.platform(),
+        'cpus': os.cpu_count(),
+        'packages': {name: metadata.version(name) for name in packages},
+        'command': sys.argv,
+    }
+
+
+def code_version() -> str:
+    """The package's version, with the commit when it runs from a clone."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    try:
+        described = subprocess.run(
+            ['git', 'describe', '--always', '--dirty'],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return flexae_tf.__version__
+    # A copy installed inside somebody else's clone must not report that clone's commit.
+    ours = described.returncode == 0 and (root / '.git').exists()
+    commit = f'+{described.stdout.strip()}' if ours else ''
+    return flexae_tf.__version__ + commit
