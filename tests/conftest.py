@@ -1,4 +1,4 @@
-"""What all tests share: small configurations, the programs, and where the real data are, if here."""
+"""What all tests share: small configurations and data, and the programs."""
 
 import os
 import pathlib

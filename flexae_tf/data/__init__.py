@@ -12,7 +12,16 @@ from flexae_tf.data.dataset import Dataset, DatasetSpec, Split, fixed_order
 from flexae_tf.data.sources import DATASETS, Source
 from flexae_tf.errors import UsageError
 
-__all__ = ['DATASETS', 'Dataset', 'DatasetSpec', 'Source', 'Split', 'describe', 'load']
+__all__ = [
+    'DATASETS',
+    'Dataset',
+    'DatasetSpec',
+    'Source',
+    'Split',
+    'describe',
+    'fixed_order',
+    'load',
+]
 
 MAX_VALIDATION = 5000
 

@@ -63,7 +63,9 @@ class SixGaussians:
         """
         dim = self.means.shape[1]
         with tf.device('CPU'):
-            components = noise.integers(_key(dim, COMPONENTS, index), [num], 6).numpy()
+            components = noise.integers(
+                _key(dim, COMPONENTS, index), [num], len(self.means)
+            ).numpy()
             normals = noise.normal(_key(dim, LATENTS, index), [num, dim]).numpy()
         latents = self.means[components] + normals * np.sqrt(self.variances)[components, None]
         latents = latents.astype(np.float32)

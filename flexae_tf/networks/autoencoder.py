@@ -27,12 +27,17 @@ class Encoder(keras.Sequential):
         dtype: str = 'float32',
     ) -> None:
         layers = [keras.Input(shape)]
-        for index, layer in enumerate(row.encoder):
-            layers += _layers(layer, seed + index, dtype)
-        if len(shape) == 3:
+        for index, layer in enumerate(row.encoder, start=1):
+            layers += _layers(layer, index, seed, dtype)
+        images = len(shape) == 3
+        if images:
             layers.append(keras.layers.Flatten(dtype=dtype))
         last = keras.layers.Dense(
-            latent_dim, kernel_initializer=_glorot(seed + len(row.encoder)), dtype='float32'
+            latent_dim,
+            use_bias=not images,  # batch norm follows: the decoder begins with FC -> BN
+            kernel_initializer=_glorot(seed),
+            dtype='float32',
+            name='fc_code',
         )
         super().__init__([*layers, last], name='encoder')
 
@@ -64,7 +69,11 @@ class Decoder(keras.Sequential):
         if len(shape) == 1:
             layers.append(
                 keras.layers.Dense(
-                    shape[0], activation='tanh', kernel_initializer=_glorot(seed), dtype='float32'
+                    shape[0],
+                    activation='tanh',
+                    kernel_initializer=_glorot(seed),
+                    dtype='float32',
+                    name='fc_vector',
                 )
             )
         else:
@@ -79,20 +88,25 @@ class Decoder(keras.Sequential):
         first = side * side * row.base_channels
         layers = [
             keras.layers.Dense(
-                first, use_bias=False, kernel_initializer=_glorot(seed), dtype=dtype
+                first,
+                use_bias=False,
+                kernel_initializer=_glorot(seed),
+                dtype=dtype,
+                name='fc_base',
             ),
-            BatchNorm(dtype=dtype),
-            keras.layers.ELU(dtype=dtype),
+            BatchNorm(dtype=dtype, name='bn_base'),
+            keras.layers.ELU(dtype=dtype, name='elu_base'),
             keras.layers.Reshape([side, side, row.base_channels], dtype=dtype),
         ]
         for index, layer in enumerate(row.decoder, start=1):
-            layers += _layers(layer, seed + index, dtype)
+            layers += _layers(layer, index, seed, dtype)
         last = keras.layers.Conv2D(
             shape[2],
             row.last_kernel,
             padding='same',
             kernel_initializer=_glorot(seed + len(row.decoder) + 1),
             dtype=dtype,
+            name='conv_image',
         )
         # The sigmoid is taken in float32, also where the convolutions are not.
         return [*layers, last, keras.layers.Activation('sigmoid', dtype='float32')]
@@ -102,13 +116,23 @@ def _glorot(seed: int) -> keras.initializers.Initializer:
     return keras.initializers.GlorotNormal(seed)
 
 
-def _layers(layer: Conv | TConv | Dense, seed: int, dtype: str) -> list[keras.layers.Layer]:
-    """The Keras layers of one hidden entry of a table."""
+def _layers(
+    layer: Conv | TConv | Dense, index: int, seed: int, dtype: str
+) -> list[keras.layers.Layer]:
+    """The Keras layers of the hidden entry `index` of a table.
+
+    They are named, because weights-only snapshots are kept by name.
+    """
+    initializer = _glorot(seed + index)
     if isinstance(layer, Dense):
         activation = layer.activation
         return [
             keras.layers.Dense(
-                layer.units, activation=activation, kernel_initializer=_glorot(seed), dtype=dtype
+                layer.units,
+                activation=activation,
+                kernel_initializer=initializer,
+                dtype=dtype,
+                name=f'fc_{index}',
             )
         ]
     convolution = keras.layers.Conv2D if isinstance(layer, Conv) else keras.layers.Conv2DTranspose
@@ -121,9 +145,10 @@ def _layers(layer: Conv | TConv | Dense, seed: int, dtype: str) -> list[keras.la
             strides=layer.stride,
             padding='same',
             use_bias=False,
-            kernel_initializer=_glorot(seed),
+            kernel_initializer=initializer,
             dtype=dtype,
+            name=f'conv_{index}',
         ),
-        BatchNorm(dtype=dtype),
-        keras.layers.ELU(dtype=dtype),
+        BatchNorm(dtype=dtype, name=f'bn_{index}'),
+        keras.layers.ELU(dtype=dtype, name=f'elu_{index}'),
     ]

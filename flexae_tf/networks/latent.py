@@ -18,6 +18,7 @@ class _Perceptron(keras.Sequential):
                 activation='relu' if index < len(hidden) else None,
                 kernel_initializer=keras.initializers.GlorotNormal(seed + index),
                 dtype='float32',
+                name=f'fc_{index + 1}',
             )
             for index, units in enumerate((*hidden, outputs))
         ]

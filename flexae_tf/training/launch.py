@@ -1,4 +1,4 @@
-"""The training program. Imports TensorFlow only when all that can be checked without it has been."""
+"""The training program. What can be checked without TensorFlow is, before its slow import."""
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig

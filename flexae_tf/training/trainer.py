@@ -82,7 +82,7 @@ class Trainer:
             DamagedStateError: no checkpoint there is whole, or none could be written at the end.
         """
         if self._workdir:
-            self._workdir.open(self.config, self._dataset.spec)
+            self._workdir.open(self.config, self._dataset)
             try:
                 self._resume()
                 with _Signals(self._stop):

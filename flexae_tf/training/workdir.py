@@ -13,8 +13,9 @@ from typing import Any
 
 import flexae_tf
 from flexae_tf.config import TrainConfig, to_flagfile
-from flexae_tf.data import DatasetSpec
+from flexae_tf.data import Dataset, DatasetSpec
 from flexae_tf.errors import DamagedStateError, MissingDataError, UsageError
+from flexae_tf.metrics.protocol import fingerprint
 
 
 class Workdir:
@@ -34,18 +35,24 @@ class Workdir:
         self.scores = self.path / 'scores.jsonl'
         self._lock = None
 
-    def open(self, config: TrainConfig, spec: DatasetSpec) -> None:
+    def open(self, config: TrainConfig, dataset: Dataset) -> None:
         """Makes the folder a run of `config`, or makes sure that it already is one.
 
         Args:
             config: the resolved configuration.
-            spec: what the run trains on.
+            dataset: what the run trains on; a resumed run must find the same training examples.
 
         Raises:
             UsageError: the folder cannot be written, holds a run of another configuration (the
-                message names the flags that differ), or another process trains in it.
+                message names the flags that differ) or data, or another process trains in it.
         """
         self.check(config)
+        digest = fingerprint(dataset.train.x)
+        if self._config_path.exists() and self._document()['examples'] != digest:
+            raise UsageError(
+                f'{self.path} holds a run on other training data than are loaded now: '
+                'give the same --data_dir, or another --workdir'
+            )
         try:
             for folder in (self.path, self.checkpoints, self.samples):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -59,8 +66,12 @@ class Workdir:
             raise UsageError(
                 f'{self.path} cannot be written ({error.strerror}): give another --workdir'
             ) from None
-        document = {'config': dataclasses.asdict(config), 'data': dataclasses.asdict(spec)}
-        write_json(self.path / 'config.json', document)
+        document = {
+            'config': dataclasses.asdict(config),
+            'data': dataclasses.asdict(dataset.spec),
+            'examples': digest,
+        }
+        write_json(self._config_path, document)
         write_text(self.path / 'flags.txt', to_flagfile(config))
         write_json(self.path / 'environment.json', environment())
 
@@ -72,7 +83,7 @@ class Workdir:
 
     def check(self, config: TrainConfig) -> None:
         """Raises `UsageError` when the folder holds a run of another configuration."""
-        if not (self.path / 'config.json').exists():
+        if not self._config_path.exists():
             return
         found, wanted = self.read()[0].identity(), config.identity()
         differing = [
@@ -93,18 +104,30 @@ class Workdir:
             MissingDataError: the folder is not a run.
             DamagedStateError: `config.json` cannot be understood.
         """
-        path = self.path / 'config.json'
-        if not path.exists():
+        document = self._document()
+        return document['config'], document['data']
+
+    @property
+    def _config_path(self) -> pathlib.Path:
+        return self.path / 'config.json'
+
+    def _document(self) -> dict[str, Any]:
+        if not self._config_path.exists():
             raise MissingDataError(f'{self.path} holds no run (no config.json): check the path')
         try:
-            document = json.loads(path.read_text())
+            document = json.loads(self._config_path.read_text())
             data = document['data']
             for name in ('shape', 'value_range', 'attributes'):
                 data[name] = tuple(data[name])
-            return TrainConfig(**document['config']), DatasetSpec(**data)
+            return {
+                'config': TrainConfig(**document['config']),
+                'data': DatasetSpec(**data),
+                'examples': document['examples'],
+            }
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedStateError(
-                f'{path} cannot be read ({error}): restore it, or use another --workdir'
+                f'{self._config_path} cannot be read ({error}): '
+                'restore it, or use another --workdir'
             ) from None
 
     def log(self, message: str) -> None:

@@ -1,0 +1,110 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from flexae_tf import data
+from flexae_tf.config import TrainConfig
+from flexae_tf.errors import MissingDataError
+
+REAL_DATA = Path(
+    os.environ.get('FLEXAE_TF_DATA_DIR', Path(__file__).parents[3] / 'shared' / 'data' / 'tfds')
+)
+
+
+def examples(num, shape, **extra):
+    """Pictures whose every value is 3 * i; random files have no such order."""
+    for i in range(num):
+        yield {'image': np.full(shape, 3 * i, np.uint8), 'label': i % 10, **extra}
+
+
+@pytest.mark.parametrize(
+    'name, shape, extra',
+    [('fashion_mnist', (28, 28, 1), {}), ('cifar10', (32, 32, 3), {'id': ''})],
+)
+def test_catalogue(serve, tmp_path, name, shape, extra):
+    serve(name, train=examples(60, shape, **extra), test=examples(12, shape, **extra))
+    options = dict(dataset=name, data_dir=str(tmp_path), batch_size=8)
+    dataset = data.load(TrainConfig(**options, download=True))
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (54, 6, 12)
+    assert dataset.spec.shape == shape and dataset.spec.train_size == 60
+    seen = []
+    for split in (dataset.train, dataset.validation):
+        assert split.x.shape == (len(split), *shape) and split.x.dtype == np.uint8
+        assert split.labels.dtype == np.int64
+        np.testing.assert_array_equal(split.x[:, 5, 7, -1] // 3 % 10, split.labels)
+        seen.extend(split.x[:, 0, 0, 0] // 3)
+    assert sorted(seen) == list(range(60))
+    again = data.load(TrainConfig(**options, download=False))
+    np.testing.assert_array_equal(again.train.x, dataset.train.x)
+
+
+@pytest.mark.parametrize('name', ['mnist', 'fashion_mnist', 'cifar10'])
+def test_missing_data(tmp_path, name):
+    with pytest.raises(MissingDataError) as caught:
+        data.load(TrainConfig(dataset=name, data_dir=str(tmp_path)))
+    message = str(caught.value)
+    assert caught.value.exit_code == 3 and '\n' not in message
+    assert name in message and str(tmp_path) in message
+    assert '--download' in message and '--data_dir' in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('error', [ConnectionError('no route\nto host'), ValueError('checksum')])
+def test_failed_download(monkeypatch, tmp_path, error):
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(tfds.builder_cls('mnist'), 'download_and_prepare', fail)
+    with pytest.raises(MissingDataError, match='download failed .*--data_dir') as caught:
+        data.load(TrainConfig(dataset='mnist', data_dir=str(tmp_path), download=True))
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('damage', ['cut', 'removed'])
+def test_damaged_files(serve, tmp_path, damage):
+    serve('fashion_mnist', train=examples(40, (28, 28, 1)), test=examples(5, (28, 28, 1)))
+    options = dict(dataset='fashion_mnist', data_dir=str(tmp_path), batch_size=8)
+    data.load(TrainConfig(**options, download=True))
+    (records,) = tmp_path.glob('fashion_mnist/*/*train.tfrecord*')
+    if damage == 'cut':
+        records.write_bytes(records.read_bytes()[:-100])
+    else:
+        records.unlink()
+    with pytest.raises(MissingDataError, match='remove this folder .*--download'):
+        data.load(TrainConfig(**options))
+
+
+@pytest.mark.skipif(not (REAL_DATA / 'mnist').is_dir(), reason='no prepared MNIST')
+def test_real_mnist():
+    dataset = data.load(TrainConfig(dataset='mnist', data_dir=str(REAL_DATA)))
+    assert dataset.spec == data.describe(TrainConfig(dataset='mnist'))
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (
+        55_000,
+        5000,
+        10_000,
+    )
+    labels = np.concatenate([dataset.train.labels, dataset.validation.labels])
+    pixels = dataset.train.x.sum(dtype=np.int64) + dataset.validation.x.sum(dtype=np.int64)
+    # As published: class counts, and the mean 33.318 of all training pixels.
+    counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(labels).tolist() == counts
+    assert pixels / (60_000 * 784) == pytest.approx(33.3184, abs=1e-3)
+    held_out = {image.tobytes() for image in dataset.validation.x}
+    assert not held_out & {image.tobytes() for image in dataset.train.x}
+
+
+def test_digits():
+    dataset = data.load(TrainConfig(dataset='digits'))
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (1294, 143, 360)
+    x = np.concatenate([dataset.train.x, dataset.validation.x, dataset.test.x])
+    frame = x.copy()
+    frame[:, 4:24, 4:24] = 0
+    assert x.shape == (1797, 28, 28, 1) and not frame.any()
+    assert (x.max(axis=(1, 2, 3)) > 200).all()
+    ink = (x > 0).mean()
+    assert 0.15 < ink < 0.25  # MNIST: 0.19
+    assert x.mean() == pytest.approx(39.943, abs=0.01)
+    assert dataset.test.labels[:10].tolist() == [4, 4, 0, 4, 0, 6, 3, 0, 6, 1]
