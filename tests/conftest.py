@@ -30,6 +30,7 @@ def config():
             dataset='synthetic_2d',
             batch_size=16,
             training_steps=10,
+            critic_steps=1,  # each step more is longer to trace
             validation_examples=200,
             log_every_steps=2,
             sample_every_steps=5,

@@ -62,7 +62,12 @@ class Trainer:
             batch_size=config.batch_size // self._strategy.num_replicas_in_sync,
             seed=config.seed,
         )
-        self._iterate = tf.function(self._iteration, jit_compile=config.jit_compile)
+        # A function of its own only for XLA: with several devices, none may stand inside `run`.
+        self._iterate = (
+            tf.function(self._iteration, jit_compile=True)
+            if config.jit_compile
+            else self._iteration
+        )
         self._workdir = Workdir(config.workdir) if config.workdir else None
         if self._workdir:
             self._checkpoints, self._snapshots = stores(
@@ -102,22 +107,24 @@ class Trainer:
 
     def _train(self) -> None:
         total = self.config.training_steps
-        step = int(self._state.step)
+        step = int(self._state.step.read_value())
         if step >= total:
             self._log(f'already at step {step} of {total}: nothing to do')
             return
         if step == 0:
             self._summaries.write_reals()
         self._log('compiling the first iteration')
-        meter = None
+        meter, compiled = _Meter(step), False
         while step < total:
             step = self._advance(step)
-            meter = meter or _Meter(step)  # from here on, so that compilation does not count
             record = {}
             if self._due(step, self.config.log_every_steps):
                 losses = self._take_means()
                 record |= losses
                 self._report(step, losses, meter)
+            elif not compiled:
+                meter = _Meter(step)  # so that compilation does not count as training
+            compiled = True
             if self._due(step, self.config.sample_every_steps):
                 record |= self._summaries.sample(step)
             if self._due(step, self.config.eval_every_steps):
@@ -186,12 +193,12 @@ class Trainer:
 
     def _take_means(self) -> dict[str, float]:
         """Means since the last call, by tag."""
-        *sums, count = self._state.totals.numpy().tolist()
+        *sums, count = self._state.totals.read_value().numpy().tolist()
         self._state.totals.assign(tf.zeros_like(self._state.totals))
         return {tag: s / count for tag, s in zip(self.method.tags, sums, strict=True)}
 
     def _describe_bad(self, step: int) -> str:
-        *sums, _ = self._state.totals.numpy().tolist()
+        *sums, _ = self._state.totals.read_value().numpy().tolist()
         names = [t for t, s in zip(self.method.tags, sums, strict=True) if not math.isfinite(s)]
         saved = self._checkpoints.steps() if self._workdir else []
         kept = f'the checkpoint of step {saved[-1]} is kept' if saved else 'nothing was saved yet'

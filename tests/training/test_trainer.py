@@ -1,0 +1,266 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import flexae_tf
+from flexae_tf.errors import DamagedStateError, NonFiniteLossError, UsageError
+from flexae_tf.training import distribution
+from flexae_tf.training.trainer import Trainer
+from flexae_tf.training.workdir import read_jsonl
+from tests.conftest import ROOT
+
+
+def train(config, data, **options):
+    trainer = Trainer(config, data, **options)
+    trainer.train()
+    return trainer
+
+
+def state_of(trainer):
+    """Every variable there is: weights, moments, counters, averages."""
+    return {v.path: v.numpy() for v in trainer.method.variables} | {
+        f'{name}/{v.path}': v.numpy()
+        for name in ('ae', 'critic', 'gen', 'enc')
+        for v in getattr(trainer.method, f'{name}_optimizer').variables
+    }
+
+
+def assert_equal_states(a, b):
+    a, b = state_of(a), state_of(b)
+    assert a.keys() == b.keys() and len(a) > 40
+    for path in a:
+        np.testing.assert_array_equal(a[path], b[path], err_msg=path)
+
+
+def test_ten_steps_are_six_and_four_resumed(config, synthetic, tmp_path):
+    straight = train(config(workdir=str(tmp_path / 'a')), synthetic)
+    train(config(workdir=str(tmp_path / 'b'), training_steps=6), synthetic)
+    resumed = train(config(workdir=str(tmp_path / 'b')), synthetic)
+    assert_equal_states(straight, resumed)
+    first, second = (read_jsonl(tmp_path / name / 'stats.jsonl') for name in 'ab')
+    # The shorter run sampled at its own end; everything else is the same, line by line.
+    assert [r['step'] for r in first] == [2, 4, 5, 6, 8, 10]
+    for a, b in zip(first, second, strict=True):
+        assert {k: b[k] for k in a} == a
+
+
+def test_a_resume_in_the_middle_of_a_log_interval_is_exact(config, synthetic, tmp_path):
+    options = dict(log_every_steps=4, sample_every_steps=1000)
+    straight = train(config(workdir=str(tmp_path / 'a'), **options), synthetic)
+    train(config(workdir=str(tmp_path / 'b'), training_steps=6, **options), synthetic)
+    # The run ended at 6 and logged there; take it back to its checkpoint of step 3.
+    for path in (tmp_path / 'b' / 'checkpoints').glob('ckpt-000000006*'):
+        path.unlink()
+    resumed = train(config(workdir=str(tmp_path / 'b'), **options), synthetic)
+    assert_equal_states(straight, resumed)
+    logs = [(tmp_path / name / 'stats.jsonl').read_text() for name in 'ab']
+    assert logs[0] == logs[1]
+
+
+def test_two_runs_are_equal_and_two_seeds_differ(config, synthetic):
+    first, again, other = (train(config(seed=s), synthetic) for s in (0, 0, 1))
+    assert_equal_states(first, again)
+    assert not np.array_equal(first.method.encoder.weights[0], other.method.encoder.weights[0])
+
+
+def test_image_methods_resume_exactly_too(config, tmp_path):
+    images = flexae_tf.load_dataset(config(dataset='digits', validation_examples=20))
+    options = dict(dataset='digits', width_multiplier=0.05, critic_steps=1, batch_size=4)
+    options |= dict(validation_examples=20, sample_every_steps=1000, save_every_steps=2)
+    straight = train(config(training_steps=4, workdir=str(tmp_path / 'a'), **options), images)
+    train(config(training_steps=2, workdir=str(tmp_path / 'b'), **options), images)
+    resumed = train(config(training_steps=4, workdir=str(tmp_path / 'b'), **options), images)
+    assert_equal_states(straight, resumed)
+    names = {path.name for path in (tmp_path / 'a' / 'samples').iterdir()}
+    step = '000000004.png'
+    assert names == {'reals.png', f'fakes_{step}', f'recon_{step}', f'interp_{step}'}
+
+
+def test_what_a_run_leaves_behind(config, synthetic, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer = train(config(workdir=str(tmp_path / 'run'), eval_every_steps=5), synthetic)
+    run = tmp_path / 'run'
+    files = {path.name for path in run.iterdir()}
+    assert files >= {'config.json', 'flags.txt', 'environment.json', 'log.txt', 'stats.jsonl'}
+    assert {p.name for p in (run / 'checkpoints').glob('*.manifest.json')} == {
+        *(f'ckpt-{step:09d}.manifest.json' for step in (6, 9, 10)),
+        *(f'weights-{step:09d}.manifest.json' for step in (5, 10)),
+    }
+    events = EventAccumulator(str(run / 'tb'))
+    events.Reload()
+    tags = set(events.Tags()['tensors'])
+    assert tags >= {*trainer.method.tags, 'validation/ae', 'latent/z_rank', 'latent/zhat', 'config'}
+    assert tags >= {'perf/steps_per_sec', 'perf/images_per_sec', 'checkpoint/seconds'}
+    assert any(re.fullmatch(r'metrics/fd_vectors_200_gen/[0-9a-f]{8}', tag) for tag in tags)
+    assert [e.step for e in events.Tensors('loss/ae')] == [2, 4, 6, 8, 10]
+    stats = read_jsonl(run / 'stats.jsonl')
+    logged = tf.make_ndarray(events.Tensors('loss/ae')[0].tensor_proto)
+    assert stats[0]['loss/ae'] == pytest.approx(float(logged), rel=1e-6)
+    perf = read_jsonl(run / 'perf.jsonl')
+    assert all(line['steps_per_sec'] > 0 and line['cpu_mem_gb'] > 0 for line in perf)
+
+
+def test_a_logged_loss_is_the_mean_over_its_interval(config, synthetic, tmp_path):
+    every = train(config(workdir=str(tmp_path / 'a'), log_every_steps=1), synthetic)
+    train(config(workdir=str(tmp_path / 'b'), log_every_steps=5), synthetic)
+    one = [r['loss/ae'] for r in read_jsonl(tmp_path / 'a' / 'stats.jsonl')]
+    five = [r['loss/ae'] for r in read_jsonl(tmp_path / 'b' / 'stats.jsonl')]
+    np.testing.assert_allclose(five, [np.mean(one[:5]), np.mean(one[5:])], rtol=1e-6)
+    assert every._run.experimental_get_tracing_count() == 1
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
+    config, synthetic, tmp_path, monkeypatch
+):
+    run = tmp_path / 'run'
+    train(config(workdir=str(run), training_steps=3), synthetic)
+    before = sorted(p.name for p in (run / 'checkpoints').iterdir())
+    trainer = Trainer(config(workdir=str(run)), synthetic)
+    healthy = trainer.method.train_step
+
+    def diverging(blocks, step):
+        values = healthy(blocks, step)
+        values['loss/gen'] *= tf.where(step == 4, np.nan, 1.0)
+        return values
+
+    monkeypatch.setattr(trainer.method, 'train_step', diverging)
+    with pytest.raises(NonFiniteLossError, match=r'loss/gen not finite at step 4.*step 3 is kept'):
+        trainer.train()
+    assert sorted(p.name for p in (run / 'checkpoints').iterdir()) == before
+    assert train(config(workdir=str(run)), synthetic)  # and the run can go on
+
+
+def test_divergence_is_exit_code_5(refused, tmp_path):
+    flags = ['--dataset=synthetic_2d', f'--workdir={tmp_path}/run', '--ae_learning_rate=1e30']
+    refused(5, ['not finite', 'learning rates'], 'train', *flags, '--training_steps=50')
+    assert not list((tmp_path / 'run' / 'checkpoints').iterdir())
+
+
+def test_a_full_disk_does_not_stop_training_but_the_end_needs_a_checkpoint(
+    config, synthetic, tmp_path, monkeypatch
+):
+    from flexae_tf.training.checkpoints import Checkpoints
+
+    trainer = Trainer(config(workdir=str(tmp_path / 'run'), snapshot_steps=0), synthetic)
+    tried = []
+
+    def full(self, step):
+        tried.append(step)
+        raise DamagedStateError('disk full')
+
+    monkeypatch.setattr(Checkpoints, 'save', full)
+    with pytest.raises(DamagedStateError):
+        trainer.train()
+    assert tried == [3, 6, 9, 10]
+    assert 'WARNING: disk full' in (tmp_path / 'run' / 'log.txt').read_text()
+
+
+def test_another_configuration_in_the_workdir_is_refused(config, synthetic, tmp_path):
+    run = str(tmp_path / 'run')
+    train(config(workdir=run, training_steps=2), synthetic)
+    with pytest.raises(UsageError, match='--seed=0 there, 1 now; --batch_size=16 there, 8 now'):
+        train(config(workdir=run, batch_size=8, seed=1), synthetic)
+    train(config(workdir=run, training_steps=3, log_every_steps=1), synthetic)  # same mathematics
+
+
+def test_other_training_data_in_the_workdir_are_refused(config, synthetic, tmp_path):
+    import dataclasses
+
+    run = str(tmp_path / 'run')
+    train(config(workdir=run, training_steps=2), synthetic)
+    fewer = dataclasses.replace(synthetic, train=synthetic.train.take(np.arange(100)))
+    with pytest.raises(UsageError, match='other training data'):
+        train(config(workdir=run), fewer)
+
+
+def test_two_processes_cannot_train_in_one_workdir(config, synthetic, tmp_path):
+    first = Trainer(config(workdir=str(tmp_path / 'run')), synthetic)
+    first._workdir.open(first.config, synthetic)
+    with pytest.raises(UsageError, match='another process'):
+        train(config(workdir=str(tmp_path / 'run')), synthetic)
+    first._workdir.close()
+
+
+def start(*flags):
+    command = [sys.executable, ROOT / 'bin' / 'train.py', *flags]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_sigterm_saves_and_kill_loses_nothing_that_was_saved(tmp_path, program):
+    def flags(name):
+        return [
+            '--dataset=synthetic_2d',
+            '--batch_size=16',
+            f'--workdir={tmp_path}/{name}',
+            '--training_steps=1500',
+            '--save_every_steps=100',
+            '--sample_every_steps=500',
+        ]
+
+    process = start(*flags('a'))
+    wait_for(tmp_path / 'a' / 'stats.jsonl', process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143 and 'all saved' in errors
+    process = start(*flags('a'))
+    wait_for(tmp_path / 'a' / 'stats.jsonl', process, more=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert program('train', *flags('a')).returncode == 0
+    assert program('train', *flags('b')).returncode == 0
+    logs = [(tmp_path / name / 'stats.jsonl').read_text() for name in 'ab']
+    assert logs[0] == logs[1]
+    manifests = [
+        json.loads((tmp_path / n / 'checkpoints/ckpt-000001500.manifest.json').read_text())
+        for n in 'ab'
+    ]
+    assert manifests[0] == manifests[1]  # byte for byte the same state
+
+
+def wait_for(path, process, *, more=False):
+    """Until the file has a line (more than now)."""
+    size = path.stat().st_size if more else 0
+    for _ in range(1200):
+        if path.exists() and path.stat().st_size > size:
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    pytest.fail('no progress in a minute')
+
+
+def test_two_devices_train_as_one(config, synthetic):
+    one = train(config(), synthetic)
+    devices = [d.name for d in tf.config.list_logical_devices('CPU')]
+    two = train(config(), synthetic, strategy=tf.distribute.MirroredStrategy(devices))
+    for a, b in zip(one.method.weights, two.method.weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5, err_msg=a.path)
+
+
+def test_batches_that_cannot_be_shared_are_refused():
+    with pytest.raises(UsageError, match='batch_size=15 cannot be shared among 2'):
+        distribution.check_shares(15, 2, jit_compile=False)
+    with pytest.raises(UsageError, match='one device'):
+        distribution.check_shares(16, 2, jit_compile=True)
+
+
+def test_load_run_gives_the_trained_method_back(config, synthetic, tmp_path):
+    trainer = train(config(workdir=str(tmp_path / 'run')), synthetic)
+    loaded = flexae_tf.load_run(tmp_path / 'run')
+    np.testing.assert_array_equal(loaded.sample(4, seed=3), trainer.method.sample(4, seed=3))
+    snapshot = flexae_tf.load_run(tmp_path / 'run', checkpoint=5)
+    assert not np.array_equal(snapshot.sample(4, seed=3), loaded.sample(4, seed=3))
+
+
+def test_flags_txt_gives_the_same_run_again(config, synthetic, tmp_path, program):
+    train(config(workdir=str(tmp_path / 'run')), synthetic)
+    done = program('train', f'--flagfile={tmp_path}/run/flags.txt')
+    assert done.returncode == 0 and 'nothing to do' in done.stdout
