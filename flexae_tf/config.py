@@ -38,6 +38,7 @@ def option(
     choices: tuple[str, ...] | None = None,
     minimum: float | None = None,
     above: float | None = None,
+    required: bool = False,
     identity: bool = True,
 ) -> Any:
     """A dataclass field that knows how to be a flag.
@@ -48,11 +49,17 @@ def option(
         choices: the allowed strings.
         minimum: smallest allowed number.
         above: the number must be larger than this.
+        required: whether None is refused.
         identity: whether the option is part of what a run is. An option that is not may differ
             when the run is resumed.
     """
     metadata = dict(
-        help=help_text, choices=choices, minimum=minimum, above=above, identity=identity
+        help=help_text,
+        choices=choices,
+        minimum=minimum,
+        above=above,
+        required=required,
+        identity=identity,
     )
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -183,7 +190,7 @@ class TrainConfig(Options):
 class EvaluateConfig(Options):
     """What `bin/evaluate.py` needs to know."""
 
-    workdir: str | None = _where(None, 'Folder of the trained run.')
+    workdir: str | None = _where(None, 'Folder of the trained run.', required=True)
     checkpoint: str = option('last', 'last, or the step of a checkpoint or snapshot.')
     data_dir: str | None = _where(None, "Folder of the data; the run's own when not given.")
     features: str = option(
@@ -207,11 +214,13 @@ class EvaluateConfig(Options):
 class SampleConfig(Options):
     """What `bin/sample.py` needs to know."""
 
-    source: str | None = _where(None, "A run's workdir, or an exported SavedModel.")
+    source: str | None = _where(None, "A run's workdir, or an exported SavedModel.", required=True)
     checkpoint: str = option('last', 'last, or the step of a checkpoint or snapshot of a workdir.')
     num_samples: int = option(64, 'Images to sample.', minimum=1)
     sample_seed: int = option(0, 'Seed of the samples: the same seed, the same images.', minimum=0)
-    output: str | None = _where(None, 'File to write: .png for a grid, .npz for the arrays.')
+    output: str | None = _where(
+        None, 'File to write: .png for a grid, .npz for the arrays.', required=True
+    )
     batch_size: int = _where(256, 'Images per call of the decoder.', minimum=1)
     device: str = _where('auto', 'auto, gpu or cpu.', choices=('auto', 'gpu', 'cpu'))
 
@@ -220,16 +229,37 @@ class SampleConfig(Options):
 class ExportConfig(Options):
     """What `bin/export.py` needs to know."""
 
-    workdir: str | None = _where(None, 'Folder of the trained run.')
+    workdir: str | None = _where(None, 'Folder of the trained run.', required=True)
     checkpoint: str = option('last', 'last, or the step of a checkpoint or snapshot.')
     export_dir: str | None = _where(
         None, 'Folder of the SavedModel; WORKDIR/export/STEP when not given.'
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(TrainConfig):
+    """What `bin/benchmark.py` needs to know: a training, and how much of it to time."""
+
+    iterations: int = _where(10, 'Iterations to time.', minimum=1)
+    warmup: int = _where(2, 'Iterations before them, the compilation included.', minimum=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DoctorConfig(Options):
+    """What `bin/doctor.py` needs to know."""
+
+    data_dir: str | None = _where(None, 'Folder of tensorflow-datasets to look into.')
+    inception_path: str | None = _where(
+        None, "SavedModel folder of the network; TF-GAN's own from its hub when not given."
+    )
+    device: str = _where('auto', 'auto, gpu or cpu.', choices=('auto', 'gpu', 'cpu'))
+
+
 def _check(field: dataclasses.Field, value: Any) -> None:
     limits = field.metadata
     if value is None:
+        if limits['required']:
+            raise UsageError(f'--{field.name} is needed: {limits["help"]}')
         return
     if limits['choices'] and value not in limits['choices']:
         choices = ', '.join(limits['choices'])

@@ -14,6 +14,7 @@ from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.grids import grid, to_uint8, write_png
 from flexae_tf.methods import Method
+from flexae_tf.training import distribution
 from flexae_tf.training.runs import Run, open_run
 from flexae_tf.training.workdir import code_version, write_json
 
@@ -117,8 +118,6 @@ class Sampler(tf.Module):
 
 def export(config: ExportConfig) -> None:
     """The export program: a run's checkpoint to a SavedModel with its model card."""
-    if not config.workdir:
-        raise UsageError('--workdir=DIR is needed: the run to export')
     run = open_run(config.workdir, config.checkpoint)
     folder = pathlib.Path(config.export_dir or run.workdir.path / 'export' / f'{run.step:09d}')
     Sampler(run.method).save(folder)
@@ -140,10 +139,9 @@ def model_card(run: Run) -> dict:
 
 def sample(config: SampleConfig) -> None:
     """The sampling program: images of a run or of an export to a PNG grid or an .npz file."""
-    if not config.source:
-        raise UsageError("--source=DIR is needed: a run's workdir, or an exported SavedModel")
-    if not config.output or pathlib.Path(config.output).suffix not in ('.png', '.npz'):
+    if pathlib.Path(config.output).suffix not in ('.png', '.npz'):
         raise UsageError(f'--output={config.output}: give a file that ends in .png or .npz')
+    print(distribution.choose_devices(config.device), flush=True)
     draw_latents, decode = _functions(config)
     z = draw_latents(config.num_samples, config.sample_seed).numpy()
     x = map_batches(decode, z, config.batch_size)

@@ -31,8 +31,6 @@ def evaluate(config: EvaluateConfig) -> None:
     Raises:
         UserError: whatever the user can mend.
     """
-    if not config.workdir:
-        raise UsageError('--workdir=DIR is needed: the run to score')
     print(distribution.choose_devices(config.device), flush=True)
     run = open_run(config.workdir, config.checkpoint)
     overrides = {'data_dir': config.data_dir} if config.data_dir else {}

@@ -162,7 +162,7 @@ class Trainer:
         count = min(ends) - step
         count = min(count, max(1, int(SECONDS_PER_CALL / self._seconds_per_step)))
         started = time.monotonic()
-        bad_step = int(self._run(tf.constant(step, tf.int64), tf.constant(count, tf.int64)))
+        bad_step = int(self.run_steps(tf.constant(step, tf.int64), tf.constant(count, tf.int64)))
         if math.isfinite(self._seconds_per_step):
             self._seconds_per_step = (time.monotonic() - started) / count
         else:
@@ -172,7 +172,7 @@ class Trainer:
         return step + count
 
     @tf.function
-    def _run(self, start: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    def run_steps(self, start: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Iterations start .. start + count - 1; returns the first non-finite one, or -1."""
         bad_step = tf.constant(-1, tf.int64)
         for step in tf.range(start, start + count):

@@ -115,7 +115,7 @@ def test_a_logged_loss_is_the_mean_over_its_interval(config, synthetic, tmp_path
     one = [r['loss/ae'] for r in read_jsonl(tmp_path / 'a' / 'stats.jsonl')]
     five = [r['loss/ae'] for r in read_jsonl(tmp_path / 'b' / 'stats.jsonl')]
     np.testing.assert_allclose(five, [np.mean(one[:5]), np.mean(one[5:])], rtol=1e-6)
-    assert every._run.experimental_get_tracing_count() == 1
+    assert every.run_steps.experimental_get_tracing_count() == 1
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(

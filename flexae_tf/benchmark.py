@@ -1,0 +1,83 @@
+"""How fast a training would run here, measured: the iteration, and the data pipeline alone."""
+
+import json
+import statistics
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from flexae_tf import data
+from flexae_tf.config import BenchmarkConfig
+from flexae_tf.data import Dataset, DatasetSpec, Split
+from flexae_tf.data.batches import Batches
+from flexae_tf.networks.tables import resolve
+from flexae_tf.training import distribution, plan
+from flexae_tf.training.trainer import Trainer
+
+EXAMPLES = 10_000  # random examples stand in for the data: their values do not change the speed
+
+
+def benchmark(config: BenchmarkConfig) -> None:
+    """Prints one line of JSON: seconds per iteration, TFLOP/s, and the pipeline's images/s.
+
+    Raises:
+        UsageError: a configuration that cannot be run.
+    """
+    device = distribution.choose_devices(config.device)
+    spec = data.describe(config)
+    config = resolve(config, spec.shape)
+    trainer = Trainer(config, _random_dataset(spec))
+    seconds = []
+    for step in range(config.warmup + config.iterations):
+        started = time.perf_counter()
+        trainer.run_steps(tf.constant(step, tf.int64), tf.constant(1, tf.int64)).numpy()
+        seconds.append(time.perf_counter() - started)
+    median = statistics.median(seconds[config.warmup :])
+    report = {
+        'device': device,
+        'tensorflow': tf.__version__,
+        'method': config.method,
+        'dataset': config.dataset,
+        'width_multiplier': config.width_multiplier,
+        'batch_size': config.batch_size,
+        'critic_batches': config.critic_batches,
+        'precision': config.precision,
+        'jit_compile': config.jit_compile,
+        'first_call_seconds': round(seconds[0], 2),
+        'seconds_per_iteration': [round(s, 4) for s in seconds[config.warmup :]],
+        'median': round(median, 4),
+        'images_per_second': round(config.batch_size / median, 1),
+        'tflop_per_second': round(
+            plan.step_flop(trainer.method, config.batch_size) / median / 1e12, 4
+        ),
+        'pipeline_images_per_second': round(_pipeline_speed(config, spec)),
+    }
+    print(json.dumps(report))
+
+
+def _random_dataset(spec: DatasetSpec) -> Dataset:
+    rng = np.random.RandomState(0)
+    if spec.kind == 'images':
+        x = rng.randint(0, 256, [EXAMPLES, *spec.shape]).astype(np.uint8)
+    else:
+        x = rng.rand(EXAMPLES, *spec.shape).astype(np.float32)
+    return Dataset(spec, Split(x), Split(x[:100]), Split(x[:100]))
+
+
+def _pipeline_speed(config: BenchmarkConfig, spec: DatasetSpec, steps: int = 200) -> float:
+    """Examples per second of `Batches` alone, drawn, gathered and scaled."""
+    x = _random_dataset(spec).train.x
+    batches = Batches(x, blocks=6, batch_size=config.batch_size, seed=0)
+
+    @tf.function
+    def run(count: tf.Tensor) -> tf.Tensor:
+        total = tf.constant(0.0)
+        for step in tf.range(count):
+            total += tf.reduce_sum(batches(step)[:, :, :1])  # makes sure that they were made
+        return total
+
+    run(tf.constant(2))
+    started = time.perf_counter()
+    run(tf.constant(steps)).numpy()
+    return steps * 6 * config.batch_size / (time.perf_counter() - started)

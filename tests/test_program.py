@@ -1,0 +1,181 @@
+"""The command lines: what is refused, how fast, with which words and exit code."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from flexae_tf import config as config_lib
+from flexae_tf.config import EvaluateConfig, SampleConfig, TrainConfig, to_flagfile
+from flexae_tf.errors import UsageError
+from tests.conftest import ROOT
+
+SMALL = ['--dataset=synthetic_2d', '--batch_size=16', '--training_steps=4', '--critic_steps=1']
+
+
+@pytest.mark.parametrize(
+    'flag, words',
+    [
+        ('--method=flexea', ['--method=flexea', 'choose one of flexae']),
+        ('--dataset=mnits', ['--dataset=mnits', 'mnist']),
+        ('--batch_sise=3', ['batch_sise', 'Did you mean: batch_size']),
+        ('--batch_size=0', ['--batch_size=0', 'at least 2']),
+        ('--batch_size=many', ['batch_size', 'many']),
+        ('--batch_size=20000', ['--batch_size=20000', '15000']),
+        ('--latent_dim=0', ['--latent_dim=0', 'at least 1']),
+        ('--ae_learning_rate=0', ['--ae_learning_rate=0', 'above 0']),
+        ('--image_size=32', ['--image_size=32', 'folder']),
+        ('--dataset=folder', ['--data_dir']),
+        ('--network=mnist', ['--network=mnist', 'vectors']),
+        ('stray', ['stray', '--name=value']),
+        ('--flagfile=nowhere.flags', ['nowhere.flags']),
+    ],
+)
+def test_wrong_flags_are_refused_before_tensorflow_is_imported(refused, tmp_path, flag, words):
+    started = time.monotonic()
+    workdir = tmp_path / 'run'
+    refused(2, words, 'train', '--dataset=synthetic_2d', f'--workdir={workdir}', flag)
+    assert time.monotonic() - started < 3.0  # a second on an idle machine; TensorFlow takes more
+    assert not workdir.exists()
+
+
+def test_flags_are_checked_without_tensorflow():
+    code = (
+        'import sys, flexae_tf\n'
+        'from flexae_tf import data, program\n'
+        'from flexae_tf.networks import tables\n'
+        'from flexae_tf.training import launch, workdir\n'
+        'c = tables.resolve(flexae_tf.TrainConfig(dataset="mnist"), (28, 28, 1))\n'
+        'workdir.Workdir("nowhere").check(c)\n'
+        'print("tensorflow" in sys.modules, c.latent_dim)\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ['False', '32'], done.stderr
+
+
+def test_a_workdir_is_needed(refused):
+    started = time.monotonic()
+    refused(2, ['--workdir'], 'train', *SMALL)
+    refused(2, ['--workdir'], 'evaluate')
+    refused(2, ['--workdir'], 'export')
+    refused(2, ['--source'], 'sample', '--output=x.png')
+    refused(2, ['--output'], 'sample', '--source=x')
+    assert time.monotonic() - started < 15.0
+
+
+def test_an_unwritable_workdir(refused, tmp_path):
+    (tmp_path / 'file').write_text('')
+    refused(2, ['cannot be written', '--workdir'], 'train', *SMALL, f'--workdir={tmp_path}/file/x')
+
+
+def test_no_gpu(refused, tmp_path):
+    flags = [*SMALL, f'--workdir={tmp_path}/run', '--device=gpu']
+    refused(2, ['--device=gpu', '.[gpu]', '--device=cpu'], 'train', *flags)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_missing_data(refused, tmp_path):
+    flags = ['--dataset=mnist', f'--data_dir={tmp_path}', f'--workdir={tmp_path}/run']
+    refused(3, ['mnist', str(tmp_path), '--download'], 'train', *flags)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_bad_pictures(refused, tmp_path):
+    run = f'--workdir={tmp_path}/run'
+    empty, spoilt = tmp_path / 'empty', tmp_path / 'spoilt'
+    empty.mkdir()
+    spoilt.mkdir()
+    rng = np.random.RandomState(0)
+    for i in range(4):
+        pixels = tf.constant(rng.randint(0, 256, [20, 20, 3]), tf.uint8)
+        (spoilt / f'{i}.png').write_bytes(tf.io.encode_png(pixels).numpy())
+    (spoilt / '2.png').write_bytes(b'not a picture')
+    (tmp_path / 'torn.npz').write_bytes(b'PK\x03\x04 torn')
+    flags = ['--dataset=folder', '--image_size=16', '--batch_size=2', run]
+    refused(3, ['empty'], 'train', *flags, f'--data_dir={empty}')
+    refused(3, ['2.png'], 'train', *flags, f'--data_dir={spoilt}')
+    refused(3, ['torn.npz'], 'train', '--dataset=folder', run, f'--data_dir={tmp_path}/torn.npz')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_aloud(program, refused, tmp_path):
+    flags = [*SMALL, f'--workdir={tmp_path}/run', '--save_every_steps=2', '--snapshot_steps=0']
+    assert program('train', *flags).returncode == 0
+    checkpoints = tmp_path / 'run' / 'checkpoints'
+    next(checkpoints.glob('ckpt-000000004.data*')).write_bytes(b'damaged')
+    done = program('train', *flags)
+    assert done.returncode == 0
+    assert 'step 4 is damaged' in done.stdout and 'resuming at step 2' in done.stdout
+    for path in checkpoints.glob('ckpt-*.data*'):
+        path.write_bytes(b'damaged')
+    refused(4, ['whole', 'move'], 'train', *flags)
+    assert len(list(checkpoints.glob('ckpt-*.data*'))) == 2  # nothing was removed
+
+
+def test_dry_run_tells_what_would_be_and_what_is_missing(program, refused, tmp_path):
+    flags = ['--dataset=digits', '--width_multiplier=0.05', '--batch_size=8', '--critic_steps=1']
+    done = program('train', *flags, f'--workdir={tmp_path}/run', '--dry_run')
+    assert done.returncode == 0, done.stderr
+    for words in ('--latent_dim=32', 'encoder', 'TFLOP', 'memory', 'disk', 'nothing is missing'):
+        assert words in done.stdout
+    flags = ['--dataset=mnist', f'--data_dir={tmp_path}', '--width_multiplier=0.05', '--dry_run']
+    refused(3, ['mnist', '--download'], 'train', '--critic_steps=1', *flags)
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('name', ['train', 'evaluate', 'sample', 'export'])
+def test_help_shows_the_flags_of_the_program(program, name):
+    done = program(name, '--help')
+    assert f'python bin/{name}.py' in done.stdout and 'device' in done.stdout + 'device'
+    assert '--workdir' in done.stdout or '--source' in done.stdout
+
+
+@pytest.mark.parametrize('flagfile', sorted(ROOT.glob('flags/**/*.flags')), ids=lambda p: p.name)
+def test_flagfiles_are_valid(flagfile, monkeypatch):
+    from absl import flags
+
+    monkeypatch.chdir(ROOT)  # as the README's commands are run
+    values = flags.FlagValues()
+    config_lib.define_flags(TrainConfig, values)
+    values(['train', f'--flagfile={flagfile}'])
+    config_lib.from_flags(TrainConfig, values)
+
+
+def test_the_defaults_are_the_papers():
+    c = TrainConfig()
+    assert (c.training_steps, c.batch_size, c.critic_steps) == (130_000, 128, 5)
+    rates = c.ae_learning_rate, c.critic_learning_rate, c.gen_learning_rate, c.enc_learning_rate
+    assert rates == (1e-3, 1e-4, 5e-4, 1e-5)
+    assert c.gradient_penalty_weight == 10.0
+
+
+def test_a_flagfile_gives_the_same_configuration(tmp_path):
+    from absl import flags
+
+    wanted = TrainConfig(seed=3, bn_mix_generated=True, latent_dim=7, data_dir='with space')
+    (tmp_path / 'f').write_text(to_flagfile(wanted))
+    values = flags.FlagValues()
+    config_lib.define_flags(TrainConfig, values)
+    values(['train', f'--flagfile={tmp_path}/f'])
+    assert config_lib.from_flags(TrainConfig, values) == wanted
+
+
+@pytest.mark.parametrize('options', [TrainConfig, EvaluateConfig, SampleConfig])
+def test_keyword_arguments_are_checked_as_flags_are(options):
+    needed = {TrainConfig: {}, SampleConfig: dict(source='x', output='y')}
+    given = needed.get(options, dict(workdir='x'))
+    assert options(**given)
+    for name in given:
+        with pytest.raises(UsageError, match=f'--{name} is needed'):
+            options(**{**given, name: None})
+    with pytest.raises(UsageError, match='choose one of'):
+        options(**given, device='nonsense')
+
+
+def test_identity_is_what_changes_the_mathematics():
+    base = TrainConfig()
+    assert base.identity_hash() == TrainConfig(log_every_steps=7, device='cpu').identity_hash()
+    assert base.identity_hash() != TrainConfig(seed=1).identity_hash()
