@@ -25,7 +25,7 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         'gpu': ['tensorflow[and-cuda]>=2.20'],  # the plain wheel leaves a GPU unused
-        'test': ['pytest>=8', 'ruff>=0.6'],
+        'test': ['pytest>=8', 'pytest-xdist>=3', 'ruff>=0.6'],
     },
     entry_points={
         'console_scripts': [f'flexae-{name} = flexae_tf.bin.{name}:main' for name in PROGRAMS]

@@ -1,0 +1,73 @@
+"""Long proofs, run by `bin/test --soak`: they train until something is learned."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import sklearn.datasets
+import sklearn.svm
+
+import flexae_tf
+from flexae_tf import data
+from flexae_tf.config import TrainConfig
+from flexae_tf.training.workdir import read_jsonl
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif('FLEXAE_TF_SOAK' not in os.environ, reason='bin/test --soak')
+
+
+def test_synthetic_samples_come_close_to_reconstructions(program, tmp_path):
+    """Fig. 3's data at full size: FlexAE generates nearly as well as it reconstructs."""
+    files = ['methods/flexae', 'datasets/synthetic_2d']
+    flags = [f'--flagfile={ROOT}/flags/{name}.flags' for name in files]
+    done = program('train', *flags, f'--workdir={tmp_path}/run', timeout=3600)
+    assert done.returncode == 0, done.stderr
+    assert program('evaluate', f'--workdir={tmp_path}/run').returncode == 0
+    scores = {r['metric']: r['value'] for r in read_jsonl(tmp_path / 'run' / 'scores.jsonl')}
+    assert scores['fd_vectors_10k_gen'] <= 1.5 * scores['fd_vectors_10k_rec']
+
+
+def test_quickstart_invents_digits(program, tmp_path):
+    """A classifier of the real digits knows most samples, and sees every digit among them."""
+    flags = ['--flagfile=flags/quickstart.flags', f'--workdir={tmp_path}/run']
+    done = program('train', *flags, timeout=3600, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    dataset = data.load(TrainConfig(dataset='digits', batch_size=2))
+
+    def rows(images):
+        return np.reshape(images, [len(images), -1]) / 255.0
+
+    classifier = sklearn.svm.SVC(C=10.0, probability=True, random_state=0)
+    classifier.fit(rows(dataset.train.x), dataset.train.labels)
+    assert classifier.score(rows(dataset.test.x), dataset.test.labels) > 0.97
+    samples = flexae_tf.load_run(tmp_path / 'run').sample(1000, seed=1).numpy() * 255.0
+    confidence = classifier.predict_proba(rows(samples))
+    assert np.mean(confidence.max(axis=1) > 0.7) > 0.7
+    shares = np.bincount(confidence.argmax(axis=1), minlength=10) / len(samples)
+    assert shares.min() > 0.02 and shares.max() < 0.3
+
+
+def test_killed_at_random_times_the_run_is_the_uninterrupted_one(program, tmp_path):
+    def flags(name):
+        return ['--dataset=synthetic_2d', '--training_steps=6000', '--save_every_steps=200'] + [
+            f'--workdir={tmp_path}/{name}'
+        ]
+
+    rng = random.Random(0)
+    for _ in range(6):
+        command = [sys.executable, ROOT / 'bin' / 'train.py', *flags('killed')]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(3.0, 30.0))
+        process.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
+        process.wait()
+    for name in ('killed', 'whole'):
+        assert program('train', *flags(name), timeout=1200).returncode == 0
+    last = 'checkpoints/ckpt-000006000.manifest.json'
+    assert (tmp_path / 'killed' / last).read_text() == (tmp_path / 'whole' / last).read_text()
+    logs = [(tmp_path / name / 'stats.jsonl').read_text() for name in ('killed', 'whole')]
+    assert logs[0] == logs[1]
