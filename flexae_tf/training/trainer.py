@@ -14,6 +14,7 @@ from flexae_tf.data.batches import Batches
 from flexae_tf.errors import DamagedStateError, NonFiniteLossError, Stopped
 from flexae_tf.methods import Method, build_method
 from flexae_tf.networks.tables import resolve
+from flexae_tf.training.checkpoints import Checkpoints
 from flexae_tf.training.distribution import choose_strategy, mean_over_replicas
 from flexae_tf.training.runs import initial_state, stores
 from flexae_tf.training.summaries import Summaries
@@ -132,10 +133,11 @@ class Trainer:
             if record:
                 self._write(step, record)
             stopping = self._stop_signal is not None
-            if self._due(step, self.config.save_every_steps) or stopping:
-                self._save(step, must=stopping or step == total)
-            if self._due(step, self.config.snapshot_steps) and self._workdir:
-                self._snapshots.save(step)
+            if self._workdir:
+                if self._due(step, self.config.save_every_steps) or stopping:
+                    self._save(self._checkpoints, step, must=stopping or step == total)
+                if self._due(step, self.config.snapshot_steps):
+                    self._save(self._snapshots, step, must=step == total)
             if stopping:
                 raise Stopped(
                     f'stopped by signal {self._stop_signal} after step {step}, all saved: '
@@ -230,13 +232,11 @@ class Trainer:
         if self._workdir:
             append_json(self._workdir.stats, {'step': step, **record})
 
-    def _save(self, step: int, *, must: bool) -> None:
+    def _save(self, store: Checkpoints, step: int, *, must: bool) -> None:
         """Saves; a failure (a full disk, say) stops the run only when `must`."""
-        if not self._workdir:
-            return
         started = time.monotonic()
         try:
-            self._checkpoints.save(step)
+            store.save(step)
         except DamagedStateError as error:
             if must:
                 raise
