@@ -31,8 +31,10 @@ class Role(enum.IntEnum):
 def key(seed: int, step: int | tf.Tensor, role: Role, index: int = 0) -> Key:
     """The key of the draws of `role` at `step`; `index` tells repeated draws of a step apart."""
     key_ = tf.stack([tf.cast(seed, tf.int32), int(role)])
-    key_ = tf.random.fold_in(key_, tf.cast(step, tf.int32), alg='philox')
-    return tf.random.fold_in(key_, index, alg='philox')
+    # Folding hashes what was there to 32 bits and keeps the new number as it is: with the step
+    # last, no two steps share a key.
+    key_ = tf.random.fold_in(key_, index, alg='philox')
+    return tf.random.fold_in(key_, tf.cast(step, tf.int32), alg='philox')
 
 
 def uniform(key_: Key, shape: tuple | list) -> tf.Tensor:
