@@ -35,6 +35,13 @@ class NonFiniteLossError(UserError):
 
 
 class Stopped(UserError):
-    """SIGTERM was heard; everything up to the last finished step is saved."""
+    """SIGTERM or Ctrl-C was heard; everything up to the last finished step is saved.
 
-    exit_code = 143
+    Args:
+        number: of the signal; the exit code is 128 more: 143 for SIGTERM, 130 for Ctrl-C.
+        when: where the program was.
+    """
+
+    def __init__(self, number: int, when: str) -> None:
+        super().__init__(f'stopped by signal {number} {when}, all saved: the same command resumes')
+        self.exit_code = 128 + number

@@ -83,8 +83,12 @@ class Sampler(tf.Module):
         if method.spec.kind == 'images':
             self.sample_uint8 = tf.function(sample_uint8, input_signature=[num, seed])
 
-    def save(self, folder: str | os.PathLike) -> None:
+    def save(self, folder: str | os.PathLike, *, card: dict | None = None) -> None:
         """Writes the SavedModel to `folder`, which appears whole or not at all.
+
+        Args:
+            folder: a new folder.
+            card: what the model is, written beside it as `model_card.json`.
 
         Raises:
             UsageError: the folder exists, or cannot be written.
@@ -107,6 +111,8 @@ class Sampler(tf.Module):
             tf.saved_model.save(
                 self, str(temporary), signatures={'serving_default': self.sample, **signatures}
             )
+            if card:
+                write_json(temporary / 'model_card.json', card)
             os.rename(temporary, folder)
         except (OSError, tf.errors.OpError) as error:
             raise UsageError(
@@ -118,10 +124,10 @@ class Sampler(tf.Module):
 
 def export(config: ExportConfig) -> None:
     """The export program: a run's checkpoint to a SavedModel with its model card."""
+    print(distribution.choose_devices(config.device), flush=True)
     run = open_run(config.workdir, config.checkpoint)
     folder = pathlib.Path(config.export_dir or run.workdir.path / 'export' / f'{run.step:09d}')
-    Sampler(run.method).save(folder)
-    write_json(folder / 'model_card.json', model_card(run))
+    Sampler(run.method).save(folder, card=model_card(run))
     print(f'exported step {run.step} to {folder}')
 
 
@@ -139,8 +145,6 @@ def model_card(run: Run) -> dict:
 
 def sample(config: SampleConfig) -> None:
     """The sampling program: images of a run or of an export to a PNG grid or an .npz file."""
-    if pathlib.Path(config.output).suffix not in ('.png', '.npz'):
-        raise UsageError(f'--output={config.output}: give a file that ends in .png or .npz')
     print(distribution.choose_devices(config.device), flush=True)
     draw_latents, decode = _functions(config)
     z = draw_latents(config.num_samples, config.sample_seed).numpy()
@@ -167,6 +171,8 @@ def _functions(config: SampleConfig) -> tuple:
         return method.sample_latent, tf.function(method.decode)
     if not (source / 'saved_model.pb').exists():
         raise MissingDataError(f'{source} is neither a run nor a SavedModel: check --source')
+    if config.checkpoint != 'last':
+        raise UsageError(f'--checkpoint={config.checkpoint}: {source} is an export, one step only')
     try:
         loaded = tf.saved_model.load(str(source))
         latents, decode = loaded.signatures['latents'], loaded.signatures['decode']

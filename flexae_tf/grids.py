@@ -27,6 +27,7 @@ def grid(images: np.ndarray, *, columns: int | None = None) -> np.ndarray:
 
 def pairs(x: np.ndarray, x_hat: np.ndarray, *, columns: int = 8) -> np.ndarray:
     """A grid whose odd rows are `x` and whose even rows are their reconstructions `x_hat`."""
+    columns = min(columns, len(x))
     num = len(x) // columns * columns
     shape = [num // columns, columns, *x.shape[1:]]
     rows = np.stack([x[:num].reshape(shape), x_hat[:num].reshape(shape)], axis=1)

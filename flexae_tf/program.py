@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from flexae_tf import config as config_lib
 from flexae_tf.errors import UsageError, UserError
+from flexae_tf.options import Options, define_flags, from_flags
 
 
-def run(main: Callable[[config_lib.Options], None], options: type[config_lib.Options]) -> None:
+def run(main: Callable[[Options], None], options: type[Options]) -> None:
     """Parses the flags of `options`, calls `main` with them, and exits.
 
     Flags are checked before `main` imports TensorFlow. A `UserError` ends the program with its
@@ -18,8 +18,8 @@ def run(main: Callable[[config_lib.Options], None], options: type[config_lib.Opt
     """
     # TensorFlow's C++ side reports its start at length; its warnings and errors still show.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
-    config_lib.define_flags(options)
-    for flag in flags.FLAGS.flags_by_module_dict()[config_lib.__name__]:
+    define_flags(options)
+    for flag in flags.FLAGS.flags_by_module_dict()[define_flags.__module__]:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # what `--help` shows
 
     def checked_main(argv: list[str]) -> None:
@@ -27,7 +27,7 @@ def run(main: Callable[[config_lib.Options], None], options: type[config_lib.Opt
         try:
             if len(argv) > 1:
                 raise UsageError(f'{argv[1]}: not a flag; flags are written --name=value')
-            main(config_lib.from_flags(options))
+            main(from_flags(options))
         except UserError as error:
             _fail(str(error), error.exit_code)
 

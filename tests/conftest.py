@@ -1,7 +1,9 @@
 """What all tests share: small configurations and data, and the programs."""
 
+import contextlib
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -61,10 +63,25 @@ def program():
             capture_output=True,
             text=True,
             timeout=timeout,
+            cwd=ROOT,
             **options,
         )
 
     return run
+
+
+@pytest.fixture
+def quick():
+    """A context whose programs must need less than a second of processor time: no TensorFlow."""
+
+    @contextlib.contextmanager
+    def measure():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        yield
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+
+    return measure
 
 
 @pytest.fixture

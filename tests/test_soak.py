@@ -35,7 +35,7 @@ def test_synthetic_samples_come_close_to_reconstructions(program, tmp_path):
 def test_quickstart_invents_digits(program, tmp_path):
     """A classifier of the real digits knows most samples, and sees every digit among them."""
     flags = ['--flagfile=flags/quickstart.flags', f'--workdir={tmp_path}/run']
-    done = program('train', *flags, timeout=3600, cwd=ROOT)
+    done = program('train', *flags, timeout=3600)
     assert done.returncode == 0, done.stderr
     dataset = data.load(TrainConfig(dataset='digits', batch_size=2))
 

@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 
 from flexae_tf.config import TrainConfig
-from flexae_tf.data.dataset import Dataset, DatasetSpec, Split, fixed_order
+from flexae_tf.data.dataset import Dataset, DatasetSpec, Split, fingerprint, fixed_order
 from flexae_tf.data.sources import DATASETS, Source
 from flexae_tf.errors import UsageError
 
@@ -19,6 +19,7 @@ __all__ = [
     'Source',
     'Split',
     'describe',
+    'fingerprint',
     'fixed_order',
     'load',
 ]

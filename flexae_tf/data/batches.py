@@ -23,8 +23,10 @@ class Batches:
     """
 
     def __init__(self, x: np.ndarray, *, blocks: int, batch_size: int, seed: int) -> None:
+        # A variable, because only its handle enters the training loop's graph: a constant would
+        # be one of the loop's values, free to be placed, and copied, anywhere.
         with tf.device('CPU:0'):
-            self._x = tf.constant(x)
+            self._x = tf.Variable(x, trainable=False)
         self._blocks = blocks
         self._batch_size = batch_size
         self._seed = seed
@@ -53,7 +55,7 @@ def map_batches(
 
     Args:
         function: maps [batch, ...] float32 to [batch, ...]; called on one shape only (the last
-            batch is padded), so that a `tf.function` is traced once.
+            batch is padded), so that a `tf.function` is traced once for each `batch_size`.
         x: uint8 images (given to `function` in [0, 1]), or float32 arrays.
         batch_size: rows in a call.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import numpy as np
 
@@ -71,7 +72,8 @@ class Dataset:
 def fixed_order(num: int, *, index: int) -> np.ndarray:
     """A random order of 0 .. num - 1, int32 [num], the same in every run.
 
-    `index` 0 holds validation out of the training examples, 1 holds the test out of everything.
+    `index` 0 holds validation out of the training examples, 1 holds the test out of everything, 2
+    chooses the test examples that are scored.
     """
     import tensorflow as tf
 
@@ -90,3 +92,11 @@ def hold_out_test(split: Split, num: int) -> tuple[Split, Split]:
 def share_for_test(available: int) -> int:
     """How many of `available` examples are the test, where nothing else says so."""
     return max(2, available // 10)
+
+
+def fingerprint(array: np.ndarray) -> str:
+    """Twelve hexadecimal digits that tell one array from another: type, shape and contents."""
+    array = np.ascontiguousarray(array)
+    digest = hashlib.sha256(f'{array.dtype.str} {array.shape} '.encode())
+    digest.update(array.data)
+    return digest.hexdigest()[:12]

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import tensorflow as tf
+
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import Method
@@ -29,4 +31,7 @@ def build_method(config: TrainConfig, spec: DatasetSpec) -> Method:
     Raises:
         UsageError: networks that do not fit the examples.
     """
+    # A property of the process: set wherever a method is made, so that it computes everywhere as
+    # it was trained.
+    tf.config.experimental.enable_tensor_float_32_execution(config.precision != 'float32')
     return RECIPES[config.method].method(resolve(config, spec.shape), spec)

@@ -35,6 +35,12 @@ class Method(keras.Model, abc.ABC):
         """How many batches of examples one iteration eats."""
         return 1
 
+    @property
+    def state(self) -> list:
+        """All variables that training needs: of the networks and of the optimizers."""
+        optimizers = [v for v in vars(self).values() if isinstance(v, keras.optimizers.Optimizer)]
+        return self.variables + [v for optimizer in optimizers for v in optimizer.variables]
+
     @abc.abstractmethod
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """One iteration.
@@ -44,7 +50,8 @@ class Method(keras.Model, abc.ABC):
             step: the iteration's number, int64; all noise and every schedule come from it.
 
         Returns:
-            a scalar for each of `tags`, the mean over the batch of this replica.
+            a scalar for each of `tags`: losses are means over this replica's batch; what a critic
+            reports is of its last step in the iteration.
         """
 
     @abc.abstractmethod
@@ -91,9 +98,11 @@ def minimize(
 ) -> tf.Tensor:
     """One optimizer step down the gradient of `loss`; returns the gradient's Euclidean norm."""
     gradients = tape.gradient(loss, variables)
-    # Optimizers sum gradients over replicas; losses are means over a replica's batch.
-    replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync
     if replicas > 1:
-        gradients = [g / replicas for g in gradients]
-    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
+    # Keras' optimizers sum over replicas what they are given.
+    shares = [g / replicas for g in gradients] if replicas > 1 else gradients
+    optimizer.apply_gradients(zip(shares, variables, strict=True))
     return tf.linalg.global_norm(gradients)

@@ -25,8 +25,8 @@ def evaluate(config: EvaluateConfig) -> None:
     """Scores a run and appends to its scores.jsonl.
 
     Three distances, all from the same test examples: of their reconstructions (`rec`), of as many
-    samples (`gen`), and of as many training examples (`floor`: what sampling alone costs, which no
-    model can be expected to beat).
+    samples (`gen`), and of as many training examples, if there are (`floor`: what sampling alone
+    costs, which no model can be expected to beat).
 
     Raises:
         UserError: whatever the user can mend.
@@ -36,13 +36,15 @@ def evaluate(config: EvaluateConfig) -> None:
     overrides = {'data_dir': config.data_dir} if config.data_dir else {}
     run_config = dataclasses.replace(run.config, **overrides)
     dataset = data.load(run_config)
-    num = min(config.num_examples, len(dataset.test), len(dataset.train))
+    run.workdir.check_examples(dataset)
+    num = min(config.num_examples, len(dataset.test))
     # A random choice, the same for every run: the paper scores 10000 of CelebA's test images.
     x = dataset.test.x[data.fixed_order(len(dataset.test), index=2)[:num]]
 
     features, protocol = _features(config, run_config, run.spec, x)
     sets = {'rec': _reconstructions(run, x, config), 'gen': _samples(run, num, config)}
-    sets['floor'] = dataset.train.x[:num]
+    if len(dataset.train) >= num:
+        sets['floor'] = dataset.train.x[:num]
     started = time.monotonic()
     real = features(x)
     for kind, fake in sets.items():

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flexae_tf.data import fingerprint
+
 if TYPE_CHECKING:  # what a score means must not need TensorFlow
     from flexae_tf.config import TrainConfig
     from flexae_tf.data import DatasetSpec
@@ -121,14 +123,6 @@ def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.nd
         data=fingerprint(x) if config.dataset == 'folder' else None,
         quantisation='uint8_round' if spec.kind == 'images' else 'none',
     )
-
-
-def fingerprint(array: np.ndarray) -> str:
-    """Twelve hexadecimal digits that tell one array from another: type, shape and contents."""
-    array = np.ascontiguousarray(array)
-    digest = hashlib.sha256(f'{array.dtype.str} {array.shape} '.encode())
-    digest.update(array.data)
-    return digest.hexdigest()[:12]
 
 
 def _choose(field: str, value: str, choices: tuple[str, ...]) -> None:

@@ -9,12 +9,19 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     Keras 3 computes moments and normalises in separate operations, which read the feature map
     many times over; on feature maps [batch, h, w, c] the fused kernel (cuDNN's on a GPU) does it
-    in one. Elsewhere, and in inference, this is the Keras layer.
+    in one. Elsewhere, and in inference, this is the Keras layer. On several devices it is the
+    Keras layer too, whose moments are those of the global batch: the number of devices does not
+    change what is computed.
     """
+
+    def __init__(self, *, dtype: str, name: str) -> None:
+        super().__init__(dtype=dtype, name=name, synchronized=True)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Normalises; while training by the batch's statistics, which also move the averages."""
-        if not training or inputs.shape.rank != 4:
+        context = tf.distribute.get_replica_context()
+        alone = context is None or context.num_replicas_in_sync == 1
+        if not (training and alone and inputs.shape.rank == 4):
             return super().call(inputs, training=training)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,

@@ -173,10 +173,9 @@ def choose_row(config: TrainConfig, shape: tuple[int, ...]) -> Row:
 
 def resolve(config: TrainConfig, shape: tuple[int, ...]) -> TrainConfig:
     """`config` with the sizes filled in that depend on the data set: `latent_dim`, `noise_dim`."""
-    latent_dim = config.latent_dim
-    if latent_dim is None and config.dataset == 'synthetic_5d':
-        latent_dim = SYNTHETIC_5D_LATENT_DIM
-    latent_dim = latent_dim or choose_row(config, shape).latent_dim
+    row = choose_row(config, shape)
+    default = SYNTHETIC_5D_LATENT_DIM if config.dataset == 'synthetic_5d' else row.latent_dim
+    latent_dim = config.latent_dim or default
     return dataclasses.replace(
         config, latent_dim=latent_dim, noise_dim=config.noise_dim or latent_dim
     )

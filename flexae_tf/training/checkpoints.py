@@ -70,7 +70,8 @@ class Checkpoints:
                 f'free some space in {self._folder}'
             ) from None
         if self._keep:
-            for old in self.steps()[: -self._keep]:
+            # Damaged files of a later step must not push out the one just written.
+            for old in [s for s in self.steps() if s <= step][: -self._keep]:
                 self._remove(old)
 
     def restore(self, step: int) -> None:
@@ -85,7 +86,13 @@ class Checkpoints:
         problem = self._problem(step)
         if problem:
             raise DamagedStateError(f'checkpoint of step {step} in {self._folder} {problem}')
-        self._checkpoint.read(str(self._prefix(step))).assert_consumed()
+        try:
+            self._checkpoint.read(str(self._prefix(step))).assert_consumed()
+        except AssertionError as error:
+            raise DamagedStateError(
+                f'checkpoint of step {step} in {self._folder} holds other variables than this '
+                f'version of the code has ({_first_line(error)}): use the version that wrote it'
+            ) from None
 
     def restore_latest(self, log: Callable[[str], None]) -> int | None:
         """Restores the newest whole checkpoint and returns its step; None when there are no files.
@@ -114,7 +121,7 @@ class Checkpoints:
         """What is wrong with the checkpoint of `step`; None when it is whole."""
         try:
             manifest = json.loads(self._manifest_path(step).read_text())
-            identity, expected = manifest['config'], manifest['files']
+            identity, expected = manifest['config'], dict(manifest['files'])
         except FileNotFoundError:
             return 'was not finished (it has no manifest)'
         except (ValueError, KeyError, TypeError):
@@ -136,8 +143,8 @@ class Checkpoints:
         return self._prefix(step).with_suffix('.manifest.json')
 
     def _files(self, step: int) -> list[pathlib.Path]:
-        paths = self._folder.glob(self._prefix(step).name + '.*')
-        return sorted(p for p in paths if p != self._manifest_path(step))
+        name = self._prefix(step).name
+        return sorted([*self._folder.glob(f'{name}.index'), *self._folder.glob(f'{name}.data-*')])
 
     def _remove(self, step: int) -> None:
         self._manifest_path(step).unlink(missing_ok=True)  # first: without it nothing is trusted

@@ -29,29 +29,24 @@ def choose_devices(device: str) -> str:
         return f'device: CPU, {os.cpu_count()} cores ({reason})'
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    names = [tf.config.experimental.get_device_details(gpu)['device_name'] for gpu in gpus]
+    names = [
+        tf.config.experimental.get_device_details(gpu).get('device_name', 'GPU') for gpu in gpus
+    ]
     return f'device: {len(gpus)} x GPU {", ".join(sorted(set(names)))}'
 
 
-def choose_strategy(batch_size: int, *, jit_compile: bool) -> tf.distribute.Strategy:
-    """Mirrored over all visible GPUs when there are several; else TensorFlow's default.
-
-    Raises:
-        UsageError: the batch cannot be shared out evenly, or XLA was asked for as well.
-    """
-    gpus = tf.config.list_logical_devices('GPU')
-    if len(gpus) < 2:
-        return tf.distribute.get_strategy()
-    check_shares(batch_size, len(gpus), jit_compile=jit_compile)
-    return tf.distribute.MirroredStrategy()
+def choose_strategy() -> tf.distribute.Strategy:
+    """Mirrored over all visible GPUs when there are several; else TensorFlow's default."""
+    several = len(tf.config.list_logical_devices('GPU')) > 1
+    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
 
 
 def check_shares(batch_size: int, replicas: int, *, jit_compile: bool) -> None:
     """Raises `UsageError` when a batch cannot be trained on `replicas` devices."""
     if batch_size % replicas:
         raise UsageError(
-            f'--batch_size={batch_size} cannot be shared among {replicas} GPUs: take a multiple, '
-            'or set CUDA_VISIBLE_DEVICES'
+            f'--batch_size={batch_size} cannot be shared among {replicas} devices: '
+            'take a multiple, or set CUDA_VISIBLE_DEVICES'
         )
     if jit_compile and replicas > 1:
         raise UsageError(

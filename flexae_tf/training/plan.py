@@ -7,13 +7,13 @@ import shutil
 
 import keras
 import tensorflow as tf
-from tensorflow.python.profiler import model_analyzer, option_builder
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import MissingDataError
-from flexae_tf.methods import Method, build_method
+from flexae_tf.methods import RECIPES, Method, build_method
+from flexae_tf.training.cost import graph_flop
 
 
 def show(config: TrainConfig, spec: DatasetSpec) -> None:
@@ -24,7 +24,8 @@ def show(config: TrainConfig, spec: DatasetSpec) -> None:
     """
     for name, value in dataclasses.asdict(config).items():
         print(f'--{name}={value}')
-    method = build_method(config, spec)
+    method, recipe = build_method(config, spec), RECIPES[config.method]
+    print(f'\nmethod: {config.method} (prior {recipe.prior}, posterior {recipe.posterior})')
     print(
         f'\nexamples: {spec.kind} {spec.shape}, {spec.train_size} training, {spec.test_size} test'
     )
@@ -32,7 +33,7 @@ def show(config: TrainConfig, spec: DatasetSpec) -> None:
     for network in networks(method):
         print(f'  {network.name:<10} {count_parameters(network) / 1e6:.3f} million')
     flop = step_flop(method, config.batch_size)
-    state = 4 * sum(int(tf.size(v.value)) for v in method.variables)
+    state = 4 * sum(int(tf.size(v.value)) for v in method.state)
     print(f'one iteration: {flop / 1e12:.4g} TFLOP')
     print(f'memory: {_mib(state)} of weights and moments, {_mib(_activations(method, config))} ')
     print('        of activations in the auto-encoder step (an estimate)')
@@ -66,17 +67,10 @@ def count_parameters(network: keras.Model) -> int:
 
 
 def step_flop(method: Method, batch_size: int) -> int:
-    """Floating-point operations of one iteration, counted in its traced graph.
-
-    A multiplication and an addition are two. Optimizer updates and activations are counted too,
-    but weigh little beside convolutions.
-    """
+    """Floating-point operations of one iteration, counted in its traced graph."""
     blocks = tf.TensorSpec([method.image_blocks, batch_size, *method.spec.shape], tf.float32)
     step = tf.TensorSpec([], tf.int64)
-    graph = tf.function(method.train_step).get_concrete_function(blocks, step).graph
-    options = option_builder.ProfileOptionBuilder.float_operation()
-    options['output'] = 'none'
-    return model_analyzer.profile(graph, options=options).total_float_ops
+    return graph_flop(tf.function(method.train_step).get_concrete_function(blocks, step).graph)
 
 
 def _activations(method: Method, config: TrainConfig) -> int:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from flexae_tf.config import TrainConfig
+from flexae_tf.config import TrainConfig, checkpoint_step
 from flexae_tf.data import DatasetSpec
-from flexae_tf.errors import MissingDataError, UsageError
+from flexae_tf.errors import MissingDataError
 from flexae_tf.methods import Method, build_method
 from flexae_tf.training.checkpoints import Checkpoints, check_complete
 from flexae_tf.training.workdir import Workdir
@@ -45,15 +45,12 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
     config, spec = folder.read()
     method = build_method(config, spec)
     ckpt, weights = stores(folder, config, method, initial_state(method))
-    if checkpoint == 'last':
-        step = ckpt.restore_latest(print)
+    step = checkpoint_step(checkpoint)
+    if step is None:
+        store, step = ckpt, ckpt.restore_latest(print)
         if step is None:
             raise MissingDataError(f'{folder.path} holds no checkpoint yet: train it first')
-        store = ckpt
     else:
-        if not str(checkpoint).isdigit():
-            raise UsageError(f'--checkpoint={checkpoint}: give last, or the number of a step')
-        step = int(checkpoint)
         store = ckpt if step in ckpt.steps() else weights
         if step not in store.steps():
             there = ', '.join(map(str, sorted({*ckpt.steps(), *weights.steps()}))) or 'none'
@@ -90,7 +87,7 @@ def stores(
     kinds = dict(folder=workdir.checkpoints, identity=config.identity_hash())
     everything = tf.train.Checkpoint(method=method, **state._asdict())
     weights = tf.train.Checkpoint(weights={v.path: v.value for v in method.weights})
-    check_complete(everything, method.variables)
+    check_complete(everything, method.state)
     return (
         Checkpoints(checkpoint=everything, name='ckpt', keep=config.keep_checkpoints, **kinds),
         Checkpoints(checkpoint=weights, name='weights', **kinds),

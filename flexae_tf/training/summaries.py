@@ -6,13 +6,14 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf import grids
-from flexae_tf.config import TrainConfig, to_flagfile
+from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset
 from flexae_tf.data.batches import as_float, map_batches
 from flexae_tf.methods import Method
 from flexae_tf.metrics import frechet, latent
 from flexae_tf.metrics.protocol import raw_protocol
 from flexae_tf.metrics.raw import finish, raw_features
+from flexae_tf.options import to_flagfile
 from flexae_tf.training.workdir import Workdir
 
 MONITORED = 1000  # held-out examples behind the statistics of a running training
@@ -67,12 +68,13 @@ class Summaries:
         """Writes grids and histograms; returns latent and validation statistics by tag."""
         x = self._held_out
         z, x_hat = self._codes_and_reconstructions(x)
-        z_hat = self._method.sample_latent(len(x), SAMPLE_SEED).numpy()
+        drawn = self._method.sample_latent(max(len(x), GRID), SAMPLE_SEED).numpy()
+        z_hat = drawn[: len(x)]
         if self._workdir:
             with self._writer.as_default(step=step):
                 tf.summary.histogram('latent/z', z)
                 tf.summary.histogram('latent/zhat', z_hat)
-            self._write_grids(step, z_hat[:GRID])
+            self._write_grids(step, drawn[:GRID])
         error = as_float(tf.constant(x)).numpy() - x_hat
         return {
             'validation/ae': float(np.mean(np.sum(np.square(error).reshape(len(x), -1), axis=1))),

@@ -1,22 +1,22 @@
 """The only training loop. It knows nothing of a method but its public face."""
 
 import math
-import resource
-import signal
 import time
-from typing import Any
 
 import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset
 from flexae_tf.data.batches import Batches
-from flexae_tf.errors import DamagedStateError, NonFiniteLossError, Stopped
+from flexae_tf.errors import DamagedStateError, NonFiniteLossError, Stopped, UsageError
 from flexae_tf.methods import Method, build_method
 from flexae_tf.networks.tables import resolve
 from flexae_tf.training.checkpoints import Checkpoints
-from flexae_tf.training.distribution import choose_strategy, mean_over_replicas
+from flexae_tf.training.cost import graph_flop
+from flexae_tf.training.distribution import check_shares, choose_strategy, mean_over_replicas
+from flexae_tf.training.meter import Meter
 from flexae_tf.training.runs import initial_state, stores
+from flexae_tf.training.signals import StopSignals
 from flexae_tf.training.summaries import Summaries
 from flexae_tf.training.workdir import Workdir, append_json, cut_back
 
@@ -27,7 +27,8 @@ class Trainer:
     """Trains a method until `config.training_steps`.
 
     Everything that the next iteration depends on is a variable in the checkpoint or a function of
-    (seed, step), so a resumed run is the uninterrupted one, bit for bit.
+    (seed, step), so a resumed run is the uninterrupted one: bit for bit on a CPU, and on a GPU with
+    `deterministic`, without which some of its kernels add in any order.
 
     Args:
         config: the configuration; sizes the data set decides may be left open.
@@ -50,10 +51,14 @@ class Trainer:
     ) -> None:
         self.config = resolve(config, dataset.spec.shape)
         self._dataset = dataset
-        self._strategy = strategy or choose_strategy(
-            config.batch_size, jit_compile=config.jit_compile
+        self._strategy = strategy or choose_strategy()
+        check_shares(
+            config.batch_size,
+            self._strategy.num_replicas_in_sync,
+            jit_compile=config.jit_compile,
         )
-        tf.config.experimental.enable_tensor_float_32_execution(config.precision != 'float32')
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
         with self._strategy.scope():
             self.method: Method = build_method(self.config, dataset.spec)
             self._state = initial_state(self.method)
@@ -76,27 +81,31 @@ class Trainer:
             )
         self._summaries = Summaries(self.method, dataset, self.config, self._workdir)
         self._seconds_per_step = math.inf
-        self._stop_signal: int | None = None
 
     def train(self) -> None:
         """Resumes from the newest whole checkpoint, and trains until `training_steps`.
 
         Raises:
             NonFiniteLossError: a loss or gradient is not finite; nothing is saved after it.
-            Stopped: SIGTERM was heard; the state is saved.
-            UsageError: the workdir is not ours to write.
-            DamagedStateError: no checkpoint there is whole, or none could be written at the end.
+            Stopped: SIGTERM or Ctrl-C was heard; the state is saved.
+            UsageError: the workdir is not ours to write, or the device's memory is too small.
+            DamagedStateError: no checkpoint there is whole, or the disk is full.
         """
-        if self._workdir:
+        with StopSignals() as signals:
+            if not self._workdir:
+                self._train(signals)
+                return
             self._workdir.open(self.config, self._dataset)
             try:
                 self._resume()
-                with _Signals(self._stop):
-                    self._train()
+                self._train(signals)
+            except OSError as error:
+                raise DamagedStateError(
+                    f'{self._workdir.path} cannot be written any more ({error}): mend that, '
+                    'and the same command resumes'
+                ) from None
             finally:
                 self._workdir.close()
-        else:
-            self._train()
 
     def _resume(self) -> None:
         restored = self._checkpoints.restore_latest(self._log)
@@ -106,7 +115,7 @@ class Trainer:
         for path in (self._workdir.stats, self._workdir.perf):
             cut_back(path, step)
 
-    def _train(self) -> None:
+    def _train(self, signals: StopSignals) -> None:
         total = self.config.training_steps
         step = int(self._state.step.read_value())
         if step >= total:
@@ -115,7 +124,7 @@ class Trainer:
         if step == 0:
             self._summaries.write_reals()
         self._log('compiling the first iteration')
-        meter, compiled = _Meter(step), False
+        meter, compiled = Meter(step, batch_size=self.config.batch_size), False
         while step < total:
             step = self._advance(step)
             record = {}
@@ -124,25 +133,23 @@ class Trainer:
                 record |= losses
                 self._report(step, losses, meter)
             elif not compiled:
-                meter = _Meter(step)  # so that compilation does not count as training
-            compiled = True
+                meter.restart(step)  # so that compilation does not count as training
+            if not compiled:
+                meter.flop, compiled = self._flop(), True
             if self._due(step, self.config.sample_every_steps):
                 record |= self._summaries.sample(step)
             if self._due(step, self.config.eval_every_steps):
                 record |= self._summaries.evaluate()
             if record:
                 self._write(step, record)
-            stopping = self._stop_signal is not None
+            stopping = signals.heard is not None
             if self._workdir:
                 if self._due(step, self.config.save_every_steps) or stopping:
                     self._save(self._checkpoints, step, must=stopping or step == total)
                 if self._due(step, self.config.snapshot_steps):
                     self._save(self._snapshots, step, must=step == total)
             if stopping:
-                raise Stopped(
-                    f'stopped by signal {self._stop_signal} after step {step}, all saved: '
-                    'the same command resumes'
-                )
+                raise Stopped(signals.heard, f'after step {step}')
 
     def _due(self, step: int, every: int) -> bool:
         """Whether something done every so many steps, and at the end, is to be done now."""
@@ -164,7 +171,15 @@ class Trainer:
         count = min(ends) - step
         count = min(count, max(1, int(SECONDS_PER_CALL / self._seconds_per_step)))
         started = time.monotonic()
-        bad_step = int(self.run_steps(tf.constant(step, tf.int64), tf.constant(count, tf.int64)))
+        try:
+            bad_step = int(
+                self.run_steps(tf.constant(step, tf.int64), tf.constant(count, tf.int64))
+            )
+        except tf.errors.ResourceExhaustedError:
+            raise UsageError(
+                f'the device has too little memory for --batch_size={config.batch_size}: lower it, '
+                'or --width_multiplier, or use --critic_batches=shared or more GPUs'
+            ) from None
         if math.isfinite(self._seconds_per_step):
             self._seconds_per_step = (time.monotonic() - started) / count
         else:
@@ -184,9 +199,14 @@ class Trainer:
             )
             self._state.totals.assign_add(tf.concat([values, [1.0]], axis=0))
             self._state.step.assign_add(1)
-            if bad_step < 0 and not tf.reduce_all(tf.math.is_finite(values)):
+            if not tf.reduce_all(tf.math.is_finite(values)):
                 bad_step = step
+                break
         return bad_step
+
+    def _flop(self) -> int:
+        scalar = tf.TensorSpec([], tf.int64)
+        return graph_flop(self.run_steps.get_concrete_function(scalar, scalar).graph)
 
     def _iteration(self, blocks: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """One `train_step`; its values stacked in the order of the method's tags."""
@@ -209,23 +229,23 @@ class Trainer:
             'lower the learning rates, or try --precision=float32 or another --seed'
         )
 
-    def _report(self, step: int, losses: dict[str, float], meter: '_Meter') -> None:
-        speed = meter.lap(step)
-        speed['images_per_sec'] = speed['steps_per_sec'] * self.config.batch_size
+    def _report(self, step: int, losses: dict[str, float], meter: Meter) -> None:
+        measured = meter.lap(step)
+        steps_per_sec = measured['perf/steps_per_sec']
         total = self.config.training_steps
-        remaining = (total - step) / speed['steps_per_sec']
+        remaining = (total - step) / steps_per_sec
         shown = '  '.join(
             f'{tag.removeprefix("loss/")} {value:.4g}'
             for tag, value in losses.items()
             if tag.startswith('loss/')
         )
         self._log(
-            f'step {step:>{len(str(total))}}/{total}  {speed["steps_per_sec"]:.3g} steps/s  '
-            f'{speed["images_per_sec"]:.0f} images/s  ETA {_hours(remaining)}  {shown}'
+            f'step {step:>{len(str(total))}}/{total}  {steps_per_sec:.3g} steps/s  '
+            f'{measured["perf/images_per_sec"]:.0f} images/s  ETA {_hours(remaining)}  {shown}'
         )
         if self._workdir:
-            append_json(self._workdir.perf, {'step': step, **speed})
-        self._summaries.scalars(step, {f'perf/{name}': value for name, value in speed.items()})
+            append_json(self._workdir.perf, {'step': step, **measured})
+        self._summaries.scalars(step, measured)
 
     def _write(self, step: int, record: dict[str, float]) -> None:
         self._summaries.scalars(step, record)
@@ -248,50 +268,6 @@ class Trainer:
             self._workdir.log(message)
         else:
             print(message, flush=True)
-
-    def _stop(self, number: int) -> None:
-        self._stop_signal = number
-
-
-class _Meter:
-    """Steps per second and memory between two laps; the first iteration's compilation aside."""
-
-    def __init__(self, step: int) -> None:
-        self._step, self._time = step, time.monotonic()
-
-    def lap(self, step: int) -> dict[str, float]:
-        now = time.monotonic()
-        speed = (step - self._step) / max(now - self._time, 1e-9)
-        self._step, self._time = step, now
-        measured = {
-            'steps_per_sec': speed,
-            'cpu_mem_gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        }
-        if tf.config.list_logical_devices('GPU'):
-            peak = tf.config.experimental.get_memory_info('GPU:0')['peak']
-            measured['peak_gpu_mem_gb'] = peak / 2**30
-        return measured
-
-
-class _Signals:
-    """While active, the first SIGTERM asks to stop and the second one ends the process."""
-
-    def __init__(self, stop: Any) -> None:
-        self._stop = stop
-
-    def __enter__(self) -> None:
-        try:
-            self._previous = signal.signal(signal.SIGTERM, self._heard)
-        except ValueError:  # not in the main thread (a notebook's worker): nobody to listen for
-            self._previous = None
-
-    def __exit__(self, *_: Any) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-
-    def _heard(self, number: int, _: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        self._stop(number)
 
 
 def _hours(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """The folder of a run: its configuration, its logs, and the lock that keeps others out."""
 
+import contextlib
 import dataclasses
 import datetime
 import fcntl
@@ -9,13 +10,14 @@ import pathlib
 import platform
 import subprocess
 import sys
+from importlib import metadata
 from typing import Any
 
 import flexae_tf
-from flexae_tf.config import TrainConfig, to_flagfile
-from flexae_tf.data import Dataset, DatasetSpec
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import Dataset, DatasetSpec, fingerprint
 from flexae_tf.errors import DamagedStateError, MissingDataError, UsageError
-from flexae_tf.metrics.protocol import fingerprint
+from flexae_tf.options import to_flagfile
 
 
 class Workdir:
@@ -47,17 +49,20 @@ class Workdir:
                 message names the flags that differ) or data, or another process trains in it.
         """
         self.check(config)
-        digest = fingerprint(dataset.train.x)
-        if self._config_path.exists() and self._document()['examples'] != digest:
-            raise UsageError(
-                f'{self.path} holds a run on other training data than are loaded now: '
-                'give the same --data_dir, or another --workdir'
-            )
+        self.check_examples(dataset)
+        document = {
+            'config': dataclasses.asdict(config),
+            'data': dataclasses.asdict(dataset.spec),
+            'examples': fingerprint(dataset.train.x),
+        }
         try:
             for folder in (self.path, self.checkpoints, self.samples):
                 folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / '.lock', 'w')  # noqa: SIM115 (held while training)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            write_json(self._config_path, document)
+            write_text(self.path / 'flags.txt', to_flagfile(config))
+            write_json(self.path / 'environment.json', environment())
         except BlockingIOError:
             raise UsageError(
                 f'another process trains in {self.path}: wait for it, or give another --workdir'
@@ -66,14 +71,6 @@ class Workdir:
             raise UsageError(
                 f'{self.path} cannot be written ({error.strerror}): give another --workdir'
             ) from None
-        document = {
-            'config': dataclasses.asdict(config),
-            'data': dataclasses.asdict(dataset.spec),
-            'examples': digest,
-        }
-        write_json(self._config_path, document)
-        write_text(self.path / 'flags.txt', to_flagfile(config))
-        write_json(self.path / 'environment.json', environment())
 
     def close(self) -> None:
         """Lets other processes train here."""
@@ -83,9 +80,10 @@ class Workdir:
 
     def check(self, config: TrainConfig) -> None:
         """Raises `UsageError` when the folder holds a run of another configuration."""
-        if not self._config_path.exists():
+        document = self._document()
+        if document is None:
             return
-        found, wanted = self.read()[0].identity(), config.identity()
+        found, wanted = document['config'].identity(), config.identity()
         differing = [
             f'--{name}={found[name]} there, {wanted[name]} now'
             for name in wanted
@@ -105,15 +103,25 @@ class Workdir:
             DamagedStateError: `config.json` cannot be understood.
         """
         document = self._document()
+        if document is None:
+            raise MissingDataError(f'{self.path} holds no run (no config.json): check the path')
         return document['config'], document['data']
+
+    def check_examples(self, dataset: Dataset) -> None:
+        """Raises `UsageError` when the run here was trained on other examples."""
+        document = self._document()
+        if document and document['examples'] != fingerprint(dataset.train.x):
+            raise UsageError(
+                f'{self.path} holds a run on other training data than are loaded now: '
+                'give the same --data_dir, or another --workdir'
+            )
 
     @property
     def _config_path(self) -> pathlib.Path:
         return self.path / 'config.json'
 
-    def _document(self) -> dict[str, Any]:
-        if not self._config_path.exists():
-            raise MissingDataError(f'{self.path} holds no run (no config.json): check the path')
+    def _document(self) -> dict[str, Any] | None:
+        """What `config.json` says; None when there is none."""
         try:
             document = json.loads(self._config_path.read_text())
             data = document['data']
@@ -124,10 +132,15 @@ class Workdir:
                 'data': DatasetSpec(**data),
                 'examples': document['examples'],
             }
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise UsageError(
+                f'{self._config_path} cannot be read ({error.strerror}): give another --workdir'
+            ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedStateError(
-                f'{self._config_path} cannot be read ({error}): '
-                'restore it, or use another --workdir'
+                f'{self._config_path} is damaged ({error}): restore it, or use another --workdir'
             ) from None
 
     def log(self, message: str) -> None:
@@ -140,21 +153,21 @@ class Workdir:
 
 
 def append_json(path: pathlib.Path, record: dict[str, Any]) -> None:
-    """Appends one record as a line."""
-    with open(path, 'a') as file:
-        file.write(json.dumps(record) + '\n')
+    """Appends one record as a line of its own, also after a line that was torn by a kill."""
+    with open(path, 'a+b') as file:
+        if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b'\n':
+            file.write(b'\n')
+        file.write(json.dumps(record).encode() + b'\n')
 
 
 def read_jsonl(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The records of a file, none when there is no file; a torn last line is left out."""
+    """The records of a file, none when there is no file; torn lines are left out."""
     if not path.exists():
         return []
     records = []
     for line in path.read_text().splitlines():
-        try:
+        with contextlib.suppress(ValueError):
             records.append(json.loads(line))
-        except ValueError:
-            break
     return records
 
 
@@ -179,15 +192,14 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 def environment() -> dict[str, Any]:
     """What the program runs on and from which code."""
-    from importlib import metadata
-
     packages = ('tensorflow', 'keras', 'numpy', 'scipy', 'tensorflow-datasets', 'tensorflow-gan')
+    installed = {d.name.lower().replace('_', '-'): d.version for d in metadata.distributions()}
     return {
         'code': code_version(),
         'python': platform.python_version(),
         'platform': platform.platform(),
         'cpus': os.cpu_count(),
-        'packages': {name: metadata.version(name) for name in packages},
+        'packages': {name: installed.get(name) for name in packages},
         'command': sys.argv,
     }
 

@@ -130,8 +130,10 @@ def test_xla_computes_the_same_iterations():
     ours, plain = make(**sizes), make(**sizes)
     losses = two_iterations(ours, jit_compile=True)
     np.testing.assert_allclose(losses, two_iterations(plain, jit_compile=False), rtol=1e-2)
-    for a, b in zip(ours.weights, plain.weights, strict=True):
-        assert np.mean(np.abs(a.numpy() - b.numpy())) < 1e-4, a.path
+    start = make(**sizes)
+    for a, b, c in zip(ours.weights, plain.weights, start.weights, strict=True):
+        movement = np.mean(np.abs(b.numpy() - c.numpy()))
+        assert np.mean(np.abs(a.numpy() - b.numpy())) <= 0.1 * movement, a.path
 
 
 def test_updates_of_each_optimizer():
@@ -197,7 +199,15 @@ def test_batch_norm_averages_move_where_they_should(batches, passes, mixed):
     assert count == pytest.approx(passes, abs=0.05) and spread < 0.1
     count, spread = passes_of('decoder')
     if mixed:
-        assert spread > 0.1  # generated codes have other statistics
+        # Generated codes have other statistics: not one more pass of the same. What came before
+        # the last pass is the average after reconstructions alone.
+        assert spread > 0.1
+        other = make(critic_batches=batches)
+        other.decoder(other.encoder(x[0], training=True), training=True)
+        n = noise.normal(noise.key(0, 0, Role.CRITIC_NOISE, 4), [6, 3])  # the last critic step's
+        other.decoder(other.generator(n), training=True)
+        for path, value in averages(other.decoder).items():
+            np.testing.assert_allclose(averages(method.decoder)[path], value, atol=1e-6)
     else:
         assert count == pytest.approx(1, abs=0.05) and spread < 0.1
 

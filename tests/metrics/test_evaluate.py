@@ -30,7 +30,7 @@ def test_scores_of_vectors_are_those_of_their_definition(run, synthetic):
     expected = {
         'rec': method.reconstruct(x),
         'gen': method.sample(10_000, seed=0),
-        'floor': synthetic.train.x[:10_000],
+        'floor': synthetic.train.x[:10_000],  # the order of a set has no say in its moments
     }
     for kind, fake in expected.items():
         value = scores[f'fd_vectors_10k_{kind}']['value']

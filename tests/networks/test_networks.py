@@ -99,7 +99,8 @@ def test_the_seed_is_all_that_initial_weights_depend_on():
 
 @pytest.mark.parametrize('training', [True, False])
 def test_batch_norm_is_the_one_of_keras(training):
-    ours, theirs = BatchNorm(), keras.layers.BatchNormalization()
+    ours = BatchNorm(dtype='float32', name='bn')
+    theirs = keras.layers.BatchNormalization()
     x = tf.constant(np.random.RandomState(0).randn(6, 5, 5, 3) * 2 + 1, tf.float32)
     gradients = []
     for layer in (ours, theirs):
@@ -115,6 +116,31 @@ def test_batch_norm_is_the_one_of_keras(training):
         np.testing.assert_allclose(a, b, atol=2e-4)
     for a, b in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_batch_norm_on_two_devices_is_that_of_the_whole_batch():
+    x = tf.constant(np.random.RandomState(0).randn(8, 4, 4, 3) * 2 + 1, tf.float32)
+    one = BatchNorm(dtype='float32', name='bn')
+    expected = one(x, training=True)
+    devices = [d.name for d in tf.config.list_logical_devices('CPU')]
+    strategy = tf.distribute.MirroredStrategy(devices)
+    with strategy.scope():
+        two = BatchNorm(dtype='float32', name='bn')
+        two.build(x.shape)
+
+    @tf.function
+    def run():
+        def half():
+            i = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return two(x[4 * i : 4 * i + 4], training=True)
+
+        return strategy.run(half)
+
+    got = np.concatenate(strategy.experimental_local_results(run()))
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+    for a, b in zip(one.variables, two.variables, strict=True):
+        for copy in strategy.experimental_local_results(b.value):
+            np.testing.assert_allclose(copy, a, rtol=1e-4, atol=1e-6)
 
 
 def test_reduced_precision_stays_inside_encoder_and_decoder():

@@ -101,6 +101,27 @@ def test_never_silently_from_zero(store, value, tmp_path):
         store.restore_latest(print)
 
 
+def test_damaged_later_files_do_not_push_out_the_one_just_written(store, value, tmp_path):
+    fill(store, value, [10, 20, 30, 40])
+    for step in (20, 30, 40):
+        (tmp_path / f'ckpt-{step:09d}.manifest.json').unlink()
+    fill(store, value, [15])
+    assert store.restore_latest(lambda _: None) == 15
+
+
+def test_left_over_temporary_files_do_not_matter(store, value, tmp_path):
+    (tmp_path / 'ckpt-000000010.manifest.json.tmp').write_text('{"st')
+    fill(store, value, [10])
+    assert store.restore_latest(print) == 10
+
+
+def test_a_checkpoint_of_other_code_is_told_apart(store, value, tmp_path):
+    fill(store, value, [10])
+    objects = tf.train.Checkpoint(value=value, another=tf.Variable(0.0))
+    with pytest.raises(DamagedStateError, match='the version that wrote it'):
+        Checkpoints(tmp_path, objects, name='ckpt', identity='abc').restore(10)
+
+
 def test_a_checkpoint_of_another_configuration_is_not_ours(store, value, tmp_path):
     fill(store, value, [10])
     other = Checkpoints(tmp_path, tf.train.Checkpoint(value=value), name='ckpt', identity='xyz')

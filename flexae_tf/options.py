@@ -1,0 +1,143 @@
+"""Options of a program as a frozen dataclass: absl flags, checks and `config.json` come from it.
+
+Nothing here imports TensorFlow, so wrong flags are refused at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from absl import flags
+
+from flexae_tf.errors import UsageError
+
+
+def option(
+    default: Any,
+    help_text: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    required: bool = False,
+    identity: bool = True,
+) -> Any:
+    """A dataclass field that knows how to be a flag.
+
+    Args:
+        default: the default; None means "decided by the data set", as the help text says.
+        help_text: shown by `--help`.
+        choices: the allowed strings.
+        minimum: smallest allowed number.
+        maximum: largest allowed number.
+        above: the number must be larger than this.
+        required: whether None is refused.
+        identity: whether the option is part of what a run is. An option that is not may differ
+            when the run is resumed.
+    """
+    metadata = dict(
+        help=help_text,
+        choices=choices,
+        minimum=minimum,
+        maximum=maximum,
+        above=above,
+        required=required,
+        identity=identity,
+    )
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def where(default: Any, help_text: str, **limits: Any) -> Any:
+    """An option that says where or how a run happens, never what it computes."""
+    return option(default, help_text, identity=False, **limits)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of all option sets: checks itself when made.
+
+    Raises:
+        UsageError: a value outside its limits; the message names flag, value and limits.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
+
+    def identity(self) -> dict[str, Any]:
+        """The options that make a run what it is."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.metadata['identity']
+        }
+
+    def identity_hash(self) -> str:
+        """Twelve hexadecimal digits that differ when any identity option differs.
+
+        Options at their defaults do not enter, so that a new option leaves old runs readable.
+        """
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        changed = {k: v for k, v in self.identity().items() if v != defaults[k]}
+        text = json.dumps(changed, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _check(field: dataclasses.Field, value: Any) -> None:
+    limits = field.metadata
+    if value is None:
+        if limits['required']:
+            raise UsageError(f'--{field.name} is needed: {limits["help"]}')
+        return
+    if limits['choices'] and value not in limits['choices']:
+        choices = ', '.join(limits['choices'])
+        raise UsageError(f'--{field.name}={value}: choose one of {choices}')
+    if limits['minimum'] is not None and not value >= limits['minimum']:
+        raise UsageError(f'--{field.name}={value}: must be at least {limits["minimum"]}')
+    if limits['maximum'] is not None and not value <= limits['maximum']:
+        raise UsageError(f'--{field.name}={value}: must be at most {limits["maximum"]}')
+    if limits['above'] is not None and not value > limits['above']:
+        raise UsageError(f'--{field.name}={value}: must be above {limits["above"]}')
+
+
+_DEFINE = {
+    'int': flags.DEFINE_integer,
+    'float': flags.DEFINE_float,
+    'bool': flags.DEFINE_boolean,
+    'str': flags.DEFINE_string,
+}
+
+
+def define_flags(options: type[Options], flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one absl flag for each option of a dataclass."""
+    for field in dataclasses.fields(options):
+        define = _DEFINE[field.type.removesuffix(' | None')]
+        text = field.metadata['help']
+        if field.metadata['choices']:
+            text += f' <{"|".join(field.metadata["choices"])}>'
+        define(field.name, field.default, text, flag_values=flag_values)
+
+
+def from_flags(options: type[Options], flag_values: flags.FlagValues = flags.FLAGS) -> Any:
+    """The dataclass filled from parsed flags.
+
+    Raises:
+        UsageError: a value outside its limits.
+    """
+    return options(**{f.name: flag_values[f.name].value for f in dataclasses.fields(options)})
+
+
+def to_flagfile(config: Options) -> str:
+    """The text of a file that gives the same options again with `--flagfile`."""
+    lines = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value is not None:
+            lines.append(
+                f'--{field.name}={str(value).lower() if value in (True, False) else value}'
+            )
+    return '\n'.join(lines) + '\n'
