@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from flexae_tf import data
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.metrics.evaluate import evaluate
 from flexae_tf.metrics.frechet import frechet_distance
 from flexae_tf.training.trainer import Trainer
 from flexae_tf.training.workdir import read_jsonl
+from tests.metrics.test_inception import TinyInception
 
 
 @pytest.fixture
@@ -57,3 +60,19 @@ def test_networks_are_for_images(refused, run):
 
 def test_no_run_there(refused, tmp_path):
     refused(3, ['holds no run'], 'evaluate', f'--workdir={tmp_path}')
+
+
+def test_images_are_scored_by_a_network_and_never_called_fid(config, tmp_path, refused):
+    images = data.load(config(dataset='digits', validation_examples=20))
+    options = dict(dataset='digits', width_multiplier=0.05, batch_size=4, training_steps=1)
+    options |= dict(validation_examples=20, workdir=str(tmp_path / 'run'))
+    Trainer(config(**options), images).train()
+    tf.saved_model.save(TinyInception(), str(tmp_path / 'network'))
+    network = dict(features='inception', inception_path=str(tmp_path / 'network'))
+    scores = score(tmp_path / 'run', num_examples=6, feature_layer='pool_3', **network)
+    assert set(scores) == {f'fd_pool_3_6_{kind}' for kind in ('rec', 'gen', 'floor')}
+    assert all(record['n'] == 6 and record['value'] >= 0 for record in scores.values())
+    other = score(tmp_path / 'run', num_examples=6)  # pixels
+    assert other['fd_pixels_6_gen']['protocol'] != scores['fd_pool_3_6_gen']['protocol']
+    flags = [f'--workdir={tmp_path}/run', '--features=inception', f'--inception_path={tmp_path}/no']
+    refused(3, ['--inception_path'], 'evaluate', *flags)
