@@ -20,14 +20,13 @@ setup(
     description='FlexAE and its rivals: generative auto-encoders in TensorFlow 2',
     license='Apache-2.0',
     python_requires='>=3.11',
-    packages=[*find_packages(include=['flexae_tf', 'flexae_tf.*']), 'flexae_tf.bin'],
-    package_dir={'flexae_tf.bin': 'bin'},
+    packages=find_packages(include=['flexae_tf', 'flexae_tf.*']),
     install_requires=REQUIREMENTS,
     extras_require={
         'gpu': ['tensorflow[and-cuda]>=2.20'],  # the plain wheel leaves a GPU unused
         'test': ['pytest>=8', 'pytest-xdist>=3', 'ruff>=0.6'],
     },
     entry_points={
-        'console_scripts': [f'flexae-{name} = flexae_tf.bin.{name}:main' for name in PROGRAMS]
+        'console_scripts': [f'flexae-{name} = flexae_tf.programs:{name}' for name in PROGRAMS]
     },
 )

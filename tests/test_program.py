@@ -206,3 +206,17 @@ def test_identity_is_what_changes_the_mathematics():
     assert TrainConfig(seed=2, dataset='mnist').identity_hash() == PINNED_IDENTITY
     assert base.identity_hash() == TrainConfig(log_every_steps=7, device='cpu').identity_hash()
     assert base.identity_hash() != TrainConfig(seed=1).identity_hash()
+
+
+def test_every_program_is_installed_under_its_name():
+    """setup.py makes `flexae-NAME = flexae_tf.programs:NAME` of every bin/NAME.py."""
+    from flexae_tf import programs
+
+    names = sorted(path.stem for path in (ROOT / 'bin').glob('*.py'))
+    assert names == ['benchmark', 'doctor', 'evaluate', 'export', 'sample', 'train']
+    for name in names:
+        assert callable(getattr(programs, name))
+        code = f'from flexae_tf.programs import {name}; {name}()'
+        command = [sys.executable, '-c', code, '--device=nonsense']
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 2 and 'choose one of auto, gpu, cpu' in done.stderr
