@@ -189,7 +189,7 @@ def test_a_flagfile_gives_the_same_configuration(tmp_path):
 
 @pytest.mark.parametrize('options', [TrainConfig, EvaluateConfig, SampleConfig])
 def test_keyword_arguments_are_checked_as_flags_are(options):
-    needed = {TrainConfig: {}, SampleConfig: dict(source='x', output='y')}
+    needed = {TrainConfig: {}, SampleConfig: dict(source='x', output='y.png')}
     given = needed.get(options, dict(workdir='x'))
     assert options(**given)
     for name in given:
