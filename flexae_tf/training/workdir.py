@@ -49,11 +49,11 @@ class Workdir:
                 message names the flags that differ) or data, or another process trains in it.
         """
         self.check(config)
-        self.check_examples(dataset)
+        examples = self.check_examples(dataset)
         document = {
             'config': dataclasses.asdict(config),
             'data': dataclasses.asdict(dataset.spec),
-            'examples': fingerprint(dataset.train.x),
+            'examples': examples,
         }
         try:
             for folder in (self.path, self.checkpoints, self.samples):
@@ -107,14 +107,20 @@ class Workdir:
             raise MissingDataError(f'{self.path} holds no run (no config.json): check the path')
         return document['config'], document['data']
 
-    def check_examples(self, dataset: Dataset) -> None:
-        """Raises `UsageError` when the run here was trained on other examples."""
+    def check_examples(self, dataset: Dataset) -> str:
+        """The fingerprint of the training examples.
+
+        Raises:
+            UsageError: the run here was trained on other ones.
+        """
+        examples = fingerprint(dataset.train.x)
         document = self._document()
-        if document and document['examples'] != fingerprint(dataset.train.x):
+        if document and document['examples'] != examples:
             raise UsageError(
                 f'{self.path} holds a run on other training data than are loaded now: '
                 'give the same --data_dir, or another --workdir'
             )
+        return examples
 
     @property
     def _config_path(self) -> pathlib.Path:
