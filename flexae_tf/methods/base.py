@@ -79,6 +79,13 @@ class Method(keras.Model, abc.ABC):
         """`num` generated examples [num, ...]; the same seed gives the same examples."""
         return self.decode(self.sample_latent(num, seed))
 
+    def critic_distance(self, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor | None:
+        """The method's own estimate of how far codes [n, m] are from the prior's [n, m].
+
+        Its critic's, after training; None for a method that has no such judge.
+        """
+        del z, z_hat
+
     def key(self, step: tf.Tensor, role: noise.Role, index: int = 0) -> noise.Key:
         """The key of this run's draws of `role` at `step`."""
         return noise.key(self.options.seed, step, role, index)

@@ -77,10 +77,11 @@ class FlexAE(Method):
         ae_norm = minimize(ae_loss, tape, self.ae_optimizer, self._autoencoder_variables)
 
         # 2. Minimize L_Critic (Eq. 5) and update kappa, `critic_steps` times.
+        fresh = self.options.critic_batches == 'fresh'
         for i in range(self.options.critic_steps):
-            if self.options.critic_batches == 'fresh':
-                x = blocks[1 + i]
-            z = self.encoder(x, training=True)
+            if fresh or i == 0:
+                with tf.GradientTape() as encoder_tape:
+                    z = self.encoder(blocks[1 + i] if fresh else x, training=True)
             n = noise.normal(
                 self.key(step, Role.CRITIC_NOISE, i), [x.shape[0], self.options.noise_dim]
             )
@@ -100,9 +101,11 @@ class FlexAE(Method):
         gen_norm = minimize(gen_loss, tape, self.gen_optimizer, self.generator.trainable_variables)
 
         # 4. Minimize L_Enc (Eq. 7) and update phi, on the images of the last critic step.
-        with tf.GradientTape() as tape:
-            enc_loss = losses.encoder(self.critic(self.encoder(x, training=True)))
-        enc_norm = minimize(enc_loss, tape, self.enc_optimizer, self.encoder.trainable_variables)
+        with encoder_tape:  # phi has not moved since, so z is still its code of them
+            enc_loss = losses.encoder(self.critic(z))
+        enc_norm = minimize(
+            enc_loss, encoder_tape, self.enc_optimizer, self.encoder.trainable_variables
+        )
 
         if self.options.bn_mix_generated:
             # Only the decoder's batch-norm averages feel this pass.
@@ -124,3 +127,7 @@ class FlexAE(Method):
         """z_hat = G(n), n ~ N(0, I): [num, latent_dim]."""
         n = noise.normal(noise.key(seed, 0, Role.SAMPLE), [num, self.options.noise_dim])
         return self.generator(n)
+
+    def critic_distance(self, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
+        """The critic's lower bound of the Wasserstein-1 distance (Eq. 5 without its penalty)."""
+        return -losses.critic(self.critic(z), self.critic(z_hat))

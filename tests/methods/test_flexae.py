@@ -91,10 +91,13 @@ def plain_iterations(method, all_blocks):
         with tf.GradientTape() as tape:
             gen = -tf.reduce_mean(critic(generator(n)))
         gen_opt.update(gen, tape, generator.trainable_variables)
-        # Minimize L_Enc and update phi.
+        # Minimize L_Enc and update phi. The images were encoded before: they move averages once.
+        moved = [(v, v.numpy()) for v in encoder.non_trainable_variables]
         with tf.GradientTape() as tape:
             enc = tf.reduce_mean(critic(encoder(x, training=True)))
         enc_opt.update(enc, tape, encoder.trainable_variables)
+        for v, value in moved:
+            v.assign(value)
         history.append([float(v) for v in (ae, loss, gen, enc, penalty)])
     return history
 
@@ -171,7 +174,7 @@ def averages(network):
 
 
 @pytest.mark.parametrize('mixed', [False, True])
-@pytest.mark.parametrize('batches, passes', [('fresh', 7), ('shared', 7)])
+@pytest.mark.parametrize('batches, passes', [('fresh', 6), ('shared', 2)])
 def test_batch_norm_averages_move_where_they_should(batches, passes, mixed):
     """On equal batches and frozen weights, k passes take an average to s + (a - s) 0.99^k."""
     method = make(critic_batches=batches, bn_mix_generated=mixed)
