@@ -19,8 +19,9 @@ setup(
     version=VERSION,
     description='FlexAE and its rivals: generative auto-encoders in TensorFlow 2',
     license='Apache-2.0',
-    python_requires='>=3.11',
+    python_requires='>=3.11.4',  # tarfile's filters
     packages=find_packages(include=['flexae_tf', 'flexae_tf.*']),
+    package_data={'flexae_tf.metrics': ['golden/*.json']},
     install_requires=REQUIREMENTS,
     extras_require={
         'gpu': ['tensorflow[and-cuda]>=2.20'],  # the plain wheel leaves a GPU unused

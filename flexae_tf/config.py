@@ -25,7 +25,18 @@ DATASETS = (
 )
 NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic')
 MAX_SEED = 2**31 - 1
+METRICS = ('fd', 'kd', 'prd', 'improved', 'density', 'fd_infinity', 'inception_score', 'codes')
+RESIZES = ('tf1_bilinear', 'half_pixel_bilinear', 'antialiased_bicubic')
 GENERATORS = ('default', *(f'capacity_{i}' for i in range(1, 7)))
+
+
+INCEPTION_HELP = (
+    "SavedModel of the network, a folder or an archive; TF-GAN's own from its hub when not given."
+)
+CACHE_HELP = (
+    'Folder kept between evaluations: features of real images, unpacked networks; '
+    '~/.cache/flexae_tf when not given.'
+)
 
 
 def _device() -> Any:
@@ -136,28 +147,91 @@ class TrainConfig(Options):
 class EvaluateConfig(Options):
     """What `bin/evaluate.py` needs to know."""
 
-    workdir: str | None = where(None, 'Folder of the trained run.', required=True)
-    checkpoint: str = _checkpoint()
+    workdir: str | None = where(None, 'Folder of the trained run.')
+    real: str | None = where(
+        None, 'Instead of a run: a folder or .npz of real pictures, scored against --fake.'
+    )
+    fake: str | None = where(None, 'A folder or .npz of generated pictures.')
+    output: str | None = where(None, 'With --real and --fake: append the scores to this file.')
+    checkpoint: str | None = option(
+        None,
+        'last, best_validation, late (the last 5/13 of the training, as the authors choose from), '
+        'all, or a step; last when not given, late with --protocol=authors.',
+    )
     data_dir: str | None = where(None, "Folder of the data; the run's own when not given.")
+    split: str = option('test', 'What the run is compared with.', choices=('test', 'validation'))
+
+    metrics: str | None = option(
+        None,
+        f'Comma-separated, of {",".join(METRICS)}; all that apply when not given, fd alone with '
+        '--protocol=authors.',
+    )
+    protocol: str = option(
+        'standard',
+        'standard: uint8 images, last checkpoint. authors: each fake stretched to [0, 1] and not '
+        'rounded, and the minimum over late checkpoints, which selects on the test set.',
+        choices=('standard', 'authors'),
+    )
+    stretch: bool | None = option(None, "Stretch each fake to fill [0, 1]; the protocol's choice.")
+    quantisation: str | None = option(
+        None, "Rounding of fakes; the protocol's choice.", choices=('uint8_round', 'none')
+    )
     features: str = option(
-        'pixels', 'What distances are measured on.', choices=('pixels', 'inception')
+        'auto',
+        'What images are compared by; auto: inception for images, the values for vectors.',
+        choices=('auto', 'inception', 'pixels'),
     )
     feature_layer: str = option(
-        'pool_3', 'Output of the Inception network.', choices=('pool_3', 'mixed_7')
+        'pool_3', 'Output of the Inception network.', choices=('pool_3', 'mixed_7', 'mixed_8')
     )
-    inception_path: str | None = where(
-        None, "SavedModel folder of the network; TF-GAN's own from its hub when not given."
+    resize: str = option(
+        'tf1_bilinear',
+        "How images get to the network's size; tf1_bilinear is what FID means.",
+        choices=RESIZES,
     )
+    inception_path: str | None = where(None, INCEPTION_HELP)
     num_examples: int = option(
         10_000, 'Images on each side, at most (the test split may be smaller).', minimum=2
     )
     sample_seed: int = option(0, 'Seed of the generated images.', minimum=0, maximum=MAX_SEED)
+    repeats: int = option(
+        1, 'Sets of generated images, with seeds that follow --sample_seed.', minimum=1
+    )
+    bootstrap: int = option(
+        0, 'Resamples behind the standard deviation of Frechet distances (0: none).', minimum=0
+    )
+    real_statistics: str | None = option(
+        None, 'File of mean and covariance (.npz with mu, sigma) that stands for the real images.'
+    )
+    foreign_statistics: bool = option(
+        False, 'Take --real_statistics that do not say what they were made of.'
+    )
+    write_statistics: str | None = where(
+        None, 'Write mean and covariance of the real images to this .npz file.'
+    )
+    cache_dir: str | None = where(None, CACHE_HELP)
     batch_size: int = where(50, 'Images per call of the networks.', minimum=1)
     device: str = _device()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checkpoint_step(self.checkpoint)
+        if (self.workdir is None) == (self.real is None):
+            raise UsageError('--workdir is needed, or --real and --fake: give one of the two')
+        if (self.real is None) != (self.fake is None):
+            raise UsageError('--real and --fake go together: give both')
+        if self.real and self.checkpoint:
+            raise UsageError(f'--checkpoint={self.checkpoint}: pictures have none; leave it out')
+        if self.output and not self.real:
+            raise UsageError(f'--output={self.output}: the scores of a run are in its workdir')
+        if self.checkpoint not in (None, 'best_validation', 'late', 'all'):
+            checkpoint_step(self.checkpoint, 'best_validation, late, all')
+        for metric in self.metrics.split(',') if self.metrics else ():
+            if metric not in METRICS:
+                raise UsageError(f'--metrics={metric}: choose of {", ".join(METRICS)}')
+        if self.real_statistics and self.metrics != 'fd':
+            raise UsageError('--real_statistics: mean and covariance give --metrics=fd alone')
+        if self.foreign_statistics and not self.real_statistics:
+            raise UsageError('--foreign_statistics: of which file? give --real_statistics')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,14 +286,17 @@ class DoctorConfig(Options):
     """What `bin/doctor.py` needs to know."""
 
     data_dir: str | None = where(None, 'Folder of tensorflow-datasets to look into.')
-    inception_path: str | None = where(
-        None, "SavedModel folder of the network; TF-GAN's own from its hub when not given."
-    )
+    inception_path: str | None = where(None, INCEPTION_HELP)
+    cache_dir: str | None = where(None, CACHE_HELP)
     device: str = _device()
 
 
-def checkpoint_step(checkpoint: str | int) -> int | None:
+def checkpoint_step(checkpoint: str | int, others: str = '') -> int | None:
     """The step that `--checkpoint` names; None for the last one.
+
+    Args:
+        checkpoint: what was given.
+        others: what else may be given, for the error message.
 
     Raises:
         UsageError: neither 'last' nor a number.
@@ -227,5 +304,6 @@ def checkpoint_step(checkpoint: str | int) -> int | None:
     if checkpoint == 'last':
         return None
     if not str(checkpoint).isdigit():
-        raise UsageError(f'--checkpoint={checkpoint}: give last, or the number of a step')
+        choices = f'last, {others}' if others else 'last'
+        raise UsageError(f'--checkpoint={checkpoint}: give {choices}, or the number of a step')
     return int(checkpoint)

@@ -1,5 +1,7 @@
 """What there is on this machine of what the programs need."""
 
+import pathlib
+
 import tensorflow as tf
 
 from flexae_tf import data
@@ -29,8 +31,10 @@ def doctor(config: DoctorConfig) -> None:
             continue  # your own pictures: only you know where
         print(f'data set {name}: {_state_of(name, config.data_dir)}')
     try:
-        network = Inception(config.inception_path, 'pool_3', batch_size=1)
-        print(f'Inception: found, checksum {network.checksum}')
+        cache = pathlib.Path(config.cache_dir) if config.cache_dir else None
+        network = Inception(config.inception_path, 'pool_3', batch_size=4, cache=cache)
+        network.verify()
+        print(f'{network.describe()}: golden features as they should be')
     except MissingDataError as error:
         if config.inception_path:
             raise

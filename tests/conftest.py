@@ -6,11 +6,13 @@ import pathlib
 import resource
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
+os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='flexae_tf-')  # nobody's own cache
 
 import tensorflow as tf
 

@@ -70,6 +70,19 @@ def load(path: Path) -> tuple[Split, Split]:
     return hold_out_test(splits[0], share_for_test(len(splits[0])))
 
 
+def load_images(path: Path) -> np.ndarray:
+    """The one array of images of a file, uint8 [n, h, w, c], such as `bin/sample.py` writes.
+
+    Raises:
+        MissingDataError: damaged, or not one array of images.
+    """
+    headers = _headers(path)
+    (images, _), *others = _parts(path, headers)
+    if others or images == 'x_train':
+        raise MissingDataError(f"{path}: holds a data set; save the images to score as 'images'")
+    return _read(path, images).reshape(_image_shape(path, images, headers[images]))
+
+
 def _headers(path: Path) -> dict[str, _Header]:
     """Shape and type of every array of the file, without reading their values."""
     headers = {}

@@ -35,6 +35,32 @@ def load_folder(folder: Path, *, size: int) -> tuple[Split, Split]:
     return hold_out_test(pictures, share_for_test(len(paths)))
 
 
+def load_alike(folder: Path) -> np.ndarray:
+    """Every picture in `folder` and below as it is: uint8 [n, h, w, 3], in the order of the paths.
+
+    Raises:
+        MissingDataError: there is no picture, one cannot be read, or they differ in size.
+    """
+    paths = sorted(str(p) for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise MissingDataError(f'{folder}: no {", ".join(SUFFIXES)} file in it or below')
+    images = []
+    try:
+        for content in file_contents(paths):
+            images.append(tf.io.decode_image(content, channels=3, expand_animations=False).numpy())
+    except tf.errors.OpError:
+        raise MissingDataError(
+            f'{paths[len(images)]}: not a readable PNG or JPEG picture; remove or replace it'
+        ) from None
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != images[0].shape:
+            raise MissingDataError(
+                f'{path} is {image.shape[1]}x{image.shape[0]}, but {paths[0]} is '
+                f'{images[0].shape[1]}x{images[0].shape[0]}: make all pictures of one size'
+            )
+    return np.stack(images)
+
+
 def file_contents(paths: Sequence[str]) -> tf.data.Dataset:
     """The contents of files, scalar strings, read in parallel but in order."""
     dataset = tf.data.Dataset.from_tensor_slices(paths)

@@ -64,9 +64,80 @@ def frechet_distance_of_moments(a: Moments, b: Moments) -> float:
     """
     if a.mean.shape != b.mean.shape:
         raise ValueError(f'moments of different sizes: {a.mean.size} and {b.mean.size}')
-    # Fewer samples, lower rank: no eigenvalue below is then zero but for rounding.
+    # Fewer samples, lower rank: no eigenvalue of the product is then zero but for rounding.
     a, b = sorted((a, b), key=lambda m: m.num)
-    root = _covariance_root(a.covariance)  # [d, rank]
+    return _distance_by_root(_covariance_root(a.covariance), a, b)
+
+
+def frechet_distance_infinity(
+    real: np.ndarray, fake: np.ndarray, *, num_points: int = 15, seed: int = 0
+) -> float:
+    """What the distance would be from ever more fakes (Chong and Forsyth 2020).
+
+    Few fakes are too far, by about a constant over their number. So the distances of random subsets
+    of them, from half to all, are fitted by a line in 1 / size, whose value at 0 this is. Noise may
+    make it negative, and the bias of the number of reals stays.
+
+    Args:
+        real: [n, d] features of the reference.
+        fake: [m, d] features of what is judged, at least 4.
+        num_points: how many sizes of subsets, equally spaced; at least 2.
+        seed: of the subsets; the same seed, the same subsets.
+
+    Raises:
+        ValueError: too few samples, different d, or a value that is not finite.
+    """
+    real, fake = checked_pair(real, fake)
+    if len(fake) < 4:
+        raise ValueError(f'at least 4 fakes are needed, as half of them are, not {len(fake)}')
+    sizes = np.linspace(len(fake) // 2, len(fake), num_points).astype(int)
+    rng = np.random.default_rng(seed)
+    subsets = (fake[rng.choice(len(fake), size, replace=False)] for size in sizes)
+    if min(len(real), sizes[0]) > real.shape[1]:
+        a = moments(real)
+        root = _covariance_root(a.covariance)  # by far the longest step: once for all subsets
+        distances = [_distance_by_root(root, a, moments(subset)) for subset in subsets]
+    else:
+        distances = [frechet_distance(real, subset) for subset in subsets]
+    return float(np.polynomial.Polynomial.fit(1.0 / sizes, distances, 1)(0.0))
+
+
+def frechet_distance_sd(
+    real: np.ndarray,
+    fake: np.ndarray,
+    *,
+    num_resamples: int = 20,
+    seed: int = 0,
+    paired: bool = False,
+) -> float:
+    """Standard deviation of the distance, by the bootstrap (Efron 1979): that of its resamples.
+
+    Args:
+        real: [n, d] features of the reference.
+        fake: [m, d] features of what is judged.
+        num_resamples: how often rows of both sides are drawn with replacement; at least 2.
+        seed: of the draws; the same seed, the same draws.
+        paired: whether row i of both belongs together, as an image and its reconstruction, and
+            they are drawn together.
+
+    Raises:
+        ValueError: fewer than two samples, different d, different numbers of samples that are
+            paired, or a value that is not finite.
+    """
+    real, fake = checked_pair(real, fake)
+    if paired and len(real) != len(fake):
+        raise ValueError(f'pairs need as many on each side, not {len(real)} and {len(fake)}')
+    rng = np.random.default_rng(seed)
+    distances = []
+    for _ in range(num_resamples):
+        rows = rng.integers(len(real), size=len(real))
+        fake_rows = rows if paired else rng.integers(len(fake), size=len(fake))
+        distances.append(frechet_distance(real[rows], fake[fake_rows]))
+    return float(np.std(distances, ddof=1))
+
+
+def _distance_by_root(root: np.ndarray, a: Moments, b: Moments) -> float:
+    """Frechet distance, given a root [d, rank] of the covariance of a."""
     squares = scipy.linalg.eigvalsh(root.T @ b.covariance @ root)
     overlap = np.sqrt(np.maximum(squares, 0.0)).sum()
     return _distance(a.mean - b.mean, np.trace(a.covariance) + np.trace(b.covariance), overlap)

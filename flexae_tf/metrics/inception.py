@@ -9,89 +9,141 @@ import functools
 import hashlib
 import importlib.util
 import os
+import pathlib
+import shutil
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_hub
 
 from flexae_tf.errors import MissingDataError
+from flexae_tf.metrics import archives, golden, preprocessing
 
-_CURE = '--inception_path takes the folder of a SavedModel'
+_CURE = f'--inception_path takes the folder of a SavedModel, or a {", ".join(archives.SUFFIXES)}'
+
+
+class Outputs(NamedTuple):
+    """What a network says of n images.
+
+    Attributes:
+        features: float32 [n, d].
+        logits: of ImageNet's classes, float32 [n, classes]; None where the network is not TF-GAN's
+            own, because then nobody knows what its logits mean.
+    """
+
+    features: np.ndarray
+    logits: np.ndarray | None = None
 
 
 class Inception:
     """A network [n, 299, 299, 3] in [-1, 1) -> dict of outputs, loaded and traced once.
 
     Args:
-        path: folder of a SavedModel; None for TF-GAN's own from its hub, or from a filled
-            TFHUB_CACHE_DIR.
+        path: a SavedModel: its folder, or an archive (`archives.SUFFIXES`) of it; None for TF-GAN's
+            own from its hub, or from a filled TFHUB_CACHE_DIR.
         layer: which output to take: 'pool_3', 'mixed_7', ...
         batch_size: images per call of the network; has no effect on the features but rounding.
+        resize: how images get to the size of the network, one of `preprocessing.RESIZES`.
+        cache: folder kept between evaluations; `archives.default_cache()` when not given.
 
     Attributes:
+        source: the handle or path of the network.
         layer: the output taken.
-        is_tfgan: whether this is TF-GAN's own network, the only one whose pool_3 gives an FID.
-        resize: how images get to the size of the network, as protocols call it.
+        resize: kind and size of the resize, as protocols call it: 'tf1_bilinear_299'.
+        checksum: twelve hexadecimal digits of the SHA-256 of what TensorFlow reads of the
+            SavedModel: the graph, the variables and the assets.
+        is_tfgan: whether this is TF-GAN's own network, the only one whose pool_3 gives an FID:
+            loaded by its handle, or equal to what once was.
 
     Raises:
+        ValueError: no such kind of resize.
         MissingDataError: no network there, or one of another interface or without this output.
     """
 
-    resize = 'tf1_bilinear_299'
-
-    def __init__(self, path: str | None, layer: str, batch_size: int) -> None:
+    def __init__(
+        self,
+        path: str | None,
+        layer: str,
+        batch_size: int,
+        *,
+        resize: str = 'tf1_bilinear',
+        cache: pathlib.Path | None = None,
+    ) -> None:
+        if resize not in preprocessing.RESIZES:
+            choices = ', '.join(preprocessing.RESIZES)
+            raise ValueError(f'resize={resize!r}: choose one of {choices}')
         tfgan = tfgan_eval()
-        self.layer = layer
-        self.is_tfgan = path in (None, tfgan.INCEPTION_TFHUB)
-        self._handle = tfgan.INCEPTION_TFHUB if path is None else path
-        self._batch_size = batch_size
-        self._network = _load(self._handle)  # a graph alone would not keep its variables
         size = tfgan.INCEPTION_DEFAULT_IMAGE_SIZE
+        self._batch_size = batch_size
+        self._resize = resize
+        self._cache = cache or archives.default_cache()
+        self.source = tfgan.INCEPTION_TFHUB if path is None else os.path.expanduser(path)
+        self.layer = layer
+        self.resize = f'{resize}_{size}'
+        folder, network = _load(self.source, self._cache)
+        self._network = network  # a graph alone would not keep its variables
+        self.checksum = _checksum(folder)
+        by_handle = self.source == tfgan.INCEPTION_TFHUB
+        self.is_tfgan = by_handle or golden.is_tfgan(self.checksum, self._cache)
+        names = [layer, tfgan.INCEPTION_OUTPUT] if self.is_tfgan else [layer]
 
         # Autograph would wrap the errors below in a report of many lines.
         @functools.partial(tf.function, autograph=False)
-        def extract(images: tf.Tensor) -> tf.Tensor:  # [batch_size, h, w, 1 or 3]
-            # As the graph of 2015 does it itself: `resize_bilinear` of TensorFlow 1.
-            images = tf.raw_ops.ResizeBilinear(
-                images=tf.cast(images, tf.float32), size=[size, size], half_pixel_centers=False
-            )
-            images = tf.broadcast_to(images, [batch_size, size, size, 3])
-            return _output(self._network, (images - 128.0) / 128.0, layer)  # [batch_size, d]
+        def extract(images: tf.Tensor) -> list[tf.Tensor]:  # [batch_size, h, w, 1 or 3]
+            outputs = _call(network, preprocessing.preprocess(images, resize, size))
+            return [_vectors(outputs, name, batch_size) for name in names]  # [batch_size, d]
 
         # Traced here, so that a wrong network is refused before any image is made.
-        signature = tf.TensorSpec([batch_size, None, None, None], tf.uint8)
+        signature = tf.TensorSpec([batch_size, None, None, None], tf.float32)
         self._extract = extract.get_concrete_function(signature)
 
-    @functools.cached_property
-    def checksum(self) -> str:
-        """Twelve hexadecimal digits of the SHA-256 of what TensorFlow reads of the SavedModel.
+    def describe(self) -> str:
+        """Which network this is, and what scores of its features may be called."""
+        own = "TF-GAN's own" if self.is_tfgan else "not TF-GAN's own"
+        named = '' if self.is_tfgan else f' (scores are named fd_{self.layer}_..., not FID)'
+        return (
+            f'Inception network {self.source}: checksum {self.checksum}, layer {self.layer}, '
+            f'resize {self.resize}, {own}{named}'
+        )
 
-        That is the graph, the variables and the assets. Of the rest, `fingerprint.pb` holds a
-        random number of each export, so it would tell apart what computes the same.
-        """
-        return _checksum(tensorflow_hub.resolve(self._handle))
-
-    def features(self, images: np.ndarray) -> np.ndarray:
-        """Features float32 [n, d] of images uint8 [n, h, w, 1 or 3]; grey is copied to three.
+    def verify(self) -> None:
+        """Makes sure, before any score, that golden images give their golden values.
 
         Raises:
-            ValueError: no images, or of another type or shape.
+            MissingDataError: they give others.
+            UsageError: those of a network that is new here cannot be kept in the cache.
         """
-        shape = images.shape
-        if images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or not shape[0]:
-            raise ValueError(f'images must be uint8 [n, h, w, 1 or 3], not {images.dtype} {shape}')
+        golden.verify_preprocessing(self._resize)
+        golden.verify_features(self, self._cache)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """The features of `outputs`, float32 [n, d]."""
+        return self.outputs(images).features
+
+    def outputs(self, images: np.ndarray) -> Outputs:
+        """What the network says of images.
+
+        Args:
+            images: [n, h, w, 1 or 3], uint8, or float32 in 0..255 where nothing was rounded; grey
+                is copied to three channels.
+
+        Raises:
+            ValueError: no images, or of another type, shape or range.
+        """
+        preprocessing.check_images(images)
         starts = range(0, len(images), self._batch_size)
         with _exact_products():
-            return np.concatenate([self._features(images, start) for start in starts])
+            batches = [self._outputs(images[i : i + self._batch_size]) for i in starts]
+        return Outputs(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
 
-    def _features(self, images: np.ndarray, start: int) -> np.ndarray:
-        batch = images[start : start + self._batch_size]
+    def _outputs(self, batch: np.ndarray) -> list[np.ndarray]:
         missing = self._batch_size - len(batch)
-        padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
-        return self._extract(tf.constant(padded)).numpy()[: len(batch)]
+        padded = np.pad(batch.astype(np.float32), [(0, missing), (0, 0), (0, 0), (0, 0)])
+        return [output.numpy()[: len(batch)] for output in self._extract(tf.constant(padded))]
 
 
 @functools.cache
@@ -123,17 +175,30 @@ def _pop_tfgan_modules() -> dict[str, types.ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-def _load(handle: str) -> Callable:
+def _load(source: str, cache: pathlib.Path) -> tuple[str, Callable]:
+    """The folder of a network's SavedModel on this machine, and the network."""
+    # The hub's own default is in /tmp, where cleaners leave half of it.
+    os.environ.setdefault('TFHUB_CACHE_DIR', str(cache / 'tfhub'))
+    packed = source.endswith(archives.SUFFIXES) and os.path.isfile(source)
+    folder = source
     try:
-        return tensorflow_hub.load(handle)
+        if packed:
+            folder = str(archives.unpack(pathlib.Path(source), cache))
+        else:
+            folder = tensorflow_hub.resolve(source)
+        return folder, tensorflow_hub.load(folder)
     except Exception as error:  # urllib, tarfile, hub and TensorFlow each have errors of their own
+        cure = _CURE
+        if folder != source and packed:
+            shutil.rmtree(folder, ignore_errors=True)  # nor does a bad one stay in the cache
+        elif folder != source:
+            cure = f'remove {folder} to have it fetched again; {_CURE}'
         raise MissingDataError(
-            f'cannot load an Inception network from {handle!r}: {_one_line(error)}; {_CURE}'
+            f'cannot load an Inception network from {source!r}: {_one_line(error)}; {cure}'
         ) from error
 
 
-def _output(network: Callable, images: tf.Tensor, layer: str) -> tf.Tensor:
-    """Output `layer` of the network as float32 [batch, d]."""
+def _call(network: Callable, images: tf.Tensor) -> Mapping[str, tf.Tensor]:
     try:
         outputs = network(images)
     except (TypeError, ValueError) as error:
@@ -141,19 +206,24 @@ def _output(network: Callable, images: tf.Tensor, layer: str) -> tf.Tensor:
             f'the Inception network does not take images {images.shape}: {_one_line(error)}; '
             f'{_CURE} that does'
         ) from error
-    if not isinstance(outputs, Mapping) or layer not in outputs:
-        names = ', '.join(sorted(outputs)) if isinstance(outputs, Mapping) else 'no named outputs'
+    return outputs if isinstance(outputs, Mapping) else {}
+
+
+def _vectors(outputs: Mapping[str, tf.Tensor], name: str, num: int) -> tf.Tensor:
+    """The output of this name for `num` images, float32 [num, d]."""
+    if name not in outputs:
+        names = ', '.join(sorted(outputs)) or 'no named outputs'
         raise MissingDataError(
-            f'the Inception network has no output {layer!r}, only {names}; {_CURE} that has it'
+            f'the Inception network has no output {name!r}, only {names}; {_CURE} that has it'
         )
-    output = outputs[layer]
+    output = outputs[name]
     sides = output.shape[1:-1] if output.shape.rank else ()
     if any(side not in (1, None) for side in sides):
         raise MissingDataError(
-            f'output {layer!r} of the Inception network is a map {output.shape}, not a vector for '
+            f'output {name!r} of the Inception network is a map {output.shape}, not a vector for '
             f'each image; {_CURE} whose output is one'
         )
-    return tf.reshape(tf.cast(output, tf.float32), [images.shape[0], -1])
+    return tf.reshape(tf.cast(output, tf.float32), [num, -1])
 
 
 def _one_line(error: Exception) -> str:
@@ -172,6 +242,7 @@ def _exact_products() -> Iterator[None]:
 
 
 def _checksum(folder: str) -> str:
+    # `fingerprint.pb` holds a random number of each export: it tells apart what computes the same.
     read = ('saved_model.pb', 'saved_model.pbtxt', 'variables', 'assets')
     files = {}
     for parent, _, names in tf.io.gfile.walk(folder):

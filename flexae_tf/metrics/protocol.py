@@ -16,29 +16,39 @@ if TYPE_CHECKING:  # what a score means must not need TensorFlow
     from flexae_tf.data import DatasetSpec
     from flexae_tf.metrics.inception import Inception
 
-KINDS = ('rec', 'gen', 'floor')  # reconstructions, samples, training data: each against the split
-FEATURES = ('pixels', 'inception')
+# What is compared with the real examples: reconstructions, samples, training examples, other
+# pictures (`--fake`); or the codes of the real examples with those of the prior.
+KINDS = ('rec', 'gen', 'floor', 'fake', 'codes')
+FEATURES = ('pixels', 'vectors', 'inception', 'codes')
 QUANTISATIONS = ('uint8_round', 'none')
+SELECTIONS = ('none', 'minimum_on_test')
+FRECHET = 'frechet_eigh_f64'  # the estimator of Frechet distances
+TF1_BILINEAR = 'tf1_bilinear_299'  # the resize of FID
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Everything but the model that a Frechet distance depends on.
+    """Everything but the model that a score depends on.
 
     Attributes:
         dataset: a name of `config.DATASETS`.
-        split: the real side: 'test', 'validation', ...
+        split: the real side: 'test', 'validation', or 'all' of somebody's pictures.
         num: how many there are on each side.
         crop: side of the centre crop before images are resized; None where there is none.
         data: `fingerprint` of the real side, where the name of the data set does not fix it
             (`dataset='folder'`).
-        features: 'pixels' (of images, or vectors as they are) or 'inception'.
+        statistics: checksum of a file of mean and covariance from elsewhere, which stands for the
+            real side; None where the real side is our own.
+        features: 'pixels', 'vectors' (as they are), 'inception', or 'codes' (of auto-encoders).
         layer: output of the network: 'pool_3', 'mixed_7', ...
         network: checksum of the network.
         resize: how images got to the size of the network: 'tf1_bilinear_299'.
-        quantisation: 'uint8_round' for images, 'none' for vectors.
+        quantisation: of what is judged: 'uint8_round' for images, 'none' for vectors, and for
+            images as the authors score them.
         stretch: whether each fake was stretched to fill [0, 1], as the authors' scores were.
-        estimator: how the distance is computed.
+        estimator: how the score is computed from the features.
+        selection: 'minimum_on_test' where the checkpoint was chosen by this very score, as the
+            authors' was; such a score is never compared with another.
         tfgan_network: whether the network came from TF-GAN itself. It decides the name, not the id:
             what a network computes is told by its checksum.
 
@@ -51,48 +61,76 @@ class Protocol:
     num: int
     crop: int | None = None
     data: str | None = None
+    statistics: str | None = None
     features: str = 'pixels'
     layer: str | None = None
     network: str | None = None
     resize: str | None = None
     quantisation: str = 'uint8_round'
     stretch: bool = False
-    estimator: str = 'frechet_eigh_f64'
+    estimator: str = FRECHET
+    selection: str = 'none'
     tfgan_network: bool = dataclasses.field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         _choose('features', self.features, FEATURES)
         _choose('quantisation', self.quantisation, QUANTISATIONS)
+        _choose('selection', self.selection, SELECTIONS)
         if (self.data is None) == (self.dataset == 'folder'):
             raise ValueError(f'data={self.data!r} with dataset={self.dataset!r}')
         for name in ('layer', 'network', 'resize'):
             # A field that has no effect must not make another id.
             if (getattr(self, name) is None) == (self.features == 'inception'):
                 raise ValueError(f'{name}={getattr(self, name)!r} with features={self.features!r}')
-        if self.features == 'inception' and self.quantisation == 'none':
-            raise ValueError("quantisation='none' with features='inception'")
+        if self.features == 'vectors' and self.quantisation != 'none':
+            raise ValueError(f'quantisation={self.quantisation!r} of vectors')
         if self.tfgan_network and self.features != 'inception':
             raise ValueError(f'tfgan_network with features={self.features!r}')
 
     @property
     def id(self) -> str:
         """Eight hexadecimal digits, equal if and only if scores may be compared."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.compare}
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
+        return hashlib.sha256(json.dumps(self.fields(), sort_keys=True).encode()).hexdigest()[:8]
 
-    def name(self, kind: str) -> str:
-        """Name of a score: `fid10k_gen`, `fd_mixed_7_10k_gen`, `fd_pixels_10k_rec`, ...
+    @property
+    def label(self) -> str:
+        """'standard' or 'authors', after what becomes of the fakes; 'custom' when neither."""
+        if self.resize not in (None, TF1_BILINEAR):
+            return 'custom'
+        if self.features == 'vectors' or (not self.stretch and self.quantisation == 'uint8_round'):
+            return 'standard'
+        return 'authors' if self.stretch and self.quantisation == 'none' else 'custom'
 
-        Only pool_3 of TF-GAN's own network gives an FID.
+    def fields(self) -> dict[str, str | int | bool | None]:
+        """What the id is made of."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.compare}
+
+    def differences(self, other: Protocol) -> str:
+        """The fields in which two protocols differ, for an error message; '' when comparable."""
+        ours, theirs = self.fields(), other.fields()
+        return ', '.join(f'{k}={ours[k]} and {theirs[k]}' for k in ours if ours[k] != theirs[k])
+
+    def name(self, kind: str, stem: str = 'fd') -> str:
+        """Name of a score: `fid10k_gen`, `fd_mixed_7_10k_gen`, `prd_recall_pixels_10k_rec`, ...
+
+        Only pool_3 of TF-GAN's own network gives an FID, or a KID. What was measured against
+        statistics from elsewhere, or chosen by the score itself, says so at its end.
 
         Args:
             kind: one of `KINDS`.
+            stem: what is measured: 'fd' (Frechet), 'kd' (kernel distance), 'density', ...
 
         Raises:
             ValueError: another kind.
         """
         _choose('kind', kind, KINDS)
-        return f'{self._distance()}{_count(self.num)}_{kind}'
+        if self.tfgan_network and self.layer == 'pool_3':
+            short = {'fd': 'fid', 'kd': 'kid', 'fd_infinity': 'fid_infinity'}
+            name = f'{short.get(stem, stem)}{_count(self.num)}_{kind}'
+        else:
+            name = f'{stem}_{self._space()}{_count(self.num)}_{kind}'
+        name += '_foreign' if self.statistics else ''
+        return name + ('_min' if self.selection == 'minimum_on_test' else '')
 
     def on_network(self, network: Inception) -> Protocol:
         """The same examples, compared by the features of a network."""
@@ -105,12 +143,20 @@ class Protocol:
             tfgan_network=network.is_tfgan,
         )
 
-    def _distance(self) -> str:
-        if self.tfgan_network and self.layer == 'pool_3':
-            return 'fid'
-        if self.features == 'inception':
-            return f'fd_{self.layer}_'
-        return 'fd_vectors_' if self.quantisation == 'none' else 'fd_pixels_'
+    def real_side(self) -> Protocol:
+        """What of this the real side's mean and covariance depend on; the rest at its default.
+
+        The other side's images may be finished otherwise: the real ones are always uint8.
+        """
+        quantisation = 'none' if self.features == 'vectors' else 'uint8_round'
+        return dataclasses.replace(
+            self, quantisation=quantisation, stretch=False, estimator=FRECHET, selection='none'
+        )
+
+    def _space(self) -> str:
+        if self.features == 'codes':
+            return ''
+        return f'{self.layer or self.features}_'
 
 
 def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.ndarray) -> Protocol:
@@ -121,6 +167,7 @@ def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.nd
         num=len(x),
         crop=config.celeba_crop if config.dataset == 'celeba' else None,
         data=fingerprint(x) if config.dataset == 'folder' else None,
+        features='pixels' if spec.kind == 'images' else 'vectors',
         quantisation='uint8_round' if spec.kind == 'images' else 'none',
     )
 

@@ -61,6 +61,21 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
     return Run(method, config, spec, folder, step, store.digest(step))
 
 
+def saved_steps(workdir: str | os.PathLike) -> list[int]:
+    """The steps whose weights the run in `workdir` has kept, in rising order.
+
+    Raises:
+        MissingDataError: no run, or no checkpoint there.
+    """
+    folder = Workdir(workdir)
+    folder.read()
+    manifests = folder.checkpoints.glob('*-*.manifest.json')
+    steps = sorted({int(path.name.split('-')[1].split('.')[0]) for path in manifests})
+    if not steps:
+        raise MissingDataError(f'{folder.path} holds no checkpoint yet: train it first')
+    return steps
+
+
 class State(NamedTuple):
     """What a checkpoint holds beside the method."""
 

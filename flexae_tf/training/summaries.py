@@ -99,7 +99,7 @@ class Summaries:
         protocol = raw_protocol(self._config, self._spec, split='validation', x=x)
         return {
             f'metrics/{protocol.name(kind)}/{protocol.id}': frechet.frechet_distance(
-                raw_features(x), raw_features(finish(fake, self._spec))
+                raw_features(x), raw_features(finish(fake))
             )
             for kind, fake in fakes.items()
         }

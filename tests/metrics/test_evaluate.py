@@ -1,13 +1,24 @@
 """The evaluation program on real, if tiny, runs."""
 
+import itertools
+import os
+import shutil
+import signal
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from flexae_tf import data
-from flexae_tf.config import EvaluateConfig
+from flexae_tf.config import METRICS, EvaluateConfig, TrainConfig
+from flexae_tf.errors import MissingDataError, Stopped, UsageError, UserError
+from flexae_tf.grids import to_uint8, write_png
+from flexae_tf.metrics import scores as score_table
 from flexae_tf.metrics.evaluate import evaluate
-from flexae_tf.metrics.frechet import frechet_distance
+from flexae_tf.metrics.frechet import frechet_distance, moments
+from flexae_tf.metrics.inception import Inception
+from flexae_tf.metrics.raw import finish, raw_features
+from flexae_tf.training.runs import load_run
 from flexae_tf.training.trainer import Trainer
 from flexae_tf.training.workdir import read_jsonl
 from tests.metrics.test_inception import TinyInception
@@ -20,14 +31,56 @@ def run(config, synthetic, tmp_path):
     return tmp_path / 'run', trainer.method
 
 
-def score(run, **options):
-    evaluate(EvaluateConfig(workdir=str(run), **options))
-    return {record['metric']: record for record in read_jsonl(run / 'scores.jsonl')}
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    """A run on digits with three snapshots, and a network; copy nothing, write elsewhere."""
+    folder = tmp_path_factory.mktemp('pictures')
+    options = dict(dataset='digits', width_multiplier=0.05, batch_size=8, critic_steps=1)
+    options |= dict(validation_examples=40, snapshot_steps=4, save_every_steps=12)
+    options |= dict(training_steps=13, sample_every_steps=100, log_every_steps=4)
+    run_config = TrainConfig(**options, workdir=str(folder / 'run'))
+    Trainer(run_config, data.load(run_config)).train()
+    tf.saved_model.save(TinyInception(), str(folder / 'network'))
+    return folder
 
 
-def test_scores_of_vectors_are_those_of_their_definition(run, synthetic):
+@pytest.fixture
+def score(tmp_path):
+    """`score(run, **options)`: new records of an evaluation, by name, with a cache of its own."""
+
+    def evaluate_(run, **options):
+        before = len(read_jsonl(run / 'scores.jsonl'))
+        evaluate(EvaluateConfig(workdir=str(run), cache_dir=str(tmp_path / 'cache'), **options))
+        return {record['metric']: record for record in read_jsonl(run / 'scores.jsonl')[before:]}
+
+    return evaluate_
+
+
+@pytest.fixture
+def own(pictures, tmp_path):
+    """A copy of the run on digits, and the options of a network."""
+    shutil.copytree(pictures / 'run', tmp_path / 'own')
+    network = dict(features='inception', inception_path=str(pictures / 'network'))
+    return tmp_path / 'own', network
+
+
+@pytest.fixture
+def count_images(monkeypatch):
+    """How many images have been through the network so far."""
+    seen = []
+    outputs = Inception.outputs
+
+    def counted(self, images):
+        seen.append(len(images))
+        return outputs(self, images)
+
+    monkeypatch.setattr(Inception, 'outputs', counted)
+    return lambda: sum(seen)
+
+
+def test_scores_of_vectors_are_those_of_their_definition(run, synthetic, score):
     folder, method = run
-    scores = score(folder)
+    scores = score(folder, metrics='fd')
     assert set(scores) == {f'fd_vectors_10k_{kind}' for kind in ('rec', 'gen', 'floor')}
     x = synthetic.test.x
     expected = {
@@ -41,15 +94,323 @@ def test_scores_of_vectors_are_those_of_their_definition(run, synthetic):
     record = scores['fd_vectors_10k_gen']
     assert record['n'] == 10_000 and record['split'] == 'test' and record['step'] == 10
     assert len(record['protocol']) == 8 and len(record['checkpoint']) == 12
+    assert record['protocol_name'] == 'standard'
 
 
-def test_the_same_score_twice_and_another_id_for_another_number(run):
+def test_every_metric_of_a_run(run, score):
+    folder, method = run
+    scores = score(folder, num_examples=300)
+    stems = {record['stem'] for record in scores.values() if record['kind'] != 'codes'}
+    assert stems == {
+        *('fd', 'kd', 'prd_precision', 'prd_recall', 'improved_precision', 'improved_recall'),
+        *('density', 'coverage', 'fd_infinity'),
+    }
+    assert {record['kind'] for record in scores.values()} == {'rec', 'gen', 'floor', 'codes'}
+    ids = {(record['fields']['estimator'], record['protocol']) for record in scores.values()}
+    assert len({id_ for _, id_ in ids}) == len(ids) == 7
+    codes = {r['stem']: r['value'] for r in scores.values() if r['kind'] == 'codes'}
+    for stem in ('sliced_wasserstein', 'sliced_wasserstein_floor', 'critic_distance'):
+        assert codes[f'{stem}_scaled'] == pytest.approx(codes[stem] / codes['z_scale'])
+    assert codes['sliced_wasserstein_floor'] < codes['sliced_wasserstein']
+    assert 1.0 <= codes['z_rank'] <= method.options.latent_dim
+
+
+def test_the_same_score_twice_and_another_id_for_another_number(run, score, capsys):
     folder, _ = run
-    first = score(folder, num_examples=500)['fd_vectors_500_gen']
-    again = score(folder, num_examples=500)['fd_vectors_500_gen']
+    first = score(folder, num_examples=500)
+    said = capsys.readouterr().out
+    assert not score(folder, num_examples=500), 'what is recorded is not recorded twice'
+    again = capsys.readouterr().out
+    for line in said.splitlines():
+        if 'protocol' in line:
+            assert line.removesuffix(')') + '; recorded before)' in again
+    os.rename(folder / 'scores.jsonl', folder / 'first.jsonl')
+    second = score(folder, num_examples=500)
+    assert {k: r['value'] for k, r in first.items()} == {k: r['value'] for k, r in second.items()}
     fewer = score(folder, num_examples=400)['fd_vectors_400_gen']
-    assert first['value'] == again['value'] and first['protocol'] == again['protocol']
-    assert fewer['protocol'] != first['protocol']
+    assert fewer['protocol'] != first['fd_vectors_500_gen']['protocol']
+
+
+def test_repeats_and_bootstrap(run, score):
+    folder, method = run
+    x = data.fixed_order(10_000, index=2)[:200]
+    scores = score(folder, metrics='fd', num_examples=200, repeats=3, bootstrap=10, sample_seed=5)
+    test = data.load(method.options).test.x[x]
+    drawn = [frechet_distance(test, method.sample(200, seed=s).numpy()) for s in (5, 6, 7)]
+    gen, rec = scores['fd_vectors_200_gen'], scores['fd_vectors_200_rec']
+    assert gen['value'] == pytest.approx(np.mean(drawn), rel=1e-4)
+    assert gen['sd'] == pytest.approx(np.std(drawn, ddof=1), rel=1e-2)
+    assert rec['sd'] is None and rec['repeats'] == 1
+    assert gen['bootstrap_sd'] > 0 and rec['bootstrap_sd'] > 0
+
+
+def test_tensorboard_has_scores_and_the_curve(run, score):
+    folder, _ = run
+    scores = score(folder, num_examples=100, metrics='fd,prd')
+    tags = set()
+    for path in (folder / 'tb').glob('*.scores'):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            tags |= {value.tag for value in event.summary.value}
+    assert {f'metrics/{name}/{record["protocol"]}' for name, record in scores.items()} <= tags
+    curve = scores['prd_recall_vectors_100_gen']['protocol']
+    assert f'metrics/prd_vectors_100_gen/{curve}' in tags
+
+
+# Networks
+
+
+def test_images_are_scored_by_a_network_and_never_called_fid(own, score):
+    folder, network = own
+    scores = score(folder, num_examples=40, metrics='fd', **network)
+    assert set(scores) == {f'fd_pool_3_40_{kind}' for kind in ('rec', 'gen', 'floor')}
+    assert all(record['n'] == 40 and record['value'] >= 0 for record in scores.values())
+    other = score(folder, num_examples=40, metrics='fd', features='pixels')
+    assert other['fd_pixels_40_gen']['protocol'] != scores['fd_pool_3_40_gen']['protocol']
+
+
+def test_a_network_sees_each_image_once(own, score, count_images, tmp_path):
+    folder, network = own
+    golden = 4
+    score(folder, num_examples=40, metrics='fd', **network)
+    assert count_images() == golden + 4 * 40  # test, rec, gen, floor
+    score(folder, num_examples=40, **network)  # all other metrics
+    assert count_images() == 2 * golden + 4 * 40
+    assert len(list((folder / 'features').glob('*.npz'))) == 2
+    assert len(list((tmp_path / 'cache' / 'features').glob('*.npz'))) == 2
+    torn = next((folder / 'features').glob('*.npz'))
+    torn.write_bytes(torn.read_bytes()[:100])
+    os.remove(folder / 'scores.jsonl')
+    score(folder, num_examples=40, metrics='fd', **network)
+    assert count_images() == 3 * golden + 5 * 40
+
+
+def test_stopped_between_batches_it_goes_on_where_it_was(own, score, monkeypatch, tmp_path):
+    folder, network = own
+    monkeypatch.setattr('flexae_tf.metrics.features.BLOCK', 10)
+    options = dict(num_examples=40, metrics='fd,prd', batch_size=5, **network)
+    whole = score(folder, **options)
+    for name in ('scores.jsonl', 'features'):
+        os.rename(folder / name, folder / f'whole-{name}')
+    os.rename(tmp_path / 'cache', tmp_path / 'whole-cache')
+    outputs, calls = Inception.outputs, itertools.count()
+
+    def stopping(self, images):
+        if next(calls) == 15:  # golden images, 40 test images, and two blocks of reconstructions
+            os.kill(os.getpid(), signal.SIGTERM)
+        return outputs(self, images)
+
+    monkeypatch.setattr(Inception, 'outputs', stopping)
+    with pytest.raises(Stopped) as stopped:
+        score(folder, **options)
+    assert stopped.value.exit_code == 143
+    kept = len(list((folder / 'features').glob('*.npz')))
+    assert 0 < kept < 8
+    resumed = score(folder, **options)
+    assert next(calls) - 16 < 4 * 8, 'finished blocks were computed again'
+    assert {k: r['value'] for k, r in resumed.items()} == {k: r['value'] for k, r in whole.items()}
+
+
+def test_batch_sizes_agree(own, score, tmp_path):
+    folder, network = own
+    values = []
+    for batch_size in (1, 7, 50, 128):
+        options = dict(num_examples=40, metrics='fd', batch_size=batch_size)
+        values.append(score(folder, **options, **network)['fd_pool_3_40_gen']['value'])
+        os.remove(folder / 'scores.jsonl')
+        os.rename(folder / 'features', tmp_path / f'features{batch_size}')
+        os.rename(tmp_path / 'cache', tmp_path / f'cache{batch_size}')
+    assert np.ptp(values) < 1e-4
+
+
+def test_a_wrong_network_is_an_error(own, score, tmp_path):
+    """The golden features of its first use are those of every later one."""
+    folder, network = own
+    score(folder, num_examples=40, metrics='fd', **network)
+    record = next((tmp_path / 'cache' / 'golden').glob('*.json'))
+    record.write_text(record.read_text().replace('0.', '0.9'))
+    with pytest.raises(MissingDataError, match='golden'):
+        score(folder, num_examples=40, metrics='kd', **network)
+
+
+# Protocols
+
+
+def test_the_authors_protocol(own, score):
+    folder, _ = own
+    scores = score(folder, num_examples=40, protocol='authors', features='pixels')
+    late = [record for record in read_jsonl(folder / 'scores.jsonl') if record['kind'] == 'gen']
+    assert sorted({record['step'] for record in late}) == [8, 12, 13]  # from 8/13 of 13 on
+    smallest = min(r['value'] for r in late if r['metric'] == 'fd_pixels_40_gen')
+    record = scores['fd_pixels_40_gen_min']
+    assert record['value'] == smallest and record['selection'] == 'minimum_on_test'
+    assert record['protocol_name'] == 'authors'
+    assert record['protocol'] != scores['fd_pixels_40_gen']['protocol']
+    run_config = load_run(folder).options
+    dataset = data.load(run_config)
+    x = dataset.test.x[data.fixed_order(len(dataset.test), index=2)[:40]] / 255.0
+    x_hat = load_run(folder, 8).reconstruct(tf.constant(x, tf.float32)).numpy()
+    low, high = (f(x_hat, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
+    stretched = (x_hat - low) / (high - low)
+    expected = frechet_distance(x.reshape(40, -1), stretched.reshape(40, -1))
+    found = next(r for r in read_jsonl(folder / 'scores.jsonl') if r['step'] == 8)
+    assert found['metric'] == 'fd_pixels_40_rec'
+    assert found['value'] == pytest.approx(expected, rel=1e-4)
+
+
+def test_every_switch_makes_another_protocol(own, score):
+    folder, network = own
+    options = dict(num_examples=40, metrics='fd', **network)
+    switches = [
+        {},
+        dict(stretch=True),
+        dict(quantisation='none'),
+        dict(resize='half_pixel_bilinear'),
+        dict(split='validation'),
+    ]
+    records = [score(folder, **{**options, **switch})['fd_pool_3_40_gen'] for switch in switches]
+    assert len({record['protocol'] for record in records}) == len(switches)
+    assert len({record['value'] for record in records}) == len(switches)
+    assert [record['protocol_name'] for record in records] == ['standard'] + 3 * ['custom'] + [
+        'standard'
+    ]
+
+
+def test_finish():
+    x = np.array([[0.2, 0.4], [0.7, 0.7]], np.float32).reshape(2, 1, 2, 1)
+    np.testing.assert_array_equal(finish(x), to_uint8(x))
+    np.testing.assert_allclose(finish(x, quantisation='none').ravel(), [51, 102, 178.5, 178.5])
+    stretched = finish(x, stretch=True).ravel()
+    np.testing.assert_array_equal(stretched, [0, 255, 178, 178])  # a constant image stays
+    vectors = np.array([[3.0, -3.0]])
+    assert finish(vectors) is vectors
+    np.testing.assert_allclose(raw_features(finish(x)).ravel(), to_uint8(x).ravel() / 255.0)
+
+
+# Checkpoints
+
+
+def test_best_on_validation_is_chosen_without_the_test_set(own, score):
+    folder, _ = own
+    scores = score(
+        folder, num_examples=40, checkpoint='best_validation', metrics='fd', features='pixels'
+    )
+    records = read_jsonl(folder / 'scores.jsonl')
+    tried = [r for r in records if r['split'] == 'validation']
+    assert [r['step'] for r in tried] == [4, 8, 12, 13]
+    best = min(tried, key=lambda r: r['value'])['step']
+    gen = scores['fd_pixels_40_gen']
+    assert gen['split'] == 'test' and gen['step'] == best
+    assert gen['selection'] == 'best_validation'
+    assert [r['step'] for r in records if r['split'] == 'test' and r['kind'] == 'gen'] == [best]
+
+
+def test_all_checkpoints(own, score):
+    folder, _ = own
+    score(folder, num_examples=40, checkpoint='all', metrics='fd', features='pixels')
+    records = read_jsonl(folder / 'scores.jsonl')
+    assert [r['step'] for r in records if r['kind'] == 'gen'] == [4, 8, 12, 13]
+    assert len([r for r in records if r['kind'] == 'floor']) == 1
+
+
+# Statistics in a file
+
+
+def test_statistics_files(own, score, tmp_path):
+    folder, _ = own
+    options = dict(num_examples=40, metrics='fd', features='pixels')
+    path = str(tmp_path / 'real.npz')
+    plain = score(folder, write_statistics=path, **options)
+    with np.load(path) as arrays:
+        assert {'mu', 'sigma', 'n', 'id'} <= set(arrays)
+        assert arrays['n'] == 40 and str(arrays['id']) == plain['fd_pixels_40_gen']['protocol']
+    os.remove(folder / 'scores.jsonl')
+    by_file = score(folder, real_statistics=path, **options)
+    assert set(by_file) == set(plain)
+    for name, record in by_file.items():
+        assert record['value'] == pytest.approx(plain[name]['value'], rel=1e-6, abs=1e-9)
+        assert record['protocol'] == plain[name]['protocol']
+    authors = score(folder, real_statistics=path, stretch=True, **options)
+    assert authors, 'the real side of another treatment of fakes is the same'
+    with pytest.raises(UsageError, match='num=40 and 30'):
+        score(folder, real_statistics=path, **{**options, 'num_examples': 30})
+    with pytest.raises(UsageError, match='split=test and validation'):
+        score(folder, real_statistics=path, split='validation', **options)
+
+
+def test_foreign_statistics(own, score, tmp_path):
+    folder, _ = own
+    options = dict(num_examples=40, metrics='fd', features='pixels')
+    path = str(tmp_path / 'foreign.npz')
+    real = moments(np.random.default_rng(0).random([50, 28 * 28]))
+    np.savez(path, mu=real.mean, sigma=real.covariance)
+    with pytest.raises(UsageError, match='--foreign_statistics'):
+        score(folder, real_statistics=path, **options)
+    scores = score(folder, real_statistics=path, foreign_statistics=True, **options)
+    assert set(scores) == {f'fd_pixels_40_{kind}_foreign' for kind in ('rec', 'gen', 'floor')}
+    own_id = score(folder, **options)['fd_pixels_40_gen']['protocol']
+    assert scores['fd_pixels_40_gen_foreign']['protocol'] != own_id
+    np.savez(path, mu=real.mean, sigma=real.covariance[:5])
+    with pytest.raises(MissingDataError, match='do not fit'):
+        score(folder, real_statistics=path, foreign_statistics=True, **options)
+    (tmp_path / 'foreign.npz').write_bytes(b'no')
+    with pytest.raises(MissingDataError, match='--real_statistics'):
+        score(folder, real_statistics=path, foreign_statistics=True, **options)
+
+
+# Pictures that did not come from here
+
+
+def write_pictures(folder, images):
+    folder.mkdir()
+    for i, image in enumerate(images):
+        write_png(folder / f'{i:03d}.png', image)
+
+
+def some_images(seed, num=60):
+    return np.random.default_rng(seed).integers(0, 256, size=[num, 8, 8, 3]).astype(np.uint8)
+
+
+def test_two_sets_of_pictures(tmp_path):
+    real, fake = some_images(0), some_images(1) // 2
+    write_pictures(tmp_path / 'real', real)
+    np.savez(tmp_path / 'fake.npz', images=fake)
+    output = tmp_path / 'scores.jsonl'
+    options = dict(real=str(tmp_path / 'real'), fake=str(tmp_path / 'fake.npz'))
+    options |= dict(output=str(output), features='pixels', cache_dir=str(tmp_path / 'cache'))
+    evaluate(EvaluateConfig(**options))
+    scores = {record['metric']: record for record in read_jsonl(output)}
+    expected = frechet_distance(raw_features(real), raw_features(fake))
+    assert scores['fd_pixels_60_fake']['value'] == pytest.approx(expected, rel=1e-6)
+    assert not any(name.endswith('floor') for name in scores)
+    evaluate(EvaluateConfig(**options, num_examples=30, metrics='fd'))
+    scores = {record['metric']: record for record in read_jsonl(output)}
+    assert scores['fd_pixels_30_floor']['value'] < scores['fd_pixels_30_fake']['value']
+
+
+def test_bad_pictures(tmp_path):
+    write_pictures(tmp_path / 'good', some_images(0, 3))
+    write_pictures(tmp_path / 'mixed', some_images(0, 2))
+    write_png(tmp_path / 'mixed' / 'other.png', some_images(0, 1)[0, :4])
+    write_pictures(tmp_path / 'broken', some_images(0, 2))
+    (tmp_path / 'broken' / '001.png').write_bytes(b'not a picture')
+    write_pictures(tmp_path / 'one', some_images(0, 1))
+    (tmp_path / 'empty').mkdir()
+    for name, code, words in [
+        ('mixed', 3, ['other.png is 8x4', 'one size']),
+        ('broken', 3, ['001.png']),
+        ('empty', 3, ['no .png']),
+        ('nowhere', 3, ['does not exist']),
+        ('one', 2, ['at least 2']),
+        ('good', 2, ['--metrics=prd', 'at least 20']),
+    ]:
+        options = dict(real=str(tmp_path / 'good'), fake=str(tmp_path / name), features='pixels')
+        with pytest.raises(UserError) as error:
+            evaluate(EvaluateConfig(**options, metrics='fd,prd'))
+        assert error.value.exit_code == code
+        assert all(word in str(error.value) for word in words), error.value
+
+
+# Flags
 
 
 def test_networks_are_for_images(refused, run):
@@ -58,21 +419,56 @@ def test_networks_are_for_images(refused, run):
     refused(2, ['vectors', '--features=pixels'], 'evaluate', *flags)
 
 
+def test_no_network_there(refused, own, tmp_path):
+    folder, _ = own
+    flags = [f'--workdir={folder}', f'--inception_path={tmp_path}/no', f'--cache_dir={tmp_path}/c']
+    refused(3, ['--inception_path'], 'evaluate', *flags)
+
+
 def test_no_run_there(refused, tmp_path):
     refused(3, ['holds no run'], 'evaluate', f'--workdir={tmp_path}')
 
 
-def test_images_are_scored_by_a_network_and_never_called_fid(config, tmp_path, refused):
-    images = data.load(config(dataset='digits', validation_examples=20))
-    options = dict(dataset='digits', width_multiplier=0.05, batch_size=4, training_steps=1)
-    options |= dict(validation_examples=20, workdir=str(tmp_path / 'run'))
-    Trainer(config(**options), images).train()
-    tf.saved_model.save(TinyInception(), str(tmp_path / 'network'))
-    network = dict(features='inception', inception_path=str(tmp_path / 'network'))
-    scores = score(tmp_path / 'run', num_examples=6, feature_layer='pool_3', **network)
-    assert set(scores) == {f'fd_pool_3_6_{kind}' for kind in ('rec', 'gen', 'floor')}
-    assert all(record['n'] == 6 and record['value'] >= 0 for record in scores.values())
-    other = score(tmp_path / 'run', num_examples=6)  # pixels
-    assert other['fd_pixels_6_gen']['protocol'] != scores['fd_pool_3_6_gen']['protocol']
-    flags = [f'--workdir={tmp_path}/run', '--features=inception', f'--inception_path={tmp_path}/no']
-    refused(3, ['--inception_path'], 'evaluate', *flags)
+@pytest.mark.parametrize(
+    ('options', 'word'),
+    [
+        (dict(), '--workdir is needed'),
+        (dict(workdir='x', real='y', fake='z'), 'one of the two'),
+        (dict(real='x'), 'give both'),
+        (dict(real='x', fake='y', checkpoint='last'), '--checkpoint=last'),
+        (dict(workdir='x', output='y'), '--output=y'),
+        (dict(workdir='x', checkpoint='newest'), 'best_validation'),
+        (dict(workdir='x', metrics='fd,fid'), '--metrics=fid'),
+        (dict(workdir='x', real_statistics='y'), '--metrics=fd'),
+        (dict(workdir='x', foreign_statistics=True), '--real_statistics'),
+    ],
+)
+def test_contradictions(options, word):
+    with pytest.raises(UsageError, match=word):
+        EvaluateConfig(**options)
+
+
+def test_names_of_metrics_are_those_of_the_table():
+    assert METRICS == (*score_table.METRICS, 'codes')
+
+
+def test_inception_score_is_of_tfgans_network_alone(own, score):
+    folder, network = own
+    with pytest.raises(UsageError, match='inception_score'):
+        score(folder, num_examples=40, metrics='inception_score', **network)
+
+
+def test_a_network_of_tfgans_gives_an_fid_and_an_inception_score(own, score, monkeypatch):
+    """With the tiny network in its place."""
+    folder, network = own
+    build = Inception.__init__
+
+    def as_tfgan(self, *args, **options):
+        monkeypatch.setattr('flexae_tf.metrics.golden.is_tfgan', lambda *_: True)
+        build(self, *args, **options)
+
+    monkeypatch.setattr(Inception, '__init__', as_tfgan)
+    scores = score(folder, num_examples=40, metrics='fd,kd,inception_score', **network)
+    names = {'fid40_gen', 'kid40_gen', 'inception_score40_gen'}
+    assert names <= set(scores)
+    assert scores['inception_score40_gen']['value'] >= 1.0

@@ -6,7 +6,9 @@ from flexae_tf.metrics import frechet
 from flexae_tf.metrics.frechet import (
     Moments,
     frechet_distance,
+    frechet_distance_infinity,
     frechet_distance_of_moments,
+    frechet_distance_sd,
     moments,
 )
 from flexae_tf.metrics.inception import tfgan_eval
@@ -183,3 +185,129 @@ def test_refused_moments():
     with pytest.raises(ValueError):
         broken = Moments(good.mean, np.full((3, 3), np.nan), 3)
         frechet_distance_of_moments(good, broken)
+
+
+def test_infinity_by_the_definition(rng):
+    real, fake = correlated(rng, 60, 12), correlated(rng, 41, 12)
+    draws = np.random.default_rng(5)
+    inverses, distances = [], []
+    for size in (20, 30, 41):  # half, rounded down; between, likewise; all
+        subset = fake[draws.choice(41, size, replace=False)]
+        inverses.append(1.0 / size)
+        distances.append(frechet_distance(real, subset))
+    slope = np.cov(inverses, distances)[0, 1] / np.var(inverses, ddof=1)
+    expected = np.mean(distances) - slope * np.mean(inverses)
+    result = frechet_distance_infinity(real, fake, num_points=3, seed=5)
+    assert result == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize(('n', 'm'), [(400, 100), (30, 400), (400, 30)])
+def test_infinity_with_few_samples(rng, n, m):
+    # 64 features: either side may have fewer samples, or only the smaller subsets of the fakes.
+    # A root of what is left of a zero by rounding would show at 1e-8.
+    real, fake = correlated(rng, n, 64), correlated(rng, m, 64)
+    sizes = np.linspace(m // 2, m, 15).astype(int)
+    draws = np.random.default_rng(0)
+    distances = [frechet_distance(real, fake[draws.choice(m, s, replace=False)]) for s in sizes]
+    expected = np.polyfit(1.0 / sizes, distances, 1)[1]
+    assert frechet_distance_infinity(real, fake) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize('factor', [1.0, 1.1])
+def test_infinity_is_nearer_to_the_law(rng, factor):
+    real = with_moments(rng, 600, np.zeros(40), np.eye(40))
+    fake = factor * rng.normal(size=(1000, 40))
+    exact = 40.0 * (factor - 1.0) ** 2
+    plain, infinity = frechet_distance(real, fake), frechet_distance_infinity(real, fake)
+    assert plain - exact > 0.3
+    assert abs(infinity - exact) < 0.3 * (plain - exact)
+
+
+def test_infinity_of_equal_laws_may_be_negative(rng):
+    real = with_moments(rng, 100, np.zeros(3), np.eye(3))
+    values = [frechet_distance_infinity(real, rng.normal(size=(100, 3))) for _ in range(20)]
+    assert min(values) < 0.0 < max(values)
+
+
+def test_infinity_of_equal_sets(rng):
+    features = correlated(rng, 300, 10)
+    # All of the fakes are at zero, and half of them above: the line falls below zero.
+    assert frechet_distance_infinity(features, features) < 0.0
+    constant = np.full((20, 3), 0.7)
+    assert frechet_distance_infinity(constant, constant) == pytest.approx(0.0, abs=1e-12)
+    assert frechet_distance_infinity(constant, constant + 2.0) == pytest.approx(12.0)
+
+
+@pytest.mark.parametrize('num', [20, 300])
+def test_infinity_comes_from_the_seed(rng, num):
+    real, fake = correlated(rng, num, 30), correlated(rng, num, 30)
+    first = frechet_distance_infinity(real, fake)
+    assert frechet_distance_infinity(real, fake) == first
+    assert frechet_distance_infinity(real, fake, seed=1) != first
+
+
+def test_infinity_needs_four_fakes(rng):
+    with pytest.raises(ValueError, match='at least 4 fakes.*not 3'):
+        frechet_distance_infinity(rng.normal(size=(9, 2)), rng.normal(size=(3, 2)))
+    assert np.isfinite(frechet_distance_infinity(rng.normal(size=(2, 2)), rng.normal(size=(4, 2))))
+
+
+def test_sd_by_the_definition(rng):
+    real, fake = correlated(rng, 50, 6), correlated(rng, 70, 6)
+    draws = np.random.default_rng(4)
+    distances = []
+    for _ in range(3):
+        resampled = real[draws.integers(50, size=50)], fake[draws.integers(70, size=70)]
+        distances.append(frechet_distance(*resampled))
+    mean = sum(distances) / 3.0
+    expected = np.sqrt(sum((distance - mean) ** 2 for distance in distances) / 2.0)
+    result = frechet_distance_sd(real, fake, num_resamples=3, seed=4)
+    assert result == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize('paired', [False, True])
+def test_sd_is_that_of_new_samples(rng, paired):
+    def draw():
+        real = rng.normal(size=(300, 4))
+        blurred = (real if paired else rng.normal(size=(300, 4))) * 0.6
+        return real, blurred + 0.2 * rng.normal(size=(300, 4)) + 0.5
+
+    true_sd = np.std([frechet_distance(*draw()) for _ in range(300)])
+    estimates = [
+        frechet_distance_sd(*draw(), num_resamples=60, seed=s, paired=paired) for s in range(5)
+    ]
+    assert np.mean(estimates) == pytest.approx(true_sd, rel=0.2)
+
+
+def test_pairs_are_drawn_together(rng):
+    real = rng.normal(size=(200, 3))
+    assert frechet_distance_sd(real, real + 1.0, paired=True) < 1e-9
+    assert frechet_distance_sd(real, real + 1.0) > 0.1
+    with pytest.raises(ValueError, match='200 and 150'):
+        frechet_distance_sd(real, real[:150], paired=True)
+
+
+def test_sd_with_few_samples(rng):
+    real, fake = correlated(rng, 20, 64), correlated(rng, 20, 64)
+    assert 0.0 < frechet_distance_sd(real, fake) < frechet_distance(real, fake)
+    assert np.isfinite(frechet_distance_sd(real[:2], fake[:2]))
+    assert frechet_distance_sd(np.zeros((5, 3)), np.ones((5, 3))) == 0.0
+
+
+@pytest.mark.parametrize('num', [20, 300])
+def test_sd_comes_from_the_seed(rng, num):
+    real, fake = correlated(rng, num, 30), correlated(rng, num, 30)
+    first = frechet_distance_sd(real, fake, num_resamples=4)
+    assert frechet_distance_sd(real, fake, num_resamples=4) == first
+    assert frechet_distance_sd(real, fake, num_resamples=4, seed=1) != first
+
+
+@pytest.mark.parametrize('metric', [frechet_distance_infinity, frechet_distance_sd])
+def test_refused_by_all(metric):
+    one_nan = np.zeros((5, 3))
+    one_nan[2, 1] = np.nan
+    for fake, message in ((np.zeros((1, 3)), 'at least 2'), (one_nan, 'not finite')):
+        with pytest.raises(ValueError, match=message):
+            metric(np.zeros((5, 3)), fake)
+    with pytest.raises(ValueError, match='3 and 4'):
+        metric(np.zeros((5, 3)), np.zeros((5, 4)))

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_hub
 
 from flexae_tf.errors import MissingDataError
-from flexae_tf.metrics import inception
+from flexae_tf.metrics import archives, inception
 from flexae_tf.metrics.inception import Inception, tfgan_eval
 
 PLACES = np.array([0, 74, 149, 150, 298])  # where `probe` reads its 299 x 299 images
@@ -42,6 +42,7 @@ class TinyInception(tf.Module):
             'pool_4d': pool_3[:, None, None, :],
             'half': tf.cast(pool_3, tf.float16),
             'map': pixels,
+            'logits': 2.0 * pool_3[:, :4],
         }
 
 
@@ -64,6 +65,25 @@ def tiny(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Keeps what tests leave behind away from the user's own cache."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'home'))
+    monkeypatch.setenv('TFHUB_CACHE_DIR', str(tmp_path / 'hub'))
+    return tmp_path / 'cache'
+
+
+@pytest.fixture
+def hub(tiny, monkeypatch):
+    """TF-GAN's hub, which has `tiny`."""
+    handle = tfgan_eval().INCEPTION_TFHUB
+    resolve = tensorflow_hub.resolve
+    monkeypatch.setattr(
+        tensorflow_hub, 'resolve', lambda path: tiny if path == handle else resolve(path)
+    )
+    return handle
+
+
 def random_images(*shape):
     return np.random.default_rng(1).integers(0, 256, size=shape).astype(np.uint8)
 
@@ -80,9 +100,22 @@ def tf1_bilinear(images, size=299):
     return images
 
 
-def read_probe(images):
-    """What `probe` should give for uint8 images."""
-    resized = (tf1_bilinear(images.astype(np.float64)) - 128.0) / 128.0
+def half_pixel_bilinear(images, size=299):
+    """Bilinear as PyTorch's documentation has it (align_corners=False), float64 [n, h, w, c]."""
+    for axis in (1, 2):
+        side = images.shape[axis]
+        position = (np.arange(size) + 0.5) * (side / size) - 0.5  # of the centre of a pixel
+        position = np.clip(position, 0, side - 1)
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, side - 1)
+        weight = (position - low).reshape([-1 if a == axis else 1 for a in range(4)])
+        images = np.take(images, low, axis) * (1 - weight) + np.take(images, high, axis) * weight
+    return images
+
+
+def read_probe(images, resize=tf1_bilinear):
+    """What `probe` should give for images."""
+    resized = (resize(images.astype(np.float64)) - 128.0) / 128.0
     read = resized[:, PLACES][:, :, PLACES]
     return np.broadcast_to(read, [len(images), 5, 5, 3]).reshape(len(images), 75)
 
@@ -116,6 +149,47 @@ def test_values_reach_the_network_in_minus_one_to_one(tiny):
     np.testing.assert_array_equal(features[1], 127.0 / 128.0)
 
 
+def test_images_that_were_not_rounded(tiny):
+    network = Inception(tiny, 'probe', 2)
+    images = random_images(3, 28, 28, 1)
+    np.testing.assert_array_equal(
+        network.features(images.astype(np.float32)), network.features(images)
+    )
+    unrounded = images * np.float32(0.999)
+    np.testing.assert_allclose(network.features(unrounded), read_probe(unrounded), atol=1e-5)
+
+
+def test_resize_of_pytorch(tiny):
+    images = random_images(2, 32, 32, 3)
+    network = Inception(tiny, 'probe', 2, resize='half_pixel_bilinear')
+    expected = read_probe(images, half_pixel_bilinear)
+    np.testing.assert_allclose(network.features(images), expected, atol=1e-5)
+    assert network.resize == 'half_pixel_bilinear_299'
+    assert np.abs(expected - read_probe(images)).max() > 0.5
+
+
+@pytest.mark.parametrize('shape', [(28, 28, 1), (64, 48, 3), (500, 400, 3)])
+def test_resize_of_clean_fid(tiny, shape):
+    pil = pytest.importorskip('PIL.Image')
+    images = random_images(2, *shape)
+
+    def bicubic(images):  # as clean-fid does it, channel by channel
+        resized = np.zeros([len(images), 299, 299, images.shape[3]])
+        for n, _, _, c in np.ndindex(len(images), 1, 1, images.shape[3]):
+            channel = pil.fromarray(images[n, :, :, c].astype(np.float32))
+            resized[n, :, :, c] = np.clip(channel.resize((299, 299), pil.BICUBIC), 0, 255)
+        return resized
+
+    network = Inception(tiny, 'probe', 2, resize='antialiased_bicubic')
+    np.testing.assert_allclose(network.features(images), read_probe(images, bicubic), atol=1e-4)
+    assert network.resize == 'antialiased_bicubic_299'
+
+
+def test_unknown_resize(tiny):
+    with pytest.raises(ValueError, match='tf1_bilinear, half_pixel_bilinear, antialiased_bicubic'):
+        Inception(tiny, 'probe', 2, resize='nearest')
+
+
 def test_grey_is_copied_to_three_channels(tiny):
     grey = random_images(3, 28, 28, 1)
     network = Inception(tiny, 'pool_3', 2)
@@ -128,12 +202,12 @@ def test_grey_is_copied_to_three_channels(tiny):
 
 
 def test_features_do_not_depend_on_the_batch_size(tiny):
-    images = random_images(7, 28, 28, 1)
+    images = random_images(9, 28, 28, 1)
     one = Inception(tiny, 'pool_3', 1).features(images)
-    assert one.shape == (7, 6)
+    assert one.shape == (9, 6)
     assert one.dtype == np.float32
-    assert len(np.unique(one[:, 0])) == 7
-    for batch_size in (3, 7, 50):
+    assert len(np.unique(one[:, 0])) == 9
+    for batch_size in (7, 50, 128):
         other = Inception(tiny, 'pool_3', batch_size).features(images)
         assert other.shape == one.shape
         np.testing.assert_allclose(other, one, atol=1e-5)
@@ -156,9 +230,27 @@ def test_loaded_and_traced_once(tiny, monkeypatch):
     monkeypatch.setattr(tensorflow_hub, 'load', counting_load)
     network = Inception(tiny, 'pool_3', 4)
     for shape in [(9, 28, 28, 1), (4, 32, 32, 3), (1, 64, 48, 3)]:
-        network.features(random_images(*shape))
+        images = random_images(*shape)
+        network.features(images)
+        network.features(images.astype(np.float32))
     assert loaded == [tiny]
     assert traced == [(4, 299, 299, 3)]
+
+
+def test_memory_does_not_grow(tiny):
+    network = Inception(tiny, 'pool_3', 8)
+    images = random_images(20, 28, 28, 1)
+
+    def resident():
+        pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+        return pages * os.sysconf('SC_PAGE_SIZE')
+
+    for _ in range(5):
+        network.features(images)
+    before = resident()
+    for _ in range(20):
+        network.features(images)
+    assert resident() - before < 30e6  # the resized images of one evaluation are 21 MB
 
 
 @pytest.mark.parametrize(('layer', 'tolerance'), [('pool_4d', 0.0), ('half', 1e-3)])
@@ -171,7 +263,7 @@ def test_outputs_become_float32_vectors(tiny, layer, tolerance):
 
 
 @pytest.mark.parametrize('enabled', [True, False])
-def test_full_precision_whatever_the_training_had(enabled, monkeypatch):
+def test_full_precision_whatever_the_training_had(enabled, tiny, monkeypatch):
     setting = tf.config.experimental
     seen = []
 
@@ -186,7 +278,7 @@ def test_full_precision_whatever_the_training_had(enabled, monkeypatch):
     before = setting.tensor_float_32_execution_enabled()
     try:
         setting.enable_tensor_float_32_execution(enabled)
-        Inception('anywhere', 'pool_3', 2).features(random_images(3, 8, 8, 3))
+        Inception(tiny, 'pool_3', 2).features(random_images(3, 8, 8, 3))
         assert seen == [False, False]
         assert setting.tensor_float_32_execution_enabled() == enabled
     finally:
@@ -196,15 +288,48 @@ def test_full_precision_whatever_the_training_had(enabled, monkeypatch):
 @pytest.mark.parametrize(
     'images',
     [
-        np.zeros([2, 8, 8, 3], np.float32),
+        np.zeros([2, 8, 8, 3], np.float64),
+        np.zeros([2, 8, 8, 3], np.int32),
         np.zeros([2, 8, 8, 4], np.uint8),
         np.zeros([8, 8, 3], np.uint8),
         np.zeros([0, 8, 8, 3], np.uint8),
     ],
 )
 def test_refused_images(tiny, images):
-    with pytest.raises(ValueError, match=r'uint8 \[n, h, w, 1 or 3\], not'):
+    with pytest.raises(ValueError, match=r'uint8 or float32 \[n, h, w, 1 or 3\], not'):
         Inception(tiny, 'pool_3', 2).features(images)
+
+
+@pytest.mark.parametrize('value', [-0.01, 255.01, np.inf, np.nan])
+def test_refused_values(tiny, value):
+    images = np.zeros([2, 8, 8, 3], np.float32)
+    images[1, 2, 3, 1] = value
+    with pytest.raises(ValueError, match=r'in 0\.\.255, not in'):
+        Inception(tiny, 'pool_3', 2).features(images)
+
+
+# What the network says beside the features
+
+
+def test_logits_only_of_tfgans_own_network(tiny, hub):
+    images = random_images(3, 28, 28, 1)
+    outputs = Inception(None, 'pool_3', 2).outputs(images)
+    assert outputs.features.shape == (3, 6)
+    np.testing.assert_allclose(outputs.logits, 2.0 * outputs.features[:, :4], rtol=1e-6)
+    outputs = Inception(tiny, 'pool_3', 2).outputs(images)
+    assert outputs.features.shape == (3, 6)
+    assert outputs.logits is None
+    assert Inception(tiny, 'logits', 2).features(images).shape == (3, 4)
+
+
+def test_description(tiny, hub):
+    network = Inception(tiny, 'probe', 2)
+    text = network.describe()
+    for words in (tiny, network.checksum, 'layer probe', 'tf1_bilinear_299', "not TF-GAN's own"):
+        assert words in text
+    assert 'fd_probe_' in text
+    text = Inception(None, 'pool_3', 2).describe()
+    assert hub in text and "TF-GAN's own" in text and 'not' not in text
 
 
 # Networks
@@ -243,7 +368,7 @@ def test_damaged_saved_model(tiny, tmp_path, name):
 def test_network_without_the_layer(tiny):
     message = refusal(tiny, 'mixed_7')
     assert "'mixed_7'" in message
-    assert 'half, map, pool_3, pool_4d, probe' in message
+    assert 'half, logits, map, pool_3, pool_4d, probe' in message
 
 
 def test_network_without_named_outputs(tmp_path):
@@ -269,23 +394,98 @@ def test_unreachable_hub(monkeypatch):
     def unreachable(handle):
         raise urllib.error.URLError('Name or service not known')
 
-    monkeypatch.setattr(tensorflow_hub, 'load', unreachable)
+    monkeypatch.setattr(tensorflow_hub, 'resolve', unreachable)
     message = refusal(None)
     assert tfgan_eval().INCEPTION_TFHUB in message
     assert 'Name or service not known' in message
 
 
-def test_tfgans_own_network(tiny, monkeypatch):
-    handle = tfgan_eval().INCEPTION_TFHUB
-    load = tensorflow_hub.load
-    monkeypatch.setattr(tensorflow_hub, 'load', lambda path: load({handle: tiny}.get(path, path)))
-    monkeypatch.setattr(tensorflow_hub, 'resolve', {handle: tiny, tiny: tiny}.get)
+def test_half_a_network_from_the_hub(tmp_path, monkeypatch):
+    half = tmp_path / 'hub' / hashlib.sha1(tfgan_eval().INCEPTION_TFHUB.encode()).hexdigest()
+    (half / 'variables').mkdir(parents=True)
+    assert f'remove {half}' in refusal(None)
+
+
+def test_the_hub_does_not_keep_networks_in_tmp(tiny, hub, cache, monkeypatch):
+    monkeypatch.delenv('TFHUB_CACHE_DIR')
+    Inception(None, 'pool_3', 2, cache=cache)
+    assert os.environ['TFHUB_CACHE_DIR'] == str(cache / 'tfhub')
+    monkeypatch.setenv('TFHUB_CACHE_DIR', 'elsewhere')
+    Inception(None, 'pool_3', 2, cache=cache)
+    assert os.environ['TFHUB_CACHE_DIR'] == 'elsewhere'
+
+
+def test_tfgans_own_network(tiny, hub):
     from_folder = Inception(tiny, 'pool_3', 2)
     assert not from_folder.is_tfgan
-    for path in (None, handle):
+    for path in (None, hub):
         network = Inception(path, 'pool_3', 2)
         assert network.is_tfgan
         assert network.checksum == from_folder.checksum
+
+
+def test_home(tiny, monkeypatch):
+    monkeypatch.setenv('HOME', str(pathlib.Path(tiny).parent))
+    assert Inception('~/tiny', 'pool_3', 2).source == tiny
+
+
+# Archives
+
+
+@pytest.fixture
+def pack(tiny, tmp_path):
+    """`pack('gztar')`: an archive of `tiny`."""
+    formats = {'tar': '.tar', 'gztar': '.tar.gz', 'zip': '.zip'}
+
+    def make(kind, folder=tiny):
+        shutil.make_archive(str(tmp_path / 'net'), kind, folder)
+        return tmp_path / f'net{formats[kind]}'
+
+    return make
+
+
+@pytest.mark.parametrize('kind', ['tar', 'gztar', 'zip'])
+def test_network_from_an_archive(tiny, pack, cache, kind):
+    images = random_images(2, 8, 8, 3)
+    from_folder = Inception(tiny, 'pool_3', 2)
+    network = Inception(str(pack(kind)), 'pool_3', 2, cache=cache)
+    np.testing.assert_array_equal(network.features(images), from_folder.features(images))
+    assert network.checksum == from_folder.checksum
+    assert not network.is_tfgan
+
+
+@pytest.mark.parametrize('share', [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize('kind', ['tar', 'gztar', 'zip'])
+def test_truncated_archive(pack, kind, share):
+    archive = pack(kind)
+    whole = archive.read_bytes()
+    if kind == 'tar':
+        whole = whole.rstrip(b'\0')
+    archive.write_bytes(whole[: int(share * len(whole))])
+    assert archive.name in refusal(str(archive))
+    assert not list(archives.default_cache().glob('networks/*'))
+    assert not list(archives.default_cache().glob('networks/.*'))
+
+
+def test_archive_of_half_a_network(tiny, pack, tmp_path):
+    shutil.copytree(tiny, tmp_path / 'half')
+    shutil.rmtree(tmp_path / 'half' / 'variables')
+    assert 'net.zip' in refusal(str(pack('zip', tmp_path / 'half')))
+    assert not list(archives.default_cache().glob('networks/*'))
+
+
+def test_copy_that_lost_a_file_is_unpacked_anew(pack, cache):
+    archive = str(pack('gztar'))
+    Inception(archive, 'pool_3', 2, cache=cache)
+    (unpacked,) = (cache / 'networks').iterdir()
+    (unpacked / 'variables' / 'variables.index').unlink()
+    with pytest.raises(MissingDataError):
+        Inception(archive, 'pool_3', 2, cache=cache)
+    Inception(archive, 'pool_3', 2, cache=cache)
+
+
+def test_absent_archive(tmp_path):
+    assert 'net.tar.gz' in refusal(str(tmp_path / 'net.tar.gz'))
 
 
 # The checksum

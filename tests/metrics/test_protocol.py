@@ -13,7 +13,10 @@ NETWORK = dict(features='inception', network='0123456789ab', resize='tf1_bilinea
 MIXED_7 = dataclasses.replace(PIXELS, layer='mixed_7', **NETWORK)
 POOL_3 = dataclasses.replace(PIXELS, layer='pool_3', **NETWORK)
 TFGAN = dataclasses.replace(POOL_3, tfgan_network=True)
-VECTORS = dataclasses.replace(PIXELS, dataset='synthetic_2d', quantisation='none')
+VECTORS = dataclasses.replace(
+    PIXELS, dataset='synthetic_2d', features='vectors', quantisation='none'
+)
+AUTHORS = dict(stretch=True, quantisation='none')
 FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
 
 
@@ -29,6 +32,9 @@ FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
         (dataclasses.replace(POOL_3, num=1000), 'rec', 'fd_pool_3_1000_rec'),
         (PIXELS, 'gen', 'fd_pixels_10k_gen'),
         (VECTORS, 'gen', 'fd_vectors_10k_gen'),
+        (dataclasses.replace(TFGAN, statistics='0' * 12), 'gen', 'fid10k_gen_foreign'),
+        (dataclasses.replace(TFGAN, selection='minimum_on_test'), 'gen', 'fid10k_gen_min'),
+        (dataclasses.replace(MIXED_7, **AUTHORS), 'rec', 'fd_mixed_7_10k_rec'),
     ],
 )
 def test_names(protocol, kind, name):
@@ -40,8 +46,47 @@ def test_only_pool_3_of_tfgans_own_network_is_an_fid():
         assert not any('fid' in protocol.name(kind) for kind in KINDS)
 
 
+@pytest.mark.parametrize(
+    ('protocol', 'stem', 'name'),
+    [
+        (TFGAN, 'kd', 'kid10k_gen'),
+        (TFGAN, 'fd_infinity', 'fid_infinity10k_gen'),
+        (TFGAN, 'prd_recall', 'prd_recall10k_gen'),
+        (POOL_3, 'kd', 'kd_pool_3_10k_gen'),
+        (PIXELS, 'coverage', 'coverage_pixels_10k_gen'),
+        (dataclasses.replace(PIXELS, features='codes'), 'z_rank', 'z_rank_10k_gen'),
+    ],
+)
+def test_names_of_other_metrics(protocol, stem, name):
+    assert protocol.name('gen', stem) == name
+
+
+@pytest.mark.parametrize(
+    ('protocol', 'label'),
+    [
+        (TFGAN, 'standard'),
+        (VECTORS, 'standard'),
+        (dataclasses.replace(TFGAN, **AUTHORS), 'authors'),
+        (dataclasses.replace(TFGAN, stretch=True), 'custom'),
+        (dataclasses.replace(TFGAN, quantisation='none'), 'custom'),
+        (dataclasses.replace(TFGAN, resize='half_pixel_bilinear_299'), 'custom'),
+        (dataclasses.replace(TFGAN, resize='half_pixel_bilinear_299', **AUTHORS), 'custom'),
+    ],
+)
+def test_labels(protocol, label):
+    assert protocol.label == label
+
+
+def test_the_real_side_is_the_same_whatever_becomes_of_fakes():
+    authors = dataclasses.replace(TFGAN, **AUTHORS, selection='minimum_on_test', estimator='knn_3')
+    assert authors.real_side() == TFGAN
+    assert VECTORS.real_side() == VECTORS
+    assert authors.differences(TFGAN) and not TFGAN.differences(POOL_3)
+    assert 'num=10000 and 5000' in TFGAN.differences(dataclasses.replace(TFGAN, num=5000))
+
+
 def test_unknown_kind():
-    with pytest.raises(ValueError, match='rec, gen, floor'):
+    with pytest.raises(ValueError, match='rec, gen, floor, fake, codes'):
         PIXELS.name('generated')
 
 
@@ -53,7 +98,11 @@ CHANGES = [
     dict(data='0' * 12, dataset='folder'),
     dict(data='1' * 12, dataset='folder'),
     dict(features='pixels', layer=None, network=None, resize=None),
-    dict(features='pixels', layer=None, network=None, resize=None, quantisation='none'),
+    dict(features='vectors', layer=None, network=None, resize=None, quantisation='none'),
+    dict(features='codes', layer=None, network=None, resize=None),
+    dict(quantisation='none'),
+    dict(statistics='0' * 12),
+    dict(selection='minimum_on_test'),
     dict(layer='pool_3'),
     dict(network='ba9876543210'),
     dict(resize='half_pixel_bicubic_299'),
@@ -77,8 +126,8 @@ def test_the_same_network_by_another_way_is_comparable():
 
 def test_ids_never_change():
     # They are written in scores.jsonl of finished runs.
-    assert PIXELS.id == '972ccb8d'
-    assert TFGAN.id == 'ff61de98'
+    assert PIXELS.id == 'bbe163ea'
+    assert TFGAN.id == '6ee46615'
 
 
 def test_protocols_can_be_recorded():
@@ -99,7 +148,8 @@ def test_protocols_can_be_recorded():
         dict(tfgan_network=True),
         dict(data='abcdef012345'),
         dict(dataset='folder'),
-        dict(quantisation='none', layer='pool_3', **NETWORK),
+        dict(quantisation='uint8_round', features='vectors'),
+        dict(selection='best'),
     ],
 )
 def test_contradictions_are_refused(fields):

@@ -1,0 +1,249 @@
+"""Scores of many sets against one real set: computed once, recorded, shown."""
+
+import dataclasses
+import json
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from flexae_tf.config import EvaluateConfig
+from flexae_tf.errors import NonFiniteLossError, UsageError
+from flexae_tf.metrics.features import Features
+from flexae_tf.metrics.frechet import Moments, frechet_distance_sd
+from flexae_tf.metrics.protocol import Protocol
+from flexae_tf.metrics.scores import Estimate, Metric, Scored
+from flexae_tf.training.workdir import append_json, code_version, read_jsonl
+
+
+class Subject(NamedTuple):
+    """Whose scores these are.
+
+    Attributes:
+        step: of the checkpoint; 0 for what belongs to no checkpoint.
+        checkpoint: its digest; None likewise.
+        seed: of the run.
+        selection: how the checkpoint was chosen.
+    """
+
+    step: int = 0
+    checkpoint: str | None = None
+    seed: int | None = None
+    selection: str | None = None
+
+
+class ScoreLog:
+    """Scores as JSON lines, TensorBoard scalars, and lines on standard output.
+
+    Args:
+        path: of the JSON lines; None keeps none.
+        tensorboard: folder of the events; None for none.
+    """
+
+    def __init__(self, path: pathlib.Path | None, tensorboard: pathlib.Path | None) -> None:
+        self._path = path
+        self._records = read_jsonl(path) if path else []
+        self._writer = (
+            tf.summary.create_file_writer(str(tensorboard), filename_suffix='.scores')
+            if tensorboard
+            else tf.summary.create_noop_writer()
+        )
+        self._code = code_version()
+
+    def find(self, key: dict[str, Any]) -> list[dict[str, Any]]:
+        """The records that this version of the code made of exactly this."""
+        key = json.loads(json.dumps({**key, 'code': self._code}))
+        return [r for r in self._records if all(r.get(k) == v for k, v in key.items())]
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Keeps and shows a score.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        record['code'] = self._code
+        if self._path:
+            try:
+                append_json(self._path, record)
+            except OSError as error:
+                raise UsageError(f'{self._path} cannot be written ({error.strerror})') from None
+        self._records.append(record)
+        with self._writer.as_default(step=record['step']):
+            tf.summary.scalar(f'metrics/{record["metric"]}/{record["protocol"]}', record['value'])
+        self.show(record)
+
+    def show(self, record: dict[str, Any], *, note: str = '') -> None:
+        """Prints a score with what is known of its uncertainty."""
+        spreads = [
+            f'{record[name]:.4f} {what}'
+            for name, what in (
+                ('sd', f'over {record["repeats"]} repeats'),
+                ('estimator_sd', "of the estimator's parts"),
+                ('bootstrap_sd', 'by bootstrap'),
+            )
+            if record[name] is not None
+        ]
+        sd = f' +- {", ".join(spreads)}' if spreads else ''
+        where = f'step {record["step"]}, ' if record['checkpoint'] else ''
+        print(
+            f'{record["metric"]} {record["value"]:.4f}{sd}  '
+            f'({where}{record["protocol_name"]} protocol {record["protocol"]}{note})',
+            flush=True,
+        )
+
+    def draw_curve(self, tag: str, step: int, curve: tuple[np.ndarray, np.ndarray]) -> None:
+        """A precision-recall curve as a picture in TensorBoard."""
+        figure = Figure(figsize=(4, 4), dpi=100)
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.add_axes((0.15, 0.12, 0.8, 0.8), xlim=(0, 1), ylim=(0, 1))
+        axes.plot(*curve)
+        axes.set(xlabel='recall', ylabel='precision', title=tag.split('/')[1])
+        canvas.draw()
+        with self._writer.as_default(step=step):
+            tf.summary.image(tag, np.asarray(canvas.buffer_rgba())[None, :, :, :3])
+
+
+class Judge:
+    """Scores of sets against one real set, by one protocol.
+
+    Args:
+        config: which metrics, how many repeats.
+        protocol: of the Frechet distance; other metrics have their own estimator in its place.
+        real: the real side's features, or its moments, of which only Frechet distances are known.
+        log: where scores go; what it has already is not computed again.
+    """
+
+    def __init__(
+        self, config: EvaluateConfig, protocol: Protocol, real: Features | Moments, log: ScoreLog
+    ) -> None:
+        self._config = config
+        self._protocol = protocol
+        self._real = real
+        self._log = log
+
+    def score(
+        self,
+        kind: str,
+        draw: Callable[[int], Features],
+        subject: Subject,
+        *,
+        metrics: Mapping[str, Metric],
+        repeats: int = 1,
+    ) -> dict[str, float]:
+        """Scores a set by every metric.
+
+        Args:
+            kind: as in `Protocol.name`.
+            draw: repeat -> features of the set; called only when a score is missing.
+            subject: whose set it is.
+            metrics: rows of `scores.METRICS`, or like them, by name.
+            repeats: how many sets to draw.
+
+        Returns:
+            values by stem.
+
+        Raises:
+            UsageError: fewer examples than a metric needs.
+        """
+        found: dict[str, float] = {}
+        missing = {}
+        for name, metric in metrics.items():
+            if self._protocol.num < metric.minimum:
+                raise UsageError(
+                    f'--metrics={name} needs at least {metric.minimum} examples on each side, not '
+                    f'{self._protocol.num}: raise --num_examples, or choose others'
+                )
+            protocol = dataclasses.replace(self._protocol, estimator=metric.estimator)
+            key = self._key(kind, protocol, subject, repeats)
+            records = self._log.find(key)
+            for record in records:
+                self._log.show(record, note='; recorded before')
+                found[record['stem']] = record['value']
+            if not records:
+                missing[name] = protocol, key
+        sets = [draw(repeat) for repeat in range(repeats)] if missing else []
+        for name, (protocol, key) in missing.items():
+            started = time.monotonic()
+            scored = [metrics[name].compute(self._real, features) for features in sets]
+            spread = self._bootstrap(kind, sets[0]) if name == 'fd' else None
+            seconds = time.monotonic() - started
+            if scored[0].curve:
+                tag = f'metrics/{protocol.name(kind, name)}/{protocol.id}'
+                self._log.draw_curve(tag, subject.step, scored[0].curve)
+            found |= self._add(key, kind, protocol, scored, bootstrap_sd=spread, seconds=seconds)
+        return found
+
+    def record_minimum(self, kind: str, values: dict[Subject, float]) -> None:
+        """Records the smallest Frechet distance of many checkpoints, as the authors report it."""
+        subject = min(values, key=values.__getitem__)
+        protocol = dataclasses.replace(self._protocol, selection='minimum_on_test')
+        key = self._key(kind, protocol, subject._replace(selection='minimum_on_test'), 1)
+        if not self._log.find(key):
+            scored = [Scored({'fd': Estimate(values[subject])})]
+            self._add(key, kind, protocol, scored, seconds=0.0)
+
+    def _key(self, kind: str, protocol: Protocol, subject: Subject, repeats: int) -> dict[str, Any]:
+        """What tells a score from every other score of a run."""
+        samples = kind in ('gen', 'codes')
+        return {
+            'step': subject.step,
+            'kind': kind,
+            'protocol': protocol.id,
+            'protocol_name': protocol.label,
+            'selection': subject.selection,
+            'checkpoint': subject.checkpoint,
+            'seed': subject.seed,
+            'sample_seed': self._config.sample_seed if samples else None,
+            'repeats': repeats,
+            'bootstrap': self._config.bootstrap,
+            'n': protocol.num,
+            'split': protocol.split,
+        }
+
+    def _bootstrap(self, kind: str, fake: Features) -> float | None:
+        if not self._config.bootstrap or isinstance(self._real, Moments):
+            return None
+        return frechet_distance_sd(
+            self._real.rows,
+            fake.rows,
+            num_resamples=self._config.bootstrap,
+            paired=kind == 'rec',  # reconstructions go with their images
+        )
+
+    def _add(
+        self,
+        key: dict[str, Any],
+        kind: str,
+        protocol: Protocol,
+        scored: Sequence[Scored],
+        *,
+        bootstrap_sd: float | None = None,
+        seconds: float,
+    ) -> dict[str, float]:
+        values = {}
+        for stem, first in scored[0].estimates.items():
+            drawn = [s.estimates[stem].value for s in scored]
+            values[stem] = float(np.mean(drawn))
+            if not np.isfinite(values[stem]):
+                raise NonFiniteLossError(
+                    f'{stem} of {kind} is not finite: the features are damaged'
+                )
+            self._log.add(
+                {
+                    **key,
+                    'metric': protocol.name(kind, stem),
+                    'stem': stem,
+                    'value': values[stem],
+                    'sd': float(np.std(drawn, ddof=1)) if len(drawn) > 1 else None,
+                    'estimator_sd': first.sd,
+                    'bootstrap_sd': bootstrap_sd,
+                    'seconds': round(seconds, 2),
+                    'fields': protocol.fields(),
+                }
+            )
+        return values

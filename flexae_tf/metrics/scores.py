@@ -1,0 +1,133 @@
+"""The table of metrics: what each computes from the features of two sets, and its protocol name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flexae_tf.metrics import frechet, inception_score, kernel, latent, neighbours, prd
+from flexae_tf.metrics.features import Features
+from flexae_tf.metrics.frechet import Moments
+from flexae_tf.metrics.protocol import FRECHET
+
+
+class Estimate(NamedTuple):
+    """A number, and the spread that its estimator knows of: over subsets, or over splits."""
+
+    value: float
+    sd: float | None = None
+
+
+class Scored(NamedTuple):
+    """What a metric has to say of two sets."""
+
+    estimates: dict[str, Estimate]  # by stem of their name
+    curve: tuple[np.ndarray, np.ndarray] | None = None  # recall and precision, each [angles]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A row of the table.
+
+    Attributes:
+        estimator: as `Protocol.estimator`.
+        minimum: the fewest examples on each side.
+        compute: real side, other side -> scores.
+    """
+
+    estimator: str
+    minimum: int
+    compute: Callable[[Features | Moments, Features], Scored]
+
+
+def _frechet(real: Features | Moments, fake: Features) -> Scored:
+    if isinstance(real, Moments):
+        value = frechet.frechet_distance_of_moments(real, frechet.moments(fake.rows))
+    else:
+        value = frechet.frechet_distance(real.rows, fake.rows)
+    return Scored({'fd': Estimate(value)})
+
+
+def _frechet_infinity(real: Features, fake: Features) -> Scored:
+    value = frechet.frechet_distance_infinity(real.rows, fake.rows)
+    return Scored({'fd_infinity': Estimate(value)})
+
+
+def _kernel(real: Features, fake: Features) -> Scored:
+    return Scored({'kd': Estimate(*kernel.kernel_distance(real.rows, fake.rows))})
+
+
+def _prd(real: Features, fake: Features) -> Scored:
+    scores = prd.precision_recall(real.rows, fake.rows)
+    estimates = {
+        'prd_precision': Estimate(scores.precision),
+        'prd_recall': Estimate(scores.recall),
+    }
+    return Scored(estimates, (scores.recalls, scores.precisions))
+
+
+def _improved(real: Features, fake: Features) -> Scored:
+    scores = neighbours.improved_precision_recall(real.rows, fake.rows)
+    return Scored(
+        {
+            'improved_precision': Estimate(scores.precision),
+            'improved_recall': Estimate(scores.recall),
+        }
+    )
+
+
+def _density(real: Features, fake: Features) -> Scored:
+    scores = neighbours.density_coverage(real.rows, fake.rows)
+    return Scored({'density': Estimate(scores.density), 'coverage': Estimate(scores.coverage)})
+
+
+def _inception_score(_: Features, fake: Features) -> Scored:
+    score = inception_score.inception_score(fake.logits)
+    return Scored({'inception_score': Estimate(*score)})
+
+
+def code_metric(critic_distance: Callable[[np.ndarray, np.ndarray], Any]) -> Metric:
+    """Codes of data [n, m] against [2 n, m] of the prior: how far, of what scale and rank.
+
+    Distances come as they are and over the scale of the codes of data, since a method may shrink
+    them. The floor is the distance of the two halves of the prior's codes.
+
+    Args:
+        critic_distance: as `Method.critic_distance`.
+    """
+
+    def compute(real: Features, fake: Features) -> Scored:
+        z, z_hat, other = real.rows, *np.split(fake.rows, 2)
+        distances = {
+            'sliced_wasserstein': latent.sliced_wasserstein(z, z_hat),
+            'sliced_wasserstein_floor': latent.sliced_wasserstein(z_hat, other),
+        }
+        by_critic = critic_distance(z, z_hat)
+        if by_critic is not None:
+            distances['critic_distance'] = float(by_critic)
+        scale = latent.scale(z)
+        if scale > 0.0:
+            distances |= {f'{stem}_scaled': value / scale for stem, value in distances.items()}
+        shapes = {
+            'z_scale': scale,
+            'z_hat_scale': latent.scale(z_hat),
+            'z_rank': latent.effective_rank(z),
+            'z_hat_rank': latent.effective_rank(z_hat),
+        }
+        return Scored({stem: Estimate(value) for stem, value in (distances | shapes).items()})
+
+    return Metric('sliced_wasserstein_500', 2, compute)
+
+
+METRICS = {
+    'fd': Metric(FRECHET, 2, _frechet),
+    'kd': Metric('kernel_cubic_unbiased_100x1000', 2, _kernel),
+    'prd': Metric('prd_k20_a1001_r10', 20, _prd),
+    'improved': Metric('knn_3', 4, _improved),
+    'density': Metric('knn_5', 6, _density),
+    'fd_infinity': Metric('frechet_infinity_15', 30, _frechet_infinity),
+    'inception_score': Metric('inception_score_10', 10, _inception_score),
+}
