@@ -1,6 +1,7 @@
 """How fast a training would run here, measured: the iteration, and the data pipeline alone."""
 
 import json
+import resource
 import statistics
 import time
 
@@ -11,6 +12,8 @@ from flexae_tf import data
 from flexae_tf.config import BenchmarkConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.data.batches import Batches
+from flexae_tf.metrics.features import Features
+from flexae_tf.metrics.scores import METRICS
 from flexae_tf.networks.tables import resolve
 from flexae_tf.training import distribution, plan
 from flexae_tf.training.trainer import Trainer
@@ -21,10 +24,15 @@ EXAMPLES = 10_000  # random examples stand in for the data: their values do not 
 def benchmark(config: BenchmarkConfig) -> None:
     """Prints one line of JSON: seconds per iteration, TFLOP/s, and the pipeline's images/s.
 
+    With `subject='metrics'` instead the seconds of every metric.
+
     Raises:
         UsageError: a configuration that cannot be run.
     """
     device = distribution.choose_devices(config.device)
+    if config.subject == 'metrics':
+        print(json.dumps({'device': device, **_metrics_speed()}))
+        return
     spec = data.describe(config)
     config = resolve(config, spec.shape)
     trainer = Trainer(config, _random_dataset(spec))
@@ -81,3 +89,21 @@ def _pipeline_speed(config: BenchmarkConfig, spec: DatasetSpec, steps: int = 200
     started = time.perf_counter()
     run(tf.constant(steps)).numpy()
     return steps * 6 * config.batch_size / (time.perf_counter() - started)
+
+
+def _metrics_speed() -> dict[str, float | dict[str, float]]:
+    """Seconds of each metric, and the memory that all of them needed."""
+    rng = np.random.default_rng(0)
+
+    def draw(offset: float) -> Features:
+        rows = rng.normal(offset, size=[EXAMPLES, 2048]).astype(np.float32)
+        return Features(rows, rng.normal(size=[EXAMPLES, 1008]).astype(np.float32))
+
+    real, fake = draw(0.0), draw(0.1)
+    seconds = {}
+    for name, metric in METRICS.items():
+        started = time.perf_counter()
+        metric.compute(real, fake)
+        seconds[name] = round(time.perf_counter() - started, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {'seconds': seconds, 'peak_memory_gb': round(peak, 2)}

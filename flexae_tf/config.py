@@ -25,7 +25,8 @@ DATASETS = (
 )
 NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic')
 MAX_SEED = 2**31 - 1
-METRICS = ('fd', 'kd', 'prd', 'improved', 'density', 'fd_infinity', 'inception_score', 'codes')
+METRICS = ('fd', 'kd', 'prd', 'improved', 'density', 'fd_infinity', 'inception_score')
+KINDS = ('rec', 'gen', 'floor', 'codes')
 RESIZES = ('tf1_bilinear', 'half_pixel_bilinear', 'antialiased_bicubic')
 GENERATORS = ('default', *(f'capacity_{i}' for i in range(1, 7)))
 
@@ -166,6 +167,11 @@ class EvaluateConfig(Options):
         f'Comma-separated, of {",".join(METRICS)}; all that apply when not given, fd alone with '
         '--protocol=authors.',
     )
+    kinds: str = option(
+        ','.join(KINDS),
+        'Comma-separated, what is scored: reconstructions, samples, training examples (the floor) '
+        'by these metrics, and codes against the prior.',
+    )
     protocol: str = option(
         'standard',
         'standard: uint8 images, last checkpoint. authors: each fake stretched to [0, 1] and not '
@@ -225,9 +231,13 @@ class EvaluateConfig(Options):
             raise UsageError(f'--output={self.output}: the scores of a run are in its workdir')
         if self.checkpoint not in (None, 'best_validation', 'late', 'all'):
             checkpoint_step(self.checkpoint, 'best_validation, late, all')
-        for metric in self.metrics.split(',') if self.metrics else ():
-            if metric not in METRICS:
-                raise UsageError(f'--metrics={metric}: choose of {", ".join(METRICS)}')
+        for name, given, known in (
+            ('metrics', self.metrics or METRICS[0], METRICS),
+            ('kinds', self.kinds, KINDS),
+        ):
+            for item in given.split(','):
+                if item not in known:
+                    raise UsageError(f'--{name}={item}: choose of {", ".join(known)}')
         if self.real_statistics and self.metrics != 'fd':
             raise UsageError('--real_statistics: mean and covariance give --metrics=fd alone')
         if self.foreign_statistics and not self.real_statistics:
@@ -277,6 +287,12 @@ class ExportConfig(Options):
 class BenchmarkConfig(TrainConfig):
     """What `bin/benchmark.py` needs to know: a training, and how much of it to time."""
 
+    subject: str = where(
+        'training',
+        'What to time: the training, or every metric on 10000 random features of 2048 dimensions '
+        'a side.',
+        choices=('training', 'metrics'),
+    )
     iterations: int = where(10, 'Iterations to time.', minimum=1)
     warmup: int = where(2, 'Iterations before them, the compilation included.', minimum=1)
 

@@ -84,6 +84,7 @@ class _RunEvaluation:
         x = self._real(config.split)
         protocol = self._protocol(config.split, x)
         judge = self._judge(protocol, x)
+        kinds = config.kinds.split(',')
         values: dict[str, dict[Subject, float]] = {'rec': {}, 'gen': {}}
         for step in self._steps:
             run = self._open(step)
@@ -93,18 +94,20 @@ class _RunEvaluation:
                 'gen': lambda repeat, run=run: self._samples(run, len(x), repeat, protocol),
             }
             for kind, draw in draws.items():
+                if kind not in kinds:
+                    continue
                 repeats = config.repeats if kind == 'gen' else 1
                 found = judge.score(kind, draw, subject, metrics=self._metrics, repeats=repeats)
                 if 'fd' in found:
                     values[kind][subject] = found['fd']
-            if config.metrics is None or 'codes' in config.metrics.split(','):
+            if 'codes' in kinds:
                 self._score_codes(run, x, subject)
         if config.protocol == 'authors' and config.checkpoint in (None, 'late', 'all'):
             for kind, by_subject in values.items():
                 if by_subject:
                     judge.record_minimum(kind, by_subject)
         train = self._dataset.train.x
-        if len(train) >= len(x):
+        if 'floor' in kinds and len(train) >= len(x):
             judge.score(
                 'floor',
                 lambda _: self._real_features(train[: len(x)], what='training examples'),
@@ -306,7 +309,7 @@ def _metrics(config: EvaluateConfig, network: Inception | None) -> dict[str, Met
     """The metrics on features that were asked for, or that apply."""
     classifies = network is not None and network.is_tfgan
     if config.metrics:
-        chosen = [name for name in config.metrics.split(',') if name != 'codes']
+        chosen = config.metrics.split(',')
         if 'inception_score' in chosen and not classifies:
             raise UsageError(
                 "--metrics=inception_score is of TF-GAN's own network alone: leave it out"
