@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 
 from flexae_tf import config
@@ -42,6 +43,15 @@ def test_the_library_in_a_dozen_lines(tmp_path, monkeypatch, program):
     exec(code, names)
     assert names['images'].shape == (16, 28, 28, 1) and names['codes'].shape == (16, 32)
     assert (tmp_path / 'exported' / 'saved_model.pb').exists()
+
+
+def test_metrics_in_two_lines():
+    code = next(b for b in re.findall(r'```python\n(.*?)```', README, re.S) if 'frechet' in b)
+    rng = np.random.default_rng(0)
+    names = dict(real=rng.normal(size=[60, 3]), fake=rng.normal(size=[60, 3]))
+    exec(code, names)
+    for name in ('distance', 'kid', 'precision', 'recall', 'density', 'coverage'):
+        assert isinstance(names[name], float)
 
 
 @pytest.mark.parametrize('name', ['quickstart', 'test'])
