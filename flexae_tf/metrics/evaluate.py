@@ -163,7 +163,8 @@ class _RunEvaluation:
             self._config,
             protocol,
             lambda: self._real_features(x, what=f'{protocol.split} examples'),
-            self._log,
+            log=self._log,
+            check=self._check,
         )
 
     def _open(self, step: int | None) -> Run:
@@ -205,7 +206,13 @@ class _RunEvaluation:
         protocol = dataclasses.replace(base, features='codes')
         # Twice as many codes of the prior: how far they are from each other is the floor.
         num, seed = 2 * len(x), self._config.sample_seed
-        judge = Judge(self._config, protocol, Features(self._map(run.method.encode, x)), self._log)
+        judge = Judge(
+            self._config,
+            protocol,
+            lambda: Features(self._map(run.method.encode, x)),
+            log=self._log,
+            check=self._check,
+        )
         judge.score(
             'codes',
             lambda _: Features(run.method.sample_latent(num, seed).numpy()),
@@ -236,7 +243,9 @@ def _evaluate_pictures(config: EvaluateConfig, check: Callable[[], None]) -> Non
         protocol = protocol.on_network(network)
     features = _extractor(config, network, _cache(config) / 'features', check)
     log = ScoreLog(pathlib.Path(config.output) if config.output else None, None)
-    judge = _judge(config, protocol, lambda: features(real, what='real pictures'), log)
+    judge = _judge(
+        config, protocol, lambda: features(real, what='real pictures'), log=log, check=check
+    )
     metrics = _metrics(config, network)
     finished = finish(
         as_float(tf.constant(fake)).numpy(),
@@ -322,15 +331,20 @@ def _metrics(config: EvaluateConfig, network: Inception | None) -> dict[str, Met
 
 
 def _judge(
-    config: EvaluateConfig, protocol: Protocol, real: Callable[[], Features], log: ScoreLog
+    config: EvaluateConfig,
+    protocol: Protocol,
+    real: Callable[[], Features],
+    *,
+    log: ScoreLog,
+    check: Callable[[], None],
 ) -> Judge:
     """The judge of `protocol`, whose real side is a file of statistics or features."""
+    if config.write_statistics:
+        reference.save_statistics(config.write_statistics, moments(real().rows), protocol)
     if not config.real_statistics:
-        features = real()
-        if config.write_statistics:
-            reference.save_statistics(config.write_statistics, moments(features.rows), protocol)
-        return Judge(config, protocol, features, log)
+        return Judge(config, protocol, real, log=log, check=check)
     statistics, digest = reference.load_statistics(
         config.real_statistics, protocol, foreign=config.foreign_statistics
     )
-    return Judge(config, dataclasses.replace(protocol, statistics=digest), statistics, log)
+    protocol = dataclasses.replace(protocol, statistics=digest)
+    return Judge(config, protocol, lambda: statistics, log=log, check=check)

@@ -1,6 +1,7 @@
 """Scores of many sets against one real set: computed once, recorded, shown."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import time
@@ -114,17 +115,30 @@ class Judge:
     Args:
         config: which metrics, how many repeats.
         protocol: of the Frechet distance; other metrics have their own estimator in its place.
-        real: the real side's features, or its moments, of which only Frechet distances are known.
+        real: makes the real side's features, or its moments, of which only Frechet distances are
+            known; called when a score is missing.
         log: where scores go; what it has already is not computed again.
+        check: called before every metric; raises when the program is to stop.
     """
 
     def __init__(
-        self, config: EvaluateConfig, protocol: Protocol, real: Features | Moments, log: ScoreLog
+        self,
+        config: EvaluateConfig,
+        protocol: Protocol,
+        real: Callable[[], Features | Moments],
+        *,
+        log: ScoreLog,
+        check: Callable[[], None],
     ) -> None:
         self._config = config
         self._protocol = protocol
-        self._real = real
+        self._make_real = real
         self._log = log
+        self._check = check
+
+    @functools.cached_property
+    def _real(self) -> Features | Moments:
+        return self._make_real()
 
     def score(
         self,
@@ -168,8 +182,9 @@ class Judge:
                 missing[name] = protocol, key
         sets = [draw(repeat) for repeat in range(repeats)] if missing else []
         for name, (protocol, key) in missing.items():
-            started = time.monotonic()
-            scored = [metrics[name].compute(self._real, features) for features in sets]
+            self._check()
+            real, started = self._real, time.monotonic()
+            scored = [metrics[name].compute(real, features) for features in sets]
             spread = self._bootstrap(kind, sets[0]) if name == 'fd' else None
             seconds = time.monotonic() - started
             if scored[0].curve:
