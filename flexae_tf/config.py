@@ -238,6 +238,8 @@ class EvaluateConfig(Options):
             for item in given.split(','):
                 if item not in known:
                     raise UsageError(f'--{name}={item}: choose of {", ".join(known)}')
+        if self.bootstrap == 1:
+            raise UsageError('--bootstrap=1: one resample has no deviation; give 2 or more, or 0')
         if self.real_statistics and self.metrics != 'fd':
             raise UsageError('--real_statistics: mean and covariance give --metrics=fd alone')
         if self.foreign_statistics and not self.real_statistics:

@@ -72,6 +72,10 @@ def load_statistics(
             f'{path}: mu {mean.shape} and sigma {covariance.shape} do not fit each other; '
             'correct --real_statistics'
         )
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise MissingDataError(
+            f'{path}: mu and sigma hold values that are not finite; correct --real_statistics'
+        )
     if found is None and not foreign:
         raise UsageError(
             f'{path} does not say which images it was made of: --foreign_statistics takes it '

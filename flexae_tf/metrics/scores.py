@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flexae_tf.errors import UsageError
 from flexae_tf.metrics import frechet, inception_score, kernel, latent, neighbours, prd
 from flexae_tf.metrics.features import Features
 from flexae_tf.metrics.frechet import Moments
@@ -45,6 +46,11 @@ class Metric:
 
 def _frechet(real: Features | Moments, fake: Features) -> Scored:
     if isinstance(real, Moments):
+        if real.mean.size != fake.rows.shape[1]:
+            raise UsageError(
+                f'statistics of {real.mean.size} dimensions do not fit features of '
+                f'{fake.rows.shape[1]}: correct --real_statistics or --feature_layer'
+            )
         value = frechet.frechet_distance_of_moments(real, frechet.moments(fake.rows))
     else:
         value = frechet.frechet_distance(real.rows, fake.rows)

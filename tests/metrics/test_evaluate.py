@@ -354,6 +354,12 @@ def test_foreign_statistics(own, score, tmp_path):
     assert set(scores) == {f'fd_pixels_40_{kind}_foreign' for kind in ('rec', 'gen', 'floor')}
     own_id = score(folder, **options)['fd_pixels_40_gen']['protocol']
     assert scores['fd_pixels_40_gen_foreign']['protocol'] != own_id
+    np.savez(path, mu=real.mean[:5], sigma=real.covariance[:5, :5])
+    with pytest.raises(UsageError, match='5 dimensions'):
+        score(folder, real_statistics=path, foreign_statistics=True, **options)
+    np.savez(path, mu=real.mean * np.nan, sigma=real.covariance)
+    with pytest.raises(MissingDataError, match='not finite'):
+        score(folder, real_statistics=path, foreign_statistics=True, **options)
     np.savez(path, mu=real.mean, sigma=real.covariance[:5])
     with pytest.raises(MissingDataError, match='do not fit'):
         score(folder, real_statistics=path, foreign_statistics=True, **options)
@@ -444,6 +450,7 @@ def test_no_run_there(refused, tmp_path):
         (dict(workdir='x', output='y'), '--output=y'),
         (dict(workdir='x', checkpoint='newest'), 'best_validation'),
         (dict(workdir='x', metrics='fd,fid'), '--metrics=fid'),
+        (dict(workdir='x', bootstrap=1), '--bootstrap=1'),
         (dict(workdir='x', kinds='gen,fakes'), '--kinds=fakes'),
         (dict(workdir='x', real_statistics='y'), '--metrics=fd'),
         (dict(workdir='x', foreign_statistics=True), '--real_statistics'),
