@@ -1,6 +1,7 @@
-"""Scores a trained run: Frechet distances of reconstructions and samples from test images.
+"""Scores a trained run's reconstructions and samples against test images, or any two sets.
 
-python bin/evaluate.py --workdir=runs/mnist --features=inception --feature_layer=pool_3
+python bin/evaluate.py --workdir=runs/mnist
+python bin/evaluate.py --real=PICTURES --fake=samples.npz --output=scores.jsonl
 """
 
 import pathlib

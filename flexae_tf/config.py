@@ -156,8 +156,8 @@ class EvaluateConfig(Options):
     output: str | None = where(None, 'With --real and --fake: append the scores to this file.')
     checkpoint: str | None = option(
         None,
-        'last, best_validation, late (the last 5/13 of the training, as the authors choose from), '
-        'all, or a step; last when not given, late with --protocol=authors.',
+        'last, best_validation, late (from 8/13 of the newest step on, which the authors choose '
+        'from), all, or a step; last when not given, late with --protocol=authors.',
     )
     data_dir: str | None = where(None, "Folder of the data; the run's own when not given.")
     split: str = option('test', 'What the run is compared with.', choices=('test', 'validation'))
@@ -240,7 +240,13 @@ class EvaluateConfig(Options):
                     raise UsageError(f'--{name}={item}: choose of {", ".join(known)}')
         if self.bootstrap == 1:
             raise UsageError('--bootstrap=1: one resample has no deviation; give 2 or more, or 0')
-        if self.real_statistics and self.metrics != 'fd':
+        if self.checkpoint == 'best_validation' and self.split == 'validation':
+            raise UsageError('--checkpoint=best_validation was chosen by --split=validation: test')
+        if self.real and self.repeats > 1:
+            raise UsageError(f'--repeats={self.repeats}: pictures are one set; leave it out')
+        if self.bootstrap and self.real_statistics:
+            raise UsageError('--bootstrap resamples features: --real_statistics has none')
+        if self.real_statistics and self.metrics not in (None, 'fd'):
             raise UsageError('--real_statistics: mean and covariance give --metrics=fd alone')
         if self.foreign_statistics and not self.real_statistics:
             raise UsageError('--foreign_statistics: of which file? give --real_statistics')
@@ -321,7 +327,7 @@ def checkpoint_step(checkpoint: str | int, others: str = '') -> int | None:
     """
     if checkpoint == 'last':
         return None
-    if not str(checkpoint).isdigit():
+    if not str(checkpoint).isdecimal():
         choices = f'last, {others}' if others else 'last'
         raise UsageError(f'--checkpoint={checkpoint}: give {choices}, or the number of a step')
     return int(checkpoint)

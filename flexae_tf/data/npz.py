@@ -10,7 +10,17 @@ import numpy as np
 from flexae_tf.data.dataset import DatasetSpec, Split, hold_out_test, share_for_test
 from flexae_tf.errors import MissingDataError, UsageError
 
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError)
+# What reading a file raises that is damaged, or no .npz at all.
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+)
 
 
 class _Header(NamedTuple):
@@ -98,7 +108,7 @@ def _headers(path: Path) -> dict[str, _Header]:
                     )
                     shape, _, dtype = read(file)
                     headers[member.removesuffix('.npy')] = _Header(shape, dtype)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _damaged(path, error) from error
     return headers
 
@@ -153,7 +163,7 @@ def _read(path: Path, name: str) -> np.ndarray:
     try:
         with np.load(path) as arrays:
             return arrays[name]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _damaged(path, error) from error
 
 

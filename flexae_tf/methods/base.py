@@ -79,12 +79,14 @@ class Method(keras.Model, abc.ABC):
         """`num` generated examples [num, ...]; the same seed gives the same examples."""
         return self.decode(self.sample_latent(num, seed))
 
-    def critic_distance(self, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor | None:
-        """The method's own estimate of how far codes [n, m] are from the prior's [n, m].
+    @property
+    def has_critic(self) -> bool:
+        """Whether `critic_distance` can be asked."""
+        return type(self).critic_distance is not Method.critic_distance
 
-        Its critic's, after training; None for a method that has no such judge.
-        """
-        del z, z_hat
+    def critic_distance(self, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
+        """How far codes [n, m] are from the prior's [n, m] as the method's own critic sees it."""
+        raise NotImplementedError(f'{self.name} has no critic')
 
     def key(self, step: tf.Tensor, role: noise.Role, index: int = 0) -> noise.Key:
         """The key of this run's draws of `role` at `step`."""

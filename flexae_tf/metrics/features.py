@@ -7,14 +7,14 @@ import pathlib
 import sys
 import time
 import uuid
-import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from flexae_tf.errors import UsageError
+from flexae_tf.data.npz import UNREADABLE
+from flexae_tf.errors import NonFiniteLossError, UsageError
 from flexae_tf.metrics.inception import Inception
 from flexae_tf.metrics.raw import raw_features
 
@@ -78,6 +78,7 @@ class NetworkFeatures:
 
         Raises:
             UsageError: the folder cannot be written.
+            NonFiniteLossError: a feature is not finite.
         """
         started, computed = time.monotonic(), 0
         bar = tqdm(total=len(x), desc=f'features of {what}', disable=not sys.stderr.isatty())
@@ -115,6 +116,8 @@ class NetworkFeatures:
             self._check()
             batch = block[start : start + self._batch_size]
             outputs.append(self._network.outputs(batch))
+            if not np.isfinite(outputs[-1].features).all():
+                raise NonFiniteLossError('the network makes features of images that are not finite')
             bar.update(len(batch))
         logits = [output.logits for output in outputs]
         return Features(
@@ -139,8 +142,8 @@ class NetworkFeatures:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise UsageError(
-                f'features cannot be kept in {self._folder} ({error.strerror}): give another '
-                '--cache_dir, or make room'
+                f'features cannot be kept in {self._folder} ({error.strerror}): make room, or make '
+                'it writable'
             ) from None
 
 
@@ -149,5 +152,5 @@ def _read(path: pathlib.Path) -> Features | None:
     try:
         with np.load(path) as arrays:
             return Features(arrays['rows'], arrays.get('logits'))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except UNREADABLE:
         return None  # not there, or damaged: computed again

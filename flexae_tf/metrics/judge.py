@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import json
+import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -44,44 +44,62 @@ class ScoreLog:
     Args:
         path: of the JSON lines; None keeps none.
         tensorboard: folder of the events; None for none.
+
+    Raises:
+        UsageError: the file cannot be written, or holds something else.
     """
 
-    def __init__(self, path: pathlib.Path | None, tensorboard: pathlib.Path | None) -> None:
+    def __init__(self, path: pathlib.Path | None, tensorboard: pathlib.Path | None = None) -> None:
         self._path = path
-        self._records = read_jsonl(path) if path else []
-        self._writer = (
-            tf.summary.create_file_writer(str(tensorboard), filename_suffix='.scores')
-            if tensorboard
-            else tf.summary.create_noop_writer()
-        )
+        self._tensorboard = tensorboard
+        try:
+            self._records = read_jsonl(path) if path else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f'{path} holds no scores ({error}): give another file') from None
+        # Known now, not after an hour of computing.
+        if path and not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise UsageError(f'{path} cannot be written: give another file, or make it writable')
         self._code = code_version()
 
-    def find(self, key: dict[str, Any]) -> list[dict[str, Any]]:
-        """The records that this version of the code made of exactly this."""
-        key = json.loads(json.dumps({**key, 'code': self._code}))
-        return [r for r in self._records if all(r.get(k) == v for k, v in key.items())]
+    @functools.cached_property
+    def _writer(self) -> tf.summary.SummaryWriter:
+        if not self._tensorboard:
+            return tf.summary.create_noop_writer()
+        return tf.summary.create_file_writer(str(self._tensorboard), filename_suffix='.scores')
 
-    def add(self, record: dict[str, Any]) -> None:
-        """Keeps and shows a score.
+    def find(self, key: dict[str, Any]) -> list[dict[str, Any]]:
+        """The records of exactly this, if all its parts are there."""
+        found = {
+            r['stem']: r for r in self._records if all(k in r and r[k] == v for k, v in key.items())
+        }
+        return list(found.values()) if found and len(found) == _parts(found) else []
+
+    def add(self, records: Sequence[dict[str, Any]]) -> None:
+        """Keeps and shows the scores that belong together.
 
         Raises:
             UsageError: the file cannot be written.
         """
-        record['code'] = self._code
-        if self._path:
-            try:
-                append_json(self._path, record)
-            except OSError as error:
-                raise UsageError(f'{self._path} cannot be written ({error.strerror})') from None
-        self._records.append(record)
-        with self._writer.as_default(step=record['step']):
-            tf.summary.scalar(f'metrics/{record["metric"]}/{record["protocol"]}', record['value'])
-        self.show(record)
+        for record in records:
+            record |= {'parts': len(records), 'code': self._code}
+            if self._path:
+                try:
+                    append_json(self._path, record)
+                except OSError as error:
+                    raise UsageError(
+                        f'{self._path} cannot be written ({error.strerror}): mend that'
+                    ) from None
+            self._records.append(record)
+            with self._writer.as_default(step=record['step']):
+                tag = f'metrics/{record["metric"]}/{record["protocol"]}'
+                tf.summary.scalar(tag, record['value'])
+            self.show(record)
+        self._writer.flush()
 
     def show(self, record: dict[str, Any], *, note: str = '') -> None:
         """Prints a score with what is known of its uncertainty."""
         spreads = [
-            f'{record[name]:.4f} {what}'
+            f'{record[name]:.2g} {what}'
             for name, what in (
                 ('sd', f'over {record["repeats"]} repeats'),
                 ('estimator_sd', "of the estimator's parts"),
@@ -92,7 +110,7 @@ class ScoreLog:
         sd = f' +- {", ".join(spreads)}' if spreads else ''
         where = f'step {record["step"]}, ' if record['checkpoint'] else ''
         print(
-            f'{record["metric"]} {record["value"]:.4f}{sd}  '
+            f'{record["metric"]} {record["value"]:.5g}{sd}  '
             f'({where}{record["protocol_name"]} protocol {record["protocol"]}{note})',
             flush=True,
         )
@@ -162,18 +180,13 @@ class Judge:
             values by stem.
 
         Raises:
-            UsageError: fewer examples than a metric needs.
+            NonFiniteLossError: a score is not finite; nothing of its metric is kept.
         """
         found: dict[str, float] = {}
         missing = {}
         for name, metric in metrics.items():
-            if self._protocol.num < metric.minimum:
-                raise UsageError(
-                    f'--metrics={name} needs at least {metric.minimum} examples on each side, not '
-                    f'{self._protocol.num}: raise --num_examples, or choose others'
-                )
             protocol = dataclasses.replace(self._protocol, estimator=metric.estimator)
-            key = self._key(kind, protocol, subject, repeats)
+            key = self._key(kind, name, protocol, subject, repeats)
             records = self._log.find(key)
             for record in records:
                 self._log.show(record, note='; recorded before')
@@ -193,16 +206,28 @@ class Judge:
             found |= self._add(key, kind, protocol, scored, bootstrap_sd=spread, seconds=seconds)
         return found
 
-    def record_minimum(self, kind: str, values: dict[Subject, float]) -> None:
-        """Records the smallest Frechet distance of many checkpoints, as the authors report it."""
-        subject = min(values, key=values.__getitem__)
-        protocol = dataclasses.replace(self._protocol, selection='minimum_on_test')
-        key = self._key(kind, protocol, subject._replace(selection='minimum_on_test'), 1)
-        if not self._log.find(key):
-            scored = [Scored({'fd': Estimate(values[subject])})]
-            self._add(key, kind, protocol, scored, seconds=0.0)
+    def record_minimum(self, kind: str, values: dict[Subject, float], *, among: str) -> None:
+        """Records the smallest Frechet distance of many checkpoints, as the authors report it.
 
-    def _key(self, kind: str, protocol: Protocol, subject: Subject, repeats: int) -> dict[str, Any]:
+        Args:
+            kind: as in `Protocol.name`.
+            values: of every checkpoint.
+            among: 'late' or 'all' checkpoints.
+        """
+        subject = min(values, key=values.__getitem__)
+        protocol = dataclasses.replace(self._protocol, selection=f'minimum_of_{among}')
+        repeats = self._config.repeats if kind == 'gen' else 1
+        key = self._key(kind, 'fd', protocol, subject._replace(selection='test'), repeats)
+        key |= {'value': values[subject], 'candidates': sorted(s.step for s in values)}
+        found = self._log.find(key)
+        for record in found:
+            self._log.show(record, note='; recorded before')
+        if not found:
+            self._add(key, kind, protocol, [Scored({'fd': Estimate(values[subject])})], seconds=0.0)
+
+    def _key(
+        self, kind: str, metric: str, protocol: Protocol, subject: Subject, repeats: int
+    ) -> dict[str, Any]:
         """What tells a score from every other score of a run."""
         samples = kind in ('gen', 'codes')
         return {
@@ -215,7 +240,7 @@ class Judge:
             'seed': subject.seed,
             'sample_seed': self._config.sample_seed if samples else None,
             'repeats': repeats,
-            'bootstrap': self._config.bootstrap,
+            'bootstrap': self._config.bootstrap if metric == 'fd' else 0,
             'n': protocol.num,
             'split': protocol.split,
         }
@@ -240,25 +265,27 @@ class Judge:
         bootstrap_sd: float | None = None,
         seconds: float,
     ) -> dict[str, float]:
-        values = {}
+        records = []
         for stem, first in scored[0].estimates.items():
             drawn = [s.estimates[stem].value for s in scored]
-            values[stem] = float(np.mean(drawn))
-            if not np.isfinite(values[stem]):
-                raise NonFiniteLossError(
-                    f'{stem} of {kind} is not finite: the features are damaged'
-                )
-            self._log.add(
-                {
-                    **key,
-                    'metric': protocol.name(kind, stem),
-                    'stem': stem,
-                    'value': values[stem],
-                    'sd': float(np.std(drawn, ddof=1)) if len(drawn) > 1 else None,
-                    'estimator_sd': first.sd,
-                    'bootstrap_sd': bootstrap_sd,
-                    'seconds': round(seconds, 2),
-                    'fields': protocol.fields(),
-                }
-            )
-        return values
+            alone = len(drawn) == 1
+            record = {
+                'metric': protocol.name(kind, stem),
+                'stem': stem,
+                'value': float(np.mean(drawn)),
+                'sd': None if alone else float(np.std(drawn, ddof=1)),
+                'estimator_sd': first.sd if alone else None,
+                'bootstrap_sd': bootstrap_sd,  # of the first set
+                'seconds': round(seconds, 2),
+                'fields': protocol.fields(),
+            }
+            if not np.isfinite(record['value']):
+                raise NonFiniteLossError(f'{record["metric"]} is not finite: nothing was recorded')
+            records.append(key | record)
+        self._log.add(records)
+        return {record['stem']: record['value'] for record in records}
+
+
+def _parts(records: dict[str, dict[str, Any]]) -> int:
+    """How many scores were made together with these."""
+    return next(iter(records.values()))['parts']

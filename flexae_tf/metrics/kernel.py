@@ -11,10 +11,10 @@ from flexae_tf.metrics.samples import checked_pair
 
 
 class KernelDistance(NamedTuple):
-    """Mean and standard deviation of the estimates from subsets."""
+    """Mean and standard deviation of the estimates from subsets; one estimate has none."""
 
     mean: float
-    sd: float
+    sd: float | None
 
 
 def kernel_distance(
@@ -50,7 +50,8 @@ def kernel_distance(
         return samples[rng.choice(len(samples), min(subset_size, len(samples)), replace=False)]
 
     estimates = [_mmd(draw(real), draw(fake)) for _ in range(num_subsets)]
-    return KernelDistance(float(np.mean(estimates)), float(np.std(estimates)))
+    sd = float(np.std(estimates)) if num_subsets > 1 else None
+    return KernelDistance(float(np.mean(estimates)), sd)
 
 
 def _mmd(a: np.ndarray, b: np.ndarray) -> float:

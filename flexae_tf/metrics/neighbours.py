@@ -4,7 +4,9 @@ A radius is itself one of the distances compared with it, so ties are the rule: 
 lies on the ball it defines, and equal samples at equal distances. Rounded matrix products would
 break them, in a way that depends on the machine. So the features are rounded first, to integers no
 larger than 2^bits, with as many bits as keep d (2 * 2^bits)^2 within 2^53: 20 for d = 2048. Then
-|a|^2 + |b|^2 - 2 a.b is exact in float64 in whatever order it is summed, and so is every count.
+|a|^2 + |b|^2 - 2 a.b is exact in float64 in whatever order it is summed, and so is every count of
+the rounded features. Their scale is that of the largest: an outlier some 10000 times as far as the
+others leaves them too few digits.
 """
 
 from collections.abc import Iterator

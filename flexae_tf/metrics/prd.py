@@ -8,6 +8,7 @@ precision is lost by fakes where nothing is real, recall by what is real and not
 from typing import NamedTuple
 
 import numpy as np
+import threadpoolctl
 from sklearn.cluster import MiniBatchKMeans
 
 from flexae_tf.metrics.samples import checked_pair
@@ -105,9 +106,13 @@ def _clusters(
         return labels[len(fake) :], labels[: len(fake)]
     means = MiniBatchKMeans(
         num_clusters, n_init=10, batch_size=1024, random_state=seed, compute_labels=False
-    ).fit(samples)
-    # One after the other, equal sets get equal labels: ties of two centres fall the same way.
-    return means.predict(real), means.predict(fake)
+    )
+    # With more threads the order of sums would depend on their number. The steps are small, too:
+    # threads would gain little, and wait for each other where processors are busy.
+    with threadpoolctl.threadpool_limits(1):
+        means.fit(samples)
+        # One after the other, equal sets get equal labels: ties of two centres fall the same way.
+        return means.predict(real), means.predict(fake)
 
 
 def _equal_rows(samples: np.ndarray, limit: int) -> np.ndarray | None:

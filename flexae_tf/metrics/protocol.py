@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # what a score means must not need TensorFlow
 KINDS = ('rec', 'gen', 'floor', 'fake', 'codes')
 FEATURES = ('pixels', 'vectors', 'inception', 'codes')
 QUANTISATIONS = ('uint8_round', 'none')
-SELECTIONS = ('none', 'minimum_on_test')
+SELECTIONS = ('none', 'minimum_of_late', 'minimum_of_all')  # the others: by the test set
 FRECHET = 'frechet_eigh_f64'  # the estimator of Frechet distances
 TF1_BILINEAR = 'tf1_bilinear_299'  # the resize of FID
 
@@ -47,8 +47,8 @@ class Protocol:
             images as the authors score them.
         stretch: whether each fake was stretched to fill [0, 1], as the authors' scores were.
         estimator: how the score is computed from the features.
-        selection: 'minimum_on_test' where the checkpoint was chosen by this very score, as the
-            authors' was; such a score is never compared with another.
+        selection: 'minimum_of_late' or 'minimum_of_all' (checkpoints) where this very score chose
+            the checkpoint, on the examples it is scored on, as the authors' did.
         tfgan_network: whether the network came from TF-GAN itself. It decides the name, not the id:
             what a network computes is told by its checksum.
 
@@ -95,11 +95,12 @@ class Protocol:
     @property
     def label(self) -> str:
         """'standard' or 'authors', after what becomes of the fakes; 'custom' when neither."""
-        if self.resize not in (None, TF1_BILINEAR):
+        if self.statistics or self.resize not in (None, TF1_BILINEAR):
             return 'custom'
-        if self.features == 'vectors' or (not self.stretch and self.quantisation == 'uint8_round'):
-            return 'standard'
-        return 'authors' if self.stretch and self.quantisation == 'none' else 'custom'
+        if self.selection != 'none' or (self.stretch and self.quantisation == 'none'):
+            return 'authors'
+        rounded = self.features == 'vectors' or self.quantisation == 'uint8_round'
+        return 'standard' if rounded and not self.stretch else 'custom'
 
     def fields(self) -> dict[str, str | int | bool | None]:
         """What the id is made of."""
@@ -130,7 +131,7 @@ class Protocol:
         else:
             name = f'{stem}_{self._space()}{_count(self.num)}_{kind}'
         name += '_foreign' if self.statistics else ''
-        return name + ('_min' if self.selection == 'minimum_on_test' else '')
+        return name + ('_min' if self.selection != 'none' else '')
 
     def on_network(self, network: Inception) -> Protocol:
         """The same examples, compared by the features of a network."""
@@ -151,6 +152,12 @@ class Protocol:
         quantisation = 'none' if self.features == 'vectors' else 'uint8_round'
         return dataclasses.replace(
             self, quantisation=quantisation, stretch=False, estimator=FRECHET, selection='none'
+        )
+
+    def against_foreign(self, statistics: str) -> Protocol:
+        """The same, but against a file of statistics from elsewhere: whose, nobody here knows."""
+        return dataclasses.replace(
+            self, statistics=statistics, dataset='foreign', split='foreign', crop=None, data=None
         )
 
     def _space(self) -> str:

@@ -5,10 +5,10 @@ import json
 import os
 import pathlib
 import uuid
-import zipfile
 
 import numpy as np
 
+from flexae_tf.data.npz import UNREADABLE
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import Protocol
@@ -20,7 +20,7 @@ def save_statistics(path: str | os.PathLike, moments: Moments, protocol: Protoco
     Raises:
         UsageError: the file cannot be written.
     """
-    path, protocol = pathlib.Path(path), protocol.real_side()
+    path, protocol = pathlib.Path(os.path.abspath(path)), protocol.real_side()
     temporary = path.with_name(f'.{path.name}-{uuid.uuid4().hex[:8]}.npz')
     try:
         np.savez(
@@ -60,9 +60,11 @@ def load_statistics(
     try:
         with np.load(path) as arrays:
             mean, covariance = np.float64(arrays['mu']), np.float64(arrays['sigma'])
-            num = int(arrays['n']) if 'n' in arrays else None
-            found = str(arrays['protocol']) if 'protocol' in arrays else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            # Where nobody counted the samples, the covariance is taken to be of full rank.
+            ours = 'protocol' in arrays
+            num = int(arrays['n']) if ours or 'n' in arrays else mean.size + 1
+            found = Protocol(**json.loads(str(arrays['protocol']))) if ours else None
+    except UNREADABLE as error:
         raise MissingDataError(
             f'{path}: not a readable file of statistics, .npz with mu and sigma ({error}); '
             'correct --real_statistics'
@@ -83,9 +85,8 @@ def load_statistics(
         )
     if found is None:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        # A covariance whose samples were not counted is taken to be of full rank.
-        return Moments(mean, covariance, num or mean.size + 1), digest
-    differences = Protocol(**json.loads(found)).differences(protocol.real_side())
+        return Moments(mean, covariance, num), digest
+    differences = found.differences(protocol.real_side())
     if differences:
         raise UsageError(
             f'{path} holds statistics of another protocol ({differences}): write them again with '

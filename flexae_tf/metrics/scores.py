@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -95,14 +95,11 @@ def _inception_score(_: Features, fake: Features) -> Scored:
     return Scored({'inception_score': Estimate(*score)})
 
 
-def code_metric(critic_distance: Callable[[np.ndarray, np.ndarray], Any]) -> Metric:
+def code_metric() -> Metric:
     """Codes of data [n, m] against [2 n, m] of the prior: how far, of what scale and rank.
 
-    Distances come as they are and over the scale of the codes of data, since a method may shrink
+    The distance comes as it is and over the scale of the codes of data, since a method may shrink
     them. The floor is the distance of the two halves of the prior's codes.
-
-    Args:
-        critic_distance: as `Method.critic_distance`.
     """
 
     def compute(real: Features, fake: Features) -> Scored:
@@ -111,21 +108,44 @@ def code_metric(critic_distance: Callable[[np.ndarray, np.ndarray], Any]) -> Met
             'sliced_wasserstein': latent.sliced_wasserstein(z, z_hat),
             'sliced_wasserstein_floor': latent.sliced_wasserstein(z_hat, other),
         }
-        by_critic = critic_distance(z, z_hat)
-        if by_critic is not None:
-            distances['critic_distance'] = float(by_critic)
-        scale = latent.scale(z)
-        if scale > 0.0:
-            distances |= {f'{stem}_scaled': value / scale for stem, value in distances.items()}
         shapes = {
-            'z_scale': scale,
+            'z_scale': latent.scale(z),
             'z_hat_scale': latent.scale(z_hat),
             'z_rank': latent.effective_rank(z),
             'z_hat_rank': latent.effective_rank(z_hat),
         }
-        return Scored({stem: Estimate(value) for stem, value in (distances | shapes).items()})
+        return Scored(_as_is_and_scaled(distances, z) | _estimates(shapes))
 
-    return Metric('sliced_wasserstein_500', 2, compute)
+    return Metric('codes_sliced_wasserstein_500', 2, compute)
+
+
+def critic_metric(
+    critic_distance: Callable[[np.ndarray, np.ndarray], np.ndarray], checkpoint: str
+) -> Metric:
+    """The distance of codes as a method's own critic sees it.
+
+    Args:
+        critic_distance: as `Method.critic_distance`.
+        checkpoint: the critic's; another critic's estimate cannot be compared with this.
+    """
+
+    def compute(real: Features, fake: Features) -> Scored:
+        z, z_hat = real.rows, fake.rows[: len(real.rows)]
+        distances = {'critic_distance': float(critic_distance(z, z_hat))}
+        return Scored(_as_is_and_scaled(distances, z))
+
+    return Metric(f'critic_of_{checkpoint}', 2, compute)
+
+
+def _as_is_and_scaled(distances: dict[str, float], z: np.ndarray) -> dict[str, Estimate]:
+    scale = latent.scale(z)
+    if scale > 0.0:
+        distances = distances | {f'{k}_scaled': v / scale for k, v in distances.items()}
+    return _estimates(distances)
+
+
+def _estimates(values: dict[str, float]) -> dict[str, Estimate]:
+    return {stem: Estimate(value) for stem, value in values.items()}
 
 
 METRICS = {

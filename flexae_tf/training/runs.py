@@ -1,13 +1,15 @@
 """Trained runs: a method back out of its workdir."""
 
+import contextlib
 import os
+import re
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from flexae_tf.config import TrainConfig, checkpoint_step
 from flexae_tf.data import DatasetSpec
-from flexae_tf.errors import MissingDataError
+from flexae_tf.errors import DamagedStateError, MissingDataError
 from flexae_tf.methods import Method, build_method
 from flexae_tf.training.checkpoints import Checkpoints, check_complete
 from flexae_tf.training.workdir import Workdir
@@ -51,29 +53,41 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
         if step is None:
             raise MissingDataError(f'{folder.path} holds no checkpoint yet: train it first')
     else:
-        store = ckpt if step in ckpt.steps() else weights
-        if step not in store.steps():
+        holders = [store for store in (ckpt, weights) if step in store.steps()]
+        if not holders:
             there = ', '.join(map(str, sorted({*ckpt.steps(), *weights.steps()}))) or 'none'
             raise MissingDataError(
                 f'no checkpoint of step {step} in {folder.checkpoints}; there are: {there}'
             )
-        store.restore(step)
+        store = _restore_first(holders, step)
     return Run(method, config, spec, folder, step, store.digest(step))
 
 
 def saved_steps(workdir: str | os.PathLike) -> list[int]:
-    """The steps whose weights the run in `workdir` has kept, in rising order.
+    """The steps of which the run in `workdir` has checkpoints, whole or not, in rising order.
 
     Raises:
         MissingDataError: no run, or no checkpoint there.
     """
     folder = Workdir(workdir)
     folder.read()
-    manifests = folder.checkpoints.glob('*-*.manifest.json')
-    steps = sorted({int(path.name.split('-')[1].split('.')[0]) for path in manifests})
+    names = (path.name for path in folder.checkpoints.glob('*'))
+    matches = (re.match(r'(?:ckpt|weights)-(\d{9})\.', name) for name in names)
+    steps = sorted({int(match.group(1)) for match in matches if match})
     if not steps:
         raise MissingDataError(f'{folder.path} holds no checkpoint yet: train it first')
     return steps
+
+
+def _restore_first(holders: list[Checkpoints], step: int) -> Checkpoints:
+    """Restores `step` from the first that has it whole, and returns that."""
+    *others, last = holders
+    for store in others:
+        with contextlib.suppress(DamagedStateError):
+            store.restore(step)
+            return store
+    last.restore(step)
+    return last
 
 
 class State(NamedTuple):

@@ -11,7 +11,14 @@ import tensorflow as tf
 
 from flexae_tf import data
 from flexae_tf.config import METRICS, EvaluateConfig, TrainConfig
-from flexae_tf.errors import MissingDataError, Stopped, UsageError, UserError
+from flexae_tf.errors import (
+    DamagedStateError,
+    MissingDataError,
+    NonFiniteLossError,
+    Stopped,
+    UsageError,
+    UserError,
+)
 from flexae_tf.grids import to_uint8, write_png
 from flexae_tf.metrics import scores as score_table
 from flexae_tf.metrics.evaluate import evaluate
@@ -111,7 +118,7 @@ def test_every_metric_of_a_run(run, score):
     }
     assert {record['kind'] for record in scores.values()} == {'rec', 'gen', 'floor', 'codes'}
     ids = {(record['fields']['estimator'], record['protocol']) for record in scores.values()}
-    assert len({id_ for _, id_ in ids}) == len(ids) == 7
+    assert len({id_ for _, id_ in ids}) == len(ids) == 8
     codes = {r['stem']: r['value'] for r in scores.values() if r['kind'] == 'codes'}
     for stem in ('sliced_wasserstein', 'sliced_wasserstein_floor', 'critic_distance'):
         assert codes[f'{stem}_scaled'] == pytest.approx(codes[stem] / codes['z_scale'])
@@ -199,7 +206,7 @@ def test_stopped_between_batches_it_goes_on_where_it_was(own, score, monkeypatch
     outputs, calls = Inception.outputs, itertools.count()
 
     def stopping(self, images):
-        if next(calls) == 15:  # golden images, 40 test images, and two blocks of reconstructions
+        if next(calls) == 15:  # after the golden images, all reconstructions, and most test images
             os.kill(os.getpid(), signal.SIGTERM)
         return outputs(self, images)
 
@@ -210,7 +217,8 @@ def test_stopped_between_batches_it_goes_on_where_it_was(own, score, monkeypatch
     kept = len(list((folder / 'features').glob('*.npz')))
     assert 0 < kept < 8
     resumed = score(folder, **options)
-    assert next(calls) - 16 < 4 * 8, 'finished blocks were computed again'
+    # Call 15 finished its batch; the block of two batches that it was in may have been torn.
+    assert next(calls) - 16 in (1 + 4 * 8 - 15, 1 + 4 * 8 - 14), 'finished blocks came again'
     assert {k: r['value'] for k, r in resumed.items()} == {k: r['value'] for k, r in whole.items()}
 
 
@@ -246,7 +254,14 @@ def test_the_authors_protocol(own, score):
     assert sorted({record['step'] for record in late}) == [8, 12, 13]  # from 8/13 of 13 on
     smallest = min(r['value'] for r in late if r['metric'] == 'fd_pixels_40_gen')
     record = scores['fd_pixels_40_gen_min']
-    assert record['value'] == smallest and record['selection'] == 'minimum_on_test'
+    assert record['value'] == smallest and record['selection'] == 'test'
+    assert record['fields']['selection'] == 'minimum_of_late'
+    assert record['candidates'] == [8, 12, 13]
+    assert not score(folder, num_examples=40, protocol='authors', features='pixels')
+    of_all = score(
+        folder, num_examples=40, protocol='authors', features='pixels', checkpoint='all'
+    )['fd_pixels_40_gen_min']
+    assert of_all['protocol'] != record['protocol'] and of_all['value'] <= record['value']
     assert record['protocol_name'] == 'authors'
     assert record['protocol'] != scores['fd_pixels_40_gen']['protocol']
     run_config = load_run(folder).options
@@ -291,6 +306,57 @@ def test_finish():
     np.testing.assert_allclose(raw_features(finish(x)).ravel(), to_uint8(x).ravel() / 255.0)
 
 
+def test_a_group_of_scores_that_was_cut_is_made_again(run, score):
+    folder, _ = run
+    first = score(folder, num_examples=60, metrics='prd', kinds='gen')
+    lines = (folder / 'scores.jsonl').read_text().splitlines(keepends=True)
+    assert len(lines) == 2
+    (folder / 'scores.jsonl').write_text(lines[0] + lines[1][:20])
+    again = score(folder, num_examples=60, metrics='prd', kinds='gen')
+    assert set(again) == set(first)
+    assert {k: r['value'] for k, r in first.items()} == {k: r['value'] for k, r in again.items()}
+
+
+def test_a_bootstrap_later_adds_its_own_score_alone(run, score):
+    folder, _ = run
+    score(folder, num_examples=60, kinds='gen')
+    added = score(folder, num_examples=60, kinds='gen', bootstrap=5)
+    assert set(added) == {'fd_vectors_60_gen'}
+
+
+def test_the_floor_is_finished_as_the_fakes_are(own, score):
+    folder, _ = own
+    options = dict(num_examples=40, metrics='fd', kinds='floor', features='pixels')
+    dataset = data.load(load_run(folder).options)
+    real = dataset.test.x[data.fixed_order(len(dataset.test), index=2)[:40]]
+    train = dataset.train.x[:40]
+    plain = score(folder, **options)['fd_pixels_40_floor']['value']
+    assert plain == pytest.approx(frechet_distance(raw_features(real), raw_features(train)))
+    stretched = score(folder, stretch=True, **options)['fd_pixels_40_floor']['value']
+    expected = raw_features(finish(train / np.float32(255), stretch=True))
+    assert stretched == pytest.approx(frechet_distance(raw_features(real), expected))
+
+
+def test_what_is_not_finite_is_an_error_and_no_score(own, score, monkeypatch):
+    folder, network = own
+    outputs = Inception.outputs
+
+    def damaged(self, images):
+        result = outputs(self, images)
+        if len(images) > 4:  # not the golden ones
+            result.features[0, 0] = np.nan
+        return result
+
+    monkeypatch.setattr(Inception, 'outputs', damaged)
+    with pytest.raises(NonFiniteLossError):
+        score(folder, num_examples=40, metrics='fd', **network)
+    assert not list((folder / 'features').glob('*.npz')), 'a damaged block was kept'
+    monkeypatch.setattr('flexae_tf.methods.flexae.FlexAE.encode', lambda _, x: x[:, 0, :, 0] / 0.0)
+    with pytest.raises(NonFiniteLossError, match='not finite'):
+        score(folder, num_examples=40, kinds='codes', features='pixels')
+    assert not read_jsonl(folder / 'scores.jsonl')
+
+
 # Checkpoints
 
 
@@ -315,6 +381,22 @@ def test_all_checkpoints(own, score):
     records = read_jsonl(folder / 'scores.jsonl')
     assert [r['step'] for r in records if r['kind'] == 'gen'] == [4, 8, 12, 13]
     assert len([r for r in records if r['kind'] == 'floor']) == 1
+
+
+def test_a_damaged_checkpoint_among_many_is_passed_over(own, score, capsys):
+    folder, _ = own
+    options = dict(num_examples=40, metrics='fd', kinds='gen', features='pixels')
+    for path in folder.glob('checkpoints/weights-000000004.data*'):
+        path.write_bytes(b'')
+    score(folder, checkpoint='all', **options)
+    steps = [record['step'] for record in read_jsonl(folder / 'scores.jsonl')]
+    assert steps == [8, 12, 13]
+    assert 'step 4' in capsys.readouterr().out
+    with pytest.raises(DamagedStateError, match='step 4'):
+        score(folder, checkpoint='4', **options)
+    for path in folder.glob('checkpoints/ckpt-000000012.data*'):
+        path.write_bytes(b'')  # its weights are in the snapshot too
+    assert score(folder, checkpoint='12', sample_seed=1, **options)
 
 
 # Statistics in a file
@@ -363,6 +445,9 @@ def test_foreign_statistics(own, score, tmp_path):
     np.savez(path, mu=real.mean, sigma=real.covariance[:5])
     with pytest.raises(MissingDataError, match='do not fit'):
         score(folder, real_statistics=path, foreign_statistics=True, **options)
+    np.savez(path, mu=real.mean, sigma=real.covariance, protocol='{"num": 3}')
+    with pytest.raises(MissingDataError, match='--real_statistics'):
+        score(folder, real_statistics=path, **options)
     (tmp_path / 'foreign.npz').write_bytes(b'no')
     with pytest.raises(MissingDataError, match='--real_statistics'):
         score(folder, real_statistics=path, foreign_statistics=True, **options)
@@ -395,6 +480,9 @@ def test_two_sets_of_pictures(tmp_path):
     assert not any(name.endswith('floor') for name in scores)
     evaluate(EvaluateConfig(**options, num_examples=30, metrics='fd'))
     scores = {record['metric']: record for record in read_jsonl(output)}
+    lines = output.read_text()
+    evaluate(EvaluateConfig(**options, num_examples=30, metrics='fd'))
+    assert output.read_text() == lines
     assert scores['fd_pixels_30_floor']['value'] < scores['fd_pixels_30_fake']['value']
 
 
@@ -419,6 +507,29 @@ def test_bad_pictures(tmp_path):
             evaluate(EvaluateConfig(**options, metrics='fd,prd'))
         assert error.value.exit_code == code
         assert all(word in str(error.value) for word in words), error.value
+
+
+def test_two_sets_by_a_network_as_the_authors_would(pictures, tmp_path):
+    np.savez(tmp_path / 'real.npz', images=some_images(0))
+    np.savez(tmp_path / 'fake.npz', images=some_images(1) // 2)
+    options = dict(real=str(tmp_path / 'real.npz'), fake=str(tmp_path / 'fake.npz'))
+    options |= dict(inception_path=str(pictures / 'network'), cache_dir=str(tmp_path / 'cache'))
+    values = []
+    for protocol in ('standard', 'authors'):
+        output = tmp_path / f'{protocol}.jsonl'
+        evaluate(EvaluateConfig(**options, protocol=protocol, metrics='fd', output=str(output)))
+        (record,) = read_jsonl(output)
+        assert record['metric'] == 'fd_pool_3_60_fake' and record['protocol_name'] == protocol
+        values.append(record['value'])
+    assert values[0] != values[1]
+
+
+def test_output_that_cannot_take_scores(tmp_path):
+    np.savez(tmp_path / 'a.npz', images=some_images(0))
+    options = dict(real=str(tmp_path / 'a.npz'), fake=str(tmp_path / 'a.npz'), features='pixels')
+    for output in ('a.npz', '.', 'no/where.jsonl'):
+        with pytest.raises(UsageError):
+            evaluate(EvaluateConfig(**options, output=str(tmp_path / output)))
 
 
 # Flags
@@ -451,8 +562,12 @@ def test_no_run_there(refused, tmp_path):
         (dict(workdir='x', checkpoint='newest'), 'best_validation'),
         (dict(workdir='x', metrics='fd,fid'), '--metrics=fid'),
         (dict(workdir='x', bootstrap=1), '--bootstrap=1'),
+        (dict(workdir='x', bootstrap=9, real_statistics='y'), '--bootstrap'),
+        (dict(workdir='x', checkpoint='best_validation', split='validation'), 'validation'),
+        (dict(workdir='x', checkpoint='²'), '--checkpoint=²'),
+        (dict(real='x', fake='y', repeats=2), '--repeats=2'),
         (dict(workdir='x', kinds='gen,fakes'), '--kinds=fakes'),
-        (dict(workdir='x', real_statistics='y'), '--metrics=fd'),
+        (dict(workdir='x', real_statistics='y', metrics='kd'), '--metrics=fd'),
         (dict(workdir='x', foreign_statistics=True), '--real_statistics'),
     ],
 )
@@ -462,7 +577,7 @@ def test_contradictions(options, word):
 
 
 def test_names_of_metrics_are_those_of_the_table():
-    assert METRICS == tuple(score_table.METRICS)
+    assert tuple(score_table.METRICS) == METRICS
 
 
 def test_inception_score_is_of_tfgans_network_alone(own, score):

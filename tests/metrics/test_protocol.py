@@ -33,7 +33,7 @@ FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
         (PIXELS, 'gen', 'fd_pixels_10k_gen'),
         (VECTORS, 'gen', 'fd_vectors_10k_gen'),
         (dataclasses.replace(TFGAN, statistics='0' * 12), 'gen', 'fid10k_gen_foreign'),
-        (dataclasses.replace(TFGAN, selection='minimum_on_test'), 'gen', 'fid10k_gen_min'),
+        (dataclasses.replace(TFGAN, selection='minimum_of_late'), 'gen', 'fid10k_gen_min'),
         (dataclasses.replace(MIXED_7, **AUTHORS), 'rec', 'fd_mixed_7_10k_rec'),
     ],
 )
@@ -71,6 +71,8 @@ def test_names_of_other_metrics(protocol, stem, name):
         (dataclasses.replace(TFGAN, quantisation='none'), 'custom'),
         (dataclasses.replace(TFGAN, resize='half_pixel_bilinear_299'), 'custom'),
         (dataclasses.replace(TFGAN, resize='half_pixel_bilinear_299', **AUTHORS), 'custom'),
+        (dataclasses.replace(VECTORS, selection='minimum_of_all'), 'authors'),
+        (TFGAN.against_foreign('0' * 12), 'custom'),
     ],
 )
 def test_labels(protocol, label):
@@ -78,11 +80,17 @@ def test_labels(protocol, label):
 
 
 def test_the_real_side_is_the_same_whatever_becomes_of_fakes():
-    authors = dataclasses.replace(TFGAN, **AUTHORS, selection='minimum_on_test', estimator='knn_3')
+    authors = dataclasses.replace(TFGAN, **AUTHORS, selection='minimum_of_late', estimator='knn_3')
     assert authors.real_side() == TFGAN
     assert VECTORS.real_side() == VECTORS
     assert authors.differences(TFGAN) and not TFGAN.differences(POOL_3)
     assert 'num=10000 and 5000' in TFGAN.differences(dataclasses.replace(TFGAN, num=5000))
+
+
+def test_foreign_statistics_stand_for_whatever_real_side():
+    other = dataclasses.replace(TFGAN, split='validation', crop=140)
+    assert other.against_foreign('0' * 12) == TFGAN.against_foreign('0' * 12)
+    assert TFGAN.against_foreign('0' * 12).id != TFGAN.against_foreign('1' * 12).id
 
 
 def test_unknown_kind():
@@ -102,7 +110,8 @@ CHANGES = [
     dict(features='codes', layer=None, network=None, resize=None),
     dict(quantisation='none'),
     dict(statistics='0' * 12),
-    dict(selection='minimum_on_test'),
+    dict(selection='minimum_of_late'),
+    dict(selection='minimum_of_all'),
     dict(layer='pool_3'),
     dict(network='ba9876543210'),
     dict(resize='half_pixel_bicubic_299'),

@@ -1,0 +1,67 @@
+"""Scores of pictures that did not come from here."""
+
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from flexae_tf.config import EvaluateConfig
+from flexae_tf.data import fingerprint, fixed_order, npz, pictures
+from flexae_tf.errors import MissingDataError, UsageError
+from flexae_tf.metrics.judge import ScoreLog, Subject
+from flexae_tf.metrics.protocol import Protocol
+from flexae_tf.metrics.scorer import Scorer
+
+
+def compare(config: EvaluateConfig, check: Callable[[], None]) -> None:
+    """Scores `fake` against `real`, and as many other real pictures, if there are, as the floor.
+
+    Where there are more than `num_examples`, or more on one side, a random choice is scored, the
+    same every time.
+
+    Raises:
+        UserError: whatever the user can mend.
+    """
+    sets = [_load(path) for path in (config.real, config.fake)]
+    num = min(config.num_examples, *map(len, sets))
+    if num < 2:
+        raise UsageError(f'{config.real} and {config.fake}: at least 2 pictures are needed in each')
+    orders = [fixed_order(len(x), index=2) for x in sets]
+    real, fake = (x[order[:num]] for x, order in zip(sets, orders, strict=True))
+    path = pathlib.Path(os.path.expanduser(config.output)) if config.output else None
+    scorer = Scorer(config, images=True, log=ScoreLog(path), check=check)
+    if not scorer.network and real.shape[1:] != fake.shape[1:]:
+        raise UsageError(
+            f'pictures of {config.real} are {real.shape[1:]}, of {config.fake} {fake.shape[1:]}: '
+            'make them alike, or use --features=inception'
+        )
+    protocol = scorer.protocol(
+        Protocol(dataset='folder', split='all', num=num, data=fingerprint(real))
+    )
+    metrics = scorer.metrics(num)
+    judge = scorer.final_judge(protocol, lambda: scorer.real_features(real, what='real pictures'))
+    judge.score(
+        'fake',
+        lambda _: scorer.features(scorer.finish(fake, protocol), what='fakes'),
+        Subject(checkpoint=fingerprint(fake)),  # their own name stands where a run's does
+        metrics=metrics,
+    )
+    others = sets[0][orders[0][num : 2 * num]]
+    if len(others) < num:
+        print(f'no floor: it needs {2 * num} real pictures', flush=True)
+        return
+    judge.score(
+        'floor',
+        lambda _: scorer.features(scorer.finish(others, protocol), what='other real pictures'),
+        Subject(),
+        metrics=metrics,
+    )
+
+
+def _load(name: str) -> np.ndarray:
+    """Pictures of a folder or an .npz file, uint8 [n, h, w, c]."""
+    path = pathlib.Path(os.path.expanduser(name))
+    if not path.exists():
+        raise MissingDataError(f'{path} does not exist: correct --real or --fake')
+    return pictures.load_alike(path) if path.is_dir() else npz.load_images(path)
