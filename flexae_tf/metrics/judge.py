@@ -108,7 +108,7 @@ class ScoreLog:
             if record[name] is not None
         ]
         sd = f' +- {", ".join(spreads)}' if spreads else ''
-        where = f'step {record["step"]}, ' if record['checkpoint'] else ''
+        where = f'step {record["step"]}, ' if record['step'] else ''
         print(
             f'{record["metric"]} {record["value"]:.5g}{sd}  '
             f'({where}{record["protocol_name"]} protocol {record["protocol"]}{note})',
@@ -286,6 +286,6 @@ class Judge:
         return {record['stem']: record['value'] for record in records}
 
 
-def _parts(records: dict[str, dict[str, Any]]) -> int:
+def _parts(records: dict[str, dict[str, Any]]) -> int | None:
     """How many scores were made together with these."""
-    return next(iter(records.values()))['parts']
+    return next(iter(records.values())).get('parts')
