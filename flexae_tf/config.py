@@ -12,7 +12,7 @@ from typing import Any
 from flexae_tf.errors import UsageError
 from flexae_tf.options import Options, option, where
 
-METHODS = ('flexae',)
+METHODS = ('flexae', 'vae', 'beta_vae')
 DATASETS = (
     'digits',
     'mnist',
@@ -112,6 +112,11 @@ class TrainConfig(Options):
         False, "Also move the decoder's batch-norm averages on generated codes, as the authors do."
     )
     gradient_penalty_weight: float = option(10.0, 'beta of Eq. 5.', minimum=0.0)
+    kl_weight: float | None = option(
+        None,
+        'beta of beta_vae: weight of the KL divergence beside half the squared error of an image.',
+        above=0.0,
+    )
     ae_learning_rate: float = option(1e-3, 'Adam rate of the auto-encoder step.', above=0.0)
     critic_learning_rate: float = option(1e-4, 'Adam rate of the critic step.', above=0.0)
     gen_learning_rate: float = option(5e-4, 'Adam rate of the P-GEN step.', above=0.0)
@@ -142,6 +147,14 @@ class TrainConfig(Options):
         10_000, 'Keep the weights alone this often, for later choice (0: never).', minimum=0
     )
     dry_run: bool = where(False, 'Print what would be run and what it needs, then stop.')
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.method == 'beta_vae') != (self.kl_weight is not None):
+            raise UsageError(
+                f'--kl_weight={self.kl_weight} with --method={self.method}: it is the weight of '
+                'beta_vae, which needs one (flags/methods/beta_vae.flags); a vae has 1'
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

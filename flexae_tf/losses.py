@@ -1,4 +1,4 @@
-"""One pure function per equation of the paper; everything is to be minimised."""
+"""One pure function per equation of the methods; everything is to be minimised."""
 
 from collections.abc import Callable
 
@@ -62,3 +62,16 @@ def gradient_penalty(
     # The derivative of a square root at zero is infinite; 1e-12 keeps it finite.
     norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=1) + 1e-12)
     return tf.reduce_mean(tf.square(norm - 1.0))
+
+
+def normal_divergence(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, I)), averaged over the batch.
+
+    Kingma and Welling 2014, Appendix B.
+
+    Args:
+        mean: [batch, latent_dim].
+        log_variance: same shape.
+    """
+    terms = tf.exp(log_variance) + tf.square(mean) - 1.0 - log_variance
+    return 0.5 * tf.reduce_mean(tf.reduce_sum(terms, axis=1))

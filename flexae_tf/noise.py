@@ -26,6 +26,7 @@ class Role(enum.IntEnum):
     SYNTHETIC_DATA = 5
     SPLIT = 6
     PROJECTION = 7
+    POSTERIOR = 8
 
 
 def key(seed: int, step: int | tf.Tensor, role: Role, index: int = 0) -> Key:

@@ -8,6 +8,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import Method
 from flexae_tf.methods.flexae import FlexAE
+from flexae_tf.methods.vae import Vae
 from flexae_tf.networks.tables import resolve
 
 
@@ -22,6 +23,8 @@ class Recipe:
 
 RECIPES = {
     'flexae': Recipe(FlexAE, prior='learned', posterior='deterministic'),
+    'vae': Recipe(Vae, prior='standard normal', posterior='Gaussian'),
+    'beta_vae': Recipe(Vae, prior='standard normal', posterior='Gaussian'),
 }
 
 

@@ -1,4 +1,4 @@
-"""Encoder and decoder of Tables 5 and 6."""
+"""Encoders and decoder of Tables 5 and 6."""
 
 import keras
 
@@ -26,20 +26,54 @@ class Encoder(keras.Sequential):
         seed: int,
         dtype: str = 'float32',
     ) -> None:
-        layers = [keras.Input(shape)]
-        for index, layer in enumerate(row.encoder, start=1):
-            layers += _layers(layer, index, seed, dtype)
-        images = len(shape) == 3
-        if images:
-            layers.append(keras.layers.Flatten(dtype=dtype))
         last = keras.layers.Dense(
             latent_dim,
-            use_bias=not images,  # batch norm follows: the decoder begins with FC -> BN
+            use_bias=len(shape) == 1,  # on images batch norm follows: the decoder's FC -> BN
             kernel_initializer=_glorot(seed),
             dtype='float32',
             name='fc_code',
         )
-        super().__init__([*layers, last], name='encoder')
+        hidden = _hidden_layers(row, shape, seed, dtype)
+        super().__init__([keras.Input(shape), *hidden, last], name='encoder')
+
+
+class GaussianEncoder(keras.Model):
+    """x [batch, h, w, c] or [batch, d] -> mean and log variance of z, [batch, latent_dim] each.
+
+    The encoder of the tables with two parallel FC_m at its end; float32. Both have a bias: the
+    divergence from the prior gives it a gradient, whatever follows.
+
+    Args:
+        row: its `encoder` layers, as in `Encoder`.
+        shape: shape of one example.
+        latent_dim: m.
+        seed: of the initial weights.
+        dtype: Keras dtype policy of the layers; the outputs are float32 always.
+    """
+
+    def __init__(
+        self,
+        row: Row,
+        *,
+        shape: tuple[int, ...],
+        latent_dim: int,
+        seed: int,
+        dtype: str = 'float32',
+    ) -> None:
+        x = keras.Input(shape)
+        hidden = x
+        for layer in _hidden_layers(row, shape, seed, dtype):
+            hidden = layer(hidden)
+        heads = [
+            keras.layers.Dense(
+                latent_dim, kernel_initializer=_glorot(head_seed), dtype='float32', name=name
+            )(hidden)
+            for name, head_seed in (
+                ('fc_mean', seed),
+                ('fc_log_variance', seed + len(row.encoder) + 1),
+            )
+        ]
+        super().__init__(x, heads, name='encoder')
 
 
 class Decoder(keras.Sequential):
@@ -110,6 +144,18 @@ class Decoder(keras.Sequential):
         )
         # The sigmoid is taken in float32, also where the convolutions are not.
         return [*layers, last, keras.layers.Activation('sigmoid', dtype='float32')]
+
+
+def _hidden_layers(
+    row: Row, shape: tuple[int, ...], seed: int, dtype: str
+) -> list[keras.layers.Layer]:
+    """What an encoder has before its last FC."""
+    layers = []
+    for index, layer in enumerate(row.encoder, start=1):
+        layers += _layers(layer, index, seed, dtype)
+    if len(shape) == 3:
+        layers.append(keras.layers.Flatten(dtype=dtype))
+    return layers
 
 
 def _glorot(seed: int) -> keras.initializers.Initializer:

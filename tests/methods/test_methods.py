@@ -1,0 +1,104 @@
+"""What every method promises, each tested alike."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from flexae_tf.config import METHODS, TrainConfig
+from flexae_tf.data import DatasetSpec
+from flexae_tf.export import Sampler
+from flexae_tf.methods import RECIPES, build_method
+from flexae_tf.training.trainer import Trainer
+from flexae_tf.training.workdir import read_jsonl
+
+IMAGES = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
+NEEDED = {'beta_vae': dict(kl_weight=0.1)}  # options without a default
+
+
+def options_of(method, **options):
+    return dict(method=method, **NEEDED.get(method, {}), **options)
+
+
+@pytest.fixture(params=METHODS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def method(name):
+    small = dict(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
+    return build_method(TrainConfig(**options_of(name, **small)), IMAGES)
+
+
+def blocks_for(method):
+    shape = [method.image_blocks, method.options.batch_size, *method.spec.shape]
+    return tf.constant(np.random.RandomState(0).rand(*shape), tf.float32)
+
+
+def test_every_name_has_a_recipe():
+    assert tuple(RECIPES) == METHODS
+
+
+def test_a_step_trains_every_weight_and_reports_what_it_says(method):
+    before = {v.path: v.numpy() for v in method.trainable_variables}
+    blocks = blocks_for(method)
+    for step in range(2):
+        values = method.train_step(blocks, tf.constant(step, tf.int64))
+        assert set(values) == set(method.tags)
+        for tag, value in values.items():
+            assert np.isfinite(value) and (not tag.startswith('grad_norm') or value > 0), tag
+    for v in method.trainable_variables:
+        if v.path.startswith('critic') and v.shape == (1,):
+            continue  # the last bias of a critic has no gradient: scores enter by differences
+        assert not np.array_equal(before[v.path], v.numpy()), v.path
+        assert np.isfinite(v.numpy()).all(), v.path
+
+
+def test_reconstruction_falls_on_a_fixed_batch(method):
+    step_fn, blocks = tf.function(method.train_step), blocks_for(method)
+    blocks = tf.repeat(blocks[:1], method.image_blocks, axis=0)
+    errors = [float(step_fn(blocks, tf.constant(step, tf.int64))['loss/ae']) for step in range(40)]
+    assert np.mean(errors[-5:]) < 0.8 * errors[0]
+
+
+def test_ten_steps_are_six_and_four_resumed(name, config, synthetic, tmp_path):
+    runs = []
+    for folder, steps in (('a', (10,)), ('b', (6, 10))):
+        for training_steps in steps:
+            workdir = str(tmp_path / folder)
+            options = options_of(name, workdir=workdir, training_steps=training_steps)
+            trainer = Trainer(config(**options), synthetic)
+            trainer.train()
+        runs.append({i: v.numpy() for i, v in enumerate(trainer.method.state)})
+    assert runs[0].keys() == runs[1].keys()
+    for i, value in runs[0].items():
+        np.testing.assert_array_equal(value, runs[1][i])
+    first, second = (read_jsonl(tmp_path / folder / 'stats.jsonl') for folder in 'ab')
+    for a, b in zip(first, second, strict=True):
+        assert {k: b[k] for k in a} == a
+
+
+def test_samples_are_a_function_of_the_seed(method):
+    images = method.sample(8, seed=1).numpy()
+    assert images.shape == (8, 28, 28, 1) and images.min() >= 0.0 and images.max() <= 1.0
+    np.testing.assert_array_equal(images, method.sample(8, seed=1).numpy())
+    assert not np.array_equal(images, method.sample(8, seed=2).numpy())
+    longer = method.sample_latent(12, seed=1).numpy()
+    np.testing.assert_array_equal(longer[:8], method.sample_latent(8, seed=1).numpy())
+    x = blocks_for(method)[0]
+    assert method.encode(x).shape == (6, 4)
+    drawn = method.sample_posterior(x, seed=1).numpy()
+    np.testing.assert_array_equal(drawn, method.sample_posterior(x, seed=1).numpy())
+    stochastic = RECIPES[method.options.method].posterior != 'deterministic'
+    assert stochastic != np.array_equal(drawn, method.encode(x).numpy())
+
+
+def test_the_export_is_the_method(method, tmp_path):
+    Sampler(method).save(tmp_path / 'model')
+    signatures = tf.saved_model.load(str(tmp_path / 'model')).signatures
+    x = blocks_for(method)[0]
+    found = signatures['sample'](num=tf.constant(5), seed=tf.constant(3))['images']
+    np.testing.assert_allclose(found, method.sample(5, seed=3), atol=1e-6)
+    np.testing.assert_allclose(
+        signatures['reconstruct'](images=x)['images'], method.reconstruct(x), atol=1e-6
+    )
