@@ -12,7 +12,8 @@ from typing import Any
 from flexae_tf.errors import UsageError
 from flexae_tf.options import Options, option, where
 
-METHODS = ('flexae', 'vae', 'beta_vae')
+METHODS = ('flexae', 'vae', 'beta_vae', 'wae_gan')
+SCHEDULED = ('wae_gan',)  # what they do at a step depends on how many there will be
 DATASETS = (
     'digits',
     'mnist',
@@ -117,8 +118,15 @@ class TrainConfig(Options):
         'beta of beta_vae: weight of the KL divergence beside half the squared error of an image.',
         above=0.0,
     )
+    adversarial_weight: float | None = option(
+        None,
+        'lambda of wae_gan: weight of the adversarial loss beside the squared error of an image.',
+        above=0.0,
+    )
     ae_learning_rate: float = option(1e-3, 'Adam rate of the auto-encoder step.', above=0.0)
-    critic_learning_rate: float = option(1e-4, 'Adam rate of the critic step.', above=0.0)
+    critic_learning_rate: float = option(
+        1e-4, 'Adam rate of the step of the critic, or discriminator.', above=0.0
+    )
     gen_learning_rate: float = option(5e-4, 'Adam rate of the P-GEN step.', above=0.0)
     enc_learning_rate: float = option(1e-5, 'Adam rate of the adversarial encoder step.', above=0.0)
 
@@ -150,11 +158,18 @@ class TrainConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.method == 'beta_vae') != (self.kl_weight is not None):
-            raise UsageError(
-                f'--kl_weight={self.kl_weight} with --method={self.method}: it is the weight of '
-                'beta_vae, which needs one (flags/methods/beta_vae.flags); a vae has 1'
-            )
+        for name, method in (('kl_weight', 'beta_vae'), ('adversarial_weight', 'wae_gan')):
+            value = getattr(self, name)
+            if (value is not None) != (self.method == method):
+                raise UsageError(
+                    f'--{name}={value} with --method={self.method}: it is for {method}, which '
+                    f'needs one (flags/methods/{method}.flags)'
+                )
+
+    def identity(self) -> dict[str, Any]:
+        """As `Options.identity`; a schedule makes the number of steps a part of it."""
+        steps = {'training_steps': self.training_steps} if self.method in SCHEDULED else {}
+        return super().identity() | steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -75,3 +75,8 @@ def normal_divergence(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
     """
     terms = tf.exp(log_variance) + tf.square(mean) - 1.0 - log_variance
     return 0.5 * tf.reduce_mean(tf.reduce_sum(terms, axis=1))
+
+
+def adversarial(logit: tf.Tensor, *, real: bool) -> tf.Tensor:
+    """Cross-entropy of logits [batch, 1] with the claim that all are real, or that all are not."""
+    return tf.reduce_mean(tf.nn.softplus(-logit if real else logit))

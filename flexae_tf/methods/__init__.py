@@ -9,6 +9,7 @@ from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import Method
 from flexae_tf.methods.flexae import FlexAE
 from flexae_tf.methods.vae import Vae
+from flexae_tf.methods.wae import Wae
 from flexae_tf.networks.tables import resolve
 
 
@@ -25,6 +26,7 @@ RECIPES = {
     'flexae': Recipe(FlexAE, prior='learned', posterior='deterministic'),
     'vae': Recipe(Vae, prior='standard normal', posterior='Gaussian'),
     'beta_vae': Recipe(Vae, prior='standard normal', posterior='Gaussian'),
+    'wae_gan': Recipe(Wae, prior='standard normal', posterior='deterministic'),
 }
 
 

@@ -94,7 +94,11 @@ class Method(keras.Model, abc.ABC):
 
 
 def adam(
-    learning_rate: float, beta_1: float, beta_2: float, variables: list, name: str
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    beta_1: float,
+    beta_2: float,
+    variables: list,
+    name: str,
 ) -> keras.optimizers.Optimizer:
     """Adam with the epsilon of TensorFlow 1 (1e-8, not Keras' 1e-7), built for `variables`."""
     optimizer = keras.optimizers.Adam(learning_rate, beta_1, beta_2, epsilon=1e-8, name=name)

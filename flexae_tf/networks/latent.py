@@ -1,4 +1,4 @@
-"""Networks that live in latent space: P-GEN and the critic (Tables 5, 7 and 8)."""
+"""Networks that live in latent space: P-GEN and the critic (Tables 5, 7, 8), a discriminator."""
 
 import keras
 
@@ -39,3 +39,13 @@ class Critic(_Perceptron):
 
     def __init__(self, hidden: tuple[int, ...], *, latent_dim: int, seed: int) -> None:
         super().__init__(hidden, inputs=latent_dim, outputs=1, seed=seed, name='critic')
+
+
+class Discriminator(_Perceptron):
+    """z [batch, latent_dim] -> logit [batch, 1] of its being from the prior.
+
+    Four layers of 512, as the authors of WAE-GAN have it on MNIST (Tolstikhin et al. 2018).
+    """
+
+    def __init__(self, *, latent_dim: int, seed: int) -> None:
+        super().__init__((512,) * 4, inputs=latent_dim, outputs=1, seed=seed, name='discriminator')

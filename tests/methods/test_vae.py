@@ -48,11 +48,16 @@ def test_the_loss_written_out(kl_weight):
     assert float(values['loss/total']) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_weight_and_its_method_go_together():
-    with pytest.raises(UsageError, match='beta_vae'):
-        TrainConfig(method='vae', kl_weight=0.1)
-    with pytest.raises(UsageError, match='needs one'):
-        TrainConfig(method='beta_vae')
+@pytest.mark.parametrize(
+    ('method', 'options'),
+    [('beta_vae', dict(kl_weight=0.1)), ('wae_gan', dict(adversarial_weight=9))],
+)
+def test_a_weight_and_its_method_go_together(method, options):
+    with pytest.raises(UsageError, match=method):
+        TrainConfig(method='vae', **options)
+    with pytest.raises(UsageError, match=f'needs one .flags/methods/{method}.flags'):
+        TrainConfig(method=method)
+    assert TrainConfig(method=method, **options).method == method
 
 
 def test_the_posterior_is_that_of_the_encoder():

@@ -1,0 +1,74 @@
+"""The maths of WAE-GAN."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from flexae_tf import losses, noise
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import DatasetSpec
+from flexae_tf.methods import build_method
+from flexae_tf.noise import Role
+
+IMAGES = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
+
+
+def make(**options):
+    small = dict(method='wae_gan', adversarial_weight=20.0, width_multiplier=0.05, latent_dim=4)
+    return build_method(TrainConfig(**{**small, 'batch_size': 6, **options}), IMAGES)
+
+
+def images():
+    return tf.constant(np.random.RandomState(0).rand(6, 28, 28, 1), tf.float32)
+
+
+def test_cross_entropy_by_hand():
+    logit = tf.constant([[0.0], [2.0]])
+    p = 1 / (1 + np.exp(-2.0))
+    expected = -(np.log(0.5) + np.log(p)) / 2
+    assert float(losses.adversarial(logit, real=True)) == pytest.approx(expected, rel=1e-6)
+    expected = -(np.log(0.5) + np.log(1 - p)) / 2
+    assert float(losses.adversarial(logit, real=False)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_losses_written_out():
+    method, x = make(), images()
+    z = method.encoder(x, training=True)
+    x_hat = method.decoder(z, training=True).numpy()
+    logit = method.discriminator(z).numpy()
+    values = method.train_step(x[None], tf.constant(3, tf.int64))
+    sse = np.mean(np.sum((x.numpy() - x_hat) ** 2, axis=(1, 2, 3)))
+    assert float(values['loss/ae']) == pytest.approx(sse, rel=1e-5)
+    assert float(values['loss/enc']) == pytest.approx(np.mean(np.log1p(np.exp(-logit))), rel=1e-4)
+    n = noise.normal(noise.key(0, 3, Role.CRITIC_NOISE), [6, 4])
+    twin = make()
+    real = twin.discriminator(n).numpy()
+    expected = np.mean(np.log1p(np.exp(-real))) + np.mean(np.log1p(np.exp(logit)))
+    assert float(values['loss/critic']) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('frozen', 'still'), [('ae', ('encoder', 'decoder')), ('critic', ('discriminator',))]
+)
+def test_each_step_leaves_the_others_alone(frozen, still):
+    # A rate far too small to be seen in float32, not 0: there is a schedule.
+    method = make(**{f'{frozen}_learning_rate': 1e-30})
+    before = {v.path: v.numpy() for v in method.trainable_variables}
+    method.train_step(images()[None], tf.constant(0, tf.int64))
+    for v in method.trainable_variables:
+        same = np.allclose(before[v.path], v.numpy(), rtol=0.0, atol=1e-20)
+        assert same == (v.path.split('/')[0] in still), v.path
+
+
+def test_rates_fall_with_the_steps():
+    method = make(training_steps=100)
+    rates = [float(method.ae_optimizer.learning_rate)]
+    for step in range(60):
+        method.ae_optimizer.iterations.assign(step)
+        rates.append(float(method.ae_optimizer.learning_rate))
+    assert rates[0] == rates[30] == pytest.approx(1e-3)
+    assert rates[40] == pytest.approx(5e-4) and rates[60] == pytest.approx(1e-4)
+    config = dict(method='wae_gan', adversarial_weight=20.0)
+    longer = TrainConfig(training_steps=200, **config).identity_hash()
+    assert TrainConfig(training_steps=100, **config).identity_hash() != longer
+    assert TrainConfig(training_steps=100).identity_hash() == TrainConfig().identity_hash()
