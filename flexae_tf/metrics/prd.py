@@ -5,6 +5,9 @@ the precision is sum_w min(slope * real_w, fake_w) and the recall that over the 
 precision is lost by fakes where nothing is real, recall by what is real and not faked.
 """
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -60,8 +63,7 @@ def precision_recall(
     if len(real) < num_clusters:
         raise ValueError(f'fewer samples than clusters: {len(real)} and {num_clusters}')
     curves = []
-    for run in range(num_runs):
-        labels = _clusters(real, fake, num_clusters, seed + run)
+    for labels in _clusterings(real, fake, num_clusters, range(seed, seed + num_runs)):
         histograms = [np.bincount(part, minlength=num_clusters) / len(part) for part in labels]
         curves.append(curve(*histograms, num_angles))
     precisions, recalls = np.mean(curves, axis=0)
@@ -96,23 +98,27 @@ def f_score(precisions: np.ndarray, recalls: np.ndarray, beta: float) -> float:
     return float(scores.max())
 
 
-def _clusters(
-    real: np.ndarray, fake: np.ndarray, num_clusters: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cluster [n] of each of the reals and of the fakes, in [0, num_clusters)."""
+def _clusterings(
+    real: np.ndarray, fake: np.ndarray, num_clusters: int, seeds: Sequence[int]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For every seed the clusters [n], from 0 on, of the reals and of the fakes."""
     samples = np.concatenate([fake, real])
     labels = _equal_rows(samples, num_clusters)
     if labels is not None:
-        return labels[len(fake) :], labels[: len(fake)]
-    means = MiniBatchKMeans(
-        num_clusters, n_init=10, batch_size=1024, random_state=seed, compute_labels=False
-    )
-    # With more threads the order of sums would depend on their number. The steps are small, too:
-    # threads would gain little, and wait for each other where processors are busy.
-    with threadpoolctl.threadpool_limits(1):
-        means.fit(samples)
+        return [(labels[len(fake) :], labels[: len(fake)])] * len(seeds)
+
+    def cluster(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        means = MiniBatchKMeans(
+            num_clusters, n_init=10, batch_size=1024, random_state=seed, compute_labels=False
+        ).fit(samples)
         # One after the other, equal sets get equal labels: ties of two centres fall the same way.
         return means.predict(real), means.predict(fake)
+
+    # A clustering is many small steps: a thread for each of several gains what threads within a
+    # step would lose by waiting for each other, and leaves the order of its sums alone.
+    workers = min(len(seeds), os.cpu_count() or 1)
+    with threadpoolctl.threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(cluster, seeds))
 
 
 def _equal_rows(samples: np.ndarray, limit: int) -> np.ndarray | None:
