@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from flexae_tf import data
-from flexae_tf.config import METRICS, EvaluateConfig, TrainConfig
+from flexae_tf.config import METRICS, RESIZES, EvaluateConfig, TrainConfig
 from flexae_tf.errors import (
     DamagedStateError,
     MissingDataError,
@@ -20,6 +20,7 @@ from flexae_tf.errors import (
     UserError,
 )
 from flexae_tf.grids import to_uint8, write_png
+from flexae_tf.metrics import preprocessing
 from flexae_tf.metrics import scores as score_table
 from flexae_tf.metrics.evaluate import evaluate
 from flexae_tf.metrics.frechet import frechet_distance, moments
@@ -576,8 +577,9 @@ def test_contradictions(options, word):
         EvaluateConfig(**options)
 
 
-def test_names_of_metrics_are_those_of_the_table():
+def test_names_of_metrics_and_resizes_are_those_of_the_tables():
     assert tuple(score_table.METRICS) == METRICS
+    assert tuple(preprocessing.RESIZES) == RESIZES
 
 
 def test_inception_score_is_of_tfgans_network_alone(own, score):
