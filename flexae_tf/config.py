@@ -12,8 +12,31 @@ from typing import Any
 from flexae_tf.errors import UsageError
 from flexae_tf.options import Options, option, where
 
-METHODS = ('flexae', 'vae', 'beta_vae', 'wae_gan')
-SCHEDULED = ('wae_gan',)  # what they do at a step depends on how many there will be
+METHODS = (
+    'flexae',
+    'wae_normal',
+    'wae_gmm_prior',
+    'vae',
+    'beta_vae',
+    'vae_vampprior',
+    'vae_flow',
+    'two_stage_vae',
+    'wae_gan',
+)
+STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another method
+EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
+# What they do at a step depends on how many there will be.
+SCHEDULED = ('vae_vampprior', 'two_stage_vae', 'wae_gan')
+JOINT = ('flexae', 'wae_normal', 'wae_gmm_prior')  # trained by a divergence of codes and prior
+# Options that are open in the paper: given to these methods, which need them, and to no other.
+OPEN = {
+    'kl_weight': ('beta_vae', 'vae_flow'),
+    'num_pseudo_inputs': ('vae_vampprior',),
+    'adversarial_weight': ('wae_gan',),
+    'mixture': ('wae_gmm_prior',),
+}
+DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
+MIXTURES = ('data', 'circle')
 DATASETS = (
     'digits',
     'mnist',
@@ -101,6 +124,19 @@ class TrainConfig(Options):
         'default', 'P-GEN: Table 7 (Table 5 on vectors), or Table 8.', choices=GENERATORS
     )
 
+    divergence: str = option(
+        'wasserstein',
+        'D_Z of flexae, wae_normal and wae_gmm_prior: how far codes are from the prior. By a '
+        'critic (the paper), a discriminator, a density ratio, kernels, or sorted projections.',
+        choices=DIVERGENCES,
+    )
+    mixture: str | None = option(
+        None,
+        'Prior of wae_gmm_prior: the mixture that --dataset=synthetic_2d was drawn from, or six '
+        'Gaussians of variance 1 on a circle of radius 6.',
+        choices=MIXTURES,
+    )
+
     training_steps: int = where(130_000, 'Train until this iteration.', minimum=1)
     batch_size: int = option(128, 'Images in a batch, all devices together.', minimum=2)
     critic_steps: int = option(5, 'Critic steps in an iteration (disc_training_ratio).', minimum=1)
@@ -115,8 +151,12 @@ class TrainConfig(Options):
     gradient_penalty_weight: float = option(10.0, 'beta of Eq. 5.', minimum=0.0)
     kl_weight: float | None = option(
         None,
-        'beta of beta_vae: weight of the KL divergence beside half the squared error of an image.',
+        'beta of beta_vae and vae_flow: weight of the KL divergence beside half the squared error '
+        'of an image.',
         above=0.0,
+    )
+    num_pseudo_inputs: int | None = option(
+        None, 'K of vae_vampprior: learned images whose posteriors are its prior.', minimum=1
     )
     adversarial_weight: float | None = option(
         None,
@@ -158,13 +198,19 @@ class TrainConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, method in (('kl_weight', 'beta_vae'), ('adversarial_weight', 'wae_gan')):
+        for name, methods in OPEN.items():
             value = getattr(self, name)
-            if (value is not None) != (self.method == method):
+            if (value is not None) != (self.method in methods):
+                whose = self.method if self.method in methods else methods[0]
                 raise UsageError(
-                    f'--{name}={value} with --method={self.method}: it is for {method}, which '
-                    f'needs one (flags/methods/{method}.flags)'
+                    f'--{name}={value} with --method={self.method}: it is for '
+                    f'{", ".join(methods)}; there it is needed (flags/methods/{whose}.flags)'
                 )
+        if self.divergence != 'wasserstein' and self.method not in JOINT:
+            raise UsageError(
+                f'--divergence={self.divergence} with --method={self.method}: it is for '
+                f'{", ".join(JOINT)}'
+            )
 
     def identity(self) -> dict[str, Any]:
         """As `Options.identity`; a schedule makes the number of steps a part of it."""

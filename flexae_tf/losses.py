@@ -1,5 +1,6 @@
 """One pure function per equation of the methods; everything is to be minimised."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -80,3 +81,60 @@ def normal_divergence(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
 def adversarial(logit: tf.Tensor, *, real: bool) -> tf.Tensor:
     """Cross-entropy of logits [batch, 1] with the claim that all are real, or that all are not."""
     return tf.reduce_mean(tf.nn.softplus(-logit if real else logit))
+
+
+MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def mmd(z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
+    """Maximum mean discrepancy of codes, unbiased (Tolstikhin et al. 2018).
+
+    The kernel is the sum over `MMD_SCALES` of C / (C + |a - b|^2), C = 2 latent_dim scale: inverse
+    multiquadrics for codes of about unit variance.
+
+    Args:
+        z: codes of images [n, latent_dim], n > 1.
+        z_hat: codes of the prior [n, latent_dim].
+    """
+
+    def kernel(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        square = tf.reduce_sum(tf.square(a[:, None] - b[None]), axis=2)  # [n, n]
+        constants = [2.0 * z.shape[1] * scale for scale in MMD_SCALES]
+        return tf.add_n([c / (c + square) for c in constants])
+
+    def within(a: tf.Tensor) -> tf.Tensor:
+        values = kernel(a, a)
+        num = tf.cast(tf.shape(a)[0], tf.float32)
+        return (tf.reduce_sum(values) - tf.linalg.trace(values)) / (num * (num - 1.0))
+
+    return within(z) + within(z_hat) - 2.0 * tf.reduce_mean(kernel(z, z_hat))
+
+
+def sliced_wasserstein(z: tf.Tensor, z_hat: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+    """Squared Wasserstein-2 distance of codes along lines, averaged (Kolouri et al. 2019).
+
+    Args:
+        z: codes of images [n, latent_dim].
+        z_hat: codes of the prior, same shape.
+        directions: unit vectors [latent_dim, k].
+    """
+    sorted_z = tf.sort(tf.matmul(z, directions), axis=0)
+    sorted_z_hat = tf.sort(tf.matmul(z_hat, directions), axis=0)
+    return tf.reduce_mean(tf.square(sorted_z - sorted_z_hat))
+
+
+def gaussian(square: tf.Tensor, log_scale: tf.Tensor, *, size: int) -> tf.Tensor:
+    """Minus ln N(x; x_hat, scale^2 I), in nats.
+
+    Args:
+        square: |x - x_hat|^2, summed over an example.
+        log_scale: ln of the standard deviation.
+        size: values in an example.
+    """
+    constant = 0.5 * math.log(2.0 * math.pi)
+    return 0.5 * square * tf.exp(-2.0 * log_scale) + size * (log_scale + constant)
+
+
+def limited_log_scale(log_scale: tf.Tensor) -> tf.Tensor:
+    """A learned ln(standard deviation), kept above e^-6: below, a square error of 0 would win."""
+    return tf.maximum(tf.convert_to_tensor(log_scale), -6.0)

@@ -27,6 +27,9 @@ class Role(enum.IntEnum):
     SPLIT = 6
     PROJECTION = 7
     POSTERIOR = 8
+    DROPOUT = 9
+    DIRECTION = 10
+    IMAGE_MIX = 11
 
 
 def key(seed: int, step: int | tf.Tensor, role: Role, index: int = 0) -> Key:
@@ -40,14 +43,18 @@ def key(seed: int, step: int | tf.Tensor, role: Role, index: int = 0) -> Key:
 
 def uniform(key_: Key, shape: tuple | list) -> tf.Tensor:
     """Uniform float32 in (0, 1), never an end point; one of 2^23 equally spaced values."""
-    shift = tf.constant(9, tf.uint32)
-    bits = tf.cast(tf.bitwise.right_shift(_bits(key_, shape), shift), tf.float32)
-    return (bits + 0.5) * 2.0**-23
+    return _as_uniform(_bits(key_, shape))
 
 
 def normal(key_: Key, shape: tuple | list) -> tf.Tensor:
     """Standard normal float32, by the inverse of the distribution function; |value| < 5.4."""
     return tf.math.ndtri(uniform(key_, shape))
+
+
+def shared_normal(key_: Key, shape: tuple | list) -> tf.Tensor:
+    """Standard normal float32 that is the same on every replica: its first axis is no batch."""
+    drawn = tf.random.stateless_uniform(shape, key_, None, None, tf.uint32, alg='philox')
+    return tf.math.ndtri(_as_uniform(drawn))
 
 
 def integers(key_: Key, shape: tuple | list, limit: int) -> tf.Tensor:
@@ -59,6 +66,12 @@ def permutation(key_: Key, num: int) -> tf.Tensor:
     """A uniformly drawn order of 0 .. num - 1, int32 [num]."""
     # Ties among 31-bit values keep their order: a bias no split of a data set can feel.
     return tf.argsort(_positive(_bits(key_, [num])), stable=True)
+
+
+def _as_uniform(bits: tf.Tensor) -> tf.Tensor:
+    """The upper 23 of 32 random bits, as float32 in (0, 1)."""
+    upper = tf.cast(tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32)), tf.float32)
+    return (upper + 0.5) * 2.0**-23
 
 
 def _positive(bits: tf.Tensor) -> tf.Tensor:

@@ -1,32 +1,32 @@
 """The table of methods: structure lives here, numbers live in flagfiles."""
 
-import dataclasses
-
 import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method
+from flexae_tf.methods.base import Method, Recipe
 from flexae_tf.methods.flexae import FlexAE
 from flexae_tf.methods.vae import Vae
 from flexae_tf.methods.wae import Wae
 from flexae_tf.networks.tables import resolve
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """One row: the class that trains, and where its latent codes come from."""
-
-    method: type[Method]
-    prior: str
-    posterior: str
-
+from flexae_tf.priors import GaussianMixture, Learned, StandardNormal, VampPrior
 
 RECIPES = {
-    'flexae': Recipe(FlexAE, prior='learned', posterior='deterministic'),
-    'vae': Recipe(Vae, prior='standard normal', posterior='Gaussian'),
-    'beta_vae': Recipe(Vae, prior='standard normal', posterior='Gaussian'),
-    'wae_gan': Recipe(Wae, prior='standard normal', posterior='deterministic'),
+    'flexae': Recipe(FlexAE, prior=Learned),
+    'wae_normal': Recipe(FlexAE, prior=StandardNormal),
+    'wae_gmm_prior': Recipe(FlexAE, prior=GaussianMixture),
+    'vae': Recipe(Vae, prior=StandardNormal, posterior='Gaussian'),
+    'beta_vae': Recipe(Vae, prior=StandardNormal, posterior='Gaussian'),
+    'vae_vampprior': Recipe(Vae, prior=VampPrior, posterior='Gaussian'),
+    'vae_flow': Recipe(Vae, prior=StandardNormal, posterior='flow'),
+    'two_stage_vae': Recipe(
+        Vae,
+        prior=StandardNormal,
+        posterior='Gaussian',
+        ex_post='second_stage',
+        learned_scale=True,
+    ),
+    'wae_gan': Recipe(Wae, prior=StandardNormal),
 }
 
 
@@ -39,4 +39,5 @@ def build_method(config: TrainConfig, spec: DatasetSpec) -> Method:
     # A property of the process: set wherever a method is made, so that it computes everywhere as
     # it was trained.
     tf.config.experimental.enable_tensor_float_32_execution(config.precision != 'float32')
-    return RECIPES[config.method].method(resolve(config, spec.shape), spec)
+    recipe = RECIPES[config.method]
+    return recipe.method(resolve(config, spec.shape), spec, recipe)

@@ -1,6 +1,10 @@
 """What a method is: the face that trainer, evaluation and export know."""
 
+from __future__ import annotations
+
 import abc
+import dataclasses
+import enum
 
 import keras
 import tensorflow as tf
@@ -8,6 +12,40 @@ import tensorflow as tf
 from flexae_tf import noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
+from flexae_tf.errors import UsageError
+from flexae_tf.networks.autoencoder import Decoder, Encoder, GaussianEncoder
+from flexae_tf.networks.tables import choose_row
+from flexae_tf.noise import Role
+from flexae_tf.priors import Prior
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A row of the table of methods.
+
+    Attributes:
+        method: the class that trains.
+        prior: where codes come from; None when nothing but an ex-post density can sample.
+        posterior: the law of a code given its example: deterministic, Gaussian or flow.
+        ex_post: the density, a name of `config.EX_POST`, that samples are drawn from by default.
+        learned_scale: whether a Gaussian decoder's variance is learned, not 1.
+    """
+
+    method: type[Method]
+    prior: type[Prior] | None
+    posterior: str = 'deterministic'
+    ex_post: str | None = None
+    learned_scale: bool = False
+
+
+class Part(enum.IntEnum):
+    """Whose initial weights; equal numbers begin equal in every method of a seed."""
+
+    ENCODER = 0
+    DECODER = 1
+    GENERATOR = 2
+    CRITIC = 3
+    OTHER = 4
 
 
 class Method(keras.Model, abc.ABC):
@@ -20,15 +58,38 @@ class Method(keras.Model, abc.ABC):
     Attributes:
         options: the resolved configuration.
         spec: what the examples are.
+        recipe: the method's row of the table.
+        prior: where `sample_latent` draws from; an ex-post density may take its place, and a method
+            without a prior has None until then.
         tags: the names of what `train_step` returns, which are TensorBoard tags.
     """
 
     tags: tuple[str, ...] = ()
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec) -> None:
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
         super().__init__(name=config.method)
         self.options = config
         self.spec = spec
+        self.recipe = recipe
+        self.row = choose_row(config, spec.shape)
+        self.prior: Prior | None = None
+
+    def build_autoencoder(self, encoder: type[Encoder] | type[GaussianEncoder] = Encoder) -> None:
+        """Makes `encoder` and `decoder` of Tables 5-6."""
+        dtype = 'mixed_bfloat16' if self.options.precision == 'mixed_bfloat16' else 'float32'
+        sizes = dict(shape=self.spec.shape, latent_dim=self.options.latent_dim, dtype=dtype)
+        self.encoder = encoder(self.row, seed=self.weight_seed(Part.ENCODER), **sizes)
+        self.decoder = Decoder(self.row, seed=self.weight_seed(Part.DECODER), **sizes)
+
+    def weight_seed(self, part: Part) -> int:
+        """The seed of a part's initial weights; its layers take the numbers that follow."""
+        key = noise.key(self.options.seed, 0, Role.WEIGHTS)
+        return int(noise.integers(key, [len(Part)], 2**31 - 64)[part])
+
+    @property
+    def autoencoder_variables(self) -> list:
+        """What the auto-encoder step trains: encoder and decoder."""
+        return self.encoder.trainable_variables + self.decoder.trainable_variables
 
     @property
     def image_blocks(self) -> int:
@@ -54,9 +115,18 @@ class Method(keras.Model, abc.ABC):
             reports is of its last step in the iteration.
         """
 
-    @abc.abstractmethod
     def sample_latent(self, num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """Draws [num, latent_dim] from the prior; a longer draw begins with the shorter one."""
+        """Draws [num, latent_dim] from the prior; a longer draw begins with the shorter one.
+
+        Raises:
+            UsageError: the method has no prior, and was given no ex-post density.
+        """
+        if self.prior is None:
+            raise UsageError(
+                f'{self.name} has no prior to sample from: fit a density to its codes first, with '
+                'bin/evaluate.py --ex_post=gaussian_mixture'
+            )
+        return self.prior.sample(num, seed)
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Deterministic codes [batch, latent_dim] of examples [batch, ...]."""
@@ -88,7 +158,7 @@ class Method(keras.Model, abc.ABC):
         """How far codes [n, m] are from the prior's [n, m] as the method's own critic sees it."""
         raise NotImplementedError(f'{self.name} has no critic')
 
-    def key(self, step: tf.Tensor, role: noise.Role, index: int = 0) -> noise.Key:
+    def key(self, step: tf.Tensor, role: Role, index: int = 0) -> noise.Key:
         """The key of this run's draws of `role` at `step`."""
         return noise.key(self.options.seed, step, role, index)
 
@@ -104,6 +174,43 @@ def adam(
     optimizer = keras.optimizers.Adam(learning_rate, beta_1, beta_2, epsilon=1e-8, name=name)
     optimizer.build(variables)
     return optimizer
+
+
+def scheduled(
+    start: float, steps: int, drops: tuple[tuple[float, float], ...]
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """A learning rate that is `start` times a factor from each share of `steps` updates on.
+
+    Args:
+        start: the rate at the beginning.
+        steps: updates in the whole training.
+        drops: (share of the training, factor from then on), in order.
+    """
+    return keras.optimizers.schedules.PiecewiseConstantDecay(
+        [int(share * steps) for share, _ in drops],
+        [start, *(start * factor for _, factor in drops)],
+    )
+
+
+def warm_up(step: tf.Tensor, steps: int) -> tf.Tensor:
+    """Rises linearly from 0 to 1 over the first tenth of a training of `steps` iterations."""
+    return tf.minimum(1.0, tf.cast(step, tf.float32) / (0.1 * steps))
+
+
+def gather_batch(values: tf.Tensor) -> tf.Tensor:
+    """The global batch [replicas * batch, ...] of which `values` [batch, ...] is this replica's.
+
+    For losses that are no plain means over examples. Its gradient is the sum of those of all
+    replicas, so that `minimize`, which averages, finds the gradient of the global loss.
+    """
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync
+    if replicas == 1:
+        return values
+    place = tf.one_hot(context.replica_id_in_sync_group, replicas)  # [replicas]
+    spread = tf.tensordot(place, values, axes=0)  # [replicas, batch, ...]
+    gathered = context.all_reduce(tf.distribute.ReduceOp.SUM, spread)
+    return tf.reshape(gathered, [-1, *values.shape[1:]])
 
 
 def minimize(

@@ -1,71 +1,73 @@
 """FlexAE: a deterministic auto-encoder and its learned latent prior, trained jointly."""
 
+import numpy as np
 import tensorflow as tf
 
-from flexae_tf import losses, noise
+from flexae_tf import losses
 from flexae_tf.config import TrainConfig
-from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, adam, minimize
-from flexae_tf.networks.autoencoder import Decoder, Encoder
+from flexae_tf.data import DatasetSpec, synthetic
+from flexae_tf.errors import UsageError
+from flexae_tf.methods.base import Method, Part, Recipe, adam, minimize
+from flexae_tf.methods.divergences import build_divergence
 from flexae_tf.networks.latent import Critic, Generator
-from flexae_tf.networks.tables import choose_row
 from flexae_tf.noise import Role
+from flexae_tf.priors import GaussianMixture, Learned, StandardNormal
 
 
 class FlexAE(Method):
     """Algorithm 1 and Eqs. 4-7 of the paper.
 
-    E_phi is `encoder`, D_theta `decoder`, G_psi (P-GEN) `generator`, C_kappa `critic`.
+    E_phi is `encoder`, D_theta `decoder`, G_psi (P-GEN) `generator`, and `divergence` is D_Z, the
+    paper's with C_kappa its `critic`. With a fixed prior in place of P-GEN this is the WAE of the
+    synthetic experiments (Figs. 2 and 3), which has no step for the prior.
     """
 
-    tags = (
-        'loss/ae',
-        'loss/critic',
-        'loss/gen',
-        'loss/enc',
-        'loss/gradient_penalty',
-        'latent/wasserstein',
-        'grad_norm/ae',
-        'grad_norm/critic',
-        'grad_norm/gen',
-        'grad_norm/enc',
-    )
-
-    def __init__(self, config: TrainConfig, spec: DatasetSpec) -> None:
-        super().__init__(config, spec)
-        row = choose_row(config, spec.shape)
-        shape, latent_dim, noise_dim = spec.shape, config.latent_dim, config.noise_dim
-        dtype = 'mixed_bfloat16' if config.precision == 'mixed_bfloat16' else 'float32'
-        seeds = noise.integers(noise.key(config.seed, 0, Role.WEIGHTS), [4], 2**31 - 64)
-        e, d, g, c = (int(seed) for seed in seeds)
-        self.encoder = Encoder(row, shape=shape, latent_dim=latent_dim, seed=e, dtype=dtype)
-        self.decoder = Decoder(row, shape=shape, latent_dim=latent_dim, seed=d, dtype=dtype)
-        self.generator = Generator(
-            row.generator, noise_dim=noise_dim, latent_dim=latent_dim, seed=g
-        )
-        self.critic = Critic(row.critic, latent_dim=latent_dim, seed=c)
-
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
+        super().__init__(config, spec, recipe)
+        self.build_autoencoder()
         self.ae_optimizer = adam(
-            config.ae_learning_rate, 0.9, 0.999, self._autoencoder_variables, 'ae'
-        )
-        self.critic_optimizer = adam(
-            config.critic_learning_rate, 0.0, 0.9, self.critic.trainable_variables, 'critic'
-        )
-        self.gen_optimizer = adam(
-            config.gen_learning_rate, 0.0, 0.9, self.generator.trainable_variables, 'gen'
+            config.ae_learning_rate, 0.9, 0.999, self.autoencoder_variables, 'ae'
         )
         self.enc_optimizer = adam(
             config.enc_learning_rate, 0.0, 0.9, self.encoder.trainable_variables, 'enc'
         )
+        self.generator: Generator | None = None
+        if recipe.prior is Learned:
+            self.generator = Generator(
+                self.row.generator,
+                noise_dim=config.noise_dim,
+                latent_dim=config.latent_dim,
+                seed=self.weight_seed(Part.GENERATOR),
+            )
+            self.gen_optimizer = adam(
+                config.gen_learning_rate, 0.0, 0.9, self.generator.trainable_variables, 'gen'
+            )
+            self.prior = Learned(self.generator, config.noise_dim)
+        elif recipe.prior is GaussianMixture:
+            self.prior = six_gaussians(config)
+        else:
+            self.prior = StandardNormal(config.latent_dim)
+        self.divergence = build_divergence(
+            config,
+            self.row.critic,
+            latent_dim=config.latent_dim,
+            seed=self.weight_seed(Part.CRITIC),
+        )
+        # Here too, so that checkpoints hold them.
+        self.critic: Critic | None = self.divergence.critic
+        self.critic_optimizer = self.divergence.optimizer
 
     @property
-    def _autoencoder_variables(self) -> list:
-        return self.encoder.trainable_variables + self.decoder.trainable_variables
+    def tags(self) -> tuple[str, ...]:
+        """The names of what `train_step` returns."""
+        ae = ('loss/ae', 'grad_norm/ae', 'loss/enc', 'grad_norm/enc')
+        gen = ('loss/gen', 'grad_norm/gen') if self.generator else ()
+        return (*ae, *gen, *self.divergence.tags)
 
     @property
     def image_blocks(self) -> int:
         """The auto-encoder step's batch, and one for each critic step unless they share it."""
-        return 1 + self.options.critic_steps if self.options.critic_batches == 'fresh' else 1
+        return 1 + self.divergence.updates if self.options.critic_batches == 'fresh' else 1
 
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """One turn of Algorithm 1's loop: L_AE, five times L_Critic, L_Gen, L_Enc."""
@@ -74,60 +76,77 @@ class FlexAE(Method):
         with tf.GradientTape() as tape:
             x_hat = self.decoder(self.encoder(x, training=True), training=True)
             ae_loss = losses.reconstruction(x, x_hat)
-        ae_norm = minimize(ae_loss, tape, self.ae_optimizer, self._autoencoder_variables)
+        ae_norm = minimize(ae_loss, tape, self.ae_optimizer, self.autoencoder_variables)
 
         # 2. Minimize L_Critic (Eq. 5) and update kappa, `critic_steps` times.
         fresh = self.options.critic_batches == 'fresh'
-        for i in range(self.options.critic_steps):
+        for i in range(self.divergence.updates):
             if fresh or i == 0:
                 with tf.GradientTape() as encoder_tape:
                     z = self.encoder(blocks[1 + i] if fresh else x, training=True)
-            n = noise.normal(
-                self.key(step, Role.CRITIC_NOISE, i), [x.shape[0], self.options.noise_dim]
-            )
-            z_hat = self.generator(n)
-            mix = noise.uniform(self.key(step, Role.CRITIC_MIX, i), [x.shape[0], 1])
-            with tf.GradientTape() as tape:
-                distance = -losses.critic(self.critic(z), self.critic(z_hat))
-                penalty = losses.gradient_penalty(self.critic, z, z_hat, mix)
-                critic_loss = -distance + self.options.gradient_penalty_weight * penalty
-            critic_norm = minimize(
-                critic_loss, tape, self.critic_optimizer, self.critic.trainable_variables
-            )
+            n = self.key(step, Role.CRITIC_NOISE, i)
+            key = self.key(step, Role.CRITIC_MIX, i)
+            z_hat = self.prior.draw(n, x.shape[0])
+            values = self.divergence.update(z, z_hat, key)
 
         # 3. Minimize L_Gen (Eq. 6) and update psi, on the noise of the last critic step.
-        with tf.GradientTape() as tape:
-            gen_loss = losses.generator(self.critic(self.generator(n)))
-        gen_norm = minimize(gen_loss, tape, self.gen_optimizer, self.generator.trainable_variables)
+        if self.generator:
+            with tf.GradientTape() as tape:
+                gen_loss = self.divergence.generator_loss(z, self.prior.draw(n, x.shape[0]), key)
+            psi = self.generator.trainable_variables
+            values['loss/gen'] = gen_loss
+            values['grad_norm/gen'] = minimize(gen_loss, tape, self.gen_optimizer, psi)
 
         # 4. Minimize L_Enc (Eq. 7) and update phi, on the images of the last critic step.
         with encoder_tape:  # phi has not moved since, so z is still its code of them
-            enc_loss = losses.encoder(self.critic(z))
-        enc_norm = minimize(
-            enc_loss, encoder_tape, self.enc_optimizer, self.encoder.trainable_variables
-        )
+            enc_loss = self.divergence.encoder_loss(z, z_hat, key)
+        phi = self.encoder.trainable_variables
+        enc_norm = minimize(enc_loss, encoder_tape, self.enc_optimizer, phi)
 
         if self.options.bn_mix_generated:
             # Only the decoder's batch-norm averages feel this pass.
-            self.decoder(self.generator(n), training=True)
-        return {
+            self.decoder(self.prior.draw(n, x.shape[0]), training=True)
+        return values | {
             'loss/ae': ae_loss,
-            'loss/critic': critic_loss,
-            'loss/gen': gen_loss,
-            'loss/enc': enc_loss,
-            'loss/gradient_penalty': penalty,
-            'latent/wasserstein': distance,
             'grad_norm/ae': ae_norm,
-            'grad_norm/critic': critic_norm,
-            'grad_norm/gen': gen_norm,
+            'loss/enc': enc_loss,
             'grad_norm/enc': enc_norm,
         }
 
-    def sample_latent(self, num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """z_hat = G(n), n ~ N(0, I): [num, latent_dim]."""
-        n = noise.normal(noise.key(seed, 0, Role.SAMPLE), [num, self.options.noise_dim])
-        return self.generator(n)
+    @property
+    def has_critic(self) -> bool:
+        """Whether the divergence is one that a network learns."""
+        return self.critic is not None
 
     def critic_distance(self, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
-        """The critic's lower bound of the Wasserstein-1 distance (Eq. 5 without its penalty)."""
-        return -losses.critic(self.critic(z), self.critic(z_hat))
+        """The divergence of codes [n, m] from the prior's [n, m], by the critic."""
+        return self.divergence.distance(z, z_hat, self.key(tf.constant(0), Role.CRITIC_MIX))
+
+
+def six_gaussians(config: TrainConfig) -> GaussianMixture:
+    """The prior of `wae_gmm_prior`, of which the paper says no more than that it is a mixture.
+
+    `--mixture=data` is the mixture that `synthetic_2d` is drawn from, the best that a fixed prior
+    could be; `--mixture=circle` has six components of variance 1 around the origin, in the plane of
+    the first two coordinates.
+
+    Raises:
+        UsageError: a mixture that does not fit the data set or the latent size.
+    """
+    if config.mixture == 'data':
+        if config.dataset != 'synthetic_2d' or config.latent_dim != 2:
+            raise UsageError(
+                f'--mixture=data with --dataset={config.dataset} and --latent_dim='
+                f'{config.latent_dim}: it is that of synthetic_2d, in two dimensions; use '
+                '--mixture=circle'
+            )
+        means, deviations = np.array(synthetic.MEANS[2]), np.sqrt(synthetic.VARIANCES)
+    else:
+        if config.latent_dim < 2:
+            raise UsageError('--mixture=circle needs --latent_dim=2 or more')
+        angles = 2.0 * np.pi * np.arange(6) / 6
+        means = np.zeros([6, config.latent_dim])
+        means[:, :2] = 6.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        deviations = np.ones(6)
+    factors = deviations[:, None, None] * np.eye(config.latent_dim)
+    return GaussianMixture(np.ones(6), means, factors)

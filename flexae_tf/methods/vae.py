@@ -1,75 +1,141 @@
-"""Variational auto-encoders: VAE and beta-VAE."""
+"""Variational auto-encoders: VAE, beta-VAE, VampPrior, flow posterior, 2-Stage VAE's first."""
 
+import math
+
+import keras
 import tensorflow as tf
 
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, adam, minimize
-from flexae_tf.networks.autoencoder import Decoder, GaussianEncoder
-from flexae_tf.networks.tables import choose_row
+from flexae_tf.methods.base import Method, Part, Recipe, adam, minimize, scheduled, warm_up
+from flexae_tf.networks.autoencoder import CONTEXT, FlowEncoder, GaussianEncoder
+from flexae_tf.networks.flow import InverseAutoregressiveFlow
 from flexae_tf.noise import Role
+from flexae_tf.priors import StandardNormal, VampPrior, log_normal
 
-# A variance outside of e^-10 .. e^10 is a training that is about to fail; there its gradient ends.
-LOG_VARIANCE_LIMIT = 10.0
+# A log variance outside of these is a training that is about to fail; there its gradient ends. The
+# narrower limits are those of VampPrior's authors, whose prior is made of such posteriors.
+LOG_VARIANCE_LIMITS = (-10.0, 10.0)
+VAMP_LOG_VARIANCE_LIMITS = (-6.0, 2.0)
 
 
 class Vae(Method):
-    """A VAE with a Gaussian decoder of unit variance (Kingma and Welling 2014).
+    """A VAE (Kingma and Welling 2014) and its relatives in Table 1.
 
-    Minimizes |x - x_hat|^2 / 2 + kl_weight KL(q(z given x) || N(0, I)), with one z per image. With
-    a weight below 1 it is the beta-VAE of Table 1: the same as a decoder of variance `kl_weight`.
+    Minimizes |x - x_hat|^2 / 2 + kl_weight KL(q(z given x) || p(z)), with one z for an image: a
+    Gaussian decoder of unit variance. With a weight below 1 it is the beta-VAE of Table 1: the same
+    as a decoder of variance `kl_weight`.
+
+    - A Gaussian posterior and the prior N(0, I) have a closed divergence. Else it is estimated by
+      ln q(z given x) - ln p(z) at the z that is decoded.
+    - With `VampPrior` its weight rises from 0 to 1 over the first tenth of the iterations. The
+      pseudo-inputs, values of an example each, go through the same encoder, in inference mode.
+    - A flow posterior carries the Gaussian draw through an inverse autoregressive flow.
+    - With a learned scale the decoder's variance is a parameter (Dai and Wipf 2019), and the rate
+      is halved after each third of the iterations.
     """
 
-    tags = ('loss/ae', 'loss/kl', 'loss/total', 'grad_norm/ae')
-
-    def __init__(self, config: TrainConfig, spec: DatasetSpec) -> None:
-        super().__init__(config, spec)
-        row = choose_row(config, spec.shape)
-        dtype = 'mixed_bfloat16' if config.precision == 'mixed_bfloat16' else 'float32'
-        seeds = noise.integers(noise.key(config.seed, 0, Role.WEIGHTS), [4], 2**31 - 64)
-        e, d, *_ = (int(seed) for seed in seeds)  # as FlexAE's, for equal initial weights
-        options = dict(shape=spec.shape, latent_dim=config.latent_dim, dtype=dtype)
-        self.encoder = GaussianEncoder(row, seed=e, **options)
-        self.decoder = Decoder(row, seed=d, **options)
-        self._kl_weight = config.kl_weight or 1.0
-        self.ae_optimizer = adam(config.ae_learning_rate, 0.9, 0.999, self._variables, 'ae')
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
+        super().__init__(config, spec, recipe)
+        flow = recipe.posterior == 'flow'
+        self.build_autoencoder(FlowEncoder if flow else GaussianEncoder)
+        self.flow: InverseAutoregressiveFlow | None = None
+        if flow:
+            self.flow = InverseAutoregressiveFlow(
+                config.latent_dim, context_dim=CONTEXT, seed=self.weight_seed(Part.OTHER)
+            )
+        self._limits = LOG_VARIANCE_LIMITS
+        self.pseudo_inputs = None
+        if recipe.prior is VampPrior:
+            self._limits = VAMP_LOG_VARIANCE_LIMITS
+            self.pseudo_inputs = self._new_pseudo_inputs()
+            self.prior = VampPrior(self._pseudo_posteriors)
+        else:
+            self.prior = StandardNormal(config.latent_dim)
+        self.log_scale = None
+        rate = config.ae_learning_rate
+        if recipe.learned_scale:
+            self.log_scale = self.add_weight(shape=(), initializer='zeros', name='log_scale')
+            rate = scheduled(rate, config.training_steps, ((1 / 3, 1 / 2), (2 / 3, 1 / 4)))
+        self.ae_optimizer = adam(rate, 0.9, 0.999, self.trainable_variables, 'ae')
 
     @property
-    def _variables(self) -> list:
-        return self.encoder.trainable_variables + self.decoder.trainable_variables
+    def tags(self) -> tuple[str, ...]:
+        """The names of what `train_step` returns."""
+        scale = ('decoder/log_scale',) if self.recipe.learned_scale else ()
+        return ('loss/ae', 'loss/kl', 'loss/total', 'grad_norm/ae', *scale)
 
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step of Adam on the weighted evidence bound."""
         x = blocks[0]
         with tf.GradientTape() as tape:
-            mean, log_variance = self.posterior(x, training=True)
-            z = _draw(mean, log_variance, self.key(step, Role.POSTERIOR))
+            z, kl = self._draw_with_divergence(x, self.key(step, Role.POSTERIOR))
             ae_loss = losses.reconstruction(x, self.decoder(z, training=True))
-            kl = losses.normal_divergence(mean, log_variance)
-            total = 0.5 * ae_loss + self._kl_weight * kl
-        norm = minimize(total, tape, self.ae_optimizer, self._variables)
-        return {'loss/ae': ae_loss, 'loss/kl': kl, 'loss/total': total, 'grad_norm/ae': norm}
+            total = self._distortion(ae_loss) + self._kl_weight(step) * kl
+        variables = self.trainable_variables
+        norm = minimize(total, tape, self.ae_optimizer, variables)
+        values = {'loss/ae': ae_loss, 'loss/kl': kl, 'loss/total': total, 'grad_norm/ae': norm}
+        return values if self.log_scale is None else values | {'decoder/log_scale': self._log_scale}
 
-    def posterior(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and log variance [batch, latent_dim] of q(z given x)."""
-        mean, log_variance = self.encoder(x, training=training)
-        limit = LOG_VARIANCE_LIMIT
-        return mean, tf.clip_by_value(log_variance, -limit, limit)
+    def posterior(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, ...]:
+        """Mean and log variance [batch, latent_dim] of the Gaussian; a flow's context, if any."""
+        mean, log_variance, *context = self.encoder(x, training=training)
+        return mean, tf.clip_by_value(log_variance, *self._limits), *context
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
-        """The mean of q(z given x) [batch, latent_dim]."""
-        return self.posterior(x, training=False)[0]
+        """The mean of the Gaussian [batch, latent_dim], carried through the flow if any."""
+        mean, _, *context = self.posterior(x, training=False)
+        return self.flow([mean, *context])[0] if self.flow else mean
 
     def sample_posterior(self, x: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
         """A draw from q(z given x) [batch, latent_dim]."""
-        return _draw(*self.posterior(x, training=False), noise.key(seed, 0, Role.POSTERIOR))
+        mean, log_variance, *context = self.posterior(x, training=False)
+        z = draw_normal(mean, log_variance, noise.key(seed, 0, Role.POSTERIOR))
+        return self.flow([z, *context])[0] if self.flow else z
 
-    def sample_latent(self, num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """z ~ N(0, I): [num, latent_dim]."""
-        return noise.normal(noise.key(seed, 0, Role.SAMPLE), [num, self.options.latent_dim])
+    def _draw_with_divergence(self, x: tf.Tensor, key: noise.Key) -> tuple[tf.Tensor, tf.Tensor]:
+        """z of q(z given x) while training, and the divergence, averaged over the batch."""
+        mean, log_variance, *context = self.posterior(x, training=True)
+        z = draw_normal(mean, log_variance, key)
+        if not self.flow and self.pseudo_inputs is None:
+            return z, losses.normal_divergence(mean, log_variance)
+        log_q = log_normal(z, mean, log_variance)
+        if self.flow:
+            z, log_determinant = self.flow([z, *context])
+            log_q -= log_determinant
+        return z, tf.reduce_mean(log_q - self.prior.log_density(z))
+
+    def _distortion(self, ae_loss: tf.Tensor) -> tf.Tensor:
+        """Minus the log likelihood; without the constant where the variance is 1."""
+        if self.log_scale is None:
+            return 0.5 * ae_loss
+        return losses.gaussian(ae_loss, self._log_scale, size=math.prod(self.spec.shape))
+
+    @property
+    def _log_scale(self) -> tf.Tensor:
+        return losses.limited_log_scale(self.log_scale)
+
+    def _kl_weight(self, step: tf.Tensor) -> tf.Tensor | float:
+        if self.pseudo_inputs is not None:
+            return warm_up(step, self.options.training_steps)
+        return self.options.kl_weight or 1.0
+
+    def _new_pseudo_inputs(self) -> keras.Variable:
+        low, high = self.spec.value_range
+        # Inside the range, near its lower end as the authors have it: outside there is no gradient.
+        initializer = keras.initializers.RandomNormal(
+            low + 0.05 * (high - low), 0.01 * (high - low), seed=self.weight_seed(Part.OTHER)
+        )
+        shape = (self.options.num_pseudo_inputs, *self.spec.shape)
+        return self.add_weight(shape=shape, initializer=initializer, name='pseudo_inputs')
+
+    def _pseudo_posteriors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs = tf.clip_by_value(self.pseudo_inputs, *self.spec.value_range)
+        return self.posterior(inputs, training=False)
 
 
-def _draw(mean: tf.Tensor, log_variance: tf.Tensor, key: noise.Key) -> tf.Tensor:
+def draw_normal(mean: tf.Tensor, log_variance: tf.Tensor, key: noise.Key) -> tf.Tensor:
+    """Draws of N(mean, exp(log_variance)), [batch, latent_dim] as both."""
     shape = [tf.shape(mean)[0], mean.shape[1]]
     return mean + tf.exp(0.5 * log_variance) * noise.normal(key, shape)

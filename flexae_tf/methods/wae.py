@@ -3,14 +3,13 @@
 import keras
 import tensorflow as tf
 
-from flexae_tf import losses, noise
+from flexae_tf import losses
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, adam, minimize
-from flexae_tf.networks.autoencoder import Decoder, Encoder
+from flexae_tf.methods.base import Method, Part, Recipe, adam, minimize, scheduled
 from flexae_tf.networks.latent import Discriminator
-from flexae_tf.networks.tables import choose_row
 from flexae_tf.noise import Role
+from flexae_tf.priors import StandardNormal
 
 
 class Wae(Method):
@@ -24,18 +23,15 @@ class Wae(Method):
 
     tags = ('loss/ae', 'loss/critic', 'loss/enc', 'grad_norm/ae', 'grad_norm/critic')
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec) -> None:
-        super().__init__(config, spec)
-        row = choose_row(config, spec.shape)
-        dtype = 'mixed_bfloat16' if config.precision == 'mixed_bfloat16' else 'float32'
-        seeds = noise.integers(noise.key(config.seed, 0, Role.WEIGHTS), [4], 2**31 - 64)
-        e, d, _, c = (int(seed) for seed in seeds)  # as FlexAE's, for equal initial weights
-        options = dict(shape=spec.shape, latent_dim=config.latent_dim, dtype=dtype)
-        self.encoder = Encoder(row, seed=e, **options)
-        self.decoder = Decoder(row, seed=d, **options)
-        self.discriminator = Discriminator(latent_dim=config.latent_dim, seed=c)
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
+        super().__init__(config, spec, recipe)
+        self.build_autoencoder()
+        self.prior = StandardNormal(config.latent_dim)
+        self.discriminator = Discriminator(
+            latent_dim=config.latent_dim, seed=self.weight_seed(Part.CRITIC)
+        )
         self.ae_optimizer = adam(
-            self._rate(config.ae_learning_rate), 0.5, 0.999, self._autoencoder_variables, 'ae'
+            self._rate(config.ae_learning_rate), 0.5, 0.999, self.autoencoder_variables, 'ae'
         )
         self.critic_optimizer = adam(
             self._rate(config.critic_learning_rate),
@@ -46,14 +42,7 @@ class Wae(Method):
         )
 
     def _rate(self, start: float) -> keras.optimizers.schedules.LearningRateSchedule:
-        steps = self.options.training_steps
-        return keras.optimizers.schedules.PiecewiseConstantDecay(
-            [3 * steps // 10, steps // 2], [start, start / 2.0, start / 10.0]
-        )
-
-    @property
-    def _autoencoder_variables(self) -> list:
-        return self.encoder.trainable_variables + self.decoder.trainable_variables
+        return scheduled(start, self.options.training_steps, ((0.3, 1 / 2), (0.5, 1 / 10)))
 
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step of the auto-encoder, and one of the discriminator on the same codes."""
@@ -63,9 +52,9 @@ class Wae(Method):
             ae_loss = losses.reconstruction(x, self.decoder(z, training=True))
             enc_loss = losses.adversarial(self.discriminator(z), real=True)
             total = ae_loss + self.options.adversarial_weight * enc_loss
-        ae_norm = minimize(total, tape, self.ae_optimizer, self._autoencoder_variables)
+        ae_norm = minimize(total, tape, self.ae_optimizer, self.autoencoder_variables)
 
-        z_hat = noise.normal(self.key(step, Role.CRITIC_NOISE), [x.shape[0], z.shape[1]])
+        z_hat = self.prior.draw(self.key(step, Role.CRITIC_NOISE), x.shape[0])
         with tf.GradientTape() as tape:
             critic_loss = losses.adversarial(self.discriminator(z_hat), real=True)
             critic_loss += losses.adversarial(self.discriminator(z), real=False)
@@ -79,7 +68,3 @@ class Wae(Method):
             'grad_norm/ae': ae_norm,
             'grad_norm/critic': critic_norm,
         }
-
-    def sample_latent(self, num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """z ~ N(0, I): [num, latent_dim]."""
-        return noise.normal(noise.key(seed, 0, Role.SAMPLE), [num, self.options.latent_dim])

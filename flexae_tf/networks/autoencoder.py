@@ -5,6 +5,8 @@ import keras
 from flexae_tf.networks.batch_norm import BatchNorm
 from flexae_tf.networks.tables import Conv, Dense, Row, TConv
 
+CONTEXT = 128  # what a flow is told of an example, besides the mean and variance it begins with
+
 
 class Encoder(keras.Sequential):
     """x [batch, h, w, c] or [batch, d] -> z [batch, latent_dim], float32.
@@ -51,6 +53,8 @@ class GaussianEncoder(keras.Model):
         dtype: Keras dtype policy of the layers; the outputs are float32 always.
     """
 
+    context_dim = 0  # a third output of this size, that a flow takes
+
     def __init__(
         self,
         row: Row,
@@ -64,16 +68,25 @@ class GaussianEncoder(keras.Model):
         hidden = x
         for layer in _hidden_layers(row, shape, seed, dtype):
             hidden = layer(hidden)
+        names = ['fc_mean', 'fc_log_variance', 'fc_context']
+        sizes = [latent_dim, latent_dim, self.context_dim]
+        later = seed + len(row.encoder)
         heads = [
             keras.layers.Dense(
-                latent_dim, kernel_initializer=_glorot(head_seed), dtype='float32', name=name
+                size, kernel_initializer=_glorot(head_seed), dtype='float32', name=name
             )(hidden)
-            for name, head_seed in (
-                ('fc_mean', seed),
-                ('fc_log_variance', seed + len(row.encoder) + 1),
+            for name, size, head_seed in zip(
+                names, sizes, (seed, later + 1, later + 2), strict=True
             )
+            if size
         ]
         super().__init__(x, heads, name='encoder')
+
+
+class FlowEncoder(GaussianEncoder):
+    """A Gaussian encoder with a third output, the context [batch, CONTEXT] of a flow."""
+
+    context_dim = CONTEXT
 
 
 class Decoder(keras.Sequential):

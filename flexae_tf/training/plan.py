@@ -25,7 +25,8 @@ def show(config: TrainConfig, spec: DatasetSpec) -> None:
     for name, value in dataclasses.asdict(config).items():
         print(f'--{name}={value}')
     method, recipe = build_method(config, spec), RECIPES[config.method]
-    print(f'\nmethod: {config.method} (prior {recipe.prior}, posterior {recipe.posterior})')
+    prior = recipe.prior.__name__ if recipe.prior else recipe.ex_post
+    print(f'\nmethod: {config.method} (prior {prior}, posterior {recipe.posterior})')
     print(
         f'\nexamples: {spec.kind} {spec.shape}, {spec.train_size} training, {spec.test_size} test'
     )

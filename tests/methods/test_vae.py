@@ -55,7 +55,7 @@ def test_the_loss_written_out(kl_weight):
 def test_a_weight_and_its_method_go_together(method, options):
     with pytest.raises(UsageError, match=method):
         TrainConfig(method='vae', **options)
-    with pytest.raises(UsageError, match=f'needs one .flags/methods/{method}.flags'):
+    with pytest.raises(UsageError, match=f'needed .flags/methods/{method}.flags'):
         TrainConfig(method=method)
     assert TrainConfig(method=method, **options).method == method
 

@@ -1,0 +1,176 @@
+"""Where codes come from. Every prior is pure TensorFlow on seeded noise, so it can be exported."""
+
+import abc
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from flexae_tf import noise
+from flexae_tf.noise import Role
+
+LOG_TWO_PI = float(np.log(2.0 * np.pi))
+
+
+class Prior(abc.ABC):
+    """A distribution of codes.
+
+    Attributes:
+        variables: what it samples with that is not its method's own, which an export must carry.
+    """
+
+    variables: tuple = ()
+
+    @abc.abstractmethod
+    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
+        """Codes [num, latent_dim], a function of the key; a longer draw begins with the shorter."""
+
+    def sample(self, num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
+        """Codes [num, latent_dim] for users: the same seed, the same codes."""
+        return self.draw(noise.key(seed, 0, Role.SAMPLE), num)
+
+
+class StandardNormal(Prior):
+    """z ~ N(0, I)."""
+
+    def __init__(self, latent_dim: int) -> None:
+        self._latent_dim = latent_dim
+
+    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
+        """As `Prior.draw`."""
+        return noise.normal(key, [num, self._latent_dim])
+
+    def log_density(self, z: tf.Tensor) -> tf.Tensor:
+        """ln N(z; 0, I) of codes [n, latent_dim]: [n]."""
+        return log_normal(z, 0.0, 0.0)
+
+
+class Learned(Prior):
+    """z = G(n), n ~ N(0, I): the paper's P-GEN."""
+
+    def __init__(self, generator: keras.Model, noise_dim: int) -> None:
+        self._generator = generator
+        self._noise_dim = noise_dim
+
+    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
+        """As `Prior.draw`."""
+        return self._generator(noise.normal(key, [num, self._noise_dim]))
+
+
+class MaskedNormal(Prior):
+    """z = a * n, n ~ N(0, I), with a mask a [latent_dim] that is learned elsewhere."""
+
+    def __init__(self, mask: Callable[[], tf.Tensor], latent_dim: int) -> None:
+        self._mask = mask
+        self._latent_dim = latent_dim
+
+    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
+        """As `Prior.draw`."""
+        return self._mask() * noise.normal(key, [num, self._latent_dim])
+
+
+class GaussianMixture(Prior):
+    """A mixture of Gaussians, all of it constants.
+
+    Args:
+        weights: of the components, positive [k]; need not sum to 1.
+        means: [k, latent_dim].
+        factors: lower triangular [k, latent_dim, latent_dim]; factor times its transpose is the
+            covariance.
+    """
+
+    def __init__(self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray) -> None:
+        self._shares = np.asarray(weights, np.float64) / np.sum(weights)
+        self._means = np.asarray(means, np.float32)
+        self._factors = np.asarray(factors, np.float32)
+
+    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
+        """As `Prior.draw`."""
+        uniform = noise.uniform(key, [num, 1 + self._means.shape[1]])
+        ends = np.cumsum(self._shares)[:-1].astype(np.float32)
+        component = tf.reduce_sum(tf.cast(uniform[:, :1] > ends, tf.int32), axis=1)  # [num]
+        n = tf.math.ndtri(uniform[:, 1:])
+        # Of every component, then the chosen one: to gather the factors would take m times as much.
+        z = self._means + tf.einsum('kij,nj->nki', self._factors, n)
+        return tf.gather(z, component, axis=1, batch_dims=1)
+
+    def log_density(self, z: tf.Tensor) -> tf.Tensor:
+        """ln of the density at codes [n, latent_dim]: [n]."""
+        offsets = z[:, None] - self._means  # [n, k, latent_dim]
+        factors = tf.constant(self._factors)
+        whitened = tf.linalg.triangular_solve(factors, tf.transpose(offsets, [1, 2, 0]))
+        square = tf.transpose(tf.reduce_sum(tf.square(whitened), axis=1))  # [n, k]
+        log_scales = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factors)), axis=1)
+        constant = 0.5 * LOG_TWO_PI * self._means.shape[1]
+        terms = np.log(self._shares).astype(np.float32) - 0.5 * square - log_scales - constant
+        return tf.reduce_logsumexp(terms, axis=1)
+
+
+class VampPrior(Prior):
+    """The mean of the posteriors of k learned pseudo-inputs (Tomczak and Welling 2018).
+
+    Args:
+        posteriors: () -> mean and log variance of z given each pseudo-input, [k, latent_dim] each.
+    """
+
+    def __init__(self, posteriors: Callable[[], tuple[tf.Tensor, tf.Tensor]]) -> None:
+        self._posteriors = posteriors
+
+    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
+        """As `Prior.draw`."""
+        means, log_variances = self._posteriors()
+        count, latent_dim = means.shape
+        uniform = noise.uniform(key, [num, 1 + latent_dim])
+        component = tf.cast(uniform[:, 0] * count, tf.int32)  # [num]
+        deviations = tf.exp(0.5 * tf.gather(log_variances, component))
+        return tf.gather(means, component) + deviations * tf.math.ndtri(uniform[:, 1:])
+
+    def log_density(self, z: tf.Tensor) -> tf.Tensor:
+        """ln of the density at codes [n, latent_dim]: [n]."""
+        means, log_variances = self._posteriors()
+        terms = log_normal(z[:, None], means, log_variances)  # [n, k]
+        return tf.reduce_logsumexp(terms, axis=1) - np.float32(np.log(means.shape[0]))
+
+
+class ImplicitPrior(Prior):
+    """The density proportional to N(z; 0, I) exp(log_ratio(z)), by importance resampling.
+
+    For each code wanted, `CANDIDATES` are drawn from N(0, I) and one is kept with probability
+    proportional to the ratio.
+
+    Args:
+        log_ratio: codes [n, latent_dim] -> [n, 1].
+        latent_dim: m.
+    """
+
+    CANDIDATES = 256
+    BLOCK = 64  # codes drawn together: bounds the memory, in training and in an export
+
+    def __init__(self, log_ratio: Callable[[tf.Tensor], tf.Tensor], latent_dim: int) -> None:
+        self._log_ratio = log_ratio
+        self._latent_dim = latent_dim
+
+    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
+        """As `Prior.draw`."""
+        blocks = tf.map_fn(
+            lambda block: self._draw_block(tf.random.fold_in(key, block, alg='philox')),
+            tf.range((num + self.BLOCK - 1) // self.BLOCK),
+            fn_output_signature=tf.TensorSpec([self.BLOCK, self._latent_dim], tf.float32),
+        )
+        return tf.reshape(blocks, [-1, self._latent_dim])[:num]
+
+    def _draw_block(self, key: noise.Key) -> tf.Tensor:
+        uniform = noise.uniform(key, [self.BLOCK, self.CANDIDATES, self._latent_dim + 1])
+        z = tf.math.ndtri(uniform[..., 1:])
+        log_ratio = self._log_ratio(tf.reshape(z, [-1, self._latent_dim]))
+        # The largest of the log weights, each plus Gumbel noise, is a draw by the weights.
+        gumbel = -tf.math.log(-tf.math.log(uniform[..., 0]))
+        chosen = tf.argmax(tf.reshape(log_ratio, gumbel.shape) + gumbel, axis=1)
+        return tf.gather(z, chosen, axis=1, batch_dims=1)
+
+
+def log_normal(z: tf.Tensor, mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
+    """ln N(z; mean, exp(log_variance)), summed over the last axis; the others broadcast."""
+    terms = LOG_TWO_PI + log_variance + tf.square(z - mean) * tf.exp(-log_variance)
+    return -0.5 * tf.reduce_sum(terms, axis=-1)
