@@ -26,8 +26,9 @@ METHODS = (
 STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another method
 EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
 # What they do at a step depends on how many there will be.
-SCHEDULED = ('vae_vampprior', 'two_stage_vae', 'wae_gan')
-JOINT = ('flexae', 'wae_normal', 'wae_gmm_prior')  # trained by a divergence of codes and prior
+SCHEDULED = ('vae_vampprior', 'two_stage_vae', 'wae_gan', 'second_stage')
+# Trained by a divergence of codes and prior.
+JOINT = ('flexae', 'wae_normal', 'wae_gmm_prior')
 # Options that are open in the paper: given to these methods, which need them, and to no other.
 OPEN = {
     'kl_weight': ('beta_vae', 'vae_flow'),
@@ -37,6 +38,7 @@ OPEN = {
 }
 DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
 MIXTURES = ('data', 'circle')
+CODES = 'codes'  # the data set of a stage: codes of a run's training examples
 DATASETS = (
     'digits',
     'mnist',
@@ -72,6 +74,15 @@ def _device() -> Any:
     )
 
 
+def _ex_post() -> Any:
+    return option(
+        None,
+        "Sample from a density fitted to the codes of training examples; the method's own choice "
+        'when not given, none for its prior.',
+        choices=(*EX_POST, 'none'),
+    )
+
+
 def _checkpoint() -> Any:
     return option('last', 'last, or the step of a checkpoint or snapshot.')
 
@@ -80,13 +91,13 @@ def _checkpoint() -> Any:
 class TrainConfig(Options):
     """What `bin/train.py` needs to know; the defaults are the paper's (Algorithm 1, Table 6)."""
 
-    method: str = option('flexae', 'Method to train.', choices=METHODS)
+    method: str = option('flexae', 'Method to train.', choices=(*METHODS, *STAGES))
     workdir: str | None = where(None, 'Folder of this run; the same command again resumes it.')
     seed: int = option(
         0, 'Seed of initial weights, batches and noise.', minimum=0, maximum=MAX_SEED
     )
 
-    dataset: str = option('digits', 'Data set to train on.', choices=DATASETS)
+    dataset: str = option('digits', 'Data set to train on.', choices=(*DATASETS, CODES))
     data_dir: str | None = where(
         None,
         'Folder of the data: of tensorflow-datasets, or of your own pictures (--dataset=folder), '
@@ -198,6 +209,12 @@ class TrainConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if (self.method in STAGES) != (self.dataset == CODES):
+            raise UsageError(
+                f'--method={self.method} with --dataset={self.dataset}: the densities '
+                f'{" and ".join(STAGES)} are trained on the codes of a finished run, by '
+                'bin/evaluate.py --ex_post=NAME'
+            )
         for name, methods in OPEN.items():
             value = getattr(self, name)
             if (value is not None) != (self.method in methods):
@@ -270,6 +287,13 @@ class EvaluateConfig(Options):
         choices=RESIZES,
     )
     inception_path: str | None = where(None, INCEPTION_HELP)
+    ex_post: str | None = _ex_post()
+    ex_post_steps: int | None = where(
+        None,
+        'Iterations of second_stage (400 epochs when not given) or latent_gan (as many as the run '
+        'had).',
+        minimum=1,
+    )
     num_examples: int = option(
         10_000, 'Images on each side, at most (the test split may be smaller).', minimum=2
     )
@@ -301,6 +325,10 @@ class EvaluateConfig(Options):
             raise UsageError('--real and --fake go together: give both')
         if self.real and self.checkpoint:
             raise UsageError(f'--checkpoint={self.checkpoint}: pictures have none; leave it out')
+        if self.real and (self.ex_post or self.ex_post_steps):
+            raise UsageError(
+                '--ex_post and --ex_post_steps: pictures have no codes; leave them out'
+            )
         if self.output and not self.real:
             raise UsageError(f'--output={self.output}: the scores of a run are in its workdir')
         if self.checkpoint not in (None, 'best_validation', 'late', 'all'):
@@ -332,6 +360,7 @@ class SampleConfig(Options):
 
     source: str | None = where(None, "A run's workdir, or an exported SavedModel.", required=True)
     checkpoint: str = _checkpoint()
+    ex_post: str | None = _ex_post()
     num_samples: int = option(64, 'Images to sample.', minimum=1)
     sample_seed: int = option(
         0, 'Seed of the samples: the same seed, the same images.', minimum=0, maximum=MAX_SEED
@@ -355,6 +384,7 @@ class ExportConfig(Options):
 
     workdir: str | None = where(None, 'Folder of the trained run.', required=True)
     checkpoint: str = _checkpoint()
+    ex_post: str | None = _ex_post()
     export_dir: str | None = where(
         None, 'Folder of the SavedModel; WORKDIR/export/STEP when not given.'
     )

@@ -12,10 +12,11 @@ import tensorflow as tf
 from flexae_tf.config import ExportConfig, SampleConfig
 from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import MissingDataError, UsageError
+from flexae_tf.ex_post.densities import load_run, open_sampler
 from flexae_tf.grids import grid, to_uint8, write_png
 from flexae_tf.methods import Method
 from flexae_tf.training import distribution
-from flexae_tf.training.runs import Run, open_run
+from flexae_tf.training.runs import Run
 from flexae_tf.training.workdir import code_version, write_json
 
 
@@ -38,7 +39,8 @@ class Sampler(tf.Module):
     def __init__(self, method: Method) -> None:
         super().__init__()
         # Variables, not the Keras model: a process with TensorFlow alone must load them.
-        self._variables = tuple(v.value for v in method.weights)
+        density = method.prior.variables if method.prior else ()
+        self._variables = tuple(v.value for v in (*method.weights, *density))
         num = tf.TensorSpec([], tf.int32, name='num')
         seed = tf.TensorSpec([], tf.int32, name='seed')
         images = tf.TensorSpec([None, *method.spec.shape], tf.float32, name='images')
@@ -125,19 +127,20 @@ class Sampler(tf.Module):
 def export(config: ExportConfig) -> None:
     """The export program: a run's checkpoint to a SavedModel with its model card."""
     print(distribution.choose_devices(config.device), flush=True)
-    run = open_run(config.workdir, config.checkpoint)
+    run = open_sampler(config.workdir, config.checkpoint, config.ex_post)
     folder = pathlib.Path(config.export_dir or run.workdir.path / 'export' / f'{run.step:09d}')
     Sampler(run.method).save(folder, card=model_card(run))
     print(f'exported step {run.step} to {folder}')
 
 
 def model_card(run: Run) -> dict:
-    """What a SavedModel is: configuration, data, step, checkpoint digest, code version."""
+    """What a SavedModel is: configuration, data, step, digests, code version."""
     return {
         'config': dataclasses.asdict(run.config),
         'data': dataclasses.asdict(run.spec),
         'step': run.step,
         'checkpoint': run.digest,
+        'density': run.density,
         'code': code_version(),
         'tensorflow': tf.__version__,
     }
@@ -167,12 +170,14 @@ def _functions(config: SampleConfig) -> tuple:
     """`(num, seed) -> latents` and `latents -> images` of a workdir or a SavedModel."""
     source = pathlib.Path(config.source)
     if (source / 'config.json').exists():
-        method = open_run(source, config.checkpoint).method
+        method = load_run(source, config.checkpoint, config.ex_post)
         return method.sample_latent, tf.function(method.decode)
     if not (source / 'saved_model.pb').exists():
         raise MissingDataError(f'{source} is neither a run nor a SavedModel: check --source')
     if config.checkpoint != 'last':
         raise UsageError(f'--checkpoint={config.checkpoint}: {source} is an export, one step only')
+    if config.ex_post:
+        raise UsageError(f'--ex_post={config.ex_post}: {source} is an export, which has its own')
     try:
         loaded = tf.saved_model.load(str(source))
         latents, decode = loaded.signatures['latents'], loaded.signatures['decode']

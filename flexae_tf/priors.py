@@ -17,7 +17,8 @@ class Prior(abc.ABC):
     """A distribution of codes.
 
     Attributes:
-        variables: what it samples with that is not its method's own, which an export must carry.
+        variables: what it samples with, which an export must carry; none where they are its
+            method's own.
     """
 
     variables: tuple = ()
@@ -52,6 +53,11 @@ class Learned(Prior):
     def __init__(self, generator: keras.Model, noise_dim: int) -> None:
         self._generator = generator
         self._noise_dim = noise_dim
+
+    @property
+    def variables(self) -> tuple:
+        """The weights of P-GEN."""
+        return tuple(self._generator.weights)
 
     def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
         """As `Prior.draw`."""

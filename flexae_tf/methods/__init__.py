@@ -6,6 +6,8 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import Method, Recipe
 from flexae_tf.methods.flexae import FlexAE
+from flexae_tf.methods.latent_gan import LatentGan
+from flexae_tf.methods.second_stage import SecondStage
 from flexae_tf.methods.vae import Vae
 from flexae_tf.methods.wae import Wae
 from flexae_tf.networks.tables import resolve
@@ -27,6 +29,9 @@ RECIPES = {
         learned_scale=True,
     ),
     'wae_gan': Recipe(Wae, prior=StandardNormal),
+    # Trained on the codes of another method, to be its prior.
+    'second_stage': Recipe(SecondStage, prior=StandardNormal, posterior='Gaussian'),
+    'latent_gan': Recipe(LatentGan, prior=Learned),
 }
 
 

@@ -176,6 +176,12 @@ def adam(
     return optimizer
 
 
+def draw_normal(mean: tf.Tensor, log_variance: tf.Tensor, key: noise.Key) -> tf.Tensor:
+    """Draws of N(mean, exp(log_variance)), [batch, latent_dim] as both."""
+    shape = [tf.shape(mean)[0], mean.shape[1]]
+    return mean + tf.exp(0.5 * log_variance) * noise.normal(key, shape)
+
+
 def scheduled(
     start: float, steps: int, drops: tuple[tuple[float, float], ...]
 ) -> keras.optimizers.schedules.LearningRateSchedule:

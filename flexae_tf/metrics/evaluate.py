@@ -12,6 +12,7 @@ from flexae_tf.config import EvaluateConfig
 from flexae_tf.data import fixed_order
 from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import DamagedStateError, NonFiniteLossError, Stopped
+from flexae_tf.ex_post import densities
 from flexae_tf.metrics import compare
 from flexae_tf.metrics.features import Features
 from flexae_tf.metrics.judge import Judge, ScoreLog, Subject
@@ -85,6 +86,8 @@ class _RunEvaluation:
         metrics, kinds = self._scorer.metrics(len(x)), config.kinds.split(',')
         distances: dict[str, dict[Subject, float]] = {'rec': {}, 'gen': {}}
         for run in self._runs():
+            if 'gen' in kinds or 'codes' in kinds:
+                run = self._with_density(run)
             subject = self._subject(run)
             draws = {
                 'rec': lambda _, run=run: self._reconstructions(run, x, protocol),
@@ -129,13 +132,17 @@ class _RunEvaluation:
         if not whole:
             raise DamagedStateError(f'no checkpoint of {self._config.workdir} is whole')
 
+    def _with_density(self, run: Run) -> Run:
+        config = self._config
+        return densities.fit(run, config.ex_post, self._dataset, steps=config.ex_post_steps)
+
     def _best_on_validation(self) -> int:
         """The checkpoint whose samples are nearest to the validation examples."""
         x = self._real('validation')
         protocol = self._protocol('validation', x)
         judge = self._scorer.judge(protocol, self._real_features(protocol, x))
         distances = {}
-        for run in self._runs():
+        for run in map(self._with_density, self._runs()):
             distances[run.step] = judge.score(
                 'gen',
                 lambda repeat, run=run: self._samples(run, len(x), repeat, protocol),
@@ -162,7 +169,7 @@ class _RunEvaluation:
 
     def _subject(self, run: Run) -> Subject:
         selection = 'best_validation' if self._chosen == 'best_validation' else None
-        return Subject(run.step, run.digest, run.config.seed, selection)
+        return Subject(run.step, run.digest, run.config.seed, selection, run.density)
 
     def _reconstructions(self, run: Run, x: np.ndarray, protocol: Protocol) -> Features:
         x_hat = self._finite(self._map(run.method.reconstruct, x), run)

@@ -30,12 +30,14 @@ class Subject(NamedTuple):
         checkpoint: its digest; None likewise.
         seed: of the run.
         selection: how the checkpoint was chosen.
+        density: fitted ex post, that samples come from; None for the method's own prior.
     """
 
     step: int = 0
     checkpoint: str | None = None
     seed: int | None = None
     selection: str | None = None
+    density: str | None = None
 
 
 class ScoreLog:
@@ -92,6 +94,8 @@ class ScoreLog:
             self._records.append(record)
             with self._writer.as_default(step=record['step']):
                 tag = f'metrics/{record["metric"]}/{record["protocol"]}'
+                if record['density']:
+                    tag += f'/{record["density"]}'
                 tf.summary.scalar(tag, record['value'])
             self.show(record)
         self._writer.flush()
@@ -109,6 +113,8 @@ class ScoreLog:
         ]
         sd = f' +- {", ".join(spreads)}' if spreads else ''
         where = f'step {record["step"]}, ' if record['step'] else ''
+        if record['density']:
+            where += f'{record["density"]}, '
         print(
             f'{record["metric"]} {record["value"]:.5g}{sd}  '
             f'({where}{record["protocol_name"]} protocol {record["protocol"]}{note})',
@@ -238,6 +244,7 @@ class Judge:
             'selection': subject.selection,
             'checkpoint': subject.checkpoint,
             'seed': subject.seed,
+            'density': subject.density if samples else None,
             'sample_seed': self._config.sample_seed if samples else None,
             'repeats': repeats,
             'bootstrap': self._config.bootstrap if metric == 'fd' else 0,

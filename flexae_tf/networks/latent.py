@@ -13,13 +13,7 @@ class _Perceptron(keras.Sequential):
         self, hidden: tuple[int, ...], *, inputs: int, outputs: int, seed: int, name: str
     ) -> None:
         layers = [
-            keras.layers.Dense(
-                units,
-                activation='relu' if index < len(hidden) else None,
-                kernel_initializer=keras.initializers.GlorotNormal(seed + index),
-                dtype='float32',
-                name=f'fc_{index + 1}',
-            )
+            _dense(units, 'relu' if index < len(hidden) else None, seed + index, f'fc_{index + 1}')
             for index, units in enumerate((*hidden, outputs))
         ]
         super().__init__([keras.Input([inputs]), *layers], name=name)
@@ -41,6 +35,26 @@ class Critic(_Perceptron):
         super().__init__(hidden, inputs=latent_dim, outputs=1, seed=seed, name='critic')
 
 
+class SkipPerceptron(keras.Model):
+    """Three FC_1024 with ReLU, then linear layers that see their output and the input.
+
+    [batch, inputs] -> [batch, size] for each size of `outputs`; as the second stage of Dai and Wipf
+    (2019) has it.
+    """
+
+    def __init__(self, inputs: int, *, outputs: tuple[int, ...], seed: int, name: str) -> None:
+        x = keras.Input([inputs])
+        hidden = x
+        for index in range(3):
+            hidden = _dense(1024, 'relu', seed + index, f'fc_{index + 1}')(hidden)
+        both = keras.layers.Concatenate(dtype='float32')([x, hidden])
+        heads = [
+            _dense(size, None, seed + 3 + index, f'fc_out_{index + 1}')(both)
+            for index, size in enumerate(outputs)
+        ]
+        super().__init__(x, heads[0] if len(heads) == 1 else heads, name=name)
+
+
 class Discriminator(_Perceptron):
     """z [batch, latent_dim] -> logit [batch, 1] of its being from the prior.
 
@@ -49,3 +63,13 @@ class Discriminator(_Perceptron):
 
     def __init__(self, *, latent_dim: int, seed: int) -> None:
         super().__init__((512,) * 4, inputs=latent_dim, outputs=1, seed=seed, name='discriminator')
+
+
+def _dense(units: int, activation: str | None, seed: int, name: str) -> keras.layers.Dense:
+    return keras.layers.Dense(
+        units,
+        activation=activation,
+        kernel_initializer=keras.initializers.GlorotNormal(seed),
+        dtype='float32',
+        name=name,
+    )

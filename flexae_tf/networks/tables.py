@@ -9,7 +9,7 @@ import dataclasses
 import math
 from typing import NamedTuple
 
-from flexae_tf.config import TrainConfig
+from flexae_tf.config import CODES, TrainConfig
 from flexae_tf.errors import UsageError
 
 
@@ -154,7 +154,11 @@ def choose_row(config: TrainConfig, shape: tuple[int, ...]) -> Row:
     Raises:
         UsageError: no row fits the shape; the message names the sizes that do.
     """
-    row = _row_of_shape(config.network, shape)
+    if config.dataset == CODES:  # of examples of another shape, whose row `network` names
+        named = ROWS[config.network]
+        row = dataclasses.replace(ROWS['synthetic'], generator=named.generator, critic=named.critic)
+    else:
+        row = ROWS[row_name(config.network, shape)]
     if config.generator != 'default':
         row = dataclasses.replace(row, generator=CAPACITIES[config.generator])
     if row.size is None:
@@ -181,11 +185,16 @@ def resolve(config: TrainConfig, shape: tuple[int, ...]) -> TrainConfig:
     )
 
 
-def _row_of_shape(network: str, shape: tuple[int, ...]) -> Row:
+def row_name(network: str, shape: tuple[int, ...]) -> str:
+    """The row of Tables 5-6 that `--network` means for examples of `shape`.
+
+    Raises:
+        UsageError: no row fits the shape.
+    """
     if len(shape) == 1:
         if network not in ('auto', 'synthetic'):
             raise UsageError(f'--network={network} is for images; vectors need --network=synthetic')
-        return ROWS['synthetic']
+        return 'synthetic'
     if network == 'synthetic':
         raise UsageError('--network=synthetic is for vectors; images need mnist, cifar10 or celeba')
     height, width = shape[:2]
@@ -202,4 +211,4 @@ def _row_of_shape(network: str, shape: tuple[int, ...]) -> Row:
             f'image size {height} does not fit the {network} networks: '
             f'take a multiple of {row.stride} (the nearest: {sizes})'
         )
-    return row
+    return network

@@ -24,10 +24,11 @@ class Run(NamedTuple):
     workdir: Workdir
     step: int
     digest: str  # names the checkpoint's contents
+    density: str | None = None  # fitted ex post, in the place of the method's prior
 
 
-def load_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Method:
-    """The trained method of the run in `workdir`, ready to sample, encode and decode.
+def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
+    """The trained run in `workdir`, its method ready to encode, decode and sample from its prior.
 
     Args:
         workdir: the run's folder.
@@ -38,11 +39,6 @@ def load_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Meth
         MissingDataError: no run, or no such checkpoint there.
         DamagedStateError: the checkpoint is not whole.
     """
-    return open_run(workdir, checkpoint).method
-
-
-def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
-    """As `load_run`, with the run's configuration, data description and checkpoint."""
     folder = Workdir(workdir)
     config, spec = folder.read()
     method = build_method(config, spec)

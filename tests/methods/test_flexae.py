@@ -7,7 +7,7 @@ import tensorflow as tf
 from flexae_tf import noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods import RECIPES, build_method
+from flexae_tf.methods import build_method
 from flexae_tf.noise import Role
 
 SPEC = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
@@ -246,9 +246,3 @@ def test_face():
         method.sample_latent(9, 1)[:5], method.sample_latent(5, 1), atol=1e-6
     )
     assert method.sample(5, seed=1).shape == (5, 28, 28, 1)
-
-
-def test_the_table_of_methods_has_the_names_of_the_flag():
-    from flexae_tf import config
-
-    assert tuple(RECIPES) == config.METHODS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flexae_tf.config import METHODS, TrainConfig
+from flexae_tf.config import METHODS, STAGES, TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import Stopped
 from flexae_tf.export import Sampler
@@ -51,7 +51,7 @@ def blocks_for(method):
 
 
 def test_every_name_has_a_recipe():
-    assert tuple(RECIPES) == METHODS
+    assert tuple(RECIPES) == (*METHODS, *STAGES)
 
 
 @pytest.mark.parametrize('spec', [VECTORS, IMAGES], ids=['vectors', 'images'])

@@ -19,6 +19,7 @@ from flexae_tf.errors import (
     UsageError,
     UserError,
 )
+from flexae_tf.ex_post.densities import load_run
 from flexae_tf.grids import to_uint8, write_png
 from flexae_tf.metrics import preprocessing
 from flexae_tf.metrics import scores as score_table
@@ -26,7 +27,6 @@ from flexae_tf.metrics.evaluate import evaluate
 from flexae_tf.metrics.frechet import frechet_distance, moments
 from flexae_tf.metrics.inception import Inception
 from flexae_tf.metrics.raw import finish, raw_features
-from flexae_tf.training.runs import load_run
 from flexae_tf.training.trainer import Trainer
 from flexae_tf.training.workdir import read_jsonl
 from tests.metrics.test_inception import TinyInception

@@ -1,0 +1,37 @@
+"""What densities are fitted to: codes of a run's examples."""
+
+import numpy as np
+import tensorflow as tf
+
+from flexae_tf.data.batches import map_batches
+from flexae_tf.methods import Method
+
+BATCH = 256
+# Of a code that has no spread: far below what any of the methods distinguishes.
+NO_SPREAD = -20.0
+
+
+def draw_codes(method: Method, x: np.ndarray, *, seed: int) -> np.ndarray:
+    """A draw of q(z given x) for each example [n, ...]: float32 [n, latent_dim].
+
+    The code itself where the method is deterministic.
+    """
+    seeds = iter(range(seed, 2**31))  # another one for every batch
+    sample = tf.function(method.sample_posterior)
+    return map_batches(lambda batch: sample(batch, tf.constant(next(seeds))), x, BATCH)
+
+
+def posteriors(method: Method, x: np.ndarray, *, seed: int) -> np.ndarray:
+    """Mean and log variance of q(z given x) side by side: float32 [n, 2 latent_dim].
+
+    A posterior that is not Gaussian is represented by a draw without spread.
+    """
+    if method.recipe.posterior != 'Gaussian':
+        codes = draw_codes(method, x, seed=seed)
+        return np.concatenate([codes, np.full_like(codes, NO_SPREAD)], axis=1)
+
+    @tf.function
+    def both(batch: tf.Tensor) -> tf.Tensor:
+        return tf.concat(method.posterior(batch, training=False), axis=1)
+
+    return map_batches(both, x, BATCH)

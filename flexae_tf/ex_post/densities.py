@@ -1,0 +1,154 @@
+"""Which density a run samples from, and where it is kept: WORKDIR/ex_post/STEP/NAME.
+
+A density belongs to one checkpoint. It is not part of what a run is: any method can be given any
+density, and one run several. `density.npz` holds its tensors and `density.json`, written last,
+names the checkpoint and the contents of that file; without it there is no density.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from flexae_tf.data import Dataset
+from flexae_tf.errors import DamagedStateError, MissingDataError, UsageError
+from flexae_tf.ex_post import gaussian_mixture, stages
+from flexae_tf.methods import Method
+from flexae_tf.priors import Prior
+from flexae_tf.training.runs import Run, open_run
+from flexae_tf.training.workdir import write_json
+
+NONE = 'none'  # the method's own prior, where its default is a density
+Tensors = dict[str, np.ndarray]
+
+
+class _Kind(NamedTuple):
+    """How a density is made, and made again from its tensors.
+
+    Attributes:
+        fit: (run, data set, folder for what it needs to resume, iterations or None) -> tensors.
+        build: (run, tensors) -> prior.
+    """
+
+    fit: Callable[[Run, Dataset, pathlib.Path, int | None], Tensors]
+    build: Callable[[Run, Tensors], Prior]
+
+
+def _stage(name: str) -> _Kind:
+    return _Kind(functools.partial(stages.fit, name), functools.partial(stages.build, name))
+
+
+KINDS = {
+    'gaussian_mixture': _Kind(gaussian_mixture.fit, gaussian_mixture.build),
+    'second_stage': _stage('second_stage'),
+    'latent_gan': _stage('latent_gan'),
+}
+
+
+def load_run(
+    workdir: str | os.PathLike, checkpoint: str | int = 'last', ex_post: str | None = None
+) -> Method:
+    """The trained method of the run in `workdir`, ready to sample, encode and decode.
+
+    Arguments and errors are those of `open_sampler`.
+    """
+    return open_sampler(workdir, checkpoint, ex_post).method
+
+
+def open_sampler(
+    workdir: str | os.PathLike, checkpoint: str | int = 'last', ex_post: str | None = None
+) -> Run:
+    """A run as `open_run` gives it, that samples from the density asked for.
+
+    Args:
+        workdir: the run's folder.
+        checkpoint: as for `open_run`.
+        ex_post: a name of `config.EX_POST`, 'none' for the method's own prior, or None for the
+            method's default of the two.
+
+    Raises:
+        MissingDataError: the density is not fitted yet, or as `open_run`.
+        DamagedStateError: the density's files are not whole, or as `open_run`.
+    """
+    run = open_run(workdir, checkpoint)
+    name = _choose(run, ex_post)
+    if name is None:
+        return run
+    if not _manifest(run, name).exists():
+        raise MissingDataError(
+            f'no {name} is fitted to step {run.step} of {run.workdir.path}: '
+            f'bin/evaluate.py --ex_post={name} does that, or take --ex_post={NONE}'
+        )
+    return _attach(run, name)
+
+
+def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = None) -> Run:
+    """`run`, sampling from the density asked for, which is fitted when it is not there.
+
+    Args:
+        run: of a whole checkpoint.
+        ex_post: as for `open_sampler`.
+        dataset: the run's own; a density is fitted to the codes of its training examples.
+        steps: iterations of a density that is trained; its default when None. One that is there is
+            taken as it is.
+
+    Raises:
+        UsageError: too few examples, or a training of other `steps` was begun there.
+        DamagedStateError: files that are not whole, or belong to another checkpoint.
+        Stopped: SIGTERM or Ctrl-C was heard; the next call goes on there.
+    """
+    name = _choose(run, ex_post)
+    if name is None:
+        return run
+    if not _manifest(run, name).exists():
+        print(f'fitting {name} to the codes of step {run.step}', flush=True)
+        folder = _manifest(run, name).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tensors = KINDS[name].fit(run, dataset, folder, steps)
+            np.savez(folder / 'density.npz', **tensors)
+            contents = {'checkpoint': run.digest, 'sha256': _sha256(folder / 'density.npz')}
+            write_json(_manifest(run, name), contents)
+        except OSError as error:
+            raise UsageError(
+                f'{folder} cannot be written ({error.strerror}): mend that, and the same command '
+                'goes on'
+            ) from None
+    return _attach(run, name)
+
+
+def _attach(run: Run, name: str) -> Run:
+    """Puts a fitted density in the place of the method's prior."""
+    path, tensors_path = _manifest(run, name), _manifest(run, name).with_suffix('.npz')
+    cure = f'remove {path.parent}, and bin/evaluate.py --ex_post={name} fits it again'
+    try:
+        manifest = json.loads(path.read_text())
+        whole = manifest['sha256'] == _sha256(tensors_path)
+        same = manifest['checkpoint'] == run.digest
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedStateError(f'{path} cannot be used ({error}): {cure}') from None
+    if not whole:
+        raise DamagedStateError(f'{tensors_path} has changed since it was written: {cure}')
+    if not same:
+        raise DamagedStateError(f'{path.parent} was fitted to another checkpoint: {cure}')
+    with np.load(tensors_path) as tensors:
+        run.method.prior = KINDS[name].build(run, dict(tensors))
+    return run._replace(density=f'{name}-{manifest["sha256"][:12]}')
+
+
+def _choose(run: Run, ex_post: str | None) -> str | None:
+    name = ex_post or run.method.recipe.ex_post
+    return None if name == NONE else name
+
+
+def _manifest(run: Run, name: str) -> pathlib.Path:
+    return run.workdir.path / 'ex_post' / f'{run.step:09d}' / name / 'density.json'
+
+
+def _sha256(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

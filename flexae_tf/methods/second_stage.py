@@ -1,0 +1,93 @@
+"""The second stage of a 2-Stage VAE: a VAE of another method's codes (Dai and Wipf 2019)."""
+
+import tensorflow as tf
+
+from flexae_tf import losses, noise
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import DatasetSpec
+from flexae_tf.methods.base import Method, Part, Recipe, adam, draw_normal, minimize, scheduled
+from flexae_tf.networks.latent import SkipPerceptron
+from flexae_tf.noise import Role
+from flexae_tf.priors import Prior, StandardNormal
+
+LOG_VARIANCE_LIMIT = 10.0
+
+
+class SecondStage(Method):
+    """A VAE whose examples are posteriors of a first stage.
+
+    An example is [2 m]: mean and log variance of q(z given x); each iteration draws z from it anew.
+    Encoder (z -> u, as large as z) and decoder are perceptrons whose last layer also sees their
+    input. The decoder's variance is a learned scalar. What it decodes to is again a mean and a log
+    variance. The rate is halved after half of the iterations.
+    """
+
+    tags = ('loss/ae', 'loss/kl', 'loss/total', 'grad_norm/ae', 'decoder/log_scale')
+
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
+        super().__init__(config, spec, recipe)
+        size = config.latent_dim
+        self.encoder = SkipPerceptron(
+            size, outputs=(size, size), seed=self.weight_seed(Part.ENCODER), name='encoder'
+        )
+        self.decoder = SkipPerceptron(
+            size, outputs=(size,), seed=self.weight_seed(Part.DECODER), name='decoder'
+        )
+        self.log_scale = self.add_weight(shape=(), initializer='zeros', name='log_scale')
+        rate = scheduled(config.ae_learning_rate, config.training_steps, ((1 / 2, 1 / 2),))
+        self.ae_optimizer = adam(rate, 0.9, 0.999, self.trainable_variables, 'ae')
+        self.prior = StandardNormal(size)
+
+    def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One step of Adam on the evidence bound of codes."""
+        z = draw_normal(*tf.split(blocks[0], 2, axis=1), self.key(step, Role.POSTERIOR, 0))
+        with tf.GradientTape() as tape:
+            mean, log_variance = self.posterior(z)
+            u = draw_normal(mean, log_variance, self.key(step, Role.POSTERIOR, 1))
+            ae_loss = losses.reconstruction(z, self.decoder(u))
+            kl = losses.normal_divergence(mean, log_variance)
+            log_scale = losses.limited_log_scale(self.log_scale)
+            total = losses.gaussian(ae_loss, log_scale, size=z.shape[1]) + kl
+        norm = minimize(total, tape, self.ae_optimizer, self.trainable_variables)
+        return {
+            'loss/ae': ae_loss,
+            'loss/kl': kl,
+            'loss/total': total,
+            'grad_norm/ae': norm,
+            'decoder/log_scale': log_scale,
+        }
+
+    def posterior(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and log variance [batch, m] of q(u given z)."""
+        mean, log_variance = self.encoder(z)
+        limit = LOG_VARIANCE_LIMIT
+        return mean, tf.clip_by_value(log_variance, -limit, limit)
+
+    def encode(self, x: tf.Tensor) -> tf.Tensor:
+        """The mean of q(u given z) at the mean of a posterior: [batch, 2 m] -> [batch, m]."""
+        return self.posterior(tf.split(x, 2, axis=1)[0])[0]
+
+    def decode(self, z: tf.Tensor) -> tf.Tensor:
+        """Mean and log variance of p(z given u), [batch, 2 m], of u [batch, m]."""
+        mean = self.decoder(z)
+        log_variance = 2.0 * losses.limited_log_scale(self.log_scale)
+        return tf.concat([mean, tf.fill(tf.shape(mean), log_variance)], axis=1)
+
+
+class TwoStages(Prior):
+    """z ~ p(z given u), u ~ N(0, I): a second stage as the prior of the first."""
+
+    def __init__(self, stage: SecondStage) -> None:
+        self._stage = stage
+
+    @property
+    def variables(self) -> tuple:
+        """The weights of the stage."""
+        return tuple(self._stage.weights)
+
+    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
+        """As `Prior.draw`."""
+        n = noise.normal(key, [num, 2 * self._stage.options.latent_dim])
+        u, n = tf.split(n, 2, axis=1)
+        mean, log_variance = tf.split(self._stage.decode(u), 2, axis=1)
+        return mean + tf.exp(0.5 * log_variance) * n
