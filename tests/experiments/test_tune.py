@@ -153,11 +153,11 @@ def test_a_tuning_that_is_stopped_and_resumed(program, tmp_path):
     while 'compiling the first iteration' not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=1200)
     assert process.returncode == 143 and errors.count('error:') == 1
     assert 'stopped by signal 15 after step' in output
 
-    done = program('reproduce', *flags)
+    done = program('reproduce', *flags, timeout=1200)
     assert done.returncode == 0, done.stderr
     assert 'resuming at step' in done.stdout and 'winner: --kl_weight=' in done.stdout
     kept = result(tmp_path)
