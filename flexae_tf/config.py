@@ -53,7 +53,10 @@ NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic')
 MAX_SEED = 2**31 - 1
 METRICS = ('fd', 'kd', 'prd', 'improved', 'density', 'fd_infinity', 'inception_score')
 KINDS = ('rec', 'gen', 'floor', 'codes')
+LAYERS = ('pool_3', 'mixed_7', 'mixed_8')
+FEATURES = ('auto', 'inception', 'pixels')
 RESIZES = ('tf1_bilinear', 'half_pixel_bilinear', 'antialiased_bicubic')
+SCALES = ('paper', 'small')
 GENERATORS = ('default', *(f'capacity_{i}' for i in range(1, 7)))
 
 
@@ -276,11 +279,9 @@ class EvaluateConfig(Options):
     features: str = option(
         'auto',
         'What images are compared by; auto: inception for images, the values for vectors.',
-        choices=('auto', 'inception', 'pixels'),
+        choices=FEATURES,
     )
-    feature_layer: str = option(
-        'pool_3', 'Output of the Inception network.', choices=('pool_3', 'mixed_7', 'mixed_8')
-    )
+    feature_layer: str = option('pool_3', 'Output of the Inception network.', choices=LAYERS)
     resize: str = option(
         'tf1_bilinear',
         "How images get to the network's size; tf1_bilinear is what FID means.",
@@ -417,6 +418,64 @@ class DoctorConfig(Options):
     inception_path: str | None = where(None, INCEPTION_HELP)
     cache_dir: str | None = where(None, CACHE_HELP)
     device: str = _device()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReproduceConfig(Options):
+    """What `bin/reproduce.py` needs to know."""
+
+    tune: str | None = option(
+        None,
+        'Method whose open weight is chosen: one training for each value of a small grid, scored '
+        'on validation examples.',
+        required=True,
+    )
+    dataset: str | None = option(None, 'Data set of the runs.', choices=DATASETS, required=True)
+    values: str | None = option(
+        None,
+        "Comma-separated numbers, in place of the grid's; factors where the grid has factors.",
+    )
+    scale: str = option(
+        'paper',
+        'paper: the flagfiles as they are. small: a miniature for two CPU cores, with an eighth of '
+        'the channels, 3000 iterations, and scores of 5000 examples.',
+        choices=SCALES,
+    )
+    training_steps: int | None = option(
+        None, "Train until this iteration; the scale's when not given.", minimum=1
+    )
+    seed: int = option(0, 'Seed of the runs.', minimum=0, maximum=MAX_SEED)
+    num_examples: int | None = option(
+        None, "Examples on each side of a score, at most; the scale's when not given.", minimum=2
+    )
+    features: str = option(
+        'auto',
+        'What images are compared by; auto: inception for images, the values for vectors.',
+        choices=FEATURES,
+    )
+    feature_layer: str = option('pool_3', 'Output of the Inception network.', choices=LAYERS)
+
+    output: str | None = where(
+        None, 'Folder of the runs and of what comes of them; the same again resumes.', required=True
+    )
+    list: bool = where(
+        False, 'Print the runs, their commands and how far they are, and run nothing.'
+    )
+    data_dir: str | None = where(None, 'Folder of the data, as for `bin/train.py`.')
+    download: bool = where(False, 'Let tensorflow-datasets download what is missing.')
+    inception_path: str | None = where(None, INCEPTION_HELP)
+    cache_dir: str | None = where(None, CACHE_HELP)
+    device: str = _device()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for value in self.values.split(',') if self.values else ():
+            try:
+                float(value)
+            except ValueError:
+                raise UsageError(
+                    f'--values={self.values}: {value!r} is no number; write them as 0.1,0.2'
+                ) from None
 
 
 def checkpoint_step(checkpoint: str | int, others: str = '') -> int | None:

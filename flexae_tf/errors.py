@@ -34,6 +34,12 @@ class NonFiniteLossError(UserError):
     exit_code = 5
 
 
+class FailedRunError(UserError):
+    """A run of an experiment failed; the others were not stopped by it."""
+
+    exit_code = 6
+
+
 class Stopped(UserError):
     """SIGTERM or Ctrl-C was heard; everything up to the last finished step is saved.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -129,6 +130,25 @@ def from_flags(options: type[Options], flag_values: flags.FlagValues = flags.FLA
         UsageError: a value outside its limits.
     """
     return options(**{f.name: flag_values[f.name].value for f in dataclasses.fields(options)})
+
+
+def from_arguments(options: type[Options], arguments: Sequence[str]) -> Any:
+    """The dataclass filled from a command line, as the program that has these options reads it.
+
+    Args:
+        options: the dataclass.
+        arguments: flags, `--flagfile` among them; its path is relative to the working directory.
+
+    Raises:
+        UsageError: an unknown flag, or a value outside its limits.
+    """
+    flag_values = flags.FlagValues()
+    define_flags(options, flag_values)
+    try:
+        flag_values(['', *arguments])
+    except flags.Error as error:
+        raise UsageError(str(error)) from None
+    return from_flags(options, flag_values)
 
 
 def to_flagfile(config: Options) -> str:

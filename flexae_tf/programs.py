@@ -68,3 +68,14 @@ def doctor() -> None:
         doctor.doctor(options)
 
     run(main, config.DoctorConfig)
+
+
+def reproduce() -> None:
+    """`bin/reproduce.py`, `flexae-reproduce`."""
+
+    def main(options: config.ReproduceConfig) -> None:
+        from flexae_tf.experiments import tune
+
+        tune.tune(options)
+
+    run(main, config.ReproduceConfig)

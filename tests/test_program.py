@@ -150,7 +150,7 @@ def test_dry_run_tells_what_would_be_and_what_is_missing(program, refused, tmp_p
     assert not (tmp_path / 'run').exists()
 
 
-@pytest.mark.parametrize('name', ['train', 'evaluate', 'sample', 'export'])
+@pytest.mark.parametrize('name', ['train', 'evaluate', 'sample', 'export', 'reproduce'])
 def test_help_shows_the_flags_of_the_program(program, name):
     done = program(name, '--help')
     for words in (f'python bin/{name}.py', '--device:', '<auto|gpu|cpu>'):
@@ -213,7 +213,7 @@ def test_every_program_is_installed_under_its_name():
     from flexae_tf import programs
 
     names = sorted(path.stem for path in (ROOT / 'bin').glob('*.py'))
-    assert names == ['benchmark', 'doctor', 'evaluate', 'export', 'sample', 'train']
+    assert names == ['benchmark', 'doctor', 'evaluate', 'export', 'reproduce', 'sample', 'train']
     for name in names:
         assert callable(getattr(programs, name))
         code = f'from flexae_tf.programs import {name}; {name}()'

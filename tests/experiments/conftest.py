@@ -1,0 +1,90 @@
+"""A clone whose programs are stubs: in no time they leave behind what the real ones do."""
+
+import pytest
+
+from flexae_tf.config import ReproduceConfig
+from flexae_tf.experiments import runs
+from tests.conftest import ROOT
+
+# Both write a line into calls.txt. A kl_weight of 13 fails, of 9 is killed; that in `slow` waits.
+TRAIN = """
+import os, pathlib, signal, sys, time
+flags = dict(arg[2:].split('=', 1) for arg in sys.argv[1:])
+root, workdir = pathlib.Path(__file__).parents[1], pathlib.Path(flags['workdir'])
+with open(root / 'calls.txt', 'a') as file:
+    file.write(f'train {flags["kl_weight"]}\\n')
+if flags['kl_weight'] == '13':
+    print('train.py: error: ae not finite', file=sys.stderr)
+    print('some library says goodbye')
+    sys.exit(5)
+if flags['kl_weight'] == '9':
+    os.kill(os.getpid(), signal.SIGKILL)
+if (root / 'slow').exists() and (root / 'slow').read_text() == flags['kl_weight']:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('train.py: error: stopped'))
+    (root / 'pid').write_text(str(os.getpid()))
+    print('slow', flush=True)
+    time.sleep(60)
+(workdir / 'checkpoints').mkdir(exist_ok=True)
+name = f'ckpt-{int(flags["training_steps"]):09d}.manifest.json'
+(workdir / 'checkpoints' / name).write_text(flags['kl_weight'])
+"""
+EVALUATE = """
+import hashlib, json, pathlib, sys
+flags = dict(arg[2:].split('=', 1) for arg in sys.argv[1:])
+root, workdir = pathlib.Path(__file__).parents[1], pathlib.Path(flags['workdir'])
+step = int(flags['checkpoint'])
+manifest = workdir / 'checkpoints' / f'ckpt-{step:09d}.manifest.json'
+weight = float(manifest.read_text())
+with open(root / 'calls.txt', 'a') as file:
+    file.write(f'evaluate {weight:g}\\n')
+protocol = (root / 'protocol').read_text() if (root / 'protocol').exists() else '0123abcd'
+for kind in flags['kinds'].split(','):
+    record = dict(
+        step=step, kind=kind, stem='fd', metric=f'fd_vectors_50_{kind}', protocol=protocol, n=50,
+        value=abs(weight - 0.1) + 1.0, repeats=1, bootstrap=0, fields={'network': protocol},
+        sample_seed=0 if kind == 'gen' else None,
+    )
+    with open(workdir / 'scores.jsonl', 'a') as file:
+        file.write(json.dumps(record) + '\\n')
+    where = f'(step {step}, standard protocol {protocol})'
+    print(record['metric'], '1.5 +- 0.1 by bootstrap ', where)
+"""
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """The folder of the clone; `clone/calls.txt` tells what was called."""
+    folder = tmp_path / 'clone'
+    (folder / 'bin').mkdir(parents=True)
+    (folder / 'bin' / 'train.py').write_text(TRAIN)
+    (folder / 'bin' / 'evaluate.py').write_text(EVALUATE)
+    (folder / 'calls.txt').write_text('')
+    (folder / 'flags').symlink_to(ROOT / 'flags')
+    monkeypatch.setattr(runs, 'ROOT', folder)
+    return folder
+
+
+@pytest.fixture
+def calls(clone):
+    """`calls()`: what was called since the last time."""
+    seen = []
+
+    def new():
+        lines = (clone / 'calls.txt').read_text().splitlines()
+        fresh = lines[len(seen) :]
+        seen.extend(fresh)
+        return fresh
+
+    return new
+
+
+@pytest.fixture
+def reproduce(tmp_path):
+    """`reproduce(**options)`: options of a tiny tuning of beta_vae."""
+
+    def make(**options):
+        small = dict(tune='beta_vae', dataset='synthetic_2d', scale='small', training_steps=6)
+        small |= dict(output=str(tmp_path / 'out'), values='0.5,0.1')
+        return ReproduceConfig(**{**small, **options})
+
+    return make

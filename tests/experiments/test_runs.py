@@ -1,0 +1,252 @@
+"""Runs as command lines, and their execution: alone, side by side, killed."""
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from flexae_tf.errors import Stopped, UsageError
+from flexae_tf.experiments import execution, runs
+from tests.conftest import ROOT
+
+LOCK = '.reproduce.lock'
+
+
+@pytest.fixture
+def planned(reproduce):
+    """`planned(0.5, 0.1)`: the runs of these weights, with one scoring each."""
+
+    def make(*weights, **options):
+        config = reproduce(**options)
+        scoring = runs.scoring_flags(config, split='validation', kinds='gen', metrics='fd')
+        return [
+            runs.method_run(
+                config, 'beta_vae', 'synthetic_2d', options={'kl_weight': w}, scorings=[scoring]
+            )
+            for w in weights
+        ]
+
+    return make
+
+
+@pytest.fixture
+def start(clone, tmp_path):
+    """`start('--list')`: the program on the clone with stubs, as a process of its own."""
+    started = []
+
+    def run(*flags):
+        code = 'import pathlib, sys; from flexae_tf.experiments import runs; from flexae_tf import '
+        code += 'programs; runs.ROOT = pathlib.Path(sys.argv.pop(1)); programs.reproduce()'
+        small = ['--tune=beta_vae', '--dataset=synthetic_2d', '--training_steps=6']
+        small += ['--values=0.5,0.1', f'--output={tmp_path}/out', *flags]
+        command = [sys.executable, '-c', code, clone, *small]
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+        started.append(subprocess.Popen(command, **pipes))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_free(path):
+    with open(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = reproduce(data_dir='data', output='out', seed=3, features='pixels', num_examples=70)
+    scoring = runs.scoring_flags(config, split='validation', kinds='gen', metrics='fd')
+    run = runs.method_run(
+        config, 'beta_vae', 'mnist', options={'kl_weight': 0.1 * 3}, scorings=[scoring]
+    )
+    assert run.name == 'beta_vae-mnist-small-training_steps=6-kl_weight=0.3-seed=3'
+    train, evaluate = map(str, run.commands())
+    assert train == (
+        'python bin/train.py --flagfile=flags/methods/beta_vae.flags '
+        '--flagfile=flags/datasets/mnist.flags --width_multiplier=0.125 --training_steps=6 '
+        f'--kl_weight=0.3 --seed=3 --data_dir={tmp_path}/data '
+        f'--workdir={tmp_path}/out/runs/{run.name}'
+    )
+    assert evaluate == (
+        f'python bin/evaluate.py --workdir={tmp_path}/out/runs/{run.name} --checkpoint=6 '
+        '--split=validation --kinds=gen --metrics=fd --num_examples=70 --features=pixels '
+        f'--data_dir={tmp_path}/data'
+    )
+    options = run.config
+    assert (options.method, options.dataset, options.latent_dim) == ('beta_vae', 'mnist', 32)
+    assert run.commands()[1].options().num_examples == 70
+
+
+def test_the_scale_of_the_paper_is_its_flagfiles(reproduce):
+    config = reproduce(scale='paper', training_steps=None)
+    run = runs.method_run(config, 'beta_vae', 'mnist')
+    assert run.config.training_steps == 130_000 and run.config.width_multiplier == 1.0
+    assert '--num_examples=10000' in runs.scoring_flags(
+        config, split='test', kinds='gen', metrics='fd'
+    )
+
+
+def test_a_flagfile_for_the_data_set_goes_first(clone):
+    (clone / 'flags').unlink()
+    (clone / 'flags' / 'methods').mkdir(parents=True)
+    for name in ('vae', 'vae_cifar10'):
+        (clone / 'flags' / 'methods' / f'{name}.flags').write_text('')
+    assert runs.method_flagfile('vae', 'mnist') == 'flags/methods/vae.flags'
+    assert runs.method_flagfile('vae', 'cifar10') == 'flags/methods/vae_cifar10.flags'
+    with pytest.raises(UsageError, match='flags/methods/vae_flow.flags is missing'):
+        runs.method_flagfile('vae_flow', 'mnist')
+
+
+def test_an_installed_package_has_no_flagfiles(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, 'ROOT', tmp_path)
+    with pytest.raises(UsageError, match='no flags/.* run bin/reproduce.py of a clone'):
+        runs.method_flagfile('vae', 'mnist')
+
+
+def test_finished_work_is_not_repeated(clone, planned, calls):
+    todo = planned(0.5, 0.1)
+    assert execution.execute(todo) == {}
+    assert calls() == ['train 0.5', 'evaluate 0.5', 'train 0.1', 'evaluate 0.1']
+    assert execution.execute(todo) == {} and calls() == []
+    assert [s['value'] for run in todo for s in run.scores(run.scorings[0])] == [1.4, 1.0]
+    # Another scoring of the same training; the training program checks its checkpoint.
+    assert execution.execute(planned(0.5, num_examples=30)) == {}
+    assert calls() == ['train 0.5', 'evaluate 0.5']
+    # A checkpoint that was written again is scored again.
+    next((todo[1].workdir.checkpoints).glob('*.manifest.json')).write_text('0.2')
+    assert todo[1].state() == 'trained, to be scored'
+    assert execution.execute(todo) == {} and calls() == ['train 0.1', 'evaluate 0.1']
+
+
+def test_scores_that_others_asked_for_are_not_taken(clone, planned):
+    (run,) = planned(0.5)
+    execution.execute([run])
+    line = run.workdir.scores.read_text()
+    others = line.replace('1.4', '7.0').replace('"sample_seed": 0', '"sample_seed": 5')
+    run.workdir.scores.write_text(line + others + '{"torn')
+    assert [record['value'] for record in run.scores(run.scorings[0])] == [1.4]
+
+
+def test_a_failed_run_stops_no_other(clone, planned, calls, capsys):
+    bad, killed, good = planned(13, 9, 0.1)
+    assert execution.execute([bad, killed, good]) == {
+        bad.name: 'train.py: error: ae not finite',
+        killed.name: 'train.py was killed by signal 9 (is there too little memory?)',
+    }
+    assert calls() == ['train 13', 'train 9', 'train 0.1', 'evaluate 0.1']
+    assert f'FAILED {bad.name}: train.py: error: ae not finite' in capsys.readouterr().out
+    (clone / 'bin' / 'evaluate.py').write_text('print("nothing to say")')
+    (silent,) = planned(0.7)
+    assert 'left no score' in execution.execute([silent])[silent.name]
+
+
+def test_a_run_that_another_process_has_is_waited_for(clone, planned, calls, capsys, monkeypatch):
+    monkeypatch.setattr(execution, 'POLL_SECONDS', 0.05)
+    held, free = planned(0.5, 0.1)
+    held.workdir.path.mkdir(parents=True)
+    with open(held.workdir.path / LOCK, 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        timer = threading.Timer(0.5, fcntl.flock, [lock, fcntl.LOCK_UN])
+        timer.start()
+        assert execution.execute([held, free]) == {}
+        timer.join()
+    assert calls() == ['train 0.1', 'evaluate 0.1', 'train 0.5', 'evaluate 0.5']
+    said = capsys.readouterr().out
+    assert said.count(f'waiting for another process that has {held.name}') == 1
+
+
+def test_two_processes_share_the_work(start, calls):
+    both = [start(), start()]
+    for process in both:
+        assert 'winner: --kl_weight=0.1' in process.communicate(timeout=60)[0]
+        assert process.returncode == 0
+    assert sorted(calls()) == ['evaluate 0.1', 'evaluate 0.5', 'train 0.1', 'train 0.5']
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_passed_on(clone, start, calls, number):
+    (clone / 'slow').write_text('0.1')
+    process = start()
+    wait_for((clone / 'pid').exists)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + number
+    assert ('train.py: error: stopped' if number == signal.SIGTERM else 'KeyboardInterrupt') in said
+    errors = [line for line in said.splitlines() if re.match(r'\S+: error: ', line)]
+    assert len(errors) == 1 and 'the same command resumes' in errors[0]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((clone / 'pid').read_text()), 0)
+    assert calls() == ['train 0.5', 'evaluate 0.5', 'train 0.1']
+    (clone / 'slow').unlink()
+    again = start()
+    assert 'winner: --kl_weight=0.1' in again.communicate(timeout=60)[0] and again.returncode == 0
+    assert calls() == ['train 0.1', 'evaluate 0.1']
+
+
+def test_a_signal_is_heard_between_programs():
+    relay = execution._Relay()
+    relay._hear(signal.SIGTERM, None)
+    with pytest.raises(Stopped) as stopped:
+        relay.check('before the next')
+    assert stopped.value.exit_code == 143
+    with subprocess.Popen(['sleep', '60']) as process, relay.to(process):
+        assert process.wait(timeout=10) == -signal.SIGTERM
+
+
+def test_a_run_is_not_taken_before_the_orphan_of_a_killed_process_has_ended(clone, start, tmp_path):
+    (clone / 'slow').write_text('0.5')
+    process = start()
+    wait_for((clone / 'pid').exists)
+    process.kill()
+    process.wait()
+    lock = next((tmp_path / 'out' / 'runs').glob(f'*/{LOCK}'))
+    assert not is_free(lock)
+    os.kill(int((clone / 'pid').read_text()), signal.SIGKILL)
+    wait_for(lambda: is_free(lock))
+
+
+def test_list_tells_how_far_the_runs_are_and_runs_nothing(clone, planned, calls, capsys):
+    todo = planned(0.5, 0.1)
+    runs.show(todo)
+    said = capsys.readouterr().out
+    for run in todo:
+        assert f'{run.name}: not begun' in said
+        for command in run.commands():
+            assert f'  {command}\n' in said
+    assert not todo[0].output.exists() and calls() == []
+    execution.execute(todo[:1])
+    (todo[1].workdir.checkpoints).mkdir(parents=True)
+    for step in (2, 4):
+        name = f'ckpt-{step:09d}.manifest.json'
+        (todo[1].workdir.checkpoints / name).write_text('')
+    (todo[1].workdir.checkpoints / 'ckpt-000000006.index').touch()  # not finished: no manifest
+    assert [run.state() for run in todo] == ['finished', 'at step 4 of 6']
+
+
+def test_a_workdir_of_another_run_fails_alone(config, clone, planned, synthetic, calls):
+    changed, other = planned(0.5, 0.1)
+    changed.workdir.open(config(), synthetic)
+    assert 'another configuration' in changed.state()
+    failures = execution.execute([changed, other])
+    assert list(failures) == [changed.name] and '--method=flexae there' in failures[changed.name]
+    assert calls() == ['train 0.1', 'evaluate 0.1']
