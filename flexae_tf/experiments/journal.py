@@ -65,7 +65,8 @@ class Journal:
         found = {
             (r['metric'], r['protocol']): r
             for r in read_jsonl(self._scores)
-            if [r['metric'], r['protocol'], r['step']] in done[-1] and _drawn_as(r, config)
+            if [r['metric'], r['protocol'], r['density'], r['step']] in done[-1]
+            and _drawn_as(r, config)
         }
         return list(found.values()) if found and len(found) == len(done[-1]) else None
 
@@ -83,11 +84,13 @@ def _key(config: EvaluateConfig) -> list[str | None]:
     return [config.identity_hash(), config.inception_path]
 
 
-def _named(output: list[str]) -> list[list[str | int]]:
-    """[name, protocol id, step] of each score that the evaluation program showed."""
-    pattern = re.compile(r'(\S+) .*\((?:step (\d+), )?\w+ protocol ([0-9a-f]{8})\b')
+def _named(output: list[str]) -> list[list[str | int | None]]:
+    """[name, protocol id, density, step] of each score that the evaluation program showed."""
+    pattern = re.compile(
+        r'(\S+) .*\((?:step (\d+), )?\w+ protocol ([0-9a-f]{8})(?: (\w+-[0-9a-f]{12}))?[);]'
+    )
     matches = filter(None, map(pattern.match, output))
-    return [[m.group(1), m.group(3), int(m.group(2) or 0)] for m in matches]
+    return [[m.group(1), m.group(3), m.group(4), int(m.group(2) or 0)] for m in matches]
 
 
 def _drawn_as(record: dict[str, Any], config: EvaluateConfig) -> bool:

@@ -113,11 +113,10 @@ class ScoreLog:
         ]
         sd = f' +- {", ".join(spreads)}' if spreads else ''
         where = f'step {record["step"]}, ' if record['step'] else ''
-        if record['density']:
-            where += f'{record["density"]}, '
+        density = f' {record["density"]}' if record['density'] else ''
         print(
             f'{record["metric"]} {record["value"]:.5g}{sd}  '
-            f'({where}{record["protocol_name"]} protocol {record["protocol"]}{note})',
+            f'({where}{record["protocol_name"]} protocol {record["protocol"]}{density}{note})',
             flush=True,
         )
 

@@ -41,6 +41,7 @@ protocol = (root / 'protocol').read_text() if (root / 'protocol').exists() else 
 for kind in flags['kinds'].split(','):
     record = dict(
         step=step, kind=kind, stem='fd', metric=f'fd_vectors_50_{kind}', protocol=protocol, n=50,
+        density=None,
         value=abs(weight - 0.1) + 1.0, repeats=1, bootstrap=0, fields={'network': protocol},
         sample_seed=0 if kind == 'gen' else None,
     )
