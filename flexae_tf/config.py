@@ -47,7 +47,7 @@ DATASETS = (
     'synthetic_5d',
     'folder',
 )
-NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic')
+NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic', 'released')
 MAX_SEED = 2**31 - 1
 METRICS = ('fd', 'kd', 'prd', 'improved', 'density', 'fd_infinity', 'inception_score')
 KINDS = ('rec', 'gen', 'floor', 'codes')
@@ -109,7 +109,10 @@ class TrainConfig(Options):
     )
 
     network: str = option(
-        'auto', 'Row of Tables 5-6 to build; auto takes the nearest image size.', choices=NETWORKS
+        'auto',
+        "Row of Tables 5-6 to build; auto takes the nearest image size. Or the authors' released "
+        'networks.',
+        choices=NETWORKS,
     )
     width_multiplier: float = option(
         1.0, 'Scales the channels of every convolution, for small machines.', above=0.0

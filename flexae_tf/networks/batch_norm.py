@@ -1,5 +1,8 @@
 """Keras' batch norm, computed by TensorFlow's fused kernel while training."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
 
@@ -38,3 +41,17 @@ class BatchNorm(keras.layers.BatchNormalization):
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             average.assign(average * self.momentum + value * (1.0 - self.momentum))
         return outputs
+
+
+@contextlib.contextmanager
+def averages_kept(network: keras.Sequential) -> Iterator[None]:
+    """Within it, training-mode passes of `network` leave its averages where they are."""
+    layers = [layer for layer in network.layers if isinstance(layer, BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 1.0  # all of the old average, nothing of the batch's
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
