@@ -16,6 +16,7 @@ METHODS = (
     'flexae',
     'wae_normal',
     'wae_gmm_prior',
+    'flexae_sr',
     'vae',
     'beta_vae',
     'vae_vampprior',
@@ -172,6 +173,9 @@ class TrainConfig(Options):
     )
     gen_learning_rate: float = option(5e-4, 'Adam rate of the P-GEN step.', above=0.0)
     enc_learning_rate: float = option(1e-5, 'Adam rate of the adversarial encoder step.', above=0.0)
+    smooth_learning_rate: float = option(
+        2e-4, 'Adam rate of the image critic and of the smoothing step of flexae_sr.', above=0.0
+    )
 
     precision: str = option(
         'tf32',

@@ -45,13 +45,18 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 @contextlib.contextmanager
 def averages_kept(network: keras.Sequential) -> Iterator[None]:
-    """Within it, training-mode passes of `network` leave its averages where they are."""
-    layers = [layer for layer in network.layers if isinstance(layer, BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 1.0  # all of the old average, nothing of the batch's
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+    """After it, the averages are what they were before, whatever passes `network` made within.
+
+    They are put back, not held by a switch in the layers: replicas take turns within a step, and
+    would see each other's switches.
+    """
+    averages = [
+        v
+        for layer in network.layers
+        if isinstance(layer, BatchNorm)
+        for v in (layer.moving_mean, layer.moving_variance)
+    ]
+    before = [tf.convert_to_tensor(v) for v in averages]
+    yield
+    for v, value in zip(averages, before, strict=True):
+        v.assign(value)

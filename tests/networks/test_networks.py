@@ -246,6 +246,32 @@ def test_kept_averages_stay_and_outputs_do_not_change(shape):
     once = [v.numpy() for v in layer.non_trainable_variables]
     mean = np.mean(x, axis=tuple(range(x.ndim - 1)))
     np.testing.assert_allclose(once[0], 0.01 * mean, atol=1e-6)
-    with pytest.raises(ZeroDivisionError), averages_kept(network):
-        1 / 0  # noqa: B018
-    assert layer.momentum == 0.99
+
+
+def test_averages_are_kept_on_two_devices():
+    x = tf.constant(np.random.RandomState(0).randn(8, 3), tf.float32)
+    one = BatchNorm(dtype='float32', name='bn')
+    for _ in range(2):
+        one(x, training=True)
+    devices = [d.name for d in tf.config.list_logical_devices('CPU')]
+    strategy = tf.distribute.MirroredStrategy(devices)
+    with strategy.scope():
+        two = BatchNorm(dtype='float32', name='bn')
+        network = keras.Sequential([keras.Input([3]), two])
+
+    @tf.function
+    def run():
+        def half():
+            i = tf.distribute.get_replica_context().replica_id_in_sync_group
+            mine = x[4 * i : 4 * i + 4]
+            network(mine, training=True)
+            with averages_kept(network):
+                network(5.0 * mine, training=True)
+            network(mine, training=True)
+
+        strategy.run(half)
+
+    run()
+    for a, b in zip(one.non_trainable_variables, two.non_trainable_variables, strict=True):
+        for copy in strategy.experimental_local_results(b.value):
+            np.testing.assert_allclose(copy, a, rtol=1e-5, atol=1e-6)
