@@ -16,6 +16,7 @@ METHODS = (
     'flexae',
     'wae_normal',
     'wae_gmm_prior',
+    'flexae_sr',
     'vae',
     'beta_vae',
     'vae_vampprior',
@@ -49,7 +50,7 @@ DATASETS = (
     'synthetic_5d',
     'folder',
 )
-NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic')
+NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic', 'released')
 MAX_SEED = 2**31 - 1
 METRICS = ('fd', 'kd', 'prd', 'improved', 'density', 'fd_infinity', 'inception_score')
 KINDS = ('rec', 'gen', 'floor', 'codes')
@@ -123,7 +124,10 @@ class TrainConfig(Options):
     )
 
     network: str = option(
-        'auto', 'Row of Tables 5-6 to build; auto takes the nearest image size.', choices=NETWORKS
+        'auto',
+        "Row of Tables 5-6 to build; auto takes the nearest image size. Or the authors' released "
+        'networks.',
+        choices=NETWORKS,
     )
     width_multiplier: float = option(
         1.0, 'Scales the channels of every convolution, for small machines.', above=0.0
@@ -183,6 +187,9 @@ class TrainConfig(Options):
     )
     gen_learning_rate: float = option(5e-4, 'Adam rate of the P-GEN step.', above=0.0)
     enc_learning_rate: float = option(1e-5, 'Adam rate of the adversarial encoder step.', above=0.0)
+    smooth_learning_rate: float = option(
+        2e-4, 'Adam rate of the image critic and of the smoothing step of flexae_sr.', above=0.0
+    )
 
     precision: str = option(
         'tf32',

@@ -46,10 +46,10 @@ def gradient_penalty(
     """The penalty of Eq. 5 without its weight beta (Gulrajani et al. 2017).
 
     Args:
-        critic_fn: maps [batch, latent_dim] to scores [batch, 1].
-        z: codes of images [batch, latent_dim].
+        critic_fn: maps [batch, ...] to scores [batch, 1].
+        z: codes of images [batch, latent_dim], or what else a critic scores [batch, ...].
         z_hat: generated codes, same shape.
-        mix: alpha, uniform in [0, 1], one per sample [batch, 1].
+        mix: alpha, uniform in [0, 1], one per sample [batch, 1, ...].
 
     Returns:
         mean over the batch of (||gradient of the score at z_mix|| - 1)^2. No gradient flows into
@@ -59,9 +59,10 @@ def gradient_penalty(
     with tf.GradientTape() as tape:
         tape.watch(z_mix)
         score = critic_fn(z_mix)
-    gradient = tape.gradient(score, z_mix)  # [batch, latent_dim]
+    gradient = tape.gradient(score, z_mix)
+    axes = list(range(1, gradient.shape.rank))
     # The derivative of a square root at zero is infinite; 1e-12 keeps it finite.
-    norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=1) + 1e-12)
+    norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=axes) + 1e-12)
     return tf.reduce_mean(tf.square(norm - 1.0))
 
 

@@ -6,6 +6,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import Method, Recipe
 from flexae_tf.methods.flexae import FlexAE
+from flexae_tf.methods.flexae_sr import FlexAESR
 from flexae_tf.methods.latent_gan import LatentGan
 from flexae_tf.methods.second_stage import SecondStage
 from flexae_tf.methods.vae import Vae
@@ -17,6 +18,7 @@ RECIPES = {
     'flexae': Recipe(FlexAE, prior=Learned),
     'wae_normal': Recipe(FlexAE, prior=StandardNormal),
     'wae_gmm_prior': Recipe(FlexAE, prior=GaussianMixture),
+    'flexae_sr': Recipe(FlexAESR, prior=Learned),
     'vae': Recipe(Vae, prior=StandardNormal, posterior='Gaussian'),
     'beta_vae': Recipe(Vae, prior=StandardNormal, posterior='Gaussian'),
     'vae_vampprior': Recipe(Vae, prior=VampPrior, posterior='Gaussian'),

@@ -3,7 +3,8 @@
 import keras
 
 from flexae_tf.networks.batch_norm import BatchNorm
-from flexae_tf.networks.tables import Conv, Dense, Row, TConv
+from flexae_tf.networks.layers import glorot, hidden_layer, hidden_layers
+from flexae_tf.networks.tables import Base, Row
 
 CONTEXT = 128  # what a flow is told of an example, besides the mean and variance it begins with
 
@@ -12,7 +13,7 @@ class Encoder(keras.Sequential):
     """x [batch, h, w, c] or [batch, d] -> z [batch, latent_dim], float32.
 
     Args:
-        row: its `encoder` layers, each convolution followed by BN and ELU, then Flatten and FC_m.
+        row: its `encoder` layers; FC_m follows.
         shape: shape of one example.
         latent_dim: m.
         seed: of the initial weights.
@@ -31,11 +32,11 @@ class Encoder(keras.Sequential):
         last = keras.layers.Dense(
             latent_dim,
             use_bias=len(shape) == 1,  # on images batch norm follows: the decoder's FC -> BN
-            kernel_initializer=_glorot(seed),
+            kernel_initializer=glorot(seed),
             dtype='float32',
             name='fc_code',
         )
-        hidden = _hidden_layers(row, shape, seed, dtype)
+        hidden = hidden_layers(row.encoder, shape, seed, dtype)
         super().__init__([keras.Input(shape), *hidden, last], name='encoder')
 
 
@@ -66,14 +67,14 @@ class GaussianEncoder(keras.Model):
     ) -> None:
         x = keras.Input(shape)
         hidden = x
-        for layer in _hidden_layers(row, shape, seed, dtype):
+        for layer in hidden_layers(row.encoder, shape, seed, dtype):
             hidden = layer(hidden)
         names = ['fc_mean', 'fc_log_variance', 'fc_context']
         sizes = [latent_dim, latent_dim, self.context_dim]
         later = seed + len(row.encoder)
         heads = [
             keras.layers.Dense(
-                size, kernel_initializer=_glorot(head_seed), dtype='float32', name=name
+                size, kernel_initializer=glorot(head_seed), dtype='float32', name=name
             )(hidden)
             for name, size, head_seed in zip(
                 names, sizes, (seed, later + 1, later + 2), strict=True
@@ -92,7 +93,7 @@ class FlowEncoder(GaussianEncoder):
 class Decoder(keras.Sequential):
     """z [batch, latent_dim] -> images [batch, h, w, c] in (0, 1), or vectors in (-1, 1); float32.
 
-    The first batch norm of an image decoder acts on the flat FC output, before the reshape, as
+    The batch norm of an image decoder's base acts on the flat FC output, before the reshape, as
     Table 6 orders them.
 
     Args:
@@ -118,7 +119,7 @@ class Decoder(keras.Sequential):
                 keras.layers.Dense(
                     shape[0],
                     activation='tanh',
-                    kernel_initializer=_glorot(seed),
+                    kernel_initializer=glorot(seed),
                     dtype='float32',
                     name='fc_vector',
                 )
@@ -131,27 +132,18 @@ class Decoder(keras.Sequential):
     def _image_layers(
         row: Row, shape: tuple[int, ...], seed: int, dtype: str
     ) -> list[keras.layers.Layer]:
-        side = shape[0] // row.decoder_stride
-        first = side * side * row.base_channels
-        layers = [
-            keras.layers.Dense(
-                first,
-                use_bias=False,
-                kernel_initializer=_glorot(seed),
-                dtype=dtype,
-                name='fc_base',
-            ),
-            BatchNorm(dtype=dtype, name='bn_base'),
-            keras.layers.ELU(dtype=dtype, name='elu_base'),
-            keras.layers.Reshape([side, side, row.base_channels], dtype=dtype),
-        ]
-        for index, layer in enumerate(row.decoder, start=1):
-            layers += _layers(layer, index, seed, dtype)
+        layers = []
+        for index, layer in enumerate(row.decoder):
+            if isinstance(layer, Base):
+                side = shape[0] // row.decoder_stride
+                layers += _base_layers(layer, side, index, seed, dtype)
+            else:
+                layers += hidden_layer(layer, index, seed, dtype)
         last = keras.layers.Conv2D(
             shape[2],
             row.last_kernel,
             padding='same',
-            kernel_initializer=_glorot(seed + len(row.decoder) + 1),
+            kernel_initializer=glorot(seed + len(row.decoder)),
             dtype=dtype,
             name='conv_image',
         )
@@ -159,55 +151,19 @@ class Decoder(keras.Sequential):
         return [*layers, last, keras.layers.Activation('sigmoid', dtype='float32')]
 
 
-def _hidden_layers(
-    row: Row, shape: tuple[int, ...], seed: int, dtype: str
+def _base_layers(
+    base: Base, side: int, index: int, seed: int, dtype: str
 ) -> list[keras.layers.Layer]:
-    """What an encoder has before its last FC."""
-    layers = []
-    for index, layer in enumerate(row.encoder, start=1):
-        layers += _layers(layer, index, seed, dtype)
-    if len(shape) == 3:
-        layers.append(keras.layers.Flatten(dtype=dtype))
-    return layers
-
-
-def _glorot(seed: int) -> keras.initializers.Initializer:
-    return keras.initializers.GlorotNormal(seed)
-
-
-def _layers(
-    layer: Conv | TConv | Dense, index: int, seed: int, dtype: str
-) -> list[keras.layers.Layer]:
-    """The Keras layers of the hidden entry `index` of a table.
-
-    They are named, because weights-only snapshots are kept by name.
-    """
-    initializer = _glorot(seed + index)
-    if isinstance(layer, Dense):
-        activation = layer.activation
-        return [
-            keras.layers.Dense(
-                layer.units,
-                activation=activation,
-                kernel_initializer=initializer,
-                dtype=dtype,
-                name=f'fc_{index}',
-            )
-        ]
-    convolution = keras.layers.Conv2D if isinstance(layer, Conv) else keras.layers.Conv2DTranspose
+    """A decoder's first feature map, [batch, side, side, channels]."""
     return [
-        # No bias where batch norm follows: its gradient would be rounding noise, which Adam
-        # blows up to a full step.
-        convolution(
-            layer.channels,
-            layer.kernel,
-            strides=layer.stride,
-            padding='same',
+        keras.layers.Dense(
+            side * side * base.channels,
             use_bias=False,
-            kernel_initializer=initializer,
+            kernel_initializer=glorot(seed + index),
             dtype=dtype,
-            name=f'conv_{index}',
+            name='fc_base',
         ),
-        BatchNorm(dtype=dtype, name=f'bn_{index}'),
-        keras.layers.ELU(dtype=dtype, name=f'elu_{index}'),
+        BatchNorm(dtype=dtype, name='bn_base'),
+        keras.layers.Activation(base.activation, dtype=dtype, name=f'{base.activation}_base'),
+        keras.layers.Reshape([side, side, base.channels], dtype=dtype),
     ]

@@ -1,5 +1,8 @@
 """Keras' batch norm, computed by TensorFlow's fused kernel while training."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
 
@@ -38,3 +41,22 @@ class BatchNorm(keras.layers.BatchNormalization):
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             average.assign(average * self.momentum + value * (1.0 - self.momentum))
         return outputs
+
+
+@contextlib.contextmanager
+def averages_kept(network: keras.Sequential) -> Iterator[None]:
+    """After it, the averages are what they were before, whatever passes `network` made within.
+
+    They are put back, not held by a switch in the layers: replicas take turns within a step, and
+    would see each other's switches.
+    """
+    averages = [
+        v
+        for layer in network.layers
+        if isinstance(layer, BatchNorm)
+        for v in (layer.moving_mean, layer.moving_variance)
+    ]
+    before = [tf.convert_to_tensor(v) for v in averages]
+    yield
+    for v, value in zip(averages, before, strict=True):
+        v.assign(value)

@@ -1,7 +1,6 @@
-"""Tables 5-8 of the paper as plain data, and the choice of a row for a data set.
+"""Tables 5-8 of the paper and the released code's networks as plain data, and the choice of a row.
 
-Layers are written as the paper writes them: Conv_{channels, kernel, stride}, TCONV, FC. Hidden
-convolutions, and the decoder's first FC on images, are followed by batch norm and ELU; 'same'
+Layers are written as the paper writes them: Conv_{channels, kernel, stride}, TCONV, FC. 'same'
 padding is the only one that makes the decoder's sizes come out.
 """
 
@@ -14,62 +13,78 @@ from flexae_tf.errors import UsageError
 
 
 class Conv(NamedTuple):
-    """Conv_{channels, kernel, stride} -> BN -> ELU."""
+    """Conv_{channels, kernel, stride} -> BN, if any -> activation."""
 
     channels: int
     kernel: int
     stride: int
+    activation: str = 'elu'
+    batch_norm: bool = True
 
 
 class TConv(NamedTuple):
-    """TCONV_{channels, kernel, stride} -> BN -> ELU."""
+    """TCONV_{channels, kernel, stride} -> BN -> activation."""
 
     channels: int
     kernel: int
     stride: int
+    activation: str = 'elu'
 
 
 class Dense(NamedTuple):
-    """FC_units -> activation, no batch norm (Table 5)."""
+    """FC_units -> BN, if any -> activation."""
 
     units: int
     activation: str
+    batch_norm: bool = False
+
+
+class Base(NamedTuple):
+    """FC_{side x side x channels} -> BN -> activation -> the decoder's first feature map."""
+
+    channels: int
+    activation: str = 'elu'
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Encoder and decoder of one data set.
+    """The networks of one data set, or of the released code.
 
     Attributes:
-        size: height and width the row was written for; None for vectors.
-        latent_dim: the paper's m.
-        encoder: hidden layers; a Flatten and FC_m follow.
-        base_channels: channels of the decoder's first, reshaped FC; None for vectors.
-        decoder: hidden layers after it.
+        size: height and width the row was written for, by which `auto` finds it; None for vectors,
+            and for a row that `auto` never takes.
+        latent_dim: the paper's m; None: that of the row which `auto` takes.
+        encoder: hidden layers; FC_m follows. Images are flattened before the first FC.
+        decoder: hidden layers.
         last_kernel: kernel of the decoder's last convolution (sigmoid); None for vectors, whose
             decoder ends in FC_d -> tanh.
         generator: hidden units of P-GEN (ReLU each); FC_m follows.
         critic: hidden units of the critic (ReLU each); FC_1 follows.
+        image_critic: hidden layers of the released variant's critic of images; FC_1 follows.
     """
 
     size: int | None
-    latent_dim: int
+    latent_dim: int | None
     encoder: tuple[Conv | Dense, ...]
-    base_channels: int | None
-    decoder: tuple[TConv, ...]
+    decoder: tuple[Dense | Base | TConv, ...]
     last_kernel: int | None
     generator: tuple[int, ...] = (1024, 512)  # Table 7
     critic: tuple[int, ...] = (512, 256, 128, 128)  # Table 7
+    image_critic: tuple[Conv | Dense, ...] = (  # dair-iitd/FlexAE, FlexAESR.py
+        Conv(64, 4, 2, 'relu', batch_norm=False),
+        Conv(128, 4, 2, 'relu', batch_norm=False),
+        Dense(1024, 'relu'),
+    )
 
     @property
     def encoder_stride(self) -> int:
         """How many times smaller the encoder makes an image."""
-        return math.prod(layer.stride for layer in self.encoder)
+        return math.prod(layer.stride for layer in self.encoder if isinstance(layer, Conv))
 
     @property
     def decoder_stride(self) -> int:
         """How many times larger the decoder makes its first feature map."""
-        return math.prod(layer.stride for layer in self.decoder)
+        return math.prod(layer.stride for layer in self.decoder if isinstance(layer, TConv))
 
     @property
     def stride(self) -> int:
@@ -88,8 +103,7 @@ ROWS = {
             Conv(512, 4, 2),
             Conv(512, 4, 1),
         ),
-        base_channels=256,
-        decoder=(TConv(512, 4, 1), TConv(256, 4, 1), TConv(128, 4, 2), TConv(64, 4, 2)),
+        decoder=(Base(256), TConv(512, 4, 1), TConv(256, 4, 1), TConv(128, 4, 2), TConv(64, 4, 2)),
         last_kernel=4,
     ),
     'cifar10': Row(  # Table 6
@@ -102,8 +116,13 @@ ROWS = {
             Conv(1024, 4, 2),
             Conv(1024, 4, 1),
         ),
-        base_channels=512,
-        decoder=(TConv(1024, 4, 1), TConv(512, 4, 1), TConv(256, 4, 2), TConv(128, 4, 2)),
+        decoder=(
+            Base(512),
+            TConv(1024, 4, 1),
+            TConv(512, 4, 1),
+            TConv(256, 4, 2),
+            TConv(128, 4, 2),
+        ),
         last_kernel=4,
     ),
     'celeba': Row(  # Table 6
@@ -116,19 +135,43 @@ ROWS = {
             Conv(1024, 5, 2),
             Conv(1024, 5, 2),
         ),
-        base_channels=512,
-        decoder=(TConv(1024, 5, 1), TConv(512, 5, 1), TConv(256, 5, 2), TConv(128, 5, 2)),
+        decoder=(
+            Base(512),
+            TConv(1024, 5, 1),
+            TConv(512, 5, 1),
+            TConv(256, 5, 2),
+            TConv(128, 5, 2),
+        ),
         last_kernel=5,
     ),
     'synthetic': Row(  # Table 5
         size=None,
         latent_dim=2,
         encoder=(Dense(128, 'relu'),),
-        base_channels=None,
         decoder=(),
         last_kernel=None,
         generator=(128,),
         critic=(128, 128),
+        image_critic=(Dense(128, 'relu'), Dense(128, 'relu')),  # as its critic of codes
+    ),
+    # dair-iitd/FlexAE, FlexAESR.py; nothing normalises its first convolution.
+    'released': Row(
+        size=None,
+        latent_dim=None,
+        encoder=(
+            Conv(64, 4, 2, 'relu', batch_norm=False),
+            Conv(128, 4, 2, 'relu'),
+            Dense(1024, 'relu', batch_norm=True),
+        ),
+        decoder=(
+            Dense(1024, 'relu', batch_norm=True),
+            Base(128, 'relu'),
+            TConv(128, 4, 2, 'relu'),
+            TConv(64, 4, 2, 'relu'),
+        ),
+        last_kernel=3,
+        generator=(1024,) * 4,
+        critic=(1024,) * 4,
     ),
 }
 
@@ -145,7 +188,7 @@ SYNTHETIC_5D_LATENT_DIM = 50  # Fig. 2's m; Fig. 3 has the row's own 2
 
 
 def choose_row(config: TrainConfig, shape: tuple[int, ...]) -> Row:
-    """The row of Tables 5-6 for examples of `shape`, with the P-GEN and width `config` asks for.
+    """The row for examples of `shape`, with the P-GEN and width `config` asks for.
 
     Args:
         config: its `network`, `generator` and `width_multiplier` are used.
@@ -161,24 +204,29 @@ def choose_row(config: TrainConfig, shape: tuple[int, ...]) -> Row:
         row = ROWS[row_name(config.network, shape)]
     if config.generator != 'default':
         row = dataclasses.replace(row, generator=CAPACITIES[config.generator])
-    if row.size is None:
-        return row
 
-    def scale(channels: int) -> int:
-        return max(1, round(channels * config.width_multiplier))
+    def scale(layers: tuple) -> tuple:
+        return tuple(
+            layer
+            if isinstance(layer, Dense)
+            else layer._replace(channels=max(1, round(layer.channels * config.width_multiplier)))
+            for layer in layers
+        )
 
     return dataclasses.replace(
         row,
-        encoder=tuple(layer._replace(channels=scale(layer.channels)) for layer in row.encoder),
-        base_channels=scale(row.base_channels),
-        decoder=tuple(layer._replace(channels=scale(layer.channels)) for layer in row.decoder),
+        encoder=scale(row.encoder),
+        decoder=scale(row.decoder),
+        image_critic=scale(row.image_critic),
     )
 
 
 def resolve(config: TrainConfig, shape: tuple[int, ...]) -> TrainConfig:
     """`config` with the sizes filled in that depend on the data set: `latent_dim`, `noise_dim`."""
     row = choose_row(config, shape)
-    default = SYNTHETIC_5D_LATENT_DIM if config.dataset == 'synthetic_5d' else row.latent_dim
+    default = row.latent_dim or ROWS[_nearest_row(shape[0])].latent_dim
+    if config.dataset == 'synthetic_5d':
+        default = SYNTHETIC_5D_LATENT_DIM
     latent_dim = config.latent_dim or default
     return dataclasses.replace(
         config, latent_dim=latent_dim, noise_dim=config.noise_dim or latent_dim
@@ -196,14 +244,15 @@ def row_name(network: str, shape: tuple[int, ...]) -> str:
             raise UsageError(f'--network={network} is for images; vectors need --network=synthetic')
         return 'synthetic'
     if network == 'synthetic':
-        raise UsageError('--network=synthetic is for vectors; images need mnist, cifar10 or celeba')
+        raise UsageError(
+            '--network=synthetic is for vectors; images need mnist, cifar10, celeba or released'
+        )
     height, width = shape[:2]
     if height != width:
         raise UsageError(f'images are {height} x {width}: the networks need square ones; crop them')
-    image_rows = {name: row for name, row in ROWS.items() if row.size}
     if network == 'auto':
-        network = min(image_rows, key=lambda name: abs(math.log(height / ROWS[name].size)))
-    row = image_rows[network]
+        network = _nearest_row(height)
+    row = ROWS[network]
     if height % row.stride:
         below = height // row.stride * row.stride
         sizes = ', '.join(str(s) for s in (below, below + row.stride) if s)
@@ -212,3 +261,9 @@ def row_name(network: str, shape: tuple[int, ...]) -> str:
             f'take a multiple of {row.stride} (the nearest: {sizes})'
         )
     return network
+
+
+def _nearest_row(height: int) -> str:
+    """The name of the row written for images of about this height."""
+    sizes = {name: row.size for name, row in ROWS.items() if row.size}
+    return min(sizes, key=lambda name: abs(math.log(height / sizes[name])))

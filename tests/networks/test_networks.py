@@ -8,7 +8,8 @@ import tensorflow as tf
 from flexae_tf.config import TrainConfig
 from flexae_tf.errors import UsageError
 from flexae_tf.networks.autoencoder import Decoder, Encoder
-from flexae_tf.networks.batch_norm import BatchNorm
+from flexae_tf.networks.batch_norm import BatchNorm, averages_kept
+from flexae_tf.networks.image_critic import ImageCritic
 from flexae_tf.networks.latent import Critic, Generator
 from flexae_tf.networks.tables import choose_row, resolve
 
@@ -86,7 +87,7 @@ def test_no_bias_where_batch_norm_follows_and_width_scales_convolutions_only():
             if isinstance(following, BatchNorm):
                 assert layer.use_bias is False
     assert [layer.channels for layer in row.encoder] == [8, 16, 32, 64, 64]
-    assert row.base_channels == 32 and row.generator == (1024, 512)
+    assert row.decoder[0].channels == 32 and row.generator == (1024, 512)
 
 
 def test_the_seed_is_all_that_initial_weights_depend_on():
@@ -158,3 +159,119 @@ def test_reduced_precision_stays_inside_encoder_and_decoder():
     reference = Encoder(row, **sizes)(x, training=True)
     np.testing.assert_allclose(z, reference, atol=0.15)
     assert not np.allclose(z, reference, atol=1e-6)  # it did compute in bfloat16
+
+
+def kinds(network):
+    """What a network is made of: conv, tconv, fc, bn, names of activations, flatten, reshape."""
+    names = {'Conv2D': 'conv', 'Conv2DTranspose': 'tconv', 'Dense': 'fc', 'BatchNorm': 'bn'}
+    made = []
+    for layer in network.layers:
+        made.append(names.get(type(layer).__name__, type(layer).__name__.lower()))
+        activation = getattr(layer, 'activation', keras.activations.linear).__name__
+        if made[-1] == 'activation':
+            made[-1] = activation
+        elif activation != 'linear':
+            made.append(activation)
+    return ' '.join(made)
+
+
+@pytest.mark.parametrize('shape, latent_dim', [(MNIST, 32), (CIFAR, 128)])
+def test_the_released_networks(shape, latent_dim):
+    encoder, decoder, row, config = build(shape, network='released')
+    assert (config.latent_dim, config.noise_dim) == (latent_dim, latent_dim)
+    assert kinds(encoder) == 'conv relu conv bn relu flatten fc bn relu fc'
+    assert kinds(decoder) == (
+        'fc bn relu fc bn relu reshape tconv bn relu tconv bn relu conv sigmoid'
+    )
+    channels, flat = shape[2], (shape[0] // 4) ** 2 * 128
+    assert trainable(encoder) == (
+        (4 * 4 * channels * 64 + 64)  # not normalised, so it has a bias
+        + (4 * 4 * 64 * 128 + 2 * 128)
+        + (flat * 1024 + 2 * 1024)
+        + 1024 * latent_dim
+    )
+    assert trainable(decoder) == (
+        (latent_dim * 1024 + 2 * 1024)
+        + (1024 * flat + 2 * flat)
+        + (4 * 4 * 128 * 128 + 2 * 128)
+        + (4 * 4 * 128 * 64 + 2 * 64)
+        + (3 * 3 * 64 * channels + channels)
+    )
+    assert row.generator == row.critic == (1024, 1024, 1024, 1024)
+
+
+def test_the_image_critic():
+    for network in ('mnist', 'released'):
+        critic = ImageCritic(choose_row(TrainConfig(network=network), MNIST), shape=MNIST, seed=0)
+        assert kinds(critic) == 'conv relu conv relu flatten fc relu fc'
+        assert [layer.strides for layer in critic.layers[:2]] == [(2, 2), (2, 2)]
+        assert trainable(critic) == 1_088 + 131_200 + 6_423_552 + 1_025
+    row = choose_row(TrainConfig(width_multiplier=0.125), CIFAR)
+    assert trainable(ImageCritic(row, shape=CIFAR, seed=0)) == (
+        (4 * 4 * 3 * 8 + 8) + (4 * 4 * 8 * 16 + 16) + (8 * 8 * 16 * 1024 + 1024) + 1025
+    )
+    vectors = ImageCritic(choose_row(TrainConfig(), (128,)), shape=(128,), seed=0)
+    assert kinds(vectors) == 'fc relu fc relu fc'
+    assert vectors(np.zeros([3, 128], np.float32)).shape == (3, 1)
+
+
+def test_released_networks_are_for_images_whose_sides_are_multiples_of_4_and_for_who_asks():
+    decoder = build((20, 20, 3), network='released', width_multiplier=0.1)[1]
+    assert decoder(np.zeros([2, 32], np.float32)).shape == (2, 20, 20, 3)
+    assert resolve(TrainConfig(network='released'), CELEBA).latent_dim == 128
+    with pytest.raises(UsageError, match='multiple of 4 .* 28, 32'):
+        build((30, 30, 1), network='released')
+    with pytest.raises(UsageError, match='vectors'):
+        build((128,), network='released')
+    for size in (4, 16, 64, 128):
+        assert choose_row(TrainConfig(), (size, size, 1)).last_kernel > 3
+
+
+@pytest.mark.parametrize('shape', [(8, 5), (8, 4, 4, 3)])
+def test_kept_averages_stay_and_outputs_do_not_change(shape):
+    x = tf.constant(np.random.RandomState(0).randn(*shape), tf.float32)
+    network = keras.Sequential([keras.Input(x.shape[1:]), BatchNorm(dtype='float32', name='bn')])
+    layer = network.layers[0]
+    before = [v.numpy() for v in layer.non_trainable_variables]
+
+    def changed():
+        now = [v.numpy() for v in layer.non_trainable_variables]
+        return [not np.array_equal(a, b) for a, b in zip(before, now, strict=True)]
+
+    with averages_kept(network):
+        kept = network(x, training=True)
+    assert changed() == [False, False]
+    np.testing.assert_array_equal(network(x, training=True), kept)
+    assert changed() == [True, True]
+    once = [v.numpy() for v in layer.non_trainable_variables]
+    mean = np.mean(x, axis=tuple(range(x.ndim - 1)))
+    np.testing.assert_allclose(once[0], 0.01 * mean, atol=1e-6)
+
+
+def test_averages_are_kept_on_two_devices():
+    x = tf.constant(np.random.RandomState(0).randn(8, 3), tf.float32)
+    one = BatchNorm(dtype='float32', name='bn')
+    for _ in range(2):
+        one(x, training=True)
+    devices = [d.name for d in tf.config.list_logical_devices('CPU')]
+    strategy = tf.distribute.MirroredStrategy(devices)
+    with strategy.scope():
+        two = BatchNorm(dtype='float32', name='bn')
+        network = keras.Sequential([keras.Input([3]), two])
+
+    @tf.function
+    def run():
+        def half():
+            i = tf.distribute.get_replica_context().replica_id_in_sync_group
+            mine = x[4 * i : 4 * i + 4]
+            network(mine, training=True)
+            with averages_kept(network):
+                network(5.0 * mine, training=True)
+            network(mine, training=True)
+
+        strategy.run(half)
+
+    run()
+    for a, b in zip(one.non_trainable_variables, two.non_trainable_variables, strict=True):
+        for copy in strategy.experimental_local_results(b.value):
+            np.testing.assert_allclose(copy, a, rtol=1e-5, atol=1e-6)

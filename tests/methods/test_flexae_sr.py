@@ -1,0 +1,239 @@
+"""FlexAE-SR against its iteration, written out plainly here."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from flexae_tf import losses, noise
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import DatasetSpec
+from flexae_tf.errors import UsageError
+from flexae_tf.methods import build_method
+from flexae_tf.noise import Role
+
+SPEC = DatasetSpec('folder', 'images', (8, 8, 1), 100, 100, (0.0, 1.0))
+OWN = {  # what each optimizer trains, in the order of an iteration
+    'ae': ('encoder', 'decoder'),
+    'critic': ('critic',),
+    'image_critic': ('image_critic',),
+    'smooth': ('encoder', 'decoder'),
+    'gen': ('generator',),
+    'enc': ('encoder',),
+}
+
+
+def make(**options):
+    small = dict(method='flexae_sr', width_multiplier=0.03, latent_dim=4, noise_dim=3)
+    return build_method(TrainConfig(**{**small, 'batch_size': 6, **options}), SPEC)
+
+
+def blocks_for(method, seed=0):
+    shape = [method.image_blocks, method.options.batch_size, *method.spec.shape]
+    return tf.constant(np.random.RandomState(seed).rand(*shape), tf.float32)
+
+
+def run(method, blocks, step=0):
+    """One iteration, eagerly: tracing takes longer than a few of these."""
+    return method.train_step(blocks, tf.constant(step, tf.int64))
+
+
+@pytest.fixture
+def frozen(monkeypatch):
+    """No optimizer moves anything: every step sees the networks as they began."""
+    for module in ('flexae_sr', 'divergences'):
+        still = lambda *args: tf.constant(0.0)  # noqa: E731
+        monkeypatch.setattr(f'flexae_tf.methods.{module}.minimize', still)
+
+
+def slopes(critic, x):
+    """Norms of the gradients of a critic at x [batch, ...]: [batch]."""
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(critic(x))
+    return np.linalg.norm(tape.gradient(total, x).numpy().reshape(len(x), -1), axis=1)
+
+
+def test_the_losses_written_out(frozen):
+    method = make(critic_steps=2)
+    blocks = blocks_for(method)
+    values = {tag: float(value) for tag, value in run(method, blocks, step=7).items()}
+
+    def encode(x):
+        return method.encoder(x, training=True).numpy()
+
+    def decode(z):
+        return method.decoder(z, training=True).numpy()
+
+    def uniform(role, index, columns):
+        return noise.uniform(noise.key(0, 7, role, index), [6, columns]).numpy()
+
+    x_hat = decode(encode(blocks[0]))
+    sse = np.mean(np.sum((blocks[0].numpy() - x_hat) ** 2, axis=(1, 2, 3)))
+    assert values['loss/ae'] == pytest.approx(sse, rel=1e-5)
+
+    # What is reported of the critics is of the last of two steps, whose images are blocks 3 and 4.
+    x, z, z_other = blocks[3].numpy(), encode(blocks[3]), encode(blocks[4])
+    n = noise.normal(noise.key(0, 7, Role.CRITIC_NOISE, 1), [6, 3])
+    z_hat = method.generator(n).numpy()
+    c, c_hat = np.mean(method.critic(z)), np.mean(method.critic(z_hat))
+    a = uniform(Role.CRITIC_MIX, 1, 1)
+    penalty = np.mean((slopes(method.critic, a * z + (1 - a) * z_hat) - 1) ** 2)
+    assert values['loss/critic'] == pytest.approx(c_hat - c + 10 * penalty, rel=1e-4)
+    assert values['loss/gen'] == pytest.approx(-c_hat, rel=1e-4, abs=1e-6)
+    assert values['loss/enc'] == pytest.approx(c, rel=1e-4, abs=1e-6)
+
+    a, b = uniform(Role.IMAGE_MIX, 1, 2).T
+    x_mix = decode(np.stack([a[i] * z[i] + (1 - a[i]) * z_other[i] for i in range(6)]))
+    x_bar = np.stack([b[i] * x[i] + (1 - b[i]) * x_mix[i] for i in range(6)])
+    penalty = np.mean((slopes(method.image_critic, x_bar) - 1) ** 2)
+    distance = np.mean(method.image_critic(x)) - np.mean(method.image_critic(x_mix))
+    assert values['loss/image_gradient_penalty'] == pytest.approx(penalty, rel=1e-4)
+    assert values['image/wasserstein'] == pytest.approx(distance, rel=1e-4, abs=1e-6)
+    assert values['loss/image_critic'] == pytest.approx(10 * penalty - distance, rel=1e-4)
+
+    a = uniform(Role.IMAGE_MIX, 2, 1)  # new mixes, of the same codes
+    smooth = -np.mean(method.image_critic(decode(a * z + (1 - a) * z_other)))
+    assert values['loss/smooth'] == pytest.approx(smooth, rel=1e-4, abs=1e-6)
+
+
+def test_penalty_of_images_is_of_the_norm_over_all_pixels():
+    def critic(x):  # slope 3 at each of 4 pixels: norm 6
+        return tf.reduce_sum(3.0 * x, axis=[1, 2, 3])[:, None]
+
+    x, x_hat, mix = tf.ones([3, 2, 2, 1]), tf.zeros([3, 2, 2, 1]), tf.fill([3, 1, 1, 1], 0.5)
+    assert float(losses.gradient_penalty(critic, x, x_hat, mix)) == pytest.approx(25.0, rel=1e-5)
+
+
+def test_each_step_in_its_order_changes_exactly_its_own_variables(monkeypatch):
+    """And each sees what those before it have left."""
+    rates = dict(ae_learning_rate=1e-3, smooth_learning_rate=1e-3, enc_learning_rate=1e-3)
+    method = make(critic_steps=2, **rates)
+    blocks = blocks_for(method)
+    states, order, gradients = [], [], {}
+    apply = keras.optimizers.Adam.apply_gradients
+
+    def spy(optimizer, pairs):
+        pairs = list(pairs)
+        states.append({v.path: v.numpy() for v in method.variables})
+        order.append(optimizer.name)
+        gradients[optimizer.name] = [g for g, _ in pairs]
+        apply(optimizer, pairs)
+        states.append({v.path: v.numpy() for v in method.variables})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.optimizers.Adam, 'apply_gradients', spy)
+        values = run(method, blocks)
+
+    critics = ['critic', 'image_critic']
+    assert order == ['ae', *critics, *critics, 'smooth', 'gen', 'enc']
+    counts = [int(getattr(method, f'{name}_optimizer').iterations) for name in OWN]
+    assert counts == [1, 2, 2, 1, 1, 1]
+    trainable = {v.path: v.shape for v in method.trainable_variables}
+    for i, name in enumerate(order):
+        before, after = states[2 * i], states[2 * i + 1]
+        for path, shape in trainable.items():
+            network = path.split('/')[0]
+            if i:
+                np.testing.assert_array_equal(states[2 * i - 1][path], before[path])
+            if network.endswith('critic') and shape == (1,):
+                continue  # a critic's last bias has no gradient: scores enter by differences
+            assert np.array_equal(before[path], after[path]) == (network not in OWN[name]), path
+
+    def take(state):
+        for v in method.variables:
+            v.assign(state[v.path])
+
+    # The smoothing step's gradient: up the image critic, through decoder and encoder.
+    place = order.index('smooth')
+    take(states[2 * place])
+    mix = noise.uniform(noise.key(0, 0, Role.IMAGE_MIX, 2), [6, 1])
+    own = method.encoder.trainable_variables + method.decoder.trainable_variables
+    with tf.GradientTape() as tape:
+        z, z_other = (method.encoder(x, training=True) for x in blocks[3:5])
+        x_mix = method.decoder(mix * z + (1 - mix) * z_other, training=True)
+        loss = -tf.reduce_mean(method.image_critic(x_mix))
+    assert float(values['loss/smooth']) == pytest.approx(float(loss), rel=1e-4)
+    for a, b in zip(tape.gradient(loss, own), gradients['smooth'], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max() + 1e-9)
+    # The encoder's: of codes that the smoothing has moved.
+    stale = float(tf.reduce_mean(method.critic(z)))
+    take(states[2 * place + 1])
+    enc = float(tf.reduce_mean(method.critic(method.encoder(blocks[3], training=True))))
+    assert float(values['loss/enc']) == pytest.approx(enc, rel=1e-4)
+    assert abs(enc - stale) > 1e-3 * abs(enc)
+
+
+@pytest.mark.parametrize(
+    ('batches', 'mixed', 'order'),
+    [
+        ('fresh', False, [0, 1, 2, 3, 4, 3]),
+        ('fresh', True, [0, 1, 2, 3, 4, 3]),
+        ('shared', True, [0, 0, 1, 0]),
+    ],
+)
+def test_batch_norm_averages_move_where_they_should(frozen, batches, mixed, order):
+    """On every pass of images, `order`, the encoder's; on one of each kind of codes, the rest."""
+    method = make(critic_batches=batches, bn_mix_generated=mixed, critic_steps=2)
+    assert method.image_blocks == max(order) + 1
+    blocks = blocks_for(method)
+    start = [v.numpy() for v in method.variables]
+    run(method, blocks, step=5)
+    found = {v.path: v.numpy() for v in method.variables}
+    assert sum('moving' in path for path in found) == 20
+
+    for v, value in zip(method.variables, start, strict=True):
+        v.assign(value)
+    z = {}
+    for i in order:
+        z[i] = method.encoder(blocks[i], training=True)
+    method.decoder(z[0], training=True)
+    if mixed:
+        mix = noise.uniform(noise.key(0, 5, Role.IMAGE_MIX, 2), [6, 1])
+        method.decoder(mix * z[order[-3]] + (1 - mix) * z[order[-2]], training=True)
+        n = noise.normal(noise.key(0, 5, Role.CRITIC_NOISE, 1), [6, 3])
+        method.decoder(method.generator(n), training=True)
+    for v in method.variables:
+        np.testing.assert_allclose(found[v.path], v, rtol=1e-5, atol=1e-7, err_msg=v.path)
+
+
+@pytest.fixture(scope='module')
+def untrained():
+    return make(ae_learning_rate=2e-4, gen_learning_rate=3e-4)
+
+
+def test_rates_and_moments(untrained):
+    found = {}
+    for name in OWN:
+        optimizer = getattr(untrained, f'{name}_optimizer')
+        found[name] = float(optimizer.learning_rate), optimizer.beta_1, optimizer.beta_2
+    assert found == {
+        'ae': (pytest.approx(2e-4), 0.9, 0.999),
+        'critic': (pytest.approx(1e-4), 0.0, 0.9),
+        'image_critic': (pytest.approx(2e-4), 0.5, 0.9),
+        'smooth': (pytest.approx(2e-4), 0.5, 0.9),
+        'gen': (pytest.approx(3e-4), 0.0, 0.9),
+        'enc': (pytest.approx(1e-5), 0.0, 0.9),
+    }
+
+
+def test_its_critic_of_codes_can_be_asked(untrained):
+    z, z_hat = np.random.RandomState(0).rand(2, 5, 4).astype(np.float32)
+    expected = np.mean(untrained.critic(z)) - np.mean(untrained.critic(z_hat))
+    assert untrained.has_critic
+    assert float(untrained.critic_distance(z, z_hat)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_its_divergence_is_the_wasserstein_one():
+    with pytest.raises(UsageError, match='flexae_sr'):
+        TrainConfig(method='flexae_sr', divergence='mmd')
+
+
+def test_the_released_networks_train_in_reduced_precision_but_for_the_critics():
+    method = make(precision='mixed_bfloat16', critic_steps=1, network='released')
+    assert method.encoder.layers[0].compute_dtype == 'bfloat16'
+    assert {layer.compute_dtype for layer in method.image_critic.layers} == {'float32'}
+    for tag, value in run(method, blocks_for(method)).items():
+        assert value.dtype == tf.float32 and np.isfinite(value), tag
+        assert not tag.startswith('grad_norm') or value > 0, tag
