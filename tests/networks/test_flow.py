@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
@@ -74,6 +75,19 @@ def test_the_log_determinant_is_that_of_the_jacobian(latent_dim):
     np.testing.assert_allclose(log_determinant, expected, rtol=1e-4, atol=1e-4)
     # Every reversal has the sign of its permutation; there is one before each step but the first.
     assert set(sign) == {(-1.0) ** ((latent_dim * (latent_dim - 1) // 2) * (flow_lib.STEPS - 1))}
+
+
+def test_what_the_flow_carries_has_the_density_that_its_determinant_gives():
+    """The mean of p / q over draws of q is 1 for every density p, if q is what is drawn from."""
+    num = 20_000
+    z_0 = 3.0 * np.random.default_rng(0).normal(size=[num, 2])  # wide, or the mean never settles
+    context = tf.repeat(inputs(2, num=1)[1], num, axis=0)
+    z, log_determinant = make(2, stirred=True)([tf.constant(z_0, tf.float32), context])
+    log_q = scipy.stats.norm(0.0, 3.0).logpdf(z_0).sum(axis=1) - log_determinant
+    centre = np.median(z, axis=0)
+    ratios = np.exp(scipy.stats.norm(centre, 0.5).logpdf(z).sum(axis=1) - log_q)
+    error = np.std(ratios) / np.sqrt(num)
+    assert error < 0.05 and np.mean(ratios) == pytest.approx(1.0, abs=4 * error)
 
 
 def test_every_coordinate_is_moved_by_every_other():
