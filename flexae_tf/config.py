@@ -238,6 +238,15 @@ class TrainConfig(Options):
                 f'--divergence={self.divergence} with --method={self.method}: it is for '
                 f'{", ".join(JOINT)}'
             )
+        if self.mixture == 'data' and (
+            self.dataset != 'synthetic_2d' or self.latent_dim not in (None, 2)
+        ):
+            raise UsageError(
+                f'--mixture=data with --dataset={self.dataset} and --latent_dim={self.latent_dim}: '
+                'it is that of synthetic_2d, in two dimensions; use --mixture=circle'
+            )
+        if self.mixture == 'circle' and self.latent_dim == 1:
+            raise UsageError('--mixture=circle needs --latent_dim=2 or more')
 
     def identity(self) -> dict[str, Any]:
         """As `Options.identity`; a schedule makes the number of steps a part of it."""

@@ -136,6 +136,21 @@ def gaussian(square: tf.Tensor, log_scale: tf.Tensor, *, size: int) -> tf.Tensor
     return 0.5 * square * tf.exp(-2.0 * log_scale) + size * (log_scale + constant)
 
 
+LOWEST_LOG_SCALE = -6.0  # below, a square error of 0 would win
+
+
 def limited_log_scale(log_scale: tf.Tensor) -> tf.Tensor:
-    """A learned ln(standard deviation), kept above e^-6: below, a square error of 0 would win."""
-    return tf.maximum(tf.convert_to_tensor(log_scale), -6.0)
+    """A learned ln(standard deviation), kept at `LOWEST_LOG_SCALE` or above.
+
+    From below it is still told to rise: an error that grows again can bring it back.
+    """
+
+    @tf.custom_gradient
+    def limit(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            passes = (value > LOWEST_LOG_SCALE) | (upstream < 0.0)
+            return tf.where(passes, upstream, tf.zeros_like(upstream))
+
+        return tf.maximum(value, LOWEST_LOG_SCALE), gradient
+
+    return limit(tf.convert_to_tensor(log_scale))

@@ -56,6 +56,21 @@ def synthetic():
 
 
 @pytest.fixture
+def mirrored():
+    """`mirrored(2)`: a strategy over that many devices."""
+
+    def make(replicas):
+        # Else every strategy numbers its collectives from the same start, and those of two in a
+        # process are taken for one another.
+        tf.distribute.MirroredStrategy._collective_key_base += 1000
+        devices = tf.config.list_logical_devices('CPU')[:replicas]
+        assert len(devices) == replicas
+        return tf.distribute.MirroredStrategy([d.name for d in devices])
+
+    return make
+
+
+@pytest.fixture
 def program():
     """`program('train', '--flag=...')`: runs `bin/train.py`; returns the finished process."""
 

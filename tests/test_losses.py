@@ -45,3 +45,16 @@ def test_penalty_is_taken_between_the_codes_and_stops_there():
         penalty = losses.gradient_penalty(tf.square, z, z_hat, tf.constant([[0.25]]))
     assert float(penalty) == pytest.approx(0.0, abs=1e-6)
     assert tape.gradient(penalty, [z, z_hat]) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ('log_scale', 'slope', 'limited', 'passed'),
+    [(-5.0, 2.0, -5.0, 2.0), (-9.0, 2.0, -6.0, 0.0), (-9.0, -2.0, -6.0, -2.0)],
+)
+def test_a_scale_stops_at_its_limit_and_can_come_back(log_scale, slope, limited, passed):
+    variable = tf.Variable(log_scale)
+    with tf.GradientTape() as tape:
+        value = losses.limited_log_scale(variable)
+        loss = slope * value
+    assert float(value) == limited
+    assert float(tape.gradient(loss, variable)) == passed

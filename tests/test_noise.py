@@ -64,11 +64,8 @@ PINNED_INTEGERS = [619, 340, 965, 419]
 
 
 @pytest.mark.parametrize('replicas', [1, 2])
-def test_replicas_share_the_global_draw(replicas):
-    devices = tf.config.list_logical_devices('CPU')
-    if len(devices) < replicas:
-        pytest.fail('conftest gives this process two logical CPU devices')
-    strategy = tf.distribute.MirroredStrategy([d.name for d in devices[:replicas]])
+def test_replicas_share_the_global_draw(replicas, mirrored):
+    strategy = mirrored(replicas)
     key = noise.key(*KEY)
 
     @tf.function
@@ -77,3 +74,12 @@ def test_replicas_share_the_global_draw(replicas):
 
     parts = strategy.experimental_local_results(run())
     np.testing.assert_array_equal(np.concatenate(parts), noise.uniform(key, [12, 3]))
+
+
+def test_a_shared_draw_is_the_same_on_every_replica_and_alone(mirrored):
+    key, strategy = noise.key(*KEY), mirrored(2)
+    alone = noise.shared_normal(key, [12, 3])
+    np.testing.assert_array_equal(alone, noise.normal(key, [12, 3]))
+    function = tf.function(lambda: strategy.run(lambda: noise.shared_normal(key, [12, 3])))
+    for copy in strategy.experimental_local_results(function()):
+        np.testing.assert_array_equal(copy, alone)

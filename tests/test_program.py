@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from flexae_tf import options as options_lib
-from flexae_tf.config import EvaluateConfig, SampleConfig, TrainConfig
+from flexae_tf.config import METHODS, EvaluateConfig, SampleConfig, TrainConfig
 from flexae_tf.errors import UsageError
 from flexae_tf.options import to_flagfile
 from tests.conftest import ROOT
@@ -33,6 +33,12 @@ SMALL = ['--dataset=synthetic_2d', '--batch_size=16', '--training_steps=4', '--c
         ('--network=mnist', ['--network=mnist', 'vectors']),
         ('--flagfile=flags/datasets/mnist.flags --network=synthetic', ['synthetic', 'images']),
         ('--seed=4294967296', ['--seed=4294967296', 'at most']),
+        ('--method=vae --divergence=mmd', ['--divergence=mmd with --method=vae', 'flexae']),
+        ('--method=wae_gmm_prior', ['--mixture=None', 'wae_gmm_prior.flags']),
+        (
+            '--method=wae_gmm_prior --mixture=data --latent_dim=3',
+            ['--latent_dim=3', '--mixture=circle'],
+        ),
         ('stray', ['stray', '--name=value']),
         ('--flagfile=nowhere.flags', ['nowhere.flags']),
     ],
@@ -157,15 +163,69 @@ def test_help_shows_the_flags_of_the_program(program, name):
         assert words in done.stdout
 
 
-@pytest.mark.parametrize('flagfile', sorted(ROOT.glob('flags/**/*.flags')), ids=lambda p: p.name)
-def test_flagfiles_are_valid(flagfile, monkeypatch):
+@pytest.fixture
+def read_flagfiles(monkeypatch):
+    """`read_flagfiles('flags/methods/vae.flags', ...)`: the configuration that they give."""
     from absl import flags
 
     monkeypatch.chdir(ROOT)  # as the README's commands are run
-    values = flags.FlagValues()
-    options_lib.define_flags(TrainConfig, values)
-    values(['train', f'--flagfile={flagfile}'])
-    options_lib.from_flags(TrainConfig, values)
+
+    def read(*flagfiles):
+        values = flags.FlagValues()
+        options_lib.define_flags(TrainConfig, values)
+        values(['train', *(f'--flagfile={flagfile}' for flagfile in flagfiles)])
+        return options_lib.from_flags(TrainConfig, values)
+
+    return read
+
+
+METHOD_FILES = sorted(path.stem for path in ROOT.glob('flags/methods/*.flags'))
+DATASET_FILES = sorted(path.stem for path in ROOT.glob('flags/datasets/*.flags'))
+
+
+@pytest.mark.parametrize('flagfile', sorted(ROOT.glob('flags/**/*.flags')), ids=lambda p: p.name)
+def test_flagfiles_are_valid(flagfile, read_flagfiles):
+    read_flagfiles(flagfile)
+
+
+@pytest.mark.parametrize('name', METHOD_FILES)
+def test_a_method_file_is_of_the_method_it_is_named_after(name, read_flagfiles):
+    """Or of a method on a data set, where it changes one number of the method's own file."""
+    config = read_flagfiles(f'flags/methods/{name}.flags')
+    if name == config.method:
+        return
+    assert name.removeprefix(f'{config.method}_') in DATASET_FILES
+    general = read_flagfiles(f'flags/methods/{config.method}.flags')
+    differing = [k for k, v in vars(config).items() if v != getattr(general, k)]
+    assert len(differing) == 1
+
+
+def test_every_method_has_a_file_that_goes_with_every_data_set(read_flagfiles):
+    assert set(METHODS) <= set(METHOD_FILES)
+    for method in METHODS:
+        for dataset in set(DATASET_FILES) - {'folder'}:
+            if method == 'wae_gmm_prior' and dataset != 'synthetic_2d':
+                continue  # its mixture is that of the data
+            config = read_flagfiles(
+                f'flags/methods/{method}.flags', f'flags/datasets/{dataset}.flags'
+            )
+            assert (config.method, config.dataset) == (method, dataset)
+            assert config.training_steps == (20_000 if 'synthetic' in dataset else 130_000)
+
+
+@pytest.mark.parametrize(
+    ('name', 'option', 'numbers'),
+    [
+        ('beta_vae', 'kl_weight', (0.1, 0.03, 0.1)),
+        ('vae_flow', 'kl_weight', (0.1, 0.03, 0.1)),
+        ('vae_vampprior', 'num_pseudo_inputs', (500, 128, 128)),
+    ],
+)
+def test_numbers_that_depend_on_the_data_set(name, option, numbers, read_flagfiles):
+    for dataset, number in zip(('mnist', 'cifar10', 'celeba'), numbers, strict=True):
+        own = f'{name}_{dataset}' if f'{name}_{dataset}' in METHOD_FILES else name
+        files = f'flags/methods/{own}.flags', f'flags/datasets/{dataset}.flags'
+        assert getattr(read_flagfiles(*files), option) == number
 
 
 def test_the_defaults_are_the_papers():

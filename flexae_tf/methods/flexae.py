@@ -6,7 +6,6 @@ import tensorflow as tf
 from flexae_tf import losses
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec, synthetic
-from flexae_tf.errors import UsageError
 from flexae_tf.methods.base import Method, Part, Recipe, adam, minimize
 from flexae_tf.methods.divergences import build_divergence
 from flexae_tf.networks.latent import Critic, Generator
@@ -129,21 +128,10 @@ def six_gaussians(config: TrainConfig) -> GaussianMixture:
     `--mixture=data` is the mixture that `synthetic_2d` is drawn from, the best that a fixed prior
     could be; `--mixture=circle` has six components of variance 1 around the origin, in the plane of
     the first two coordinates.
-
-    Raises:
-        UsageError: a mixture that does not fit the data set or the latent size.
     """
     if config.mixture == 'data':
-        if config.dataset != 'synthetic_2d' or config.latent_dim != 2:
-            raise UsageError(
-                f'--mixture=data with --dataset={config.dataset} and --latent_dim='
-                f'{config.latent_dim}: it is that of synthetic_2d, in two dimensions; use '
-                '--mixture=circle'
-            )
         means, deviations = np.array(synthetic.MEANS[2]), np.sqrt(synthetic.VARIANCES)
     else:
-        if config.latent_dim < 2:
-            raise UsageError('--mixture=circle needs --latent_dim=2 or more')
         angles = 2.0 * np.pi * np.arange(6) / 6
         means = np.zeros([6, config.latent_dim])
         means[:, :2] = 6.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)

@@ -72,7 +72,8 @@ def _masked_perceptron(
     degrees = np.arange(1, latent_dim + 1)
     hidden, seen = z, degrees
     for index, units in enumerate(HIDDEN, start=1):
-        own = np.arange(units) % max(1, latent_dim - 1) + 1
+        # From 0 on: units that see none of z tell the first coordinate of the context.
+        own = np.arange(units) % latent_dim
         layer = MaskedDense(own >= seen[:, None], seed=seed + index, name=f'{name}_fc_{index}')
         hidden = layer(hidden)
         if index == 1:

@@ -119,12 +119,11 @@ def test_batch_norm_is_the_one_of_keras(training):
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-def test_batch_norm_on_two_devices_is_that_of_the_whole_batch():
+def test_batch_norm_on_two_devices_is_that_of_the_whole_batch(mirrored):
     x = tf.constant(np.random.RandomState(0).randn(8, 4, 4, 3) * 2 + 1, tf.float32)
     one = BatchNorm(dtype='float32', name='bn')
     expected = one(x, training=True)
-    devices = [d.name for d in tf.config.list_logical_devices('CPU')]
-    strategy = tf.distribute.MirroredStrategy(devices)
+    strategy = mirrored(2)
     with strategy.scope():
         two = BatchNorm(dtype='float32', name='bn')
         two.build(x.shape)

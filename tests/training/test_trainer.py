@@ -259,14 +259,13 @@ def wait_for(path, process, *, more=False):
     pytest.fail('no progress in a minute')
 
 
-def test_two_devices_train_as_one(config):
+def test_two_devices_train_as_one(config, mirrored):
     """Losses, norms, weights and batch-norm averages, on images."""
     small = dict(dataset='digits', width_multiplier=0.05, latent_dim=4, validation_examples=20)
     small |= dict(training_steps=2, batch_size=8, precision='float32')
     images = flexae_tf.load_dataset(config(**small))
-    devices = [d.name for d in tf.config.list_logical_devices('CPU')]
     one = Trainer(config(**small), images)
-    two = Trainer(config(**small), images, strategy=tf.distribute.MirroredStrategy(devices))
+    two = Trainer(config(**small), images, strategy=mirrored(2))
     scalar = [tf.constant(n, tf.int64) for n in (0, 2)]
     for trainer in (one, two):
         assert int(trainer.run_steps(*scalar)) == -1

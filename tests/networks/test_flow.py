@@ -1,0 +1,196 @@
+"""The inverse autoregressive flow against automatic differentiation."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import DatasetSpec
+from flexae_tf.methods import build_method
+from flexae_tf.networks import flow as flow_lib
+from flexae_tf.networks.flow import InverseAutoregressiveFlow, MaskedDense
+
+VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
+CONTEXT = 6
+SIZES = (1, 2, 5)
+
+
+def make(latent_dim, *, stirred=False):
+    """A flow; `stirred`: its weights far from where they begin, so that gates differ."""
+    flow = InverseAutoregressiveFlow(latent_dim, context_dim=CONTEXT, seed=3)
+    if stirred:
+        rng = np.random.default_rng(0)
+        for v in flow.trainable_variables:
+            v.assign(1.5 * v.numpy() + 0.3 * rng.normal(size=v.shape) / np.sqrt(len(v.shape) * 50))
+    return flow
+
+
+def inputs(latent_dim, num=4):
+    rng = np.random.default_rng(1)
+    draws = (rng.normal(size=[num, size]) for size in (latent_dim, CONTEXT))
+    return [tf.constant(draw, tf.float32) for draw in draws]
+
+
+def jacobian(function, x):
+    """d function / d x of each example: [batch, outputs, inputs]."""
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        outputs = tf.unstack(function(x), axis=1)
+    rows = [tape.gradient(output, x) for output in outputs]
+    return np.stack(rows, axis=1)
+
+
+@pytest.fixture(scope='module', params=SIZES)
+def perceptron(request):
+    """Mean and score of one step, of its latent size."""
+    z, context = keras.Input([request.param]), keras.Input([CONTEXT])
+    outputs = flow_lib._masked_perceptron(z, context, seed=5, name='step')
+    return keras.Model([z, context], outputs)
+
+
+@pytest.mark.parametrize('output', [0, 1], ids=['mean', 'score'])
+def test_a_coordinate_sees_those_before_it_and_all_of_the_context(perceptron, output):
+    latent_dim = perceptron.outputs[0].shape[1]
+    z, context = inputs(latent_dim)
+    seen = jacobian(lambda v: perceptron([v, context])[output], z)
+    before = np.tril(np.ones([latent_dim, latent_dim], bool), -1)
+    assert np.all(seen[:, ~before] == 0.0)  # not itself, and none after it
+    assert np.all(np.abs(seen[:, before]) > 1e-6)
+    told = jacobian(lambda v: perceptron([z, v])[output], context)
+    assert np.all(np.abs(told) > 1e-6)
+
+
+@pytest.mark.parametrize('latent_dim', SIZES)
+def test_the_log_determinant_is_that_of_the_jacobian(latent_dim):
+    flow = make(latent_dim, stirred=True)
+    z, context = inputs(latent_dim)
+    _, log_determinant = flow([z, context])
+    assert log_determinant.shape == (4,)
+    assert np.ptp(log_determinant) > 0.1  # it does depend on where
+    sign, expected = np.linalg.slogdet(
+        jacobian(lambda v: flow([v, context])[0], z).astype(np.float64)
+    )
+    np.testing.assert_allclose(log_determinant, expected, rtol=1e-4, atol=1e-4)
+    # Every reversal has the sign of its permutation; there is one before each step but the first.
+    assert set(sign) == {(-1.0) ** ((latent_dim * (latent_dim - 1) // 2) * (flow_lib.STEPS - 1))}
+
+
+def test_what_the_flow_carries_has_the_density_that_its_determinant_gives():
+    """The mean of p / q over draws of q is 1 for every density p, if q is what is drawn from."""
+    num = 20_000
+    z_0 = 3.0 * np.random.default_rng(0).normal(size=[num, 2])  # wide, or the mean never settles
+    context = tf.repeat(inputs(2, num=1)[1], num, axis=0)
+    z, log_determinant = make(2, stirred=True)([tf.constant(z_0, tf.float32), context])
+    log_q = scipy.stats.norm(0.0, 3.0).logpdf(z_0).sum(axis=1) - log_determinant
+    centre = np.median(z, axis=0)
+    ratios = np.exp(scipy.stats.norm(centre, 0.5).logpdf(z).sum(axis=1) - log_q)
+    error = np.std(ratios) / np.sqrt(num)
+    assert error < 0.05 and np.mean(ratios) == pytest.approx(1.0, abs=4 * error)
+
+
+def test_every_coordinate_is_moved_by_every_other():
+    """One order alone would leave the first coordinate its own: orders are reversed."""
+    z, context = inputs(5)
+    flow = make(5, stirred=True)
+    mixed = jacobian(lambda v: flow([v, context])[0], z)
+    assert np.all(np.abs(mixed) > 1e-7)
+
+
+@pytest.mark.parametrize('latent_dim', SIZES)
+def test_the_context_matters_to_every_coordinate(latent_dim):
+    z, context = inputs(latent_dim)
+    flow = make(latent_dim)
+    assert np.all(np.abs(jacobian(lambda v: flow([z, v])[0], context)) > 1e-6)
+
+
+def test_steps_begin_near_the_identity():
+    latent_dim = 32
+    z, context = inputs(latent_dim, num=200)
+    moved, log_determinant = (t.numpy() for t in make(latent_dim)([z, context]))
+    start = 1.0 / (1.0 + np.exp(-1.5))
+    assert start == pytest.approx(0.82, abs=0.005)
+    gate = np.exp(log_determinant / (latent_dim * flow_lib.STEPS))  # geometric mean
+    np.testing.assert_allclose(gate, start, atol=0.03)
+    # Three reversals are one.
+    expected = start**flow_lib.STEPS * z.numpy()[:, ::-1]
+    assert np.std(moved - expected) < 0.25 * np.std(expected)
+    per_coordinate = [np.corrcoef(moved[:, i], expected[:, i])[0, 1] for i in range(latent_dim)]
+    assert min(per_coordinate) > 0.9
+
+
+def test_the_flow_written_out():
+    """From the weights, in NumPy, with the masks that the definition gives."""
+    latent_dim = 3
+    flow = make(latent_dim, stirred=True)
+    z, context = (t.numpy().astype(np.float64) for t in inputs(latent_dim))
+    found, found_log_determinant = flow([tf.constant(t, tf.float32) for t in (z, context)])
+
+    def elu(v):
+        return np.where(v > 0, v, np.expm1(np.minimum(v, 0.0)))
+
+    log_determinant = 0.0
+    hidden_degrees = np.arange(512) % latent_dim  # 0 sees the context alone
+    degrees = np.arange(1, latent_dim + 1)
+    for step in range(4):
+        if step:
+            z = z[:, ::-1]
+        names = ('fc_1', 'context', 'fc_2', 'mean', 'gate')
+        layers = {n: flow.get_layer(f'step_{step}_{n}') for n in names}
+        w = {n: layer.weights[0].numpy() for n, layer in layers.items()}
+        b = {n: layer.weights[1].numpy() for n, layer in layers.items() if n != 'context'}
+        assert len(layers['context'].weights) == 1
+        first = w['fc_1'] * (hidden_degrees[None] >= degrees[:, None])
+        second = w['fc_2'] * (hidden_degrees[None] >= hidden_degrees[:, None])
+        last = degrees[None] > hidden_degrees[:, None]
+        hidden = elu(z @ first + b['fc_1'] + context @ w['context'])
+        hidden = elu(hidden @ second + b['fc_2'])
+        mean = hidden @ (w['mean'] * last) + b['mean']
+        gate = 1 / (1 + np.exp(-(hidden @ (w['gate'] * last) + b['gate'] + 1.5)))
+        z = gate * z + (1 - gate) * mean
+        log_determinant = log_determinant + np.sum(np.log(gate), axis=1)
+    np.testing.assert_allclose(found, z, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found_log_determinant, log_determinant, rtol=1e-4)
+
+
+@pytest.mark.parametrize('latent_dim', SIZES)
+def test_every_connection_that_is_not_cut_has_a_gradient(latent_dim):
+    flow = make(latent_dim)
+    start, context = inputs(latent_dim)
+    with tf.GradientTape() as tape:
+        z, log_determinant = flow([start, context])
+        loss = tf.reduce_sum(tf.sin(3.0 * z)) + tf.reduce_sum(log_determinant)
+    masks = {layer.kernel.path: layer._mask for layer in flow.layers if type(layer) is MaskedDense}
+    variables = flow.trainable_variables
+    assert len(variables) == 4 * (2 + 1 + 2 + 2 + 2) and len(masks) == 4 * 4
+    for v, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+        mask = masks.get(v.path, np.ones(v.shape)) > 0
+        gradient = gradient.numpy()
+        assert np.all(gradient[~mask] == 0.0), v.path
+        assert np.all(gradient[mask] != 0.0), v.path
+
+
+def test_the_seed_is_all_that_weights_depend_on_and_no_two_layers_are_alike():
+    first, again = make(4), make(4)
+    kernels = []
+    for a, b in zip(first.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+        if a.path.endswith('kernel'):
+            kernels.append(a.numpy().ravel()[:20] / np.std(a))
+    close = np.abs(np.corrcoef(kernels)) > 0.9
+    assert close.sum() == len(kernels)  # each to itself
+
+
+def test_a_step_of_the_method_trains_every_weight_of_the_smallest_flow():
+    options = dict(dataset='synthetic_2d', kl_weight=0.5, batch_size=6, latent_dim=1)
+    method = build_method(TrainConfig(method='vae_flow', **options), VECTORS)
+    before = {v.path: v.numpy() for v in method.flow.trainable_variables}
+    x = tf.constant(np.random.RandomState(0).rand(1, 6, 128), tf.float32)
+    for step in range(2):
+        method.train_step(x, tf.constant(step, tf.int64))
+    trained = {id(v) for v in method.trainable_variables}
+    for v in method.flow.trainable_variables:
+        assert id(v) in trained
+        alone = v.path.endswith('fc_1/kernel')  # nothing comes before the only coordinate
+        assert np.array_equal(before[v.path], v.numpy()) == alone, v.path
