@@ -6,6 +6,8 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import Method, Recipe
 from flexae_tf.methods.flexae import FlexAE
+from flexae_tf.methods.injflow import InjFlow
+from flexae_tf.methods.rae import Rae
 from flexae_tf.methods.vae import Vae
 from flexae_tf.methods.wae import Wae
 from flexae_tf.networks.tables import resolve
@@ -27,6 +29,10 @@ RECIPES = {
         learned_scale=True,
     ),
     'wae_gan': Recipe(Wae, prior=StandardNormal),
+    'ae_gmm': Recipe(Rae, prior=None, ex_post='gaussian_mixture'),
+    'rae_gmm': Recipe(Rae, prior=None, ex_post='gaussian_mixture'),
+    'injflow': Recipe(InjFlow, prior=StandardNormal),
+    'injflow_gmm': Recipe(InjFlow, prior=StandardNormal, ex_post='gaussian_mixture'),
 }
 
 
