@@ -23,6 +23,10 @@ METHODS = (
     'vae_flow',
     'two_stage_vae',
     'wae_gan',
+    'ae_gmm',
+    'rae_gmm',
+    'injflow',
+    'injflow_gmm',
 )
 STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another method
 EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
@@ -36,6 +40,9 @@ OPEN = {
     'num_pseudo_inputs': ('vae_vampprior',),
     'adversarial_weight': ('wae_gan',),
     'mixture': ('wae_gmm_prior',),
+    'code_weight': ('rae_gmm',),
+    'decoder_weight': ('rae_gmm',),
+    'volume_weight': ('injflow', 'injflow_gmm'),
 }
 DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
 MIXTURES = ('data', 'circle')
@@ -179,6 +186,23 @@ class TrainConfig(Options):
     adversarial_weight: float | None = option(
         None,
         'lambda of wae_gan: weight of the adversarial loss beside the squared error of an image.',
+        above=0.0,
+    )
+    code_weight: float | None = option(
+        None,
+        'a of rae_gmm: weight of the squared norm of a code beside the squared error of an image.',
+        minimum=0.0,
+    )
+    decoder_weight: float | None = option(
+        None,
+        "b of rae_gmm: weight of the squares of the decoder's kernels beside the squared error of "
+        'an image.',
+        minimum=0.0,
+    )
+    volume_weight: float | None = option(
+        None,
+        'k of injflow and injflow_gmm: weight of minus the log likelihood (code and volume) beside '
+        'the squared error of an image.',
         above=0.0,
     )
     ae_learning_rate: float = option(1e-3, 'Adam rate of the auto-encoder step.', above=0.0)

@@ -1,7 +1,7 @@
 """One pure function per equation of the methods; everything is to be minimised."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 
@@ -154,3 +154,61 @@ def limited_log_scale(log_scale: tf.Tensor) -> tf.Tensor:
         return tf.maximum(value, LOWEST_LOG_SCALE), gradient
 
     return limit(tf.convert_to_tensor(log_scale))
+
+
+def code_penalty(z: tf.Tensor) -> tf.Tensor:
+    """|z|^2 of codes [batch, latent_dim], averaged over the batch (Ghosh et al. 2020)."""
+    return tf.reduce_mean(tf.reduce_sum(tf.square(z), axis=1))
+
+
+def decoder_penalty(kernels: Iterable[tf.Tensor]) -> tf.Tensor:
+    """The squares of the entries of all kernels, summed (Ghosh et al. 2020, Section 3.1)."""
+    return tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
+
+
+def squared_stretch(
+    decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, direction: tf.Tensor
+) -> tf.Tensor:
+    """|J u|^2 with J the derivative of `decode` at z; exact, no finite difference.
+
+    Args:
+        decode: maps codes [batch, latent_dim] to examples [batch, ...], each for itself: a batch
+            norm must be in inference mode, or it would mix them.
+        z: codes [batch, latent_dim]; gradients flow into them.
+        direction: u, a unit vector for each code, same shape.
+
+    Returns:
+        [batch].
+    """
+    # J^T w is linear in w, and the derivative of <J^T w, u> by w is J u; nothing is computed of
+    # J^T w itself outside eager mode. `tf.autodiff.ForwardAccumulator` gives the same, but XLA
+    # compiles what it makes of a bias anew at every call.
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(z)
+            x_hat = decode(z)
+        w = tf.zeros_like(x_hat)
+        outer.watch(w)
+        pulled = inner.gradient(x_hat, z, output_gradients=w)  # J^T w [batch, latent_dim]
+    pushed = outer.gradient(pulled, w, output_gradients=direction)  # J u [batch, ...]
+    moved = tf.reshape(pushed, [tf.shape(z)[0], -1])
+    return tf.reduce_sum(tf.square(moved), axis=1)
+
+
+def log_volume(stretch: tf.Tensor, *, latent_dim: int) -> tf.Tensor:
+    """m ln |J u|, averaged over the batch: at least the ln of J's volume, in the mean over u.
+
+    With u uniform on the sphere, E[ln |J u|] is no less than the mean of ln s_i, s_i being the
+    singular values of J, because ln is concave (Kumar, Poole and Murphy 2020).
+
+    Args:
+        stretch: |J u|^2 of each code [batch].
+        latent_dim: m.
+    """
+    # A decoder that is flat along u would gain without limit; so gain and slope are bounded.
+    return 0.5 * latent_dim * tf.reduce_mean(tf.math.log(stretch + 1e-6))
+
+
+def clamp_penalty(stretch: tf.Tensor, *, least: float) -> tf.Tensor:
+    """How far |J u|^2 [batch] falls below `least`, squared, averaged over the batch."""
+    return tf.reduce_mean(tf.square(tf.minimum(stretch - least, 0.0)))

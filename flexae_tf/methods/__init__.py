@@ -7,7 +7,9 @@ from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import Method, Recipe
 from flexae_tf.methods.flexae import FlexAE
 from flexae_tf.methods.flexae_sr import FlexAESR
+from flexae_tf.methods.injflow import InjFlow
 from flexae_tf.methods.latent_gan import LatentGan
+from flexae_tf.methods.rae import Rae
 from flexae_tf.methods.second_stage import SecondStage
 from flexae_tf.methods.vae import Vae
 from flexae_tf.methods.wae import Wae
@@ -31,6 +33,10 @@ RECIPES = {
         learned_scale=True,
     ),
     'wae_gan': Recipe(Wae, prior=StandardNormal),
+    'ae_gmm': Recipe(Rae, prior=None, ex_post='gaussian_mixture'),
+    'rae_gmm': Recipe(Rae, prior=None, ex_post='gaussian_mixture'),
+    'injflow': Recipe(InjFlow, prior=StandardNormal),
+    'injflow_gmm': Recipe(InjFlow, prior=StandardNormal, ex_post='gaussian_mixture'),
     # Trained on the codes of another method, to be its prior.
     'second_stage': Recipe(SecondStage, prior=StandardNormal, posterior='Gaussian'),
     'latent_gan': Recipe(LatentGan, prior=Learned),

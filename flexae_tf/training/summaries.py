@@ -65,37 +65,43 @@ class Summaries:
         self._picture('reals', 'reals.png', 0, self._reals)
 
     def sample(self, step: int) -> dict[str, float]:
-        """Writes grids and histograms; returns latent and validation statistics by tag."""
+        """Writes grids and histograms; returns latent and validation statistics by tag.
+
+        Nothing is drawn of a method without a prior: there are statistics of its codes, and
+        reconstructions.
+        """
         x = self._held_out
         z, x_hat = self._codes_and_reconstructions(x)
-        drawn = self._method.sample_latent(max(len(x), GRID), SAMPLE_SEED).numpy()
-        z_hat = drawn[: len(x)]
+        drawn = self._draw(max(len(x), GRID))
+        codes = {'z': z} if drawn is None else {'z': z, 'zhat': drawn[: len(x)]}
         if self._workdir:
             with self._writer.as_default(step=step):
-                tf.summary.histogram('latent/z', z)
-                tf.summary.histogram('latent/zhat', z_hat)
-            self._write_grids(step, drawn[:GRID])
+                for name, values in codes.items():
+                    tf.summary.histogram(f'latent/{name}', values)
+            self._write_grids(step, drawn)
         error = as_float(tf.constant(x)).numpy() - x_hat
-        return {
-            'validation/ae': float(np.mean(np.sum(np.square(error).reshape(len(x), -1), axis=1))),
-            'latent/sliced_wasserstein': latent.sliced_wasserstein(z, z_hat),
-            'latent/mmd': latent.mmd(z, z_hat),
-            'latent/z_norm': float(np.mean(np.linalg.norm(z, axis=1))),
-            'latent/zhat_norm': float(np.mean(np.linalg.norm(z_hat, axis=1))),
-            'latent/z_scale': latent.scale(z),
-            'latent/zhat_scale': latent.scale(z_hat),
-            'latent/z_rank': latent.effective_rank(z),
-            'latent/zhat_rank': latent.effective_rank(z_hat),
-        }
+        square = np.mean(np.sum(np.square(error).reshape(len(x), -1), axis=1))
+        statistics = {'validation/ae': float(square)}
+        if drawn is not None:
+            statistics |= {
+                'latent/sliced_wasserstein': latent.sliced_wasserstein(*codes.values()),
+                'latent/mmd': latent.mmd(*codes.values()),
+            }
+        for name, values in codes.items():
+            statistics |= {
+                f'latent/{name}_norm': float(np.mean(np.linalg.norm(values, axis=1))),
+                f'latent/{name}_scale': latent.scale(values),
+                f'latent/{name}_rank': latent.effective_rank(values),
+            }
+        return statistics
 
     def evaluate(self) -> dict[str, float]:
-        """Frechet distances of reconstructions and samples from held-out examples, by tag."""
+        """Frechet distances of reconstructions, and samples if any, from held-out examples."""
         x = self._held_out
-        z_hat = self._method.sample_latent(len(x), SAMPLE_SEED).numpy()
-        fakes = {
-            'rec': self._codes_and_reconstructions(x)[1],
-            'gen': map_batches(self._decode, z_hat, self._config.batch_size),
-        }
+        fakes = {'rec': self._codes_and_reconstructions(x)[1]}
+        z_hat = self._draw(len(x))
+        if z_hat is not None:
+            fakes['gen'] = map_batches(self._decode, z_hat, self._config.batch_size)
         protocol = raw_protocol(self._config, self._spec, split='validation', x=x)
         return {
             f'metrics/{protocol.name(kind)}/{protocol.id}': frechet.frechet_distance(
@@ -104,28 +110,32 @@ class Summaries:
             for kind, fake in fakes.items()
         }
 
+    def _draw(self, num: int) -> np.ndarray | None:
+        """Codes [num, latent_dim] of the prior, the same at every step; None without a prior."""
+        if self._method.prior is None:
+            return None
+        return self._method.sample_latent(num, SAMPLE_SEED).numpy()
+
     def _codes_and_reconstructions(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         z = map_batches(self._encode, x, self._config.batch_size)
         return z, map_batches(self._decode, z, self._config.batch_size)
 
-    def _write_grids(self, step: int, z_hat: np.ndarray) -> None:
+    def _write_grids(self, step: int, drawn: np.ndarray | None) -> None:
         if not self._images:
             return
         name = f'{step:09d}.png'
         reals = self._reals[: GRID // 2]
-        fakes = grids.to_uint8(map_batches(self._decode, z_hat, GRID))
-        z, x_hat = self._codes_and_reconstructions(reals)
+        _, x_hat = self._codes_and_reconstructions(reals)
+        pairs = grids.pairs(reals, grids.to_uint8(x_hat))
+        self._picture('reconstructions', f'recon_{name}', step, pairs)
+        if drawn is None:
+            return
+        fakes = grids.to_uint8(map_batches(self._decode, drawn[:GRID], GRID))
         weights = np.linspace(0.0, 1.0, 8, dtype=np.float32)[None, :, None]
-        path = (1.0 - weights) * z_hat[:8, None] + weights * z_hat[8:16, None]
-        between = map_batches(self._decode, path.reshape([-1, z_hat.shape[1]]), GRID)
+        path = (1.0 - weights) * drawn[:8, None] + weights * drawn[8:16, None]
+        between = map_batches(self._decode, path.reshape([-1, drawn.shape[1]]), GRID)
         self._picture('samples', f'fakes_{name}', step, fakes)
         self._picture('interpolations', f'interp_{name}', step, grids.to_uint8(between))
-        self._picture(
-            'reconstructions',
-            f'recon_{name}',
-            step,
-            grids.pairs(reals, grids.to_uint8(x_hat)),
-        )
 
     def _picture(self, tag: str, name: str, step: int, images: np.ndarray) -> None:
         """Writes images [n, h, w, c], or one that is a grid already, to TensorBoard and as PNG."""

@@ -1,0 +1,106 @@
+"""The maths of AE and RAE, and a training that has no prior."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from flexae_tf import losses
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import Dataset, DatasetSpec, Split
+from flexae_tf.errors import UsageError
+from flexae_tf.methods import build_method
+from flexae_tf.training.summaries import Summaries
+from flexae_tf.training.workdir import Workdir
+
+IMAGES = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
+VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
+WEIGHTS = dict(code_weight=0.3, decoder_weight=0.07)
+
+
+def floats(values):
+    return {tag: float(value) for tag, value in values.items()}
+
+
+def make(method, spec=VECTORS, **options):
+    small = dict(method=method, width_multiplier=0.05, latent_dim=4, batch_size=6)
+    return build_method(TrainConfig(**{**small, **options}), spec)
+
+
+def test_penalties_by_hand():
+    z = tf.constant([[1.0, 2.0], [0.0, -3.0]])
+    assert float(losses.code_penalty(z)) == (5.0 + 9.0) / 2
+    kernels = [tf.constant([[1.0, -2.0]]), tf.fill([2, 1, 1, 3], 2.0)]
+    assert float(losses.decoder_penalty(kernels)) == 5.0 + 6 * 4.0
+
+
+@pytest.mark.parametrize(('spec', 'count'), [(VECTORS, 1), (IMAGES, 6)], ids=['vectors', 'images'])
+def test_the_penalty_counts_every_kernel_of_the_decoder_and_nothing_else(spec, count):
+    method = make('rae_gmm', spec, **WEIGHTS)
+    rng = np.random.default_rng(0)
+    for v in method.weights:  # biases and batch norm's parameters begin as zeros and ones
+        v.assign(rng.uniform(0.5, 1.5, v.shape))
+    kernels = [v.numpy() for v in method.decoder.weights if len(v.shape) > 1]
+    assert len(kernels) == count  # FC_base, four transposed convolutions, the last convolution
+    expected = sum(np.sum(k.astype(np.float64) ** 2) for k in kernels)
+    found = losses.decoder_penalty(method.decoder_kernels)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(('name', 'a', 'b'), [('ae_gmm', 0.0, 0.0), ('rae_gmm', 0.3, 0.07)])
+def test_the_loss_written_out(name, a, b):
+    method = make(name, **(WEIGHTS if a else {}))
+    x = tf.constant(np.random.RandomState(0).uniform(-1.0, 1.0, [6, 128]), tf.float32)
+    with tf.GradientTape() as tape:
+        z = method.encoder(x)
+        x_hat = method.decoder(z)
+        kernel, _ = method.decoder.trainable_variables
+        total = tf.reduce_sum((x - x_hat) ** 2) / 6
+        total += a * tf.reduce_sum(z**2) / 6 + b * tf.reduce_sum(tf.square(kernel))
+    gradients = tape.gradient(total, method.autoencoder_variables)
+    norm = np.sqrt(sum(np.sum(g.numpy() ** 2) for g in gradients))
+    sse = np.mean(np.sum((x.numpy() - x_hat.numpy()) ** 2, axis=1))
+    expected = {
+        'loss/ae': sse,
+        'loss/code_penalty': np.mean(np.sum(z.numpy() ** 2, axis=1)),
+        'loss/decoder_penalty': np.sum(kernel.numpy() ** 2),
+        'loss/total': total,
+        'grad_norm/ae': norm,
+    }
+    found = method.train_step(x[None], tf.constant(0, tf.int64))
+    assert floats(found) == pytest.approx(floats(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize('given', [{}, dict(code_weight=0.1), dict(decoder_weight=0.1)])
+def test_both_weights_are_needed_and_may_be_zero(given):
+    with pytest.raises(UsageError, match='needed .flags/methods/rae_gmm.flags'):
+        TrainConfig(method='rae_gmm', **given)
+    for method in ('ae_gmm', 'vae'):
+        with pytest.raises(UsageError, match='code_weight=0.0 .* it is for rae_gmm'):
+            TrainConfig(method=method, code_weight=0.0)
+    assert TrainConfig(method='rae_gmm', code_weight=0.0, decoder_weight=0.0)
+
+
+def test_what_is_seen_of_a_training_without_prior(short_networks, tmp_path):
+    rng = np.random.RandomState(0)
+    split = Split(rng.randint(0, 256, [20, 8, 8, 1]).astype(np.uint8))
+    spec = dataclasses.replace(IMAGES, shape=(8, 8, 1))
+    dataset = Dataset(spec, split, split, split)
+    for name, options in (('ae_gmm', {}), ('injflow', dict(volume_weight=0.01))):
+        method = make(name, spec, dataset='mnist', **options)
+        workdir = Workdir(tmp_path / name)
+        workdir.open(method.options, dataset)
+        summaries = Summaries(method, dataset, method.options, workdir)
+        statistics = summaries.sample(3)
+        scores = summaries.evaluate()
+        workdir.close()
+        assert np.isfinite([*statistics.values(), *scores.values()]).all()
+        pictures = {path.name.split('_')[0] for path in workdir.samples.iterdir()}
+        own = {'validation/ae', 'latent/z_norm', 'latent/z_scale', 'latent/z_rank'}
+        kinds = {tag.split('/')[1].rsplit('_', 1)[1] for tag in scores}
+        if name == 'ae_gmm':
+            assert set(statistics) == own and pictures == {'recon'} and kinds == {'rec'}
+        else:
+            assert set(statistics) > own and kinds == {'rec', 'gen'}
+            assert pictures == {'recon', 'fakes', 'interp'}
