@@ -34,12 +34,15 @@ class Sampler(tf.Module):
     | `interpolate` | `a`, `b` images [n, ...], `steps` int32 [] | `images` [n, steps, ...] |
 
     For vector data `images` are vectors in the data's own range, and there is no `sample_uint8`.
+
+    Raises:
+        UsageError: the method has no prior.
     """
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         # Variables, not the Keras model: a process with TensorFlow alone must load them.
-        density = method.prior.variables if method.prior else ()
+        density = method.require_prior().variables
         self._variables = tuple(v.value for v in (*method.weights, *density))
         num = tf.TensorSpec([], tf.int32, name='num')
         seed = tf.TensorSpec([], tf.int32, name='seed')

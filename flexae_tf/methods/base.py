@@ -119,14 +119,22 @@ class Method(keras.Model, abc.ABC):
         """Draws [num, latent_dim] from the prior; a longer draw begins with the shorter one.
 
         Raises:
-            UsageError: the method has no prior, and was given no ex-post density.
+            UsageError: as `require_prior`.
+        """
+        return self.require_prior().sample(num, seed)
+
+    def require_prior(self) -> Prior:
+        """The prior, or the ex-post density in its place.
+
+        Raises:
+            UsageError: there is neither.
         """
         if self.prior is None:
             raise UsageError(
                 f'{self.name} has no prior to sample from: fit a density to its codes first, with '
                 'bin/evaluate.py --ex_post=gaussian_mixture'
             )
-        return self.prior.sample(num, seed)
+        return self.prior
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Deterministic codes [batch, latent_dim] of examples [batch, ...]."""
