@@ -38,6 +38,10 @@ class Recipe:
     learned_scale: bool = False
 
 
+# A log variance outside of these is a training that is about to fail; there its gradient ends.
+LOG_VARIANCE_LIMITS = (-10.0, 10.0)
+
+
 class Part(enum.IntEnum):
     """Whose initial weights; equal numbers begin equal in every method of a seed."""
 
@@ -190,6 +194,12 @@ def scheduled(
         [int(share * steps) for share, _ in drops],
         [start, *(start * factor for _, factor in drops)],
     )
+
+
+def draw_normal(mean: tf.Tensor, log_variance: tf.Tensor, key: noise.Key) -> tf.Tensor:
+    """Draws of N(mean, exp(log_variance)), [batch, latent_dim] as both."""
+    shape = [tf.shape(mean)[0], mean.shape[1]]
+    return mean + tf.exp(0.5 * log_variance) * noise.normal(key, shape)
 
 
 def warm_up(step: tf.Tensor, steps: int) -> tf.Tensor:

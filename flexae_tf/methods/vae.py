@@ -8,15 +8,23 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, Part, Recipe, adam, minimize, scheduled, warm_up
+from flexae_tf.methods.base import (
+    LOG_VARIANCE_LIMITS,
+    Method,
+    Part,
+    Recipe,
+    adam,
+    draw_normal,
+    minimize,
+    scheduled,
+    warm_up,
+)
 from flexae_tf.networks.autoencoder import CONTEXT, FlowEncoder, GaussianEncoder
 from flexae_tf.networks.flow import InverseAutoregressiveFlow
 from flexae_tf.noise import Role
 from flexae_tf.priors import StandardNormal, VampPrior, log_normal
 
-# A log variance outside of these is a training that is about to fail; there its gradient ends. The
-# narrower limits are those of VampPrior's authors, whose prior is made of such posteriors.
-LOG_VARIANCE_LIMITS = (-10.0, 10.0)
+# Narrower than elsewhere, as VampPrior's authors have them: their prior is made of posteriors.
 VAMP_LOG_VARIANCE_LIMITS = (-6.0, 2.0)
 
 
@@ -133,9 +141,3 @@ class Vae(Method):
     def _pseudo_posteriors(self) -> tuple[tf.Tensor, tf.Tensor]:
         inputs = tf.clip_by_value(self.pseudo_inputs, *self.spec.value_range)
         return self.posterior(inputs, training=False)
-
-
-def draw_normal(mean: tf.Tensor, log_variance: tf.Tensor, key: noise.Key) -> tf.Tensor:
-    """Draws of N(mean, exp(log_variance)), [batch, latent_dim] as both."""
-    shape = [tf.shape(mean)[0], mean.shape[1]]
-    return mean + tf.exp(0.5 * log_variance) * noise.normal(key, shape)
