@@ -20,13 +20,14 @@ METHODS = (
     'beta_vae',
     'vae_vampprior',
     'vae_flow',
+    'vae_iop',
     'two_stage_vae',
     'wae_gan',
 )
 STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another method
 EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
 # What they do at a step depends on how many there will be.
-SCHEDULED = ('vae_vampprior', 'two_stage_vae', 'wae_gan')
+SCHEDULED = ('vae_vampprior', 'vae_iop', 'two_stage_vae', 'wae_gan')
 JOINT = ('flexae', 'wae_normal', 'wae_gmm_prior')  # trained by a divergence of codes and prior
 # Options that are open in the paper: given to these methods, which need them, and to no other.
 OPEN = {
@@ -163,12 +164,14 @@ class TrainConfig(Options):
         'lambda of wae_gan: weight of the adversarial loss beside the squared error of an image.',
         above=0.0,
     )
-    ae_learning_rate: float = option(1e-3, 'Adam rate of the auto-encoder step.', above=0.0)
+    ae_learning_rate: float = option(1e-3, 'Learning rate of the auto-encoder step.', above=0.0)
     critic_learning_rate: float = option(
-        1e-4, 'Adam rate of the step of the critic, or discriminator.', above=0.0
+        1e-4, 'Learning rate of the step of the critic, discriminator or classifier.', above=0.0
     )
-    gen_learning_rate: float = option(5e-4, 'Adam rate of the P-GEN step.', above=0.0)
-    enc_learning_rate: float = option(1e-5, 'Adam rate of the adversarial encoder step.', above=0.0)
+    gen_learning_rate: float = option(5e-4, 'Learning rate of the P-GEN step.', above=0.0)
+    enc_learning_rate: float = option(
+        1e-5, 'Learning rate of the adversarial step of the encoder.', above=0.0
+    )
 
     precision: str = option(
         'tf32',

@@ -123,6 +123,13 @@ def sliced_wasserstein(z: tf.Tensor, z_hat: tf.Tensor, directions: tf.Tensor) ->
     return tf.reduce_mean(tf.square(sorted_z - sorted_z_hat))
 
 
+def effective_share(log_weight: tf.Tensor) -> tf.Tensor:
+    """The effective sample size of importance weights [n, 1], as a share of n: 1 when all equal."""
+    log_weight = tf.reshape(log_weight, [-1])
+    log_size = 2.0 * tf.reduce_logsumexp(log_weight) - tf.reduce_logsumexp(2.0 * log_weight)
+    return tf.exp(log_size) / tf.cast(tf.size(log_weight), tf.float32)
+
+
 def gaussian(square: tf.Tensor, log_scale: tf.Tensor, *, size: int) -> tf.Tensor:
     """Minus ln N(x; x_hat, scale^2 I), in nats.
 

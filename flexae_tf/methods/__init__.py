@@ -6,10 +6,17 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import Method, Recipe
 from flexae_tf.methods.flexae import FlexAE
+from flexae_tf.methods.iop import Iop
 from flexae_tf.methods.vae import Vae
 from flexae_tf.methods.wae import Wae
 from flexae_tf.networks.tables import resolve
-from flexae_tf.priors import GaussianMixture, Learned, StandardNormal, VampPrior
+from flexae_tf.priors import (
+    GaussianMixture,
+    ImplicitPrior,
+    Learned,
+    StandardNormal,
+    VampPrior,
+)
 
 RECIPES = {
     'flexae': Recipe(FlexAE, prior=Learned),
@@ -19,6 +26,7 @@ RECIPES = {
     'beta_vae': Recipe(Vae, prior=StandardNormal, posterior='Gaussian'),
     'vae_vampprior': Recipe(Vae, prior=VampPrior, posterior='Gaussian'),
     'vae_flow': Recipe(Vae, prior=StandardNormal, posterior='flow'),
+    'vae_iop': Recipe(Iop, prior=ImplicitPrior, posterior='Gaussian'),
     'two_stage_vae': Recipe(
         Vae,
         prior=StandardNormal,
