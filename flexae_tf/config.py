@@ -23,17 +23,19 @@ METHODS = (
     'vae_iop',
     'two_stage_vae',
     'wae_gan',
+    'mask_aae',
 )
 STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another method
 EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
 # What they do at a step depends on how many there will be.
-SCHEDULED = ('vae_vampprior', 'vae_iop', 'two_stage_vae', 'wae_gan')
+SCHEDULED = ('vae_vampprior', 'vae_iop', 'two_stage_vae', 'wae_gan', 'mask_aae')
 JOINT = ('flexae', 'wae_normal', 'wae_gmm_prior')  # trained by a divergence of codes and prior
 # Options that are open in the paper: given to these methods, which need them, and to no other.
 OPEN = {
     'kl_weight': ('beta_vae', 'vae_flow'),
     'num_pseudo_inputs': ('vae_vampprior',),
     'adversarial_weight': ('wae_gan',),
+    'mask_fidelity_weight': ('mask_aae',),
     'mixture': ('wae_gmm_prior',),
 }
 DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
@@ -162,6 +164,12 @@ class TrainConfig(Options):
     adversarial_weight: float | None = option(
         None,
         'lambda of wae_gan: weight of the adversarial loss beside the squared error of an image.',
+        above=0.0,
+    )
+    mask_fidelity_weight: float | None = option(
+        None,
+        'Weight of the reconstruction loss, a mean over pixels, in the step of the mask of '
+        'mask_aae.',
         above=0.0,
     )
     ae_learning_rate: float = option(1e-3, 'Learning rate of the auto-encoder step.', above=0.0)

@@ -1,6 +1,7 @@
 """What all tests share: small configurations and data, and the programs."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import resource
@@ -21,7 +22,22 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 tf.config.experimental.enable_tensor_float_32_execution(False)
+STRATEGIES = itertools.count(1)
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def two_devices():
+    """A strategy over both logical devices.
+
+    Strategies of a process number their collectives alike, so that a second one is told that its
+    shapes are not those of the first. TensorFlow's own tests give each its range of numbers, too.
+    """
+
+    class Strategy(tf.distribute.MirroredStrategy):
+        _collective_key_base = 100_000 * next(STRATEGIES)
+
+    return Strategy([device.name for device in tf.config.list_logical_devices('CPU')])
 
 
 @pytest.fixture

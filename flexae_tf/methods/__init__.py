@@ -7,6 +7,7 @@ from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import Method, Recipe
 from flexae_tf.methods.flexae import FlexAE
 from flexae_tf.methods.iop import Iop
+from flexae_tf.methods.maskaae import MaskAae
 from flexae_tf.methods.vae import Vae
 from flexae_tf.methods.wae import Wae
 from flexae_tf.networks.tables import resolve
@@ -14,6 +15,7 @@ from flexae_tf.priors import (
     GaussianMixture,
     ImplicitPrior,
     Learned,
+    MaskedNormal,
     StandardNormal,
     VampPrior,
 )
@@ -35,6 +37,7 @@ RECIPES = {
         learned_scale=True,
     ),
     'wae_gan': Recipe(Wae, prior=StandardNormal),
+    'mask_aae': Recipe(MaskAae, prior=MaskedNormal),
 }
 
 

@@ -22,6 +22,7 @@ NEEDED = {
     'vae_vampprior': dict(num_pseudo_inputs=5),
     'vae_flow': dict(kl_weight=0.1),
     'wae_gan': dict(adversarial_weight=20.0),
+    'mask_aae': dict(mask_fidelity_weight=1000.0),
 }
 
 
