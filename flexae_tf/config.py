@@ -21,17 +21,26 @@ METHODS = (
     'beta_vae',
     'vae_vampprior',
     'vae_flow',
+    'vae_iop',
     'two_stage_vae',
     'wae_gan',
     'ae_gmm',
     'rae_gmm',
     'injflow',
     'injflow_gmm',
+    'mask_aae',
 )
 STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another method
 EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
 # What they do at a step depends on how many there will be.
-SCHEDULED = ('vae_vampprior', 'two_stage_vae', 'wae_gan', 'second_stage')
+SCHEDULED = (
+    'vae_vampprior',
+    'vae_iop',
+    'two_stage_vae',
+    'wae_gan',
+    'mask_aae',
+    'second_stage',
+)
 # Trained by a divergence of codes and prior.
 JOINT = ('flexae', 'wae_normal', 'wae_gmm_prior')
 # Options that are open in the paper: given to these methods, which need them, and to no other.
@@ -39,6 +48,7 @@ OPEN = {
     'kl_weight': ('beta_vae', 'vae_flow'),
     'num_pseudo_inputs': ('vae_vampprior',),
     'adversarial_weight': ('wae_gan',),
+    'mask_fidelity_weight': ('mask_aae',),
     'mixture': ('wae_gmm_prior',),
     'code_weight': ('rae_gmm',),
     'decoder_weight': ('rae_gmm',),
@@ -205,14 +215,22 @@ class TrainConfig(Options):
         'the squared error of an image.',
         above=0.0,
     )
-    ae_learning_rate: float = option(1e-3, 'Adam rate of the auto-encoder step.', above=0.0)
-    critic_learning_rate: float = option(
-        1e-4, 'Adam rate of the step of the critic, or discriminator.', above=0.0
+    mask_fidelity_weight: float | None = option(
+        None,
+        'Weight of the reconstruction loss, a mean over pixels, in the step of the mask of '
+        'mask_aae.',
+        above=0.0,
     )
-    gen_learning_rate: float = option(5e-4, 'Adam rate of the P-GEN step.', above=0.0)
-    enc_learning_rate: float = option(1e-5, 'Adam rate of the adversarial encoder step.', above=0.0)
+    ae_learning_rate: float = option(1e-3, 'Learning rate of the auto-encoder step.', above=0.0)
+    critic_learning_rate: float = option(
+        1e-4, 'Learning rate of the step of the critic, discriminator or classifier.', above=0.0
+    )
+    gen_learning_rate: float = option(5e-4, 'Learning rate of the P-GEN step.', above=0.0)
+    enc_learning_rate: float = option(
+        1e-5, 'Learning rate of the adversarial step of the encoder.', above=0.0
+    )
     smooth_learning_rate: float = option(
-        2e-4, 'Adam rate of the image critic and of the smoothing step of flexae_sr.', above=0.0
+        2e-4, 'Learning rate of the image critic and of the smoothing step of flexae_sr.', above=0.0
     )
 
     precision: str = option(

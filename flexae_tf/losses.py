@@ -124,6 +124,45 @@ def sliced_wasserstein(z: tf.Tensor, z_hat: tf.Tensor, directions: tf.Tensor) ->
     return tf.reduce_mean(tf.square(sorted_z - sorted_z_hat))
 
 
+def effective_share(log_weight: tf.Tensor) -> tf.Tensor:
+    """The effective sample size of importance weights [n, 1], as a share of n: 1 when all equal."""
+    log_weight = tf.reshape(log_weight, [-1])
+    log_size = 2.0 * tf.reduce_logsumexp(log_weight) - tf.reduce_logsumexp(2.0 * log_weight)
+    return tf.exp(log_size) / tf.cast(tf.size(log_weight), tf.float32)
+
+
+def mean_square(x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
+    """The squared error of a value, averaged over values and batch; shapes as `reconstruction`."""
+    return tf.reduce_mean(tf.square(x - x_hat))
+
+
+def cross_entropy(x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy of a value, averaged over values and batch.
+
+    Args:
+        x: examples [batch, ...] in [0, 1].
+        x_hat: their reconstructions in [0, 1], same shape; kept 1e-7 away from both ends.
+    """
+    x_hat = tf.clip_by_value(x_hat, 1e-7, 1.0 - 1e-7)
+    return -tf.reduce_mean(x * tf.math.log(x_hat) + (1.0 - x) * tf.math.log1p(-x_hat))
+
+
+def masked_variance(z: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The variance of codes where a mask is closed, averaged over dimensions (MaskAAE).
+
+    Args:
+        z: unmasked codes of the global batch [n, latent_dim].
+        mask: in [0, 1], [latent_dim]; an open dimension weighs exp(-10).
+    """
+    variance = tf.math.reduce_variance(z, axis=0)
+    return tf.reduce_mean(variance * tf.exp(-10.0 * tf.square(mask)))
+
+
+def indecision(mask: tf.Tensor) -> tf.Tensor:
+    """How far a mask [latent_dim] is from one of zeros and ones: the sum of |a (1 - a)|."""
+    return tf.reduce_sum(tf.abs(mask * (1.0 - mask)))
+
+
 def gaussian(square: tf.Tensor, log_scale: tf.Tensor, *, size: int) -> tf.Tensor:
     """Minus ln N(x; x_hat, scale^2 I), in nats.
 

@@ -57,6 +57,11 @@ def shared_normal(key_: Key, shape: tuple | list) -> tf.Tensor:
     return tf.math.ndtri(_as_uniform(drawn))
 
 
+def dropout(key_: Key, shape: tuple | list, *, rate: float) -> tf.Tensor:
+    """What dropout multiplies by: 0 with probability `rate`, else 1 / (1 - rate), float32."""
+    return tf.cast(uniform(key_, shape) > rate, tf.float32) / (1.0 - rate)
+
+
 def integers(key_: Key, shape: tuple | list, limit: int) -> tf.Tensor:
     """Uniform int32 in [0, limit), with replacement; even to one part in 2^31 / limit."""
     return _positive(_bits(key_, shape)) % limit

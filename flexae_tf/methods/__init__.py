@@ -8,13 +8,22 @@ from flexae_tf.methods.base import Method, Recipe
 from flexae_tf.methods.flexae import FlexAE
 from flexae_tf.methods.flexae_sr import FlexAESR
 from flexae_tf.methods.injflow import InjFlow
+from flexae_tf.methods.iop import Iop
 from flexae_tf.methods.latent_gan import LatentGan
+from flexae_tf.methods.maskaae import MaskAae
 from flexae_tf.methods.rae import Rae
 from flexae_tf.methods.second_stage import SecondStage
 from flexae_tf.methods.vae import Vae
 from flexae_tf.methods.wae import Wae
 from flexae_tf.networks.tables import resolve
-from flexae_tf.priors import GaussianMixture, Learned, StandardNormal, VampPrior
+from flexae_tf.priors import (
+    GaussianMixture,
+    ImplicitPrior,
+    Learned,
+    MaskedNormal,
+    StandardNormal,
+    VampPrior,
+)
 
 RECIPES = {
     'flexae': Recipe(FlexAE, prior=Learned),
@@ -25,6 +34,7 @@ RECIPES = {
     'beta_vae': Recipe(Vae, prior=StandardNormal, posterior='Gaussian'),
     'vae_vampprior': Recipe(Vae, prior=VampPrior, posterior='Gaussian'),
     'vae_flow': Recipe(Vae, prior=StandardNormal, posterior='flow'),
+    'vae_iop': Recipe(Iop, prior=ImplicitPrior, posterior='Gaussian'),
     'two_stage_vae': Recipe(
         Vae,
         prior=StandardNormal,
@@ -37,6 +47,7 @@ RECIPES = {
     'rae_gmm': Recipe(Rae, prior=None, ex_post='gaussian_mixture'),
     'injflow': Recipe(InjFlow, prior=StandardNormal),
     'injflow_gmm': Recipe(InjFlow, prior=StandardNormal, ex_post='gaussian_mixture'),
+    'mask_aae': Recipe(MaskAae, prior=MaskedNormal),
     # Trained on the codes of another method, to be its prior.
     'second_stage': Recipe(SecondStage, prior=StandardNormal, posterior='Gaussian'),
     'latent_gan': Recipe(LatentGan, prior=Learned),

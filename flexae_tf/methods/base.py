@@ -38,6 +38,10 @@ class Recipe:
     learned_scale: bool = False
 
 
+# A log variance outside of these is a training that is about to fail; there its gradient ends.
+LOG_VARIANCE_LIMITS = (-10.0, 10.0)
+
+
 class Part(enum.IntEnum):
     """Whose initial weights; equal numbers begin equal in every method of a seed."""
 

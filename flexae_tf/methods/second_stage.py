@@ -5,12 +5,19 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, Part, Recipe, adam, draw_normal, minimize, scheduled
+from flexae_tf.methods.base import (
+    LOG_VARIANCE_LIMITS,
+    Method,
+    Part,
+    Recipe,
+    adam,
+    draw_normal,
+    minimize,
+    scheduled,
+)
 from flexae_tf.networks.latent import SkipPerceptron
 from flexae_tf.noise import Role
 from flexae_tf.priors import Prior, StandardNormal
-
-LOG_VARIANCE_LIMIT = 10.0
 
 
 class SecondStage(Method):
@@ -60,8 +67,7 @@ class SecondStage(Method):
     def posterior(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and log variance [batch, m] of q(u given z)."""
         mean, log_variance = self.encoder(z)
-        limit = LOG_VARIANCE_LIMIT
-        return mean, tf.clip_by_value(log_variance, -limit, limit)
+        return mean, tf.clip_by_value(log_variance, *LOG_VARIANCE_LIMITS)
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """The mean of q(u given z) at the mean of a posterior: [batch, 2 m] -> [batch, m]."""

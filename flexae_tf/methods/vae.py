@@ -9,6 +9,7 @@ from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import (
+    LOG_VARIANCE_LIMITS,
     Method,
     Part,
     Recipe,
@@ -23,9 +24,7 @@ from flexae_tf.networks.flow import InverseAutoregressiveFlow
 from flexae_tf.noise import Role
 from flexae_tf.priors import StandardNormal, VampPrior, log_normal
 
-# A log variance outside of these is a training that is about to fail; there its gradient ends. The
-# narrower limits are those of VampPrior's authors, whose prior is made of such posteriors.
-LOG_VARIANCE_LIMITS = (-10.0, 10.0)
+# Narrower than elsewhere, as VampPrior's authors have them: their prior is made of posteriors.
 VAMP_LOG_VARIANCE_LIMITS = (-6.0, 2.0)
 
 

@@ -1,4 +1,4 @@
-"""Networks that live in latent space: P-GEN and the critic (Tables 5, 7, 8), a discriminator."""
+"""Networks that live in latent space: P-GEN and the critic (Tables 5, 7, 8), and classifiers."""
 
 import keras
 
@@ -63,6 +63,36 @@ class Discriminator(_Perceptron):
 
     def __init__(self, *, latent_dim: int, seed: int) -> None:
         super().__init__((512,) * 4, inputs=latent_dim, outputs=1, seed=seed, name='discriminator')
+
+
+class RatioEstimator(keras.Model):
+    """z [batch, latent_dim] -> ln q(z) - ln N(z; 0, I) [batch, 1], a classifier's logit.
+
+    Three layers of 500 with tanh, dropout and a linear layer, as the authors of the implicit
+    optimal prior have it (Takahashi et al. 2019). Always float32.
+
+    Args:
+        latent_dim: m.
+        seed: of the initial weights.
+    """
+
+    UNITS = 500
+    DROPOUT = 0.5  # the share of the last hidden layer that is dropped in training
+
+    def __init__(self, *, latent_dim: int, seed: int) -> None:
+        super().__init__(name='ratio_estimator')
+        layers = [_dense(self.UNITS, 'tanh', seed + i, f'fc_{i + 1}') for i in range(3)]
+        self.hidden = keras.Sequential([keras.Input([latent_dim]), *layers], name='ratio_hidden')
+        self.last = _dense(1, None, seed + 3, 'ratio_last')
+        self.last.build([None, self.UNITS])
+        self.built = True
+
+    def call(
+        self, z: keras.KerasTensor, keep: keras.KerasTensor | None = None
+    ) -> keras.KerasTensor:
+        """The log ratio; `keep` [batch, UNITS], of `noise.dropout`, is for training."""
+        hidden = self.hidden(z)
+        return self.last(hidden if keep is None else hidden * keep)
 
 
 def _dense(units: int, activation: str | None, seed: int, name: str) -> keras.layers.Dense:

@@ -25,6 +25,7 @@ NEEDED = {
     'rae_gmm': dict(code_weight=0.01, decoder_weight=0.001),
     'injflow': dict(volume_weight=0.01),
     'injflow_gmm': dict(volume_weight=0.01),
+    'mask_aae': dict(mask_fidelity_weight=1000.0),
 }
 
 

@@ -1,0 +1,293 @@
+"""The maths of MaskAAE."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from flexae_tf import losses, noise
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import DatasetSpec
+from flexae_tf.data.batches import Batches
+from flexae_tf.errors import UsageError
+from flexae_tf.methods import build_method, maskaae
+from flexae_tf.noise import Role
+
+OPTIMIZERS = ('ae', 'critic', 'enc', 'mask')
+# Rates far too small to be seen in float32.
+FROZEN = dict(ae_learning_rate=1e-30, critic_learning_rate=1e-30, enc_learning_rate=1e-30)
+
+
+def vectors(size=9):
+    return DatasetSpec('synthetic_2d', 'vectors', (size,), None, None, (-1.0, 1.0))
+
+
+def images(*shape):
+    return DatasetSpec('mnist', 'images', shape, None, None, (0.0, 1.0))
+
+
+def make(spec=None, **options):
+    small = dict(method='mask_aae', mask_fidelity_weight=10.0, width_multiplier=0.03, seed=2)
+    small |= dict(latent_dim=4, batch_size=6, critic_steps=2, training_steps=144)
+    return build_method(TrainConfig(**{**small, **options}), spec or vectors())
+
+
+def blocks_for(method):
+    shape = [method.image_blocks, method.options.batch_size, *method.spec.shape]
+    return tf.constant(np.random.RandomState(0).rand(*shape), tf.float32)
+
+
+def run(method, blocks, step=0):
+    values = method.train_step(blocks, tf.constant(step, tf.int64))
+    return {tag: float(value) for tag, value in values.items()}
+
+
+def key(step, role, index=0):
+    return noise.key(2, step, role, index)
+
+
+def slopes(critic, z):
+    """Norms of the critic's gradients at codes."""
+    z = tf.constant(z)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        score = critic(z)
+    return np.linalg.norm(tape.gradient(score, z), axis=1)
+
+
+@pytest.mark.parametrize('batches', ['fresh', 'shared'])
+def test_the_losses_of_the_four_steps_written_out(batches):
+    method = make(critic_batches=batches, **FROZEN)
+    assert method.image_blocks == (5 if batches == 'fresh' else 1)
+    method.critic.layers[-1].kernel.assign(method.critic.layers[-1].kernel * 10.0)
+    method.mask_weights.assign([0.05, 0.2, 1.0, 5.0])
+    blocks, step = blocks_for(method), 40
+    values = run(method, blocks, step)
+
+    def x(block):
+        return blocks[block if batches == 'fresh' else 0].numpy()
+
+    v = method.mask_weights.numpy()
+    a = 1 - np.exp(-v)
+    code = method.encoder(x(0)).numpy()
+    error = (x(0) - method.decoder(a * code).numpy()) ** 2
+    assert values['loss/ae'] == pytest.approx(np.mean(np.sum(error, axis=1)), rel=1e-5)
+    variance = np.mean((code - code.mean(axis=0)) ** 2 * np.exp(-10 * a**2))
+    assert values['loss/total'] == pytest.approx(np.mean(error) + 100 * variance, rel=1e-4)
+    assert 100 * variance > 0.1 * values['loss/total']
+    # The critic's second step.
+    z = a * method.encoder(x(2)).numpy()
+    p = a * noise.normal(key(step, Role.CRITIC_NOISE, 1), [6, 4]).numpy()
+    b = noise.uniform(key(step, Role.CRITIC_MIX, 1), [6, 1]).numpy()
+    penalty = np.mean((slopes(method.critic, b * z + (1 - b) * p) - 1) ** 2)
+    gap = np.mean(method.critic(z)) - np.mean(method.critic(p))
+    assert values['latent/wasserstein'] == pytest.approx(gap, rel=1e-4) and abs(gap) > 0.1
+    assert values['loss/gradient_penalty'] == pytest.approx(penalty, rel=1e-4)
+    assert values['loss/critic'] == pytest.approx(-gap + 10 * penalty, rel=1e-4)
+    # The encoder's step.
+    z = a * method.encoder(x(3)).numpy()
+    assert values['loss/enc'] == pytest.approx(np.mean(method.critic(z)), rel=1e-4)
+    # The mask's step: 40 of 144 iterations are five doublings.
+    z = a * method.encoder(x(4)).numpy()
+    p = a * noise.normal(key(step, Role.CRITIC_NOISE, 2), [6, 4]).numpy()
+    gap = np.mean(method.critic(z)) - np.mean(method.critic(p))
+    fidelity = np.mean((x(4) - method.decoder(z).numpy()) ** 2)
+    indecision = np.sum(a * (1 - a))
+    expected = 10 * fidelity + (1 + gap) ** 2 + 2 / 4 * 2**5 * indecision
+    assert values['loss/mask'] == pytest.approx(expected, rel=1e-4)
+    assert values['latent/indecision'] == pytest.approx(indecision, rel=1e-5)
+    assert values['latent/active_dims'] == np.sum(a >= 0.1)
+
+
+@pytest.mark.parametrize('shape', [(28, 28, 1), (32, 32, 3)])
+def test_images_of_one_channel_are_fitted_by_cross_entropy(shape):
+    method = make(images(*shape), critic_steps=1, critic_batches='shared', **FROZEN)
+    x = blocks_for(method)
+    a = method.mask().numpy()
+    code = method.encoder(x[0], training=True).numpy()
+    x_hat = method.decoder(a * code, training=True).numpy()
+    x_ = x[0].numpy()
+    if shape[-1] == 1:
+        error = -np.mean(x_ * np.log(x_hat) + (1 - x_) * np.log(1 - x_hat))
+    else:
+        error = np.mean((x_ - x_hat) ** 2)
+    variance = np.mean((code - code.mean(axis=0)) ** 2 * np.exp(-10 * a**2))
+    values = run(method, x)
+    assert values['loss/total'] == pytest.approx(error + 100 * variance, rel=1e-3)
+    square = np.mean(np.sum((x_ - x_hat) ** 2, axis=(1, 2, 3)))
+    assert values['loss/ae'] == pytest.approx(square, rel=1e-3)
+
+
+def test_losses_by_hand():
+    x, x_hat = tf.constant([[0.0, 1.0], [0.5, 0.2]]), tf.constant([[0.0, 1.0], [0.5, 0.5]])
+    assert float(losses.mean_square(x, x_hat)) == pytest.approx(0.09 / 4)
+    assert float(losses.cross_entropy(x, x_hat)) == pytest.approx(np.log(2) / 2, rel=1e-5)
+    wrong = float(losses.cross_entropy(tf.ones([1, 1]), tf.zeros([1, 1])))
+    assert wrong == pytest.approx(-np.log(1e-7), rel=1e-5)  # finite
+    z = tf.constant([[1.0, 0.0], [3.0, 8.0]])  # variances 1 and 16
+    assert float(losses.masked_variance(z, tf.zeros([2]))) == pytest.approx(17 / 2)
+    half = float(losses.masked_variance(z, tf.constant([1.0, 0.0])))
+    assert half == pytest.approx((np.exp(-10) + 16) / 2)
+    assert float(losses.indecision(tf.constant([0.0, 1.0, 0.5, 0.1]))) == pytest.approx(0.34)
+
+
+@pytest.mark.parametrize('active', OPTIMIZERS)
+def test_each_step_changes_exactly_its_own_variables(active, monkeypatch):
+    method = make()
+    for name in OPTIMIZERS:
+        if name != active:
+            optimizer = getattr(method, f'{name}_optimizer')
+            monkeypatch.setattr(optimizer, 'apply_gradients', lambda pairs: None)
+    before = {v.path: v.numpy() for v in method.trainable_variables}
+    run(method, blocks_for(method))
+    own = {
+        'ae': ('encoder', 'decoder'),
+        'critic': ('critic',),
+        'enc': ('encoder',),
+        'mask': ('mask_aae',),
+    }[active]
+    for v in method.trainable_variables:
+        network = v.path.split('/')[0]
+        changed = not np.array_equal(before[v.path], v.numpy())
+        if network == 'critic' and v.shape == (1,):
+            continue  # the last bias of a critic has no gradient: scores enter by differences
+        assert changed == (network in own), v.path
+    updates = {name: int(getattr(method, f'{name}_optimizer').iterations) for name in OPTIMIZERS}
+    assert updates == {**dict.fromkeys(OPTIMIZERS, 0), active: 2 if active == 'critic' else 1}
+
+
+def test_the_mask_stays_in_its_range():
+    method = make(ae_learning_rate=0.5)
+    blocks, closed = blocks_for(method), 0
+    method.mask_weights.assign([0.01, 0.02, 0.1, 6.0])
+    for step in range(140, 144):  # where being undecided costs most
+        run(method, blocks, step)
+        v = method.mask_weights.numpy()
+        a = method.mask().numpy()
+        assert (v >= 0).all() and (a >= 0).all() and (a <= 1).all()
+        closed += np.sum(v == 0)
+    assert closed > 0  # some would have left it
+
+
+def test_the_mask_begins_uniform_by_the_seed():
+    v = make(latent_dim=500).mask_weights.numpy()
+    assert 0 < v.min() < 0.1 and 4.9 < v.max() < 5 and np.mean(v) == pytest.approx(2.5, abs=0.2)
+    np.testing.assert_array_equal(v, make(latent_dim=500).mask_weights.numpy())
+    other = make(latent_dim=500, seed=3).mask_weights.numpy()
+    assert abs(np.corrcoef(v, other)[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize('latent_dim', [32, 128])
+def test_schedules(latent_dim):
+    method = make(latent_dim=latent_dim, training_steps=360, ae_learning_rate=1e-3)
+
+    def weight(step):
+        return float(method.indecision_weight(tf.constant(step, tf.int64)))
+
+    assert weight(0) == weight(19) == 2 / latent_dim  # 360 / 72 * 4 iterations
+    assert weight(20) == weight(39) == 4 / latent_dim
+    doublings = {32: 15, 128: 17}[latent_dim]
+    assert weight(20 * doublings - 1) == 1024 and weight(20 * doublings) == weight(359) == 2048
+    for name, rates in [('ae', (1e-3, 2e-4)), ('mask', (1e-3, 2e-4)), ('enc', (1e-5, 1e-5))]:
+        optimizer, seen = getattr(method, f'{name}_optimizer'), []
+        for updates in (0, 24, 26, 359):
+            optimizer.iterations.assign(updates)
+            seen.append(float(optimizer.learning_rate))
+        assert seen == pytest.approx([rates[0], rates[0], rates[1], rates[1]]), name
+    options = dict(method='mask_aae', mask_fidelity_weight=10.0)
+    longer = TrainConfig(training_steps=200, **options).identity_hash()
+    assert TrainConfig(training_steps=100, **options).identity_hash() != longer
+
+
+def test_the_weight_is_needed_there_and_refused_elsewhere():
+    with pytest.raises(UsageError, match='needed .flags/methods/mask_aae.flags'):
+        TrainConfig(method='mask_aae')
+    with pytest.raises(UsageError, match='mask_aae'):
+        TrainConfig(method='vae', mask_fidelity_weight=1000.0)
+
+
+def test_codes_and_prior_are_masked():
+    method = make()
+    method.mask_weights.assign([0.0, np.log(2), 5.0, 0.0])
+    a = np.array([0, 0.5, 1 - np.exp(-5), 0], np.float32)
+    np.testing.assert_allclose(method.mask(), a, rtol=1e-6)
+    x = blocks_for(method)[0]
+    np.testing.assert_allclose(method.encode(x), a * method.encoder(x).numpy(), rtol=1e-5)
+    drawn = method.sample_latent(4000, seed=1).numpy()
+    np.testing.assert_allclose(drawn.std(axis=0), a, rtol=0.05)
+    np.testing.assert_allclose(method.reconstruct(x), method.decoder(method.encode(x)), atol=1e-6)
+    assert method.has_critic
+    z, z_hat = method.encode(x), drawn[:6]
+    gap = np.mean(method.critic(z)) - np.mean(method.critic(z_hat))
+    assert float(method.critic_distance(z, z_hat)) == pytest.approx(gap, abs=1e-6)
+
+
+def test_rmsprop_is_that_of_tensorflow_1():
+    v = keras.Variable([1.0, 1.0])
+    optimizer = maskaae.rmsprop(0.1, [v], 'test')
+    square, expected = np.zeros(2), np.ones(2)
+    for gradient in np.array([[3.0, 1e-6], [-1.0, 2e-5]]):
+        optimizer.apply_gradients([(tf.constant(gradient, tf.float32), v)])
+        square = 0.9 * square + 0.1 * gradient**2
+        expected -= 0.1 * gradient / np.sqrt(square + 1e-10)
+    np.testing.assert_allclose(v, expected, rtol=1e-5)
+
+
+def test_two_devices_see_the_losses_of_one(mirrored, monkeypatch):
+    """The variance and the squared gap are no means over the devices."""
+    update = keras.optimizers.RMSprop.apply_gradients
+
+    def update_mask(self, pairs):
+        """Half of the tracing is of the other updates, which other tests see."""
+        if self.name == 'mask':
+            update(self, pairs)
+
+    monkeypatch.setattr(keras.optimizers.RMSprop, 'apply_gradients', update_mask)
+    options = dict(critic_steps=1, batch_size=8, mask_fidelity_weight=1e-3, latent_dim=8)
+    one, strategy = make(**options), mirrored(2)
+    with strategy.scope():
+        two = make(**options)
+    for method in (one, two):  # so that the gap differs from half to half
+        method.critic.layers[-1].kernel.assign(method.critic.layers[-1].kernel * 30.0)
+    blocks, step = blocks_for(one), tf.constant(0, tf.int64)
+
+    def half():
+        i = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return two.train_step(blocks[:, 4 * i : 4 * i + 4], step)
+
+    values = run(one, blocks)
+    for tag, value in tf.function(lambda: strategy.run(half))().items():
+        mean = np.mean(strategy.experimental_local_results(value))
+        assert mean == pytest.approx(values[tag], rel=1e-3, abs=1e-5), tag
+    np.testing.assert_allclose(two.mask_weights, one.mask_weights, rtol=1e-5)
+
+
+def test_the_mask_becomes_that_of_the_true_dimensions():
+    """Two of eight: data that the decoder, tanh of a linear map, makes of two normals.
+
+    Seen: two for each of four seeds, and one and three where so many are true. It takes a training
+    long enough for v to cross its range before the weight of indecision decides (steps times rate
+    of about 60, as 130000 times 0.0005), and a fidelity weight that is not too large: with 300,
+    two or three; with 1000, three or four.
+    """
+    rng = np.random.RandomState(0)
+    x = np.tanh(rng.randn(4000, 2) @ rng.randn(2, 16) * 0.7).astype(np.float32)
+    rates = dict(ae_learning_rate=0.03, critic_learning_rate=1e-3, enc_learning_rate=1e-3)
+    options = dict(latent_dim=8, batch_size=32, mask_fidelity_weight=30.0, training_steps=2000)
+    method = make(vectors(16), **options, **rates, seed=0)
+    batches = Batches(x, blocks=method.image_blocks, batch_size=32, seed=0)
+    assert np.sum(method.mask() >= maskaae.ACTIVE) > 4
+
+    @tf.function
+    def train(steps):
+        for step in tf.range(steps):
+            method.train_step(batches(step), step)
+
+    train(tf.constant(2000, tf.int64))
+    a = method.mask().numpy()
+    assert np.max(a * (1 - a)) < 1e-3, a  # binary
+    assert np.sum(a > 0.5) == 2, a
+    z = method.encode(x).numpy()
+    np.testing.assert_allclose(np.sort(z.std(axis=0)), [0] * 6 + [1] * 2, atol=0.15)
+    error = np.mean(np.sum((method.decode(z).numpy() - x) ** 2, axis=1))
+    assert error < 0.02 * np.sum(x.var(axis=0))
