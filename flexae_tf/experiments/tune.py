@@ -40,6 +40,9 @@ GRIDS = {
     # Beside the squared error of images in [0, 1]: 200 is the weight of the authors for MNIST, 5
     # theirs for CelebA (Tolstikhin et al. 2018), 20 that of a reproduction with their CelebA FID.
     'wae_gan': Grid(('adversarial_weight',), (5.0, 20.0, 100.0, 200.0)),
+    # The rate of Dai and Wipf 2019, 0.0001, goes with hundreds of epochs: it is open where a scale
+    # trains less.
+    'two_stage_vae': Grid(('ae_learning_rate',), (0.0001, 0.0003, 0.001)),
     # The flagfiles have the weights of Ghosh et al. 2020, whose images and losses have other sizes.
     'rae_gmm': Grid(('code_weight', 'decoder_weight'), (0.3, 1.0, 3.0), times=True),
     # Kumar et al. 2020 published none. Table 1's reconstructions are no worse than the plain

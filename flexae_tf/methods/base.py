@@ -205,7 +205,8 @@ def scheduled(
         drops: (share of the training, factor from then on), in order.
     """
     return keras.optimizers.schedules.PiecewiseConstantDecay(
-        [int(share * steps) for share, _ in drops],
+        # Keras' boundaries are the last update of a piece.
+        [int(share * steps) - 1 for share, _ in drops],
         [start, *(start * factor for _, factor in drops)],
     )
 

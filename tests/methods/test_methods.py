@@ -35,6 +35,7 @@ def options_of(method, **options):
 
 def make(name, spec):
     small = dict(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
+    small |= dict(ae_learning_rate=0.01)  # to see something soon
     return build_method(TrainConfig(**options_of(name, **small)), spec)
 
 
@@ -63,7 +64,7 @@ def test_a_step_trains_every_weight_and_reports_what_it_says(name, spec):
     method = make(name, spec)
     before = {v.path: v.numpy() for v in method.trainable_variables}
     blocks = blocks_for(method)
-    for step in range(2):
+    for step in range(2 if spec is VECTORS else 1):
         values = method.train_step(blocks, tf.constant(step, tf.int64))
         assert set(values) == set(method.tags)
         for tag, value in values.items():
@@ -75,32 +76,27 @@ def test_a_step_trains_every_weight_and_reports_what_it_says(name, spec):
         assert np.isfinite(v.numpy()).all(), v.path
 
 
-def test_reconstruction_falls_on_a_fixed_batch(method):
-    step_fn, blocks = tf.function(method.train_step), blocks_for(method)
-    blocks = tf.repeat(blocks[:1], method.image_blocks, axis=0)
-    errors = [float(step_fn(blocks, tf.constant(step, tf.int64))['loss/ae']) for step in range(40)]
-    assert np.mean(errors[-5:]) < 0.8 * errors[0]
-
-
-def test_ten_steps_are_six_and_four_resumed(name, tmp_path):
+def test_ten_steps_teach_and_are_six_and_four_resumed(name, tmp_path):
     """By the trainer's own checkpoints; the trainer itself is tested with one method elsewhere."""
     blocks = blocks_for(make(name, VECTORS))
+    blocks = tf.repeat(blocks[:1], len(blocks), axis=0)  # a fixed batch
 
     def run(method, steps):
-        for step in steps:
-            method.train_step(blocks + 0.01 * step, tf.constant(step, tf.int64))
-        return method
+        values = [method.train_step(blocks, tf.constant(step, tf.int64)) for step in steps]
+        return [float(v['loss/ae']) for v in values]
 
     def store(method):
         workdir = Workdir(tmp_path)
         workdir.checkpoints.mkdir(exist_ok=True)
         return stores(workdir, method.options, method, initial_state(method))[0]
 
-    whole = run(make(name, VECTORS), range(10))
-    store(run(make(name, VECTORS), range(6))).save(6)
-    resumed = make(name, VECTORS)
+    whole, resumed = make(name, VECTORS), make(name, VECTORS)
+    errors = run(whole, range(6))
+    store(whole).save(6)
+    errors += run(whole, range(6, 10))
+    assert errors[9] < 0.95 * errors[0]
     store(resumed).restore(6)
-    run(resumed, range(6, 10))
+    assert run(resumed, range(6, 10)) == errors[6:]
     for a, b in zip(whole.state, resumed.state, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
 

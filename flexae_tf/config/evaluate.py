@@ -1,0 +1,133 @@
+"""Options of scoring."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from flexae_tf.config.names import FEATURES, KINDS, LAYERS, MAX_SEED, METRICS, RESIZES
+from flexae_tf.config.shared import (
+    CACHE_HELP,
+    INCEPTION_HELP,
+    checkpoint_step,
+    device_option,
+    ex_post_option,
+)
+from flexae_tf.errors import UsageError
+from flexae_tf.options import Options, option, where
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Options):
+    """What `bin/evaluate.py` needs to know."""
+
+    workdir: str | None = where(None, 'Folder of the trained run.')
+    real: str | None = where(
+        None, 'Instead of a run: a folder or .npz of real pictures, scored against --fake.'
+    )
+    fake: str | None = where(None, 'A folder or .npz of generated pictures.')
+    output: str | None = where(None, 'With --real and --fake: append the scores to this file.')
+    checkpoint: str | None = option(
+        None,
+        'last, best_validation, late (from 8/13 of the newest step on, which the authors choose '
+        'from), all, or a step; last when not given, late with --protocol=authors.',
+    )
+    data_dir: str | None = where(None, "Folder of the data; the run's own when not given.")
+    split: str = option('test', 'What the run is compared with.', choices=('test', 'validation'))
+
+    metrics: str | None = option(
+        None,
+        f'Comma-separated, of {",".join(METRICS)}; all that apply when not given, fd alone with '
+        '--protocol=authors.',
+    )
+    kinds: str = option(
+        ','.join(KINDS),
+        'Comma-separated, what is scored: reconstructions, samples, training examples (the floor) '
+        'by these metrics, and codes against the prior.',
+    )
+    protocol: str = option(
+        'standard',
+        'standard: uint8 images, last checkpoint. authors: each fake stretched to [0, 1] and not '
+        'rounded, and the minimum over late checkpoints, which selects on the test set.',
+        choices=('standard', 'authors'),
+    )
+    stretch: bool | None = option(None, "Stretch each fake to fill [0, 1]; the protocol's choice.")
+    quantisation: str | None = option(
+        None, "Rounding of fakes; the protocol's choice.", choices=('uint8_round', 'none')
+    )
+    features: str = option(
+        'auto',
+        'What images are compared by; auto: inception for images, the values for vectors.',
+        choices=FEATURES,
+    )
+    feature_layer: str = option('pool_3', 'Output of the Inception network.', choices=LAYERS)
+    resize: str = option(
+        'tf1_bilinear',
+        "How images get to the network's size; tf1_bilinear is what FID means.",
+        choices=RESIZES,
+    )
+    inception_path: str | None = where(None, INCEPTION_HELP)
+    ex_post: str | None = ex_post_option()
+    ex_post_steps: int | None = where(
+        None,
+        'Iterations of second_stage (400 epochs when not given) or latent_gan (as many as the run '
+        'had).',
+        minimum=1,
+    )
+    num_examples: int = option(
+        10_000, 'Images on each side, at most (the test split may be smaller).', minimum=2
+    )
+    sample_seed: int = option(0, 'Seed of the generated images.', minimum=0, maximum=MAX_SEED)
+    repeats: int = option(
+        1, 'Sets of generated images, with seeds that follow --sample_seed.', minimum=1
+    )
+    bootstrap: int = option(
+        0, 'Resamples behind the standard deviation of Frechet distances (0: none).', minimum=0
+    )
+    real_statistics: str | None = option(
+        None, 'File of mean and covariance (.npz with mu, sigma) that stands for the real images.'
+    )
+    foreign_statistics: bool = option(
+        False, 'Take --real_statistics that do not say what they were made of.'
+    )
+    write_statistics: str | None = where(
+        None, 'Write mean and covariance of the real images to this .npz file.'
+    )
+    cache_dir: str | None = where(None, CACHE_HELP)
+    batch_size: int = where(50, 'Images per call of the networks.', minimum=1)
+    device: str = device_option()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.workdir is None) == (self.real is None):
+            raise UsageError('--workdir is needed, or --real and --fake: give one of the two')
+        if (self.real is None) != (self.fake is None):
+            raise UsageError('--real and --fake go together: give both')
+        if self.real and self.checkpoint:
+            raise UsageError(f'--checkpoint={self.checkpoint}: pictures have none; leave it out')
+        if self.real and (self.ex_post or self.ex_post_steps):
+            raise UsageError(
+                '--ex_post and --ex_post_steps: pictures have no codes; leave them out'
+            )
+        if self.output and not self.real:
+            raise UsageError(f'--output={self.output}: the scores of a run are in its workdir')
+        if self.checkpoint not in (None, 'best_validation', 'late', 'all'):
+            checkpoint_step(self.checkpoint, 'best_validation, late, all')
+        for name, given, known in (
+            ('metrics', self.metrics or METRICS[0], METRICS),
+            ('kinds', self.kinds, KINDS),
+        ):
+            for item in given.split(','):
+                if item not in known:
+                    raise UsageError(f'--{name}={item}: choose of {", ".join(known)}')
+        if self.bootstrap == 1:
+            raise UsageError('--bootstrap=1: one resample has no deviation; give 2 or more, or 0')
+        if self.checkpoint == 'best_validation' and self.split == 'validation':
+            raise UsageError('--checkpoint=best_validation was chosen by --split=validation: test')
+        if self.real and self.repeats > 1:
+            raise UsageError(f'--repeats={self.repeats}: pictures are one set; leave it out')
+        if self.bootstrap and self.real_statistics:
+            raise UsageError('--bootstrap resamples features: --real_statistics has none')
+        if self.real_statistics and self.metrics not in (None, 'fd'):
+            raise UsageError('--real_statistics: mean and covariance give --metrics=fd alone')
+        if self.foreign_statistics and not self.real_statistics:
+            raise UsageError('--foreign_statistics: of which file? give --real_statistics')

@@ -1,0 +1,66 @@
+"""Names that flags may take, as plain data."""
+
+METHODS = (
+    'flexae',
+    'wae_normal',
+    'wae_gmm_prior',
+    'flexae_sr',
+    'vae',
+    'beta_vae',
+    'vae_vampprior',
+    'vae_flow',
+    'vae_iop',
+    'two_stage_vae',
+    'wae_gan',
+    'ae_gmm',
+    'rae_gmm',
+    'injflow',
+    'injflow_gmm',
+    'mask_aae',
+)
+STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another method
+EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
+# What they do at a step depends on how many there will be.
+SCHEDULED = (
+    'vae_vampprior',
+    'vae_iop',
+    'two_stage_vae',
+    'wae_gan',
+    'mask_aae',
+    'second_stage',
+)
+# Trained by a divergence of codes and prior.
+JOINT = ('flexae', 'wae_normal', 'wae_gmm_prior')
+# Options that are open in the paper: given to these methods, which need them, and to no other.
+OPEN = {
+    'kl_weight': ('beta_vae', 'vae_flow'),
+    'num_pseudo_inputs': ('vae_vampprior',),
+    'adversarial_weight': ('wae_gan',),
+    'mask_fidelity_weight': ('mask_aae',),
+    'mixture': ('wae_gmm_prior',),
+    'code_weight': ('rae_gmm',),
+    'decoder_weight': ('rae_gmm',),
+    'volume_weight': ('injflow', 'injflow_gmm'),
+}
+DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
+MIXTURES = ('data', 'circle')
+CODES = 'codes'  # the data set of a stage: codes of a run's training examples
+DATASETS = (
+    'digits',
+    'mnist',
+    'fashion_mnist',
+    'cifar10',
+    'celeba',
+    'synthetic_2d',
+    'synthetic_5d',
+    'folder',
+)
+NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic', 'released')
+MAX_SEED = 2**31 - 1
+METRICS = ('fd', 'kd', 'prd', 'improved', 'density', 'fd_infinity', 'inception_score')
+KINDS = ('rec', 'gen', 'floor', 'codes')
+LAYERS = ('pool_3', 'mixed_7', 'mixed_8')
+FEATURES = ('auto', 'inception', 'pixels')
+RESIZES = ('tf1_bilinear', 'half_pixel_bilinear', 'antialiased_bicubic')
+SCALES = ('paper', 'small')
+GENERATORS = ('default', *(f'capacity_{i}' for i in range(1, 7)))
