@@ -116,8 +116,8 @@ def two_iterations(method, *, jit_compile):
     return history
 
 
-def test_two_iterations_are_those_of_algorithm_1():
-    ours, plain = make(), make()
+def test_two_iterations_are_those_of_algorithm_1(short_networks):
+    ours, plain = make(width_multiplier=1.0), make(width_multiplier=1.0)
     losses = two_iterations(ours, jit_compile=False)
     expected = plain_iterations(plain, [blocks_for(plain, step) for step in range(2)])
     np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-5)
@@ -125,8 +125,8 @@ def test_two_iterations_are_those_of_algorithm_1():
         np.testing.assert_allclose(a, b, atol=1e-5, err_msg=a.path)
 
 
-def test_xla_computes_the_same_iterations():
-    sizes = dict(critic_steps=1)  # compiles sooner
+def test_xla_computes_the_same_iterations(short_networks):
+    sizes = dict(critic_steps=1, width_multiplier=1.0)
     # Its gradients differ from the plain kernels' by 1e-5 of their size, which Adam's division by
     # their own magnitude enlarges wherever they are small: losses can be compared, weights on
     # average.
