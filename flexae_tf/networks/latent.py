@@ -39,17 +39,17 @@ class SkipPerceptron(keras.Model):
     """Three FC_1024 with ReLU, then linear layers that see their output and the input.
 
     [batch, inputs] -> [batch, size] for each size of `outputs`; as the second stage of Dai and Wipf
-    (2019) has it.
+    (2019) has it. Its layers are named after it: a functional model does not do that by itself.
     """
 
     def __init__(self, inputs: int, *, outputs: tuple[int, ...], seed: int, name: str) -> None:
         x = keras.Input([inputs])
         hidden = x
         for index in range(3):
-            hidden = _dense(1024, 'relu', seed + index, f'fc_{index + 1}')(hidden)
+            hidden = _dense(1024, 'relu', seed + index, f'{name}_fc_{index + 1}')(hidden)
         both = keras.layers.Concatenate(dtype='float32')([x, hidden])
         heads = [
-            _dense(size, None, seed + 3 + index, f'fc_out_{index + 1}')(both)
+            _dense(size, None, seed + 3 + index, f'{name}_out_{index + 1}')(both)
             for index, size in enumerate(outputs)
         ]
         super().__init__(x, heads[0] if len(heads) == 1 else heads, name=name)

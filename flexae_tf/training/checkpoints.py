@@ -164,6 +164,17 @@ def check_complete(checkpoint: tf.train.Checkpoint, variables: list) -> None:
         raise RuntimeError(f'variables that no checkpoint would hold: {", ".join(missing)}')
 
 
+def check_names(variables: list) -> None:
+    """Raises `RuntimeError` when two variables have one name, by which weights are kept.
+
+    Keras names the layers of a functional model after themselves alone, not after the model.
+    """
+    names = [v.path for v in variables]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise RuntimeError(f'variables of the same name: {", ".join(repeated)}')
+
+
 def _fingerprint(path: pathlib.Path) -> list:
     """[size in bytes, SHA-256] of a file."""
     with open(path, 'rb') as file:

@@ -11,7 +11,7 @@ from flexae_tf.config import TrainConfig, checkpoint_step
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import DamagedStateError, MissingDataError
 from flexae_tf.methods import Method, build_method
-from flexae_tf.training.checkpoints import Checkpoints, check_complete
+from flexae_tf.training.checkpoints import Checkpoints, check_complete, check_names
 from flexae_tf.training.workdir import Workdir
 
 
@@ -113,6 +113,7 @@ def stores(
     everything = tf.train.Checkpoint(method=method, **state._asdict())
     weights = tf.train.Checkpoint(weights={v.path: v.value for v in method.weights})
     check_complete(everything, method.state)
+    check_names(method.weights)
     return (
         Checkpoints(checkpoint=everything, name='ckpt', keep=config.keep_checkpoints, **kinds),
         Checkpoints(checkpoint=weights, name='weights', **kinds),

@@ -1,5 +1,7 @@
 """The maths of MaskAAE."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -262,6 +264,7 @@ def test_two_devices_see_the_losses_of_one(mirrored, monkeypatch):
     np.testing.assert_allclose(two.mask_weights, one.mask_weights, rtol=1e-5)
 
 
+@pytest.mark.skipif('FLEXAE_TF_SOAK' not in os.environ, reason='bin/test --soak')
 def test_the_mask_becomes_that_of_the_true_dimensions():
     """Two of eight: data that the decoder, tanh of a linear map, makes of two normals.
 

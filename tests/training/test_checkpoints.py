@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from flexae_tf.errors import DamagedStateError, MissingDataError
-from flexae_tf.training.checkpoints import Checkpoints, check_complete
+from flexae_tf.training.checkpoints import Checkpoints, check_complete, check_names
 
 
 @pytest.fixture
@@ -178,3 +178,14 @@ def test_layers_that_a_checkpoint_would_miss_are_refused():
     check_complete(tf.train.Checkpoint(model=named), named.variables)
     with pytest.raises(RuntimeError, match='kernel'):
         check_complete(tf.train.Checkpoint(model=hidden), hidden.variables)
+
+
+def test_variables_of_one_name_are_refused():
+    def functional():
+        x = keras.Input([3])
+        return keras.Model(x, keras.layers.Dense(2, name='fc')(x))
+
+    model = functional()
+    check_names(model.variables)
+    with pytest.raises(RuntimeError, match='fc/bias, fc/kernel'):
+        check_names(model.variables + functional().variables)
