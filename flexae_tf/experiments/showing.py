@@ -1,0 +1,92 @@
+"""Columns of numbers as columns of a table."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from flexae_tf.experiments.columns import OverSeeds
+from flexae_tf.experiments.layout import Cell, Head, Table
+
+NOTHING = Cell('-')
+
+
+class Shown(NamedTuple):
+    """A column; rows without a cell show `NOTHING`."""
+
+    head: Head
+    cells: Mapping[str | int, Cell]
+
+
+def beside(
+    ours: Mapping[str | int, OverSeeds],
+    paper: Mapping[str | int, float],
+    head: Head,
+    *,
+    best: Callable[[Iterable[float]], float] | None = None,
+) -> list[Shown]:
+    """Our column, `4.69 ± 0.12 (3)`, and the paper's.
+
+    Args:
+        ours: by row.
+        paper: by row.
+        head: of ours.
+        best: min or max, to mark the best where there are several.
+    """
+    means = {row: value.mean for row, value in ours.items()}
+    decimals = _decimals(max(means.values(), default=1.0))
+    texts = {row: _text(value, decimals) for row, value in ours.items()}
+    papers = {row: f'{value:.2f}' for row, value in paper.items()}
+    return [
+        Shown(head, _marked(means, texts, best)),
+        Shown(head._replace(name=f'{head.name} paper'), _marked(paper, papers, best)),
+    ]
+
+
+def assemble(
+    caption: str,
+    rows: Mapping[str | int, str],
+    columns: Sequence[Shown],
+    *,
+    notes: Sequence[str],
+    commands: Sequence[str],
+    first: str = 'Method',
+) -> Table:
+    """The table of these columns.
+
+    Args:
+        caption: as in `Table`.
+        rows: what to show, and under what name.
+        columns: after the names.
+        notes: as in `Table`.
+        commands: as in `Table`.
+        first: head of the names.
+    """
+    return Table(
+        caption=caption,
+        heads=(Head(first), *(column.head for column in columns)),
+        rows=tuple(
+            (Cell(name), *(column.cells.get(row, NOTHING) for column in columns))
+            for row, name in rows.items()
+        ),
+        notes=tuple(notes),
+        commands=tuple(commands),
+    )
+
+
+def _marked(
+    values: Mapping[str | int, float],
+    texts: Mapping[str | int, str],
+    best: Callable[[Iterable[float]], float] | None,
+) -> dict[str | int, Cell]:
+    mark = best(values.values()) if best and len(values) > 1 else None
+    return {row: Cell(texts[row], value == mark) for row, value in values.items()}
+
+
+def _decimals(largest: float) -> int:
+    """As many as show three digits of it, but two at least."""
+    return max(2, 2 - math.floor(math.log10(largest))) if largest > 0.0 else 2
+
+
+def _text(value: OverSeeds, decimals: int) -> str:
+    sd = '' if value.sd is None else f' ± {value.sd:.{decimals}f}'
+    return f'{value.mean:.{decimals}f}{sd} ({value.n})'

@@ -1,0 +1,238 @@
+"""Tables 1 to 3 of the paper: its numbers beside ours, and what ours tell of its claims.
+
+Verdicts are computed from both, never typed in. Whatever scores there are may be given: each table
+takes its own, and leaves out data sets without any.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from flexae_tf.experiments import paper
+from flexae_tf.experiments.columns import Column, OverSeeds, Score, gather, over_seeds, pooled_sd
+from flexae_tf.experiments.layout import Cell, Head, Table
+from flexae_tf.experiments.showing import Shown, assemble, beside
+from flexae_tf.experiments.trends import STAYS, trend
+from flexae_tf.experiments.verdicts import Judgement, judge
+
+KINDS = {'rec': 'Rec.', 'gen': 'Gen.'}
+SIDES = {'precision': 'Precision', 'recall': 'Recall'}
+OURS = 'Ours: mean ± standard deviation over seeds (how many); -: not run, or not in the paper.'
+UNDECIDED = (
+    'A pair is undecided where our means are no further apart than two standard errors of their '
+    "difference over seeds (a row of one seed has the other rows' deviation), or the paper's "
+)
+EQUAL = f'{UNDECIDED}values are equal.'
+NEAR = (
+    f'{UNDECIDED}values no further than the {paper.SPREAD} that it states for three executions of '
+    'FlexAE, taken here for all rows.'
+)
+HOLDS = {True: 'holds', False: 'does not hold', None: 'undecided'}
+# Of FlexAE's samples, the largest over the smallest where the paper calls them almost constant.
+CONSTANT = max(
+    trend([over_seeds([row[dataset][paper.FLEXAE].gen]) for row in paper.TABLE_3.values()]).factor
+    for dataset in paper.BASE_LATENT_DIMS
+)
+
+
+def table_1(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
+    """Distances of the paper's 13 methods: reconstructions and samples.
+
+    Args:
+        scores: those of stem 'fd', of the paper's methods and latent sizes, are taken.
+        commands: that made them.
+
+    Raises:
+        UsageError: scores of a column cannot be compared.
+    """
+    shown, notes = [], []
+    for dataset, title in paper.DATASETS.items():
+        taken = [s for s in _at_its_size(scores, dataset) if s.stem == 'fd' and s.kind in KINDS]
+        if not taken:
+            continue
+        for kind, name in KINDS.items():
+            column = gather(s for s in taken if s.kind == kind)
+            published = {m: getattr(row[dataset], kind) for m, row in paper.TABLE_1.items()}
+            judgement = _judge(column, published, spread=paper.SPREAD)
+            shown += beside(
+                _by_method(column), published, Head(name, title, numeric=True), best=min
+            )
+            notes += _about(f'{title} {name}', column, judgement)
+            if kind == 'gen':
+                shown.append(_verdicts(judgement, Head('Verdict on Gen.', title)))
+        shown += _times(taken, Head('Training', title, numeric=True))
+    return assemble(
+        'Table 1: Frechet distance (in the paper FID): reconstructions, samples; lower is better',
+        paper.METHODS,
+        shown,
+        notes=(OURS, *notes, NEAR),
+        commands=commands,
+    )
+
+
+def table_2(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
+    """Precision and recall of samples: the paper's five methods, and others that were scored.
+
+    Args:
+        scores: those of stems 'prd_precision' and 'prd_recall', of kind 'gen', of the paper's
+            methods and latent sizes, are taken.
+        commands: that made them.
+
+    Raises:
+        UsageError: scores of a column cannot be compared.
+    """
+    shown, notes, methods = [], [], set(paper.TABLE_2)
+    stems = {f'prd_{side}': side for side in SIDES}
+    for dataset, title in paper.DATASETS.items():
+        taken = [s for s in _at_its_size(scores, dataset) if s.stem in stems and s.kind == 'gen']
+        if not taken:
+            continue
+        methods |= {score.method for score in taken}
+        for stem, side in stems.items():
+            column = gather(s for s in taken if s.stem == stem)
+            published = {m: getattr(row[dataset], side) for m, row in paper.TABLE_2.items()}
+            judgement = _judge(column, published, lower_is_better=False)
+            head = Head(SIDES[side], title, numeric=True)
+            shown += beside(_by_method(column), published, head, best=max)
+            shown.append(_verdicts(judgement, Head(f'Verdict on {side}', title)))
+            notes += _about(f'{title} {side}', column, judgement)
+    return assemble(
+        'Table 2: precision (F_1/8) and recall (F_8) of samples; higher is better',
+        {method: name for method, name in paper.METHODS.items() if method in methods},
+        shown,
+        notes=(OURS, *notes, EQUAL),
+        commands=commands,
+    )
+
+
+def table_3(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
+    """Distances of WAE and FlexAE as the latent size grows: do they go where the paper says?
+
+    Args:
+        scores: those of stem 'fd', of the two methods and the three sizes, are taken.
+        commands: that made them.
+
+    Raises:
+        UsageError: scores of a data set and kind cannot be compared.
+    """
+    shown, notes, claims = [], [], []
+    for dataset, base in paper.BASE_LATENT_DIMS.items():
+        title, methods = paper.DATASETS[dataset], {paper.WAE: 'WAE', paper.FLEXAE: 'FlexAE'}
+        sizes = {multiple: multiple * base for multiple in paper.TABLE_3}
+        taken = [
+            score
+            for score in scores
+            if (score.dataset, score.stem) == (dataset, 'fd')
+            and score.kind in KINDS
+            and score.method in methods
+            and score.latent_dim in sizes.values()
+        ]
+        if not taken:
+            continue
+        for kind, name in KINDS.items():
+            column = gather(s for s in taken if s.kind == kind)
+            notes += _about(f'{title} {name}', column)
+            for method, short in methods.items():
+                ours = {k: column.values.get((method, m)) for k, m in sizes.items()}
+                ours = {k: value for k, value in ours.items() if value}
+                published = {
+                    k: getattr(row[dataset][method], kind) for k, row in paper.TABLE_3.items()
+                }
+                head = Head(f'{name} {short}', f'{title}, m_b = {base}', numeric=True)
+                shown += beside(ours, published, head)
+                what, claimed = f'{title}: {name} of {short}', paper.CLAIMS[method, kind]
+                pooled = pooled_sd(column.values.values())
+                claims.append(_claim(what, claimed, ours, published, pooled=pooled))
+    return assemble(
+        'Table 3: Frechet distance (in the paper FID) as the latent size m grows; lower is better',
+        {multiple: f'{multiple} m_b' if multiple > 1 else 'm_b' for multiple in paper.TABLE_3},
+        shown,
+        notes=(OURS, *notes, *claims),
+        commands=commands,
+        first='m',
+    )
+
+
+def _at_its_size(scores: Sequence[Score], dataset: str) -> list[Score]:
+    """The scores that Tables 1 and 2 are of."""
+    run = dataset, paper.LATENT_DIMS[dataset]
+    return [s for s in scores if (s.dataset, s.latent_dim) == run and s.method in paper.METHODS]
+
+
+def _by_method(column: Column) -> dict[str, OverSeeds]:
+    return {method: value for (method, _), value in column.values.items()}
+
+
+def _judge(
+    column: Column,
+    published: Mapping[str, float],
+    *,
+    lower_is_better: bool = True,
+    spread: float = 0.0,
+) -> Judgement:
+    return judge(
+        published,
+        _by_method(column),
+        lower_is_better=lower_is_better,
+        spread=spread,
+        comparable=spread > 0.0 and column.is_papers,
+    )
+
+
+def _verdicts(judgement: Judgement, head: Head) -> Shown:
+    texts = {row: verdict.text(paper.METHODS) for row, verdict in judgement.verdicts.items()}
+    return Shown(head, {row: Cell(text) for row, text in texts.items()})
+
+
+def _times(scores: Sequence[Score], head: Head) -> list[Shown]:
+    """The mean time a run of each method was trained, if any is known."""
+    runs: dict[str, dict[int, float]] = {}
+    for score in scores:
+        if score.seconds is not None:
+            runs.setdefault(score.method, {})[score.seed] = score.seconds
+    means = {method: statistics.fmean(seconds.values()) for method, seconds in runs.items()}
+    cells = {method: Cell(_duration(mean)) for method, mean in means.items()}
+    return [Shown(head, cells)] if cells else []
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 3600 else f'{seconds / 3600:.1f} h'
+
+
+def _about(what: str, column: Column, judgement: Judgement | None = None) -> list[str]:
+    """What is to be known of a column, if it has anything."""
+    if column.metric is None:
+        return []
+    scale = (
+        "scores as the paper's, which may be compared with them"
+        if column.is_papers
+        else "not on the scale of the paper's scores, so only the order may be compared"
+    )
+    note = f'{what}: {column.metric}, protocol {column.protocol}, {scale}'
+    if judgement and (pairs := judgement.kept + judgement.contradicted + judgement.undecided):
+        tau = '' if judgement.tau is None else f"; Kendall's tau-b {judgement.tau:.2f}"
+        note += (
+            f"; of {pairs} pairs {judgement.kept} in the paper's order, "
+            f'{judgement.contradicted} in the other, {judgement.undecided} undecided{tau}'
+        )
+    return [f'{note}.']
+
+
+def _claim(
+    what: str,
+    claimed: str,
+    ours: Mapping[int, OverSeeds],
+    published: Mapping[int, float],
+    *,
+    pooled: float | None,
+) -> str:
+    """What the paper says of a trend, what its numbers show of it, and ours."""
+    there = trend([over_seeds([value]) for value in published.values()], spread=paper.SPREAD)
+    says = 'stays almost constant' if claimed == STAYS else claimed
+    note = f'{what} {says} with m, says the paper, where it {there.text(claimed)}. '
+    if len(ours) < len(published):
+        return f'{note}Not judged: {len(ours)} of {len(published)} sizes were run.'
+    here = trend(list(ours.values()), pooled=pooled)
+    holds = here.agrees(claimed, constant=CONSTANT)
+    return f'{note}Here it {here.text(claimed)}: {HOLDS[holds]}.'
