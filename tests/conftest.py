@@ -88,6 +88,45 @@ def program():
 
 
 @pytest.fixture
+def here():
+    """`here('train', '--flag=...')`: what a program does after its start, which takes seconds."""
+    from flexae_tf import config, export
+    from flexae_tf.metrics.evaluate import evaluate
+    from flexae_tf.options import from_arguments
+    from flexae_tf.training import launch
+
+    programs = {
+        'train': (config.TrainConfig, launch.train),
+        'evaluate': (config.EvaluateConfig, evaluate),
+        'sample': (config.SampleConfig, export.sample),
+        'export': (config.ExportConfig, export.export),
+    }
+
+    def call(name, *flags):
+        options, main = programs[name]
+        with contextlib.chdir(ROOT):
+            options = from_arguments(options, flags)
+        main(options)
+
+    return call
+
+
+@pytest.fixture
+def refused_here(here):
+    """`refused_here(code, words, 'train', ...)`: asserts an error that ends in that exit code."""
+    from flexae_tf.errors import UserError
+
+    def check(code, words, name, *flags):
+        with pytest.raises(UserError) as error:
+            here(name, *flags)
+        assert error.value.exit_code == code
+        for word in words:
+            assert word in str(error.value)
+
+    return check
+
+
+@pytest.fixture
 def quick():
     """A context whose programs must need less than a second of processor time: no TensorFlow."""
 
@@ -115,3 +154,19 @@ def refused(program):
         return errors[0]
 
     return check
+
+
+@pytest.fixture
+def short_networks(monkeypatch):
+    """The MNIST row with a layer of each kind and no more: a third of the time to trace."""
+    from flexae_tf.networks import tables
+    from flexae_tf.networks.tables import Base, Conv, Row, TConv
+
+    row = Row(
+        size=28,
+        latent_dim=4,
+        encoder=(Conv(4, 4, 2),),
+        decoder=(Base(3), TConv(5, 4, 2)),
+        last_kernel=4,
+    )
+    monkeypatch.setitem(tables.ROWS, 'mnist', row)

@@ -97,12 +97,11 @@ def test_a_failed_export_leaves_nothing(method, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_from_a_run_to_files(config, synthetic, tmp_path, program, refused):
+def test_from_a_run_to_files(config, synthetic, tmp_path, here, refused_here):
     run = tmp_path / 'run'
     trainer = Trainer(config(workdir=str(run)), synthetic)
     trainer.train()
-    done = program('export', f'--workdir={run}')
-    assert done.returncode == 0, done.stderr
+    here('export', f'--workdir={run}')
     folder = run / 'export' / '000000010'
     card = json.loads((folder / 'model_card.json').read_text())
     assert card['step'] == 10 and card['config']['dataset'] == 'synthetic_2d'
@@ -112,12 +111,14 @@ def test_from_a_run_to_files(config, synthetic, tmp_path, program, refused):
     for name, source in sources.items():
         output = tmp_path / f'{name}.npz'
         flags = [f'--source={source}', '--num_samples=9', '--sample_seed=5', f'--output={output}']
-        assert program('sample', *flags).returncode == 0
+        here('sample', *flags)
         arrays[name] = np.load(output)['images']
     np.testing.assert_allclose(arrays['run'], trainer.method.sample(9, seed=5), atol=1e-6)
     np.testing.assert_allclose(arrays['run'], arrays['export'], atol=1e-6)
-    refused(2, ['vectors', '.npz'], 'sample', f'--source={run}', f'--output={tmp_path}/x.png')
-    refused(2, ['.png or .npz'], 'sample', f'--source={run}', f'--output={tmp_path}/x.gif')
-    refused(3, ['neither'], 'sample', f'--source={ROOT}', f'--output={tmp_path}/x.npz')
-    refused(3, ['no checkpoint of step 7', '10'], 'export', f'--workdir={run}', '--checkpoint=7')
+    refused_here(2, ['vectors', '.npz'], 'sample', f'--source={run}', f'--output={tmp_path}/x.png')
+    refused_here(2, ['.png or .npz'], 'sample', f'--source={run}', f'--output={tmp_path}/x.gif')
+    refused_here(3, ['neither'], 'sample', f'--source={ROOT}', f'--output={tmp_path}/x.npz')
+    refused_here(
+        3, ['no checkpoint of step 7', '10'], 'export', f'--workdir={run}', '--checkpoint=7'
+    )
     assert not (tmp_path / 'x.npz').exists()

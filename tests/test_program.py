@@ -82,9 +82,10 @@ def test_what_is_needed_is_asked_for(refused, quick, flag, name, flags):
         refused(2, [flag, 'needed'], name, *flags)
 
 
-def test_an_unwritable_workdir(refused, tmp_path):
+def test_an_unwritable_workdir(refused_here, tmp_path):
     (tmp_path / 'file').write_text('')
-    refused(2, ['cannot be written', '--workdir'], 'train', *SMALL, f'--workdir={tmp_path}/file/x')
+    flags = [*SMALL, f'--workdir={tmp_path}/file/x']
+    refused_here(2, ['cannot be written', '--workdir'], 'train', *flags)
 
 
 @pytest.mark.parametrize(
@@ -102,9 +103,9 @@ def test_wrong_flags_of_the_other_programs(refused, quick, name, flags):
         refused(2, [flags[-1]], name, *flags)
 
 
-def test_no_gpu(refused, tmp_path):
+def test_no_gpu(refused_here, tmp_path):
     flags = [*SMALL, f'--workdir={tmp_path}/run', '--device=gpu']
-    refused(2, ['--device=gpu', '.[gpu]', '--device=cpu'], 'train', *flags)
+    refused_here(2, ['--device=gpu', '.[gpu]', '--device=cpu'], 'train', *flags)
     assert not (tmp_path / 'run').exists()
 
 
@@ -114,7 +115,7 @@ def test_missing_data(refused, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_bad_pictures(refused, tmp_path):
+def test_bad_pictures(refused_here, tmp_path):
     run = f'--workdir={tmp_path}/run'
     empty, spoilt = tmp_path / 'empty', tmp_path / 'spoilt'
     empty.mkdir()
@@ -126,34 +127,36 @@ def test_bad_pictures(refused, tmp_path):
     (spoilt / '2.png').write_bytes(b'not a picture')
     (tmp_path / 'torn.npz').write_bytes(b'PK\x03\x04 torn')
     flags = ['--dataset=folder', '--image_size=16', '--batch_size=2', run]
-    refused(3, ['empty'], 'train', *flags, f'--data_dir={empty}')
-    refused(3, ['2.png'], 'train', *flags, f'--data_dir={spoilt}')
-    refused(3, ['torn.npz'], 'train', '--dataset=folder', run, f'--data_dir={tmp_path}/torn.npz')
+    refused_here(3, ['empty'], 'train', *flags, f'--data_dir={empty}')
+    refused_here(3, ['2.png'], 'train', *flags, f'--data_dir={spoilt}')
+    refused_here(
+        3, ['torn.npz'], 'train', '--dataset=folder', run, f'--data_dir={tmp_path}/torn.npz'
+    )
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over_aloud(program, refused, tmp_path):
+def test_a_damaged_newest_checkpoint_is_passed_over_aloud(here, refused_here, capsys, tmp_path):
     flags = [*SMALL, f'--workdir={tmp_path}/run', '--save_every_steps=2', '--snapshot_steps=0']
-    assert program('train', *flags).returncode == 0
+    here('train', *flags)
     checkpoints = tmp_path / 'run' / 'checkpoints'
     next(checkpoints.glob('ckpt-000000004.data*')).write_bytes(b'damaged')
-    done = program('train', *flags)
-    assert done.returncode == 0
-    assert 'step 4 is damaged' in done.stdout and 'resuming at step 2' in done.stdout
+    here('train', *flags)
+    said = capsys.readouterr().out
+    assert 'step 4 is damaged' in said and 'resuming at step 2' in said
     for path in checkpoints.glob('ckpt-*.data*'):
         path.write_bytes(b'damaged')
-    refused(4, ['whole', 'move'], 'train', *flags)
+    refused_here(4, ['whole', 'move'], 'train', *flags)
     assert len(list(checkpoints.glob('ckpt-*.data*'))) == 2  # nothing was removed
 
 
-def test_dry_run_tells_what_would_be_and_what_is_missing(program, refused, tmp_path):
+def test_dry_run_tells_what_would_be_and_what_is_missing(here, refused_here, capsys, tmp_path):
     flags = ['--dataset=digits', '--width_multiplier=0.05', '--batch_size=8', '--critic_steps=1']
-    done = program('train', *flags, f'--workdir={tmp_path}/run', '--dry_run')
-    assert done.returncode == 0, done.stderr
+    here('train', *flags, f'--workdir={tmp_path}/run', '--dry_run')
+    said = capsys.readouterr().out
     for words in ('--latent_dim=32', 'encoder', 'TFLOP', 'memory', 'disk', 'nothing is missing'):
-        assert words in done.stdout
+        assert words in said
     flags = ['--dataset=mnist', f'--data_dir={tmp_path}', '--width_multiplier=0.05', '--dry_run']
-    refused(3, ['mnist', '--download'], 'train', '--critic_steps=1', *flags)
+    refused_here(3, ['mnist', '--download'], 'train', '--critic_steps=1', *flags)
     assert not (tmp_path / 'run').exists()
 
 

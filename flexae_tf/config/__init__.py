@@ -15,7 +15,8 @@ from flexae_tf.config.names import (
     RESIZES,
     STAGES,
 )
-from flexae_tf.config.others import DoctorConfig, ExportConfig, ReproduceConfig, SampleConfig
+from flexae_tf.config.others import DoctorConfig, ExportConfig, SampleConfig
+from flexae_tf.config.reproduce import ReproduceConfig
 from flexae_tf.config.shared import checkpoint_step
 from flexae_tf.config.train import BenchmarkConfig, TrainConfig
 

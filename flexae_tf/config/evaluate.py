@@ -25,14 +25,20 @@ class EvaluateConfig(Options):
         None, 'Instead of a run: a folder or .npz of real pictures, scored against --fake.'
     )
     fake: str | None = where(None, 'A folder or .npz of generated pictures.')
-    output: str | None = where(None, 'With --real and --fake: append the scores to this file.')
+    output: str | None = where(
+        None,
+        'Append the scores to this file. Those of a run are in its workdir anyway: this file gets '
+        'what was asked for, recorded before or not.',
+    )
     checkpoint: str | None = option(
         None,
         'last, best_validation, late (from 8/13 of the newest step on, which the authors choose '
         'from), all, or a step; last when not given, late with --protocol=authors.',
     )
     data_dir: str | None = where(None, "Folder of the data; the run's own when not given.")
-    split: str = option('test', 'What the run is compared with.', choices=('test', 'validation'))
+    split: str = option(
+        'test', 'What the run is compared with.', choices=('test', 'validation', 'train')
+    )
 
     metrics: str | None = option(
         None,
@@ -108,8 +114,6 @@ class EvaluateConfig(Options):
             raise UsageError(
                 '--ex_post and --ex_post_steps: pictures have no codes; leave them out'
             )
-        if self.output and not self.real:
-            raise UsageError(f'--output={self.output}: the scores of a run are in its workdir')
         if self.checkpoint not in (None, 'best_validation', 'late', 'all'):
             checkpoint_step(self.checkpoint, 'best_validation, late, all')
         for name, given, known in (

@@ -64,3 +64,12 @@ FEATURES = ('auto', 'inception', 'pixels')
 RESIZES = ('tf1_bilinear', 'half_pixel_bilinear', 'antialiased_bicubic')
 SCALES = ('paper', 'small')
 GENERATORS = ('default', *(f'capacity_{i}' for i in range(1, 7)))
+# Of the paper, and two experiments of its claims that it does not show.
+ARTIFACTS = (
+    'table1',
+    'table2',
+    'table3',
+    *(f'fig{i}' for i in range(2, 13)),
+    'theorem2',
+    'joint',
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from flexae_tf.config.names import DATASETS, FEATURES, LAYERS, MAX_SEED, SCALES
+from flexae_tf.config.names import MAX_SEED
 from flexae_tf.config.shared import (
     CACHE_HELP,
     INCEPTION_HELP,
@@ -66,61 +66,3 @@ class DoctorConfig(Options):
     inception_path: str | None = where(None, INCEPTION_HELP)
     cache_dir: str | None = where(None, CACHE_HELP)
     device: str = device_option()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ReproduceConfig(Options):
-    """What `bin/reproduce.py` needs to know."""
-
-    tune: str | None = option(
-        None,
-        'Method whose open weight is chosen: one training for each value of a small grid, scored '
-        'on validation examples.',
-        required=True,
-    )
-    dataset: str | None = option(None, 'Data set of the runs.', choices=DATASETS, required=True)
-    values: str | None = option(
-        None,
-        "Comma-separated numbers, in place of the grid's; factors where the grid has factors.",
-    )
-    scale: str = option(
-        'paper',
-        'paper: the flagfiles as they are. small: a miniature for two CPU cores, with an eighth of '
-        'the channels, 3000 iterations, and scores of 5000 examples.',
-        choices=SCALES,
-    )
-    training_steps: int | None = option(
-        None, "Train until this iteration; the scale's when not given.", minimum=1
-    )
-    seed: int = option(0, 'Seed of the runs.', minimum=0, maximum=MAX_SEED)
-    num_examples: int | None = option(
-        None, "Examples on each side of a score, at most; the scale's when not given.", minimum=2
-    )
-    features: str = option(
-        'auto',
-        'What images are compared by; auto: inception for images, the values for vectors.',
-        choices=FEATURES,
-    )
-    feature_layer: str = option('pool_3', 'Output of the Inception network.', choices=LAYERS)
-
-    output: str | None = where(
-        None, 'Folder of the runs and of what comes of them; the same again resumes.', required=True
-    )
-    list: bool = where(
-        False, 'Print the runs, their commands and how far they are, and run nothing.'
-    )
-    data_dir: str | None = where(None, 'Folder of the data, as for `bin/train.py`.')
-    download: bool = where(False, 'Let tensorflow-datasets download what is missing.')
-    inception_path: str | None = where(None, INCEPTION_HELP)
-    cache_dir: str | None = where(None, CACHE_HELP)
-    device: str = device_option()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for value in self.values.split(',') if self.values else ():
-            try:
-                float(value)
-            except ValueError:
-                raise UsageError(
-                    f'--values={self.values}: {value!r} is no number; write them as 0.1,0.2'
-                ) from None

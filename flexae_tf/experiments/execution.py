@@ -86,6 +86,7 @@ def _locked(folder: pathlib.Path) -> Iterator[int | None]:
 
 def _call(run: runs.Run, command: runs.Command, relay: '_Relay', label: str, lock: int) -> None:
     relay.check(f'before {run.name}')
+    run.begin(command)
     started, output = time.monotonic(), []
     process = subprocess.Popen(
         command.argv(),
@@ -104,7 +105,7 @@ def _call(run: runs.Run, command: runs.Command, relay: '_Relay', label: str, loc
             output.append(line.rstrip())
             print(f'{label} {output[-1]}', flush=True)
     code = process.returncode
-    run.note(command, seconds=time.monotonic() - started, exit_code=code, output=output)
+    run.end(command, seconds=time.monotonic() - started, exit_code=code)
     relay.check(f'in {run.name}')
     if code:
         raise FailedRunError(_reason(command, code, output))

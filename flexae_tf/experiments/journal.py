@@ -1,7 +1,8 @@
-"""What was executed of a run, and which scores came of it."""
+"""What was executed of a run, and the scores it was executed for."""
 
+import hashlib
+import os
 import pathlib
-import re
 from typing import Any
 
 from flexae_tf.config import EvaluateConfig
@@ -9,95 +10,67 @@ from flexae_tf.training.workdir import append_json, read_jsonl
 
 
 class Journal:
-    """One line for each command of a run that ended.
+    """A folder with a line for each command of a run that ended, and a file for each scoring.
 
-    `scores.jsonl` may hold scores that others asked for; the journal tells which are ours, and
-    whether there is anything left to score, without the network whose checksum they carry.
+    `scores.jsonl` of a run may hold scores that others asked for. What the evaluation program tells
+    of ours is ours, and whether it is there shows, without the network whose checksum the scores
+    carry, whether there is anything left to score.
 
     Args:
-        path: of the JSON lines. Without this file, the run is scored anew.
-        scores: the run's `scores.jsonl`.
+        path: the folder. Without it, the run is scored anew.
     """
 
-    def __init__(self, path: pathlib.Path, scores: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path) -> None:
         self.path = path
-        self._scores = scores
+        self._commands = path / 'commands.jsonl'
 
-    def add_training(self, *, seconds: float, exit_code: int) -> None:
-        """Notes that the training program ended.
+    def unfinished(self, config: EvaluateConfig) -> pathlib.Path:
+        """The file that an evaluation tells its scores to while it runs."""
+        return self.path / f'{_key(config)}.part'
+
+    def begin(self, config: EvaluateConfig) -> None:
+        """Makes room for the scores of an evaluation."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.unfinished(config).unlink(missing_ok=True)
+
+    def add(self, program: str, *, seconds: float, exit_code: int) -> None:
+        """Notes that a command ended.
 
         Args:
+            program: its name.
             seconds: how long it took.
             exit_code: how it ended; a negative number is a signal.
         """
-        self._add('train', seconds, exit_code, {})
+        self.path.mkdir(parents=True, exist_ok=True)
+        entry = {'program': program, 'seconds': round(seconds, 1), 'exit_code': exit_code}
+        append_json(self._commands, entry)
 
-    def add_scoring(
-        self,
-        config: EvaluateConfig,
-        checkpoint: str | None,
-        *,
-        seconds: float,
-        exit_code: int,
-        output: list[str],
-    ) -> None:
-        """Notes that the evaluation program ended.
+    def finish(self, config: EvaluateConfig, checkpoint: str) -> None:
+        """Takes the scores of an evaluation that ended well, if it told any.
 
         Args:
             config: of the evaluation.
             checkpoint: digest of the checkpoint that was scored.
-            seconds: how long it took.
-            exit_code: how it ended; a negative number is a signal.
-            output: the lines it printed, which name the scores.
         """
-        found = {'scoring': _key(config), 'checkpoint': checkpoint, 'scores': _named(output)}
-        self._add('evaluate', seconds, exit_code, found if exit_code == 0 else {})
+        if self.unfinished(config).exists():
+            os.replace(self.unfinished(config), self._finished(config, checkpoint))
 
-    def scores(self, config: EvaluateConfig, checkpoint: str | None) -> list[dict[str, Any]] | None:
+    def scores(self, config: EvaluateConfig, checkpoint: str) -> list[dict[str, Any]] | None:
         """The records of an evaluation; None when it is not done for this checkpoint."""
-        done = [
-            entry['scores']
-            for entry in read_jsonl(self.path)
-            if entry.get('scoring') == _key(config) and entry['checkpoint'] == checkpoint
-        ]
-        if not done:
-            return None
-        found = {
-            (r['metric'], r['protocol']): r
-            for r in read_jsonl(self._scores)
-            if [r['metric'], r['protocol'], r['density'], r['step']] in done[-1]
-            and _drawn_as(r, config)
-        }
-        return list(found.values()) if found and len(found) == len(done[-1]) else None
+        path = self._finished(config, checkpoint)
+        return read_jsonl(path) if path.exists() else None
 
-    def seconds(self) -> float:
-        """How long the commands took so far, all together."""
-        return round(sum(entry['seconds'] for entry in read_jsonl(self.path)), 1)
+    def seconds(self, program: str | None = None) -> float:
+        """How long the commands took so far, all together; of one program, or of all."""
+        entries = read_jsonl(self._commands)
+        wanted = [e['seconds'] for e in entries if program in (None, e['program'])]
+        return round(sum(wanted), 1)
 
-    def _add(self, program: str, seconds: float, exit_code: int, found: dict[str, Any]) -> None:
-        entry = {'program': program, 'seconds': round(seconds, 1), 'exit_code': exit_code}
-        append_json(self.path, entry | found)
+    def _finished(self, config: EvaluateConfig, checkpoint: str) -> pathlib.Path:
+        return self.path / f'{_key(config)}-{checkpoint}.jsonl'
 
 
-def _key(config: EvaluateConfig) -> list[str | None]:
+def _key(config: EvaluateConfig) -> str:
     """What tells an evaluation from another one of the same checkpoint."""
-    return [config.identity_hash(), config.inception_path]
-
-
-def _named(output: list[str]) -> list[list[str | int | None]]:
-    """[name, protocol id, density, step] of each score that the evaluation program showed."""
-    pattern = re.compile(
-        r'(\S+) .*\((?:step (\d+), )?\w+ protocol ([0-9a-f]{8})(?: (\w+-[0-9a-f]{12}))?[);]'
-    )
-    matches = filter(None, map(pattern.match, output))
-    return [[m.group(1), m.group(3), m.group(4), int(m.group(2) or 0)] for m in matches]
-
-
-def _drawn_as(record: dict[str, Any], config: EvaluateConfig) -> bool:
-    """Whether a score has the seed and number of samples that an evaluation asks for."""
-    samples = record['kind'] in ('gen', 'codes')
-    return (
-        record['sample_seed'] == (config.sample_seed if samples else None)
-        and record['repeats'] == (config.repeats if record['kind'] == 'gen' else 1)
-        and record['bootstrap'] == (config.bootstrap if record['stem'] == 'fd' else 0)
-    )
+    text = f'{config.identity_hash()} {config.inception_path}'
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

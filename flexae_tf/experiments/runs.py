@@ -34,16 +34,29 @@ class Scale(NamedTuple):
     Attributes:
         train: training options that differ from the flagfiles.
         num_examples: on each side of a score, at most.
+        datasets: what is trained on, where an artifact is about more than one.
+        subset_steps: iterations of trainings on few examples (Fig. 5).
+        ex_post_steps: iterations of densities that are trained; None for as many as their default.
     """
 
-    train: dict[str, float]
+    train: dict[str, float | str]
     num_examples: int
+    datasets: tuple[str, ...]
+    subset_steps: int
+    ex_post_steps: int | None = None
 
 
+_SYNTHETIC = ('synthetic_2d', 'synthetic_5d')
 SCALES = {
-    'paper': Scale({}, 10_000),
-    # For two CPU cores. An eighth of the channels is 1/60 of the work; vectors have no channels.
-    'small': Scale({'width_multiplier': 0.125, 'training_steps': 3000}, 5_000),
+    'paper': Scale({}, 10_000, ('mnist', 'cifar10', 'celeba', *_SYNTHETIC), subset_steps=30_000),
+    # For two CPU cores. An eighth of the channels is 1/60 of the work.
+    'small': Scale(
+        {'width_multiplier': 0.125, 'training_steps': 3000},
+        5_000,
+        ('mnist', *_SYNTHETIC),
+        subset_steps=3000,
+        ex_post_steps=3000,
+    ),
 }
 
 
@@ -103,7 +116,7 @@ class Run:
     @property
     def journal(self) -> Journal:
         """What was executed of the run."""
-        return Journal(self.workdir.path / 'reproduce.jsonl', self.workdir.scores)
+        return Journal(self.workdir.path / 'reproduce')
 
     @property
     def training(self) -> Command:
@@ -113,7 +126,9 @@ class Run:
     def scoring(self, flags: tuple[str, ...]) -> Command:
         """The command of one of `scorings`."""
         checkpoint = f'--checkpoint={self.config.training_steps}'
-        return Command('evaluate', (f'--workdir={self.workdir.path}', checkpoint, *flags))
+        command = Command('evaluate', (f'--workdir={self.workdir.path}', checkpoint, *flags))
+        told = self.journal.unfinished(command.options())
+        return command._replace(flags=(*command.flags, f'--output={told}'))
 
     def commands(self) -> list[Command]:
         """All of them."""
@@ -137,13 +152,16 @@ class Run:
         digest = self._digest()
         return self.journal.scores(self.scoring(flags).options(), digest) if digest else None
 
-    def note(self, command: Command, *, seconds: float, exit_code: int, output: list[str]) -> None:
-        """Notes in the journal that a command of this run ended; arguments as there."""
-        ended = dict(seconds=seconds, exit_code=exit_code)
-        if command.program == 'train':
-            self.journal.add_training(**ended)
-        else:
-            self.journal.add_scoring(command.options(), self._digest(), output=output, **ended)
+    def begin(self, command: Command) -> None:
+        """Gets ready for a command of this run."""
+        if command.program == 'evaluate':
+            self.journal.begin(command.options())
+
+    def end(self, command: Command, *, seconds: float, exit_code: int) -> None:
+        """Notes that a command of this run ended; arguments as in `Journal.add`."""
+        self.journal.add(command.program, seconds=seconds, exit_code=exit_code)
+        if command.program == 'evaluate' and exit_code == 0:
+            self.journal.finish(command.options(), self._digest())
 
     def state(self) -> str:
         """How far the run is, in words."""
@@ -173,32 +191,46 @@ def method_run(
     method: str,
     dataset: str,
     *,
-    options: Mapping[str, float] | None = None,
+    seed: int | None = None,
+    options: Mapping[str, float | str] | None = None,
     scorings: Sequence[tuple[str, ...]] = (),
 ) -> Run:
     """The run of a method on a data set as their flagfiles have it, but for the scale.
+
+    Its name tells what differs from them, and nothing that does not: whatever plans the same
+    training gets the same run.
 
     Args:
         config: scale, seed and places.
         method: one of `config.METHODS`.
         dataset: one of `config.DATASETS`.
-        options: training options that differ from the flagfiles.
+        seed: of the run; that of `config` when not given.
+        options: training options that may differ from the flagfiles.
         scorings: as in `Run`.
 
     Raises:
         UsageError: no flagfile, or wrong flags.
     """
-    changed = {'training_steps': config.training_steps} if config.training_steps else {}
-    changed |= options or {}
-    shown = [f'{name}={_text(value)}' for name, value in (changed | {'seed': config.seed}).items()]
-    options = SCALES[config.scale].train | changed | {'seed': config.seed}
+    flagfiles = (
+        f'--flagfile={method_flagfile(method, dataset)}',
+        f'--flagfile={_flagfile("datasets", dataset)}',
+    )
+    # Vectors have no channels: two cores train on them at the paper's size.
+    scale = {} if dataset in _SYNTHETIC else SCALES[config.scale].train
+    planned = Command('train', (*flagfiles, *_as_flags(scale))).options()
+    wanted = {'training_steps': config.training_steps} if config.training_steps else {}
+    wanted |= options or {}
+    changed = {k: v for k, v in wanted.items() if _text(v) != _text(getattr(planned, k))}
+    changed['seed'] = config.seed if seed is None else seed
+    # How long a run is tells it from others, though it may go on.
+    telling = {*planned.identity(), 'training_steps'}
+    shown = (f'{name}={_text(value)}' for name, value in changed.items() if name in telling)
     return Run(
         name='-'.join([method, dataset, config.scale, *shown]),
         output=pathlib.Path(os.path.abspath(config.output)),
         train=(
-            f'--flagfile={method_flagfile(method, dataset)}',
-            f'--flagfile={_flagfile("datasets", dataset)}',
-            *(f'--{name}={_text(value)}' for name, value in options.items()),
+            *flagfiles,
+            *_as_flags(scale | changed),
             *_given(config, 'data_dir', 'download', 'device'),
         ),
         scorings=tuple(scorings),
@@ -209,12 +241,14 @@ def scoring_flags(
     config: ReproduceConfig, *, split: str, kinds: str, metrics: str
 ) -> tuple[str, ...]:
     """Flags of the evaluation program for one of `Run.scorings`."""
-    num_examples = config.num_examples or SCALES[config.scale].num_examples
+    scale = SCALES[config.scale]
+    trained = [f'--ex_post_steps={scale.ex_post_steps}'] if scale.ex_post_steps else []
     return (
         f'--split={split}',
         f'--kinds={kinds}',
         f'--metrics={metrics}',
-        f'--num_examples={num_examples}',
+        f'--num_examples={config.num_examples or scale.num_examples}',
+        *trained,
         *_given(config, 'features', 'feature_layer', *PATHS, 'device'),
     )
 
@@ -251,8 +285,12 @@ def _flagfile(kind: str, name: str) -> str:
     return path
 
 
-def _text(value: float) -> str:
-    return str(value) if isinstance(value, int) else f'{value:.6g}'
+def _as_flags(options: Mapping[str, float | str]) -> tuple[str, ...]:
+    return tuple(f'--{name}={_text(value)}' for name, value in options.items())
+
+
+def _text(value: float | str | None) -> str:
+    return f'{value:.6g}' if isinstance(value, float) else str(value)
 
 
 def _given(config: ReproduceConfig, *names: str) -> tuple[str, ...]:

@@ -182,7 +182,7 @@ def _check_comparable(trials: list[Trial]) -> None:
         if record['protocol'] != first['protocol']:
             raise UsageError(
                 f'scores of protocols {first["protocol"]} and {record["protocol"]} cannot be '
-                f'compared ({", ".join(differing)}): remove reproduce.jsonl from the workdirs, '
+                f'compared ({", ".join(differing)}): remove reproduce/ from the workdirs, '
                 'and the same command scores all runs anew'
             )
 
@@ -204,7 +204,7 @@ def _conclude(config: ReproduceConfig, grid: Grid, trials: list[Trial], winner: 
     """Prints the winner, and keeps everything as JSON."""
     chosen = next(trial for trial in trials if trial.value == winner)
     record, path = chosen.records['gen'], _path(config)
-    flags = [flag for flag in chosen.run.train if flag[2:].split('=')[0] in grid.options]
+    flags = [f'--{name}={getattr(chosen.run.config, name):.6g}' for name in grid.options]
     print(f'\nwinner: {" ".join(flags)}   ({record["metric"]}, protocol {record["protocol"]})')
     if winner in (min(grid.values), max(grid.values)):
         print(f'WARNING: {winner:g} is at the end of the grid: try --values beyond it')

@@ -1,6 +1,8 @@
 """The evaluation program: examples -> features, once per set -> scores in scores.jsonl."""
 
 import dataclasses
+import os
+import pathlib
 import resource
 from collections.abc import Callable, Iterator
 
@@ -68,10 +70,11 @@ class _RunEvaluation:
         self._steps = self._candidates(steps)
         self._dataset = data.load(self._run_config)
         workdir.check_examples(self._dataset)
+        told = pathlib.Path(os.path.expanduser(config.output)) if config.output else None
         self._scorer = Scorer(
             config,
             images=self._spec.kind == 'images',
-            log=ScoreLog(workdir.scores, workdir.tensorboard),
+            log=ScoreLog(workdir.scores, workdir.tensorboard, told=told),
             check=check,
             own=workdir.path / 'features',
         )
@@ -155,8 +158,8 @@ class _RunEvaluation:
 
     def _real(self, split: str) -> np.ndarray:
         """The examples of a split that are scored."""
-        if split == 'validation':  # drawn at random already
-            return self._dataset.validation.x[: self._config.num_examples]
+        if split != 'test':  # drawn at random already
+            return getattr(self._dataset, split).x[: self._config.num_examples]
         test = self._dataset.test.x
         # A random choice, the same for every run: the paper scores 10000 of CelebA's test images.
         return test[fixed_order(len(test), index=2)[: self._config.num_examples]]
@@ -181,10 +184,13 @@ class _RunEvaluation:
         return self._scorer.features(self._scorer.finish(x_hat, protocol), what='samples')
 
     def _score_floor(self, judge: Judge, protocol: Protocol, num: int) -> None:
-        train = self._dataset.train.x[:num]
+        train = self._dataset.train.x
+        if protocol.split == 'train':
+            train = train[num:]  # others than those that the run is compared with
         if len(train) < num:
-            print(f'no floor: there are only {len(train)} training examples', flush=True)
+            print(f'no floor: there are only {len(train)} training examples for it', flush=True)
             return
+        train = train[:num]
         judge.score(
             'floor',
             lambda _: self._scorer.real_features(

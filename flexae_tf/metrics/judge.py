@@ -46,21 +46,24 @@ class ScoreLog:
     Args:
         path: of the JSON lines; None keeps none.
         tensorboard: folder of the events; None for none.
+        told: a file that gets what is shown, recorded before or not; None for none.
 
     Raises:
-        UsageError: the file cannot be written, or holds something else.
+        UsageError: a file cannot be written, or holds something else.
     """
 
-    def __init__(self, path: pathlib.Path | None, tensorboard: pathlib.Path | None = None) -> None:
+    def __init__(
+        self,
+        path: pathlib.Path | None,
+        tensorboard: pathlib.Path | None = None,
+        *,
+        told: pathlib.Path | None = None,
+    ) -> None:
         self._path = path
         self._tensorboard = tensorboard
-        try:
-            self._records = read_jsonl(path) if path else []
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f'{path} holds no scores ({error}): give another file') from None
-        # Known now, not after an hour of computing.
-        if path and not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise UsageError(f'{path} cannot be written: give another file, or make it writable')
+        self._told = told
+        self._records = _read(path)
+        _read(told)
         self._code = code_version()
 
     @functools.cached_property
@@ -85,12 +88,7 @@ class ScoreLog:
         for record in records:
             record |= {'parts': len(records), 'code': self._code}
             if self._path:
-                try:
-                    append_json(self._path, record)
-                except OSError as error:
-                    raise UsageError(
-                        f'{self._path} cannot be written ({error.strerror}): mend that'
-                    ) from None
+                _append(self._path, record)
             self._records.append(record)
             with self._writer.as_default(step=record['step']):
                 tag = f'metrics/{record["metric"]}/{record["protocol"]}'
@@ -101,7 +99,9 @@ class ScoreLog:
         self._writer.flush()
 
     def show(self, record: dict[str, Any], *, note: str = '') -> None:
-        """Prints a score with what is known of its uncertainty."""
+        """Prints a score with what is known of its uncertainty, and tells it to the file."""
+        if self._told:
+            _append(self._told, record)
         spreads = [
             f'{record[name]:.2g} {what}'
             for name, what in (
@@ -290,6 +290,25 @@ class Judge:
             records.append(key | record)
         self._log.add(records)
         return {record['stem']: record['value'] for record in records}
+
+
+def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
+    """The records of a file, which must be one that can be written."""
+    try:
+        records = read_jsonl(path) if path else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f'{path} holds no scores ({error}): give another file') from None
+    # Known now, not after an hour of computing.
+    if path and not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f'{path} cannot be written: give another file, or make it writable')
+    return records
+
+
+def _append(path: pathlib.Path, record: dict[str, Any]) -> None:
+    try:
+        append_json(path, record)
+    except OSError as error:
+        raise UsageError(f'{path} cannot be written ({error.strerror}): mend that') from None
 
 
 def _parts(records: dict[str, dict[str, Any]]) -> int | None:

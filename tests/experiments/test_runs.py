@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -87,14 +88,35 @@ def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
         f'--kl_weight=0.3 --seed=3 --data_dir={tmp_path}/data '
         f'--workdir={tmp_path}/out/runs/{run.name}'
     )
+    evaluate, told = evaluate.split(' --output=')
+    assert pathlib.Path(told).parent == tmp_path / 'out' / 'runs' / run.name / 'reproduce'
     assert evaluate == (
         f'python bin/evaluate.py --workdir={tmp_path}/out/runs/{run.name} --checkpoint=6 '
-        '--split=validation --kinds=gen --metrics=fd --num_examples=70 --features=pixels '
-        f'--data_dir={tmp_path}/data'
+        '--split=validation --kinds=gen --metrics=fd --num_examples=70 --ex_post_steps=3000 '
+        f'--features=pixels --data_dir={tmp_path}/data'
     )
     options = run.config
     assert (options.method, options.dataset, options.latent_dim) == ('beta_vae', 'mnist', 32)
     assert run.commands()[1].options().num_examples == 70
+
+
+def test_what_is_planned_twice_is_one_run(reproduce):
+    """Whoever asks for what the flagfiles have, or for no more than a place, asks for one run."""
+    config = reproduce(training_steps=None)
+    default = runs.method_run(config, 'beta_vae', 'mnist')
+    assert default.name == 'beta_vae-mnist-small-seed=0'
+    for options in ({'kl_weight': 0.1}, {'training_steps': 3000}, {'snapshot_steps': 500}):
+        run = runs.method_run(config, 'beta_vae', 'mnist', options=options)
+        assert run.name == default.name and run.config.identity() == default.config.identity()
+    assert run.config.snapshot_steps == 500
+    other = runs.method_run(config, 'beta_vae', 'mnist', options={'kl_weight': 0.2}, seed=4)
+    assert other.name == 'beta_vae-mnist-small-kl_weight=0.2-seed=4'
+
+
+def test_vectors_have_their_full_size_at_any_scale(reproduce):
+    config = reproduce(training_steps=None)
+    run = runs.method_run(config, 'vae', 'synthetic_2d')
+    assert (run.config.training_steps, run.config.width_multiplier) == (20_000, 1.0)
 
 
 def test_the_scale_of_the_paper_is_its_flagfiles(reproduce):

@@ -32,11 +32,24 @@ from flexae_tf.training.workdir import read_jsonl
 from tests.metrics.test_inception import TinyInception
 
 
-@pytest.fixture
-def run(config, synthetic, tmp_path):
-    trainer = Trainer(config(workdir=str(tmp_path / 'run')), synthetic)
+@pytest.fixture(scope='module')
+def vectors(tmp_path_factory):
+    """The folder of a run on vectors, and its method."""
+    folder = tmp_path_factory.mktemp('vectors') / 'run'
+    options = dict(dataset='synthetic_2d', batch_size=16, critic_steps=1, validation_examples=200)
+    options |= dict(training_steps=10, save_every_steps=3, snapshot_steps=5, sample_every_steps=5)
+    run_config = TrainConfig(**options, workdir=str(folder))
+    trainer = Trainer(run_config, data.load(run_config))
     trainer.train()
-    return tmp_path / 'run', trainer.method
+    return folder, trainer.method
+
+
+@pytest.fixture
+def run(vectors, tmp_path):
+    """A copy of the run on vectors, and its method."""
+    folder, method = vectors
+    shutil.copytree(folder, tmp_path / 'run')
+    return tmp_path / 'run', method
 
 
 @pytest.fixture(scope='module')
@@ -107,6 +120,27 @@ def test_scores_of_vectors_are_those_of_their_definition(run, synthetic, score):
     assert record['n'] == 10_000 and record['split'] == 'test' and record['step'] == 10
     assert len(record['protocol']) == 8 and len(record['checkpoint']) == 12
     assert record['protocol_name'] == 'standard'
+
+
+def test_what_was_asked_for_is_told_whether_it_is_new_or_not(run, score, tmp_path):
+    folder, _ = run
+    score(folder, num_examples=300, metrics='fd', kinds='gen')
+    told = tmp_path / 'told.jsonl'
+    fresh = score(folder, num_examples=300, metrics='fd,prd', kinds='gen', output=str(told))
+    stems = [record['stem'] for record in read_jsonl(told)]
+    assert stems == ['fd', 'prd_precision', 'prd_recall'] and len(fresh) == 2
+    kept = {record['metric']: record for record in read_jsonl(folder / 'scores.jsonl')}
+    assert read_jsonl(told) == [kept[record['metric']] for record in read_jsonl(told)]
+
+
+def test_training_examples_are_compared_with_others_of_them(run, synthetic, score):
+    folder, method = run
+    scores = score(folder, num_examples=300, metrics='fd', split='train')
+    x = synthetic.train.x
+    expected = {'rec': np.asarray(method.reconstruct(x[:300])), 'floor': x[300:600]}
+    for kind, fake in expected.items():
+        value = scores[f'fd_vectors_300_{kind}']['value']
+        assert value == pytest.approx(frechet_distance(x[:300], fake), rel=1e-3)
 
 
 def test_every_metric_of_a_run(run, score):
@@ -536,20 +570,20 @@ def test_output_that_cannot_take_scores(tmp_path):
 # Flags
 
 
-def test_networks_are_for_images(refused, run):
+def test_networks_are_for_images(refused_here, run):
     folder, _ = run
     flags = [f'--workdir={folder}', '--features=inception', '--inception_path=nowhere']
-    refused(2, ['vectors', '--features=pixels'], 'evaluate', *flags)
+    refused_here(2, ['vectors', '--features=pixels'], 'evaluate', *flags)
 
 
-def test_no_network_there(refused, own, tmp_path):
+def test_no_network_there(refused_here, own, tmp_path):
     folder, _ = own
     flags = [f'--workdir={folder}', f'--inception_path={tmp_path}/no', f'--cache_dir={tmp_path}/c']
-    refused(3, ['--inception_path'], 'evaluate', *flags)
+    refused_here(3, ['--inception_path'], 'evaluate', *flags)
 
 
-def test_no_run_there(refused, tmp_path):
-    refused(3, ['holds no run'], 'evaluate', f'--workdir={tmp_path}')
+def test_no_run_there(refused_here, tmp_path):
+    refused_here(3, ['holds no run'], 'evaluate', f'--workdir={tmp_path}')
 
 
 @pytest.mark.parametrize(
@@ -559,7 +593,6 @@ def test_no_run_there(refused, tmp_path):
         (dict(workdir='x', real='y', fake='z'), 'one of the two'),
         (dict(real='x'), 'give both'),
         (dict(real='x', fake='y', checkpoint='last'), '--checkpoint=last'),
-        (dict(workdir='x', output='y'), '--output=y'),
         (dict(workdir='x', checkpoint='newest'), 'best_validation'),
         (dict(workdir='x', metrics='fd,fid'), '--metrics=fid'),
         (dict(workdir='x', bootstrap=1), '--bootstrap=1'),

@@ -1,0 +1,109 @@
+"""Options of the experiments."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from flexae_tf.config.names import ARTIFACTS, DATASETS, FEATURES, LAYERS, MAX_SEED, SCALES
+from flexae_tf.config.shared import CACHE_HELP, INCEPTION_HELP, device_option
+from flexae_tf.errors import UsageError
+from flexae_tf.options import Options, option, where
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReproduceConfig(Options):
+    """What `bin/reproduce.py` needs to know."""
+
+    artifact: str | None = option(
+        None,
+        'Comma-separated, what of the paper is reproduced: its runs are trained and scored, and it '
+        f'is rendered; of {",".join(ARTIFACTS)}, or all.',
+    )
+    tune: str | None = option(
+        None,
+        'Method whose open weight is chosen: one training for each value of a small grid, scored '
+        'on validation examples.',
+    )
+    dataset: str | None = option(
+        None,
+        "Data set of the runs; with --artifact all of the scale's when not given.",
+        choices=DATASETS,
+    )
+    values: str | None = option(
+        None,
+        "With --tune, comma-separated numbers, in place of the grid's; factors where the grid has "
+        'factors.',
+    )
+    scale: str = option(
+        'paper',
+        'paper: the flagfiles as they are. small: a miniature for two CPU cores, with an eighth of '
+        'the channels, 3000 iterations, MNIST alone, and scores of 5000 examples; synthetic data '
+        'have their full size.',
+        choices=SCALES,
+    )
+    training_steps: int | None = option(
+        None, "Train until this iteration; the scale's when not given.", minimum=1
+    )
+    seed: int = option(0, 'Seed of the runs, the first of several.', minimum=0, maximum=MAX_SEED)
+    seeds: int | None = option(
+        None,
+        'With --artifact, runs of each method, with seeds that follow --seed; three of some and '
+        'one of others when not given.',
+        minimum=1,
+    )
+    num_examples: int | None = option(
+        None, "Examples on each side of a score, at most; the scale's when not given.", minimum=2
+    )
+    features: str = option(
+        'auto',
+        'What images are compared by; auto: inception for images, the values for vectors.',
+        choices=FEATURES,
+    )
+    feature_layer: str = option('pool_3', 'Output of the Inception network.', choices=LAYERS)
+
+    output: str | None = where(
+        None, 'Folder of the runs and of what comes of them; the same again resumes.'
+    )
+    list: bool = where(
+        False,
+        'Print the runs, their commands, how far they are, and what they need of time and disk; '
+        'run nothing.',
+    )
+    render: bool = where(False, 'Render from the scores that are there; run nothing.')
+    shard: str = where(
+        '1/1', 'With --artifact, 2/8 takes the second eighth of the runs, for several machines.'
+    )
+    data_dir: str | None = where(None, 'Folder of the data, as for `bin/train.py`.')
+    download: bool = where(False, 'Let tensorflow-datasets download what is missing.')
+    inception_path: str | None = where(None, INCEPTION_HELP)
+    cache_dir: str | None = where(None, CACHE_HELP)
+    device: str = device_option()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.artifact is None) == (self.tune is None):
+            raise UsageError('--artifact is needed, or --tune: give one of the two')
+        if self.output is None:
+            raise UsageError('--output is needed: the folder of the runs and what comes of them')
+        if self.tune and self.dataset is None:
+            raise UsageError(f'--dataset is needed with --tune={self.tune}: on what is it trained?')
+        if self.artifact == 'all':
+            object.__setattr__(self, 'artifact', ','.join(ARTIFACTS))
+        for name in self.artifact.split(',') if self.artifact else ():
+            if name not in ARTIFACTS:
+                raise UsageError(f'--artifact={name}: choose of {", ".join(ARTIFACTS)}, all')
+        for value in self.values.split(',') if self.values else ():
+            try:
+                float(value)
+            except ValueError:
+                raise UsageError(
+                    f'--values={self.values}: {value!r} is no number; write them as 0.1,0.2'
+                ) from None
+        self.share()
+
+    def share(self) -> tuple[int, int]:
+        """(index from 0, count) of `shard`."""
+        index, _, count = self.shard.partition('/')
+        if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+            raise UsageError(f'--shard={self.shard}: give 2/8 for the second of eight')
+        return int(index) - 1, int(count)
