@@ -73,7 +73,7 @@ def fixed_order(num: int, *, index: int) -> np.ndarray:
     """A random order of 0 .. num - 1, int32 [num], the same in every run.
 
     `index` 0 holds validation out of the training examples, 1 holds the test out of everything, 2
-    chooses the test examples that are scored.
+    chooses the test examples that are scored, 3 the images that are shown.
     """
     import tensorflow as tf
 
