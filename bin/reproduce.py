@@ -1,6 +1,7 @@
-"""Runs the experiments: now, the choice of a method's open weight on validation examples.
+"""Runs the experiments: the paper's tables and figures, and the choice of open weights.
 
-python bin/reproduce.py --tune=beta_vae --dataset=mnist --scale=small --output=runs/tuning
+python bin/reproduce.py --artifact=table1 --scale=small --output=runs/paper
+python bin/reproduce.py --tune=beta_vae --dataset=mnist --scale=small --output=runs/paper
 """
 
 import pathlib

@@ -74,8 +74,8 @@ def reproduce() -> None:
     """`bin/reproduce.py`, `flexae-reproduce`."""
 
     def main(options: config.ReproduceConfig) -> None:
-        from flexae_tf.experiments import tune
+        from flexae_tf.experiments import reproduce, tune
 
-        tune.tune(options)
+        tune.tune(options) if options.tune else reproduce.reproduce(options)
 
     run(main, config.ReproduceConfig)

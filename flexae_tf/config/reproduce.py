@@ -101,6 +101,10 @@ class ReproduceConfig(Options):
                 ) from None
         self.share()
 
+    def only(self, artifact: str) -> ReproduceConfig:
+        """The same for all runs of one artifact."""
+        return dataclasses.replace(self, artifact=artifact, shard='1/1')
+
     def share(self) -> tuple[int, int]:
         """(index from 0, count) of `shard`."""
         index, _, count = self.shard.partition('/')

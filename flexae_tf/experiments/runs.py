@@ -26,6 +26,7 @@ from flexae_tf.training.workdir import Workdir
 
 ROOT = pathlib.Path(flexae_tf.__file__).resolve().parents[1]  # of a clone: flags/ and bin/ are here
 PATHS = ('data_dir', 'inception_path', 'cache_dir')
+NETWORK = ('features', 'feature_layer', 'data_dir', 'inception_path')  # what images are scored by
 
 
 class Scale(NamedTuple):
@@ -49,7 +50,8 @@ class Scale(NamedTuple):
 _SYNTHETIC = ('synthetic_2d', 'synthetic_5d')
 SCALES = {
     'paper': Scale({}, 10_000, ('mnist', 'cifar10', 'celeba', *_SYNTHETIC), subset_steps=30_000),
-    # For two CPU cores. An eighth of the channels is 1/60 of the work.
+    # For two CPU cores. An eighth of the channels is 1/60 of the work. Vectors, which have none,
+    # keep their size (`scale_of`).
     'small': Scale(
         {'width_multiplier': 0.125, 'training_steps': 3000},
         5_000,
@@ -82,13 +84,14 @@ class Command(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training, and the scorings of its last checkpoint.
+    """One training, and its scorings.
 
     Attributes:
         name: tells it from every other run; its workdir is OUTPUT/runs/NAME.
         output: folder of the experiments, absolute.
         train: flags of the training program, without `--workdir`.
-        scorings: for each, flags of the evaluation program, without `--workdir`, `--checkpoint`.
+        scorings: for each, flags of the evaluation program, without `--workdir`; of the last
+            checkpoint where there is no `--checkpoint` among them.
 
     Raises:
         UsageError: flags that one of the programs would refuse.
@@ -125,8 +128,9 @@ class Run:
 
     def scoring(self, flags: tuple[str, ...]) -> Command:
         """The command of one of `scorings`."""
-        checkpoint = f'--checkpoint={self.config.training_steps}'
-        command = Command('evaluate', (f'--workdir={self.workdir.path}', checkpoint, *flags))
+        if not any(flag.startswith('--checkpoint=') for flag in flags):
+            flags = (f'--checkpoint={self.config.training_steps}', *flags)
+        command = Command('evaluate', (f'--workdir={self.workdir.path}', *flags))
         told = self.journal.unfinished(command.options())
         return command._replace(flags=(*command.flags, f'--output={told}'))
 
@@ -215,8 +219,8 @@ def method_run(
         f'--flagfile={method_flagfile(method, dataset)}',
         f'--flagfile={_flagfile("datasets", dataset)}',
     )
-    # Vectors have no channels: two cores train on them at the paper's size.
-    scale = {} if dataset in _SYNTHETIC else SCALES[config.scale].train
+    name = scale_of(config, dataset)
+    scale = SCALES[name].train
     planned = Command('train', (*flagfiles, *_as_flags(scale))).options()
     wanted = {'training_steps': config.training_steps} if config.training_steps else {}
     wanted |= options or {}
@@ -226,22 +230,22 @@ def method_run(
     telling = {*planned.identity(), 'training_steps'}
     shown = (f'{name}={_text(value)}' for name, value in changed.items() if name in telling)
     return Run(
-        name='-'.join([method, dataset, config.scale, *shown]),
+        name='-'.join([method, dataset, name, *shown]),
         output=pathlib.Path(os.path.abspath(config.output)),
         train=(
             *flagfiles,
             *_as_flags(scale | changed),
-            *_given(config, 'data_dir', 'download', 'device'),
+            *_given(config, *([] if dataset in _SYNTHETIC else ['data_dir', 'download']), 'device'),
         ),
         scorings=tuple(scorings),
     )
 
 
 def scoring_flags(
-    config: ReproduceConfig, *, split: str, kinds: str, metrics: str
+    config: ReproduceConfig, dataset: str, *, split: str, kinds: str, metrics: str
 ) -> tuple[str, ...]:
     """Flags of the evaluation program for one of `Run.scorings`."""
-    scale = SCALES[config.scale]
+    scale = SCALES[scale_of(config, dataset)]
     trained = [f'--ex_post_steps={scale.ex_post_steps}'] if scale.ex_post_steps else []
     return (
         f'--split={split}',
@@ -249,8 +253,13 @@ def scoring_flags(
         f'--metrics={metrics}',
         f'--num_examples={config.num_examples or scale.num_examples}',
         *trained,
-        *_given(config, 'features', 'feature_layer', *PATHS, 'device'),
+        *_given(config, *([] if dataset in _SYNTHETIC else NETWORK), 'cache_dir', 'device'),
     )
+
+
+def scale_of(config: ReproduceConfig, dataset: str) -> str:
+    """The scale of the runs on a data set: two cores train on vectors at the paper's size."""
+    return 'paper' if dataset in _SYNTHETIC else config.scale
 
 
 def method_flagfile(method: str, dataset: str) -> str:

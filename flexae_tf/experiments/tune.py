@@ -133,7 +133,9 @@ def _grid(config: ReproduceConfig) -> Grid:
 
 def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, runs.Run]:
     kinds = 'gen' if grid.rec_within is None else 'rec,gen'
-    scoring = runs.scoring_flags(config, split='validation', kinds=kinds, metrics='fd')
+    scoring = runs.scoring_flags(
+        config, config.dataset, split='validation', kinds=kinds, metrics='fd'
+    )
     flagfile = runs.method_run(config, config.tune, config.dataset).config
     planned = {}
     for value in grid.values:

@@ -26,13 +26,18 @@ def choose_devices(device: str) -> str:
     if device == 'cpu' or not gpus:
         tf.config.set_visible_devices([], 'GPU')
         reason = 'as asked' if gpus else 'TensorFlow sees no GPU'
-        return f'device: CPU, {os.cpu_count()} cores ({reason})'
+        return f'device: {describe_devices()} ({reason})'
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    names = [
-        tf.config.experimental.get_device_details(gpu).get('device_name', 'GPU') for gpu in gpus
-    ]
-    return f'device: {len(gpus)} x GPU {", ".join(sorted(set(names)))}'
+    return f'device: {describe_devices()}'
+
+
+def describe_devices() -> str:
+    """What there is to train on: '2 x GPU NVIDIA A100', 'CPU, 2 cores'."""
+    gpus = tf.config.get_visible_devices('GPU')
+    details = map(tf.config.experimental.get_device_details, gpus)
+    names = ', '.join(sorted({detail.get('device_name', 'GPU') for detail in details}))
+    return f'{len(gpus)} x GPU {names}' if gpus else f'CPU, {os.cpu_count()} cores'
 
 
 def choose_strategy() -> tf.distribute.Strategy:

@@ -13,7 +13,12 @@ from flexae_tf.methods import Method, build_method
 from flexae_tf.networks.tables import resolve
 from flexae_tf.training.checkpoints import Checkpoints
 from flexae_tf.training.cost import graph_flop
-from flexae_tf.training.distribution import check_shares, choose_strategy, mean_over_replicas
+from flexae_tf.training.distribution import (
+    check_shares,
+    choose_strategy,
+    describe_devices,
+    mean_over_replicas,
+)
 from flexae_tf.training.meter import Meter
 from flexae_tf.training.runs import initial_state, stores
 from flexae_tf.training.signals import StopSignals
@@ -95,7 +100,7 @@ class Trainer:
             if not self._workdir:
                 self._train(signals)
                 return
-            self._workdir.open(self.config, self._dataset)
+            self._workdir.open(self.config, self._dataset, device=describe_devices())
             try:
                 self._resume()
                 self._train(signals)

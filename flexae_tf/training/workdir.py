@@ -37,12 +37,13 @@ class Workdir:
         self.scores = self.path / 'scores.jsonl'
         self._lock = None
 
-    def open(self, config: TrainConfig, dataset: Dataset) -> None:
+    def open(self, config: TrainConfig, dataset: Dataset, *, device: str | None = None) -> None:
         """Makes the folder a run of `config`, or makes sure that it already is one.
 
         Args:
             config: the resolved configuration.
             dataset: what the run trains on; a resumed run must find the same training examples.
+            device: what it is trained by, for whoever asks later.
 
         Raises:
             UsageError: the folder cannot be written, holds a run of another configuration (the
@@ -62,7 +63,7 @@ class Workdir:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             write_json(self._config_path, document)
             write_text(self.path / 'flags.txt', to_flagfile(config))
-            write_json(self.path / 'environment.json', environment())
+            write_json(self.path / 'environment.json', environment() | {'device': device})
         except BlockingIOError:
             raise UsageError(
                 f'another process trains in {self.path}: wait for it, or give another --workdir'

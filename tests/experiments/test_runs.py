@@ -25,7 +25,9 @@ def planned(reproduce):
 
     def make(*weights, **options):
         config = reproduce(**options)
-        scoring = runs.scoring_flags(config, split='validation', kinds='gen', metrics='fd')
+        scoring = runs.scoring_flags(
+            config, 'synthetic_2d', split='validation', kinds='gen', metrics='fd'
+        )
         return [
             runs.method_run(
                 config, 'beta_vae', 'synthetic_2d', options={'kl_weight': w}, scorings=[scoring]
@@ -76,7 +78,7 @@ def is_free(path):
 def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = reproduce(data_dir='data', output='out', seed=3, features='pixels', num_examples=70)
-    scoring = runs.scoring_flags(config, split='validation', kinds='gen', metrics='fd')
+    scoring = runs.scoring_flags(config, 'mnist', split='validation', kinds='gen', metrics='fd')
     run = runs.method_run(
         config, 'beta_vae', 'mnist', options={'kl_weight': 0.1 * 3}, scorings=[scoring]
     )
@@ -124,7 +126,7 @@ def test_the_scale_of_the_paper_is_its_flagfiles(reproduce):
     run = runs.method_run(config, 'beta_vae', 'mnist')
     assert run.config.training_steps == 130_000 and run.config.width_multiplier == 1.0
     assert '--num_examples=10000' in runs.scoring_flags(
-        config, split='test', kinds='gen', metrics='fd'
+        config, 'mnist', split='test', kinds='gen', metrics='fd'
     )
 
 
