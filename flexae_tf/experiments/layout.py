@@ -1,4 +1,4 @@
-"""Tables of text, as Markdown and as HTML."""
+"""What is shown: tables of text, as Markdown and as HTML, and pictures."""
 
 import dataclasses
 import itertools
@@ -124,3 +124,33 @@ def _strong(cell: Cell) -> str:
 def _plain(text: str) -> str:
     """One line that neither ends a cell nor begins a tag."""
     return ' '.join(text.split()).replace('|', '\\|').replace('<', '&lt;')
+
+
+class Picture(NamedTuple):
+    """A picture, and what is to be seen in it.
+
+    Attributes:
+        name: stem of its file.
+        caption: a sentence or two: what is shown, of what, by which protocol.
+        png: its bytes.
+    """
+
+    name: str
+    caption: str
+    png: bytes
+
+
+class Exhibit(NamedTuple):
+    """All that is made of an artifact: a table or figure of the paper, or an experiment.
+
+    Attributes:
+        name: of the artifact.
+        title: what it shows.
+        tables: with verdicts and protocols in their notes.
+        pictures: as they are to be looked at.
+    """
+
+    name: str
+    title: str
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
