@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 from flexae_tf.errors import UsageError
@@ -56,12 +56,12 @@ class Column(NamedTuple):
     Attributes:
         metric: their name; None in a column without scores.
         protocol: their `Protocol.id`.
-        values: by method and latent size.
+        values: by row, a row being a method and latent size unless `gather` was told otherwise.
     """
 
     metric: str | None
     protocol: str | None
-    values: dict[tuple[str, int], OverSeeds]
+    values: dict[Hashable, OverSeeds]
 
     @property
     def is_papers(self) -> bool:
@@ -75,16 +75,26 @@ def over_seeds(values: Sequence[float]) -> OverSeeds:
     return OverSeeds(statistics.fmean(values), sd, len(values))
 
 
-def gather(scores: Iterable[Score]) -> Column:
+def _method_and_size(score: Score) -> tuple[str, int]:
+    return score.method, score.latent_dim
+
+
+def gather(
+    scores: Iterable[Score], *, row: Callable[[Score], Hashable] = _method_and_size
+) -> Column:
     """The column of scores of one data set, kind and stem.
+
+    Args:
+        scores: one for each row and seed.
+        row: that a score is of.
 
     Raises:
         UsageError: they are of two protocols, or a run has two.
     """
     scores = list(scores)
-    seen: dict[tuple[str, int, int], Score] = {}
+    seen: dict[tuple[Hashable, int], Score] = {}
     for score in scores:
-        first, run = scores[0], (score.method, score.latent_dim, score.seed)
+        first, run = scores[0], (row(score), score.seed)
         if score.protocol != first.protocol:
             raise UsageError(
                 f'{_run(first)} has {first.metric} by protocol {first.protocol}, {_run(score)} '
@@ -96,11 +106,11 @@ def gather(scores: Iterable[Score]) -> Column:
                 f'{score.value:g}: keep that of one checkpoint and sample'
             )
         seen[run] = score
-    rows: dict[tuple[str, int], list[float]] = {}
+    rows: dict[Hashable, list[float]] = {}
     for score in scores:
-        rows.setdefault((score.method, score.latent_dim), []).append(score.value)
+        rows.setdefault(row(score), []).append(score.value)
     metric, protocol = (scores[0].metric, scores[0].protocol) if scores else (None, None)
-    return Column(metric, protocol, {row: over_seeds(values) for row, values in rows.items()})
+    return Column(metric, protocol, {name: over_seeds(values) for name, values in rows.items()})
 
 
 def pooled_sd(rows: Iterable[OverSeeds]) -> float | None:

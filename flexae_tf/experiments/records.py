@@ -63,6 +63,24 @@ def select(records: Iterable[Record], runs: Iterable[Run]) -> list[Record]:
     return [r for r in records if (r.method, r.split) in wanted.get(r.run, ())]
 
 
+def distinct(records: Iterable[Record]) -> list[Record]:
+    """Each score once: two scorings of a run may share some."""
+    seen: dict[tuple, Record] = {}
+    for r in records:
+        key = (r.run, r.method, r.split, r.kind, r.stem, r.step, r.protocol, r.value)
+        seen.setdefault(key, r)
+    return list(seen.values())
+
+
+def latest(records: Iterable[Record]) -> list[Record]:
+    """Of each run the scores of its last step, and those that belong to no step; each once."""
+    records = distinct(records)
+    last: dict[str, int] = {}
+    for r in records:
+        last[r.run] = max(r.step, last.get(r.run, 0))
+    return [r for r in records if r.step in (0, last[r.run])]
+
+
 def read(path: pathlib.Path) -> list[Record]:
     """The records of a file; none when there is no file."""
     return [Record(**line) for line in read_jsonl(path)]

@@ -17,6 +17,19 @@ class Shown(NamedTuple):
     cells: Mapping[str | int, Cell]
 
 
+def alone(
+    ours: Mapping[str | int, OverSeeds],
+    head: Head,
+    *,
+    best: Callable[[Iterable[float]], float] | None = None,
+) -> Shown:
+    """Our column, `4.69 ± 0.12 (3)`; arguments as in `beside`."""
+    means = {row: value.mean for row, value in ours.items()}
+    decimals = decimals_for(means.values())
+    texts = {row: number(value, decimals) for row, value in ours.items()}
+    return Shown(head, _marked(means, texts, best))
+
+
 def beside(
     ours: Mapping[str | int, OverSeeds],
     paper: Mapping[str | int, float],
@@ -32,12 +45,9 @@ def beside(
         head: of ours.
         best: min or max, to mark the best where there are several.
     """
-    means = {row: value.mean for row, value in ours.items()}
-    decimals = _decimals(max(means.values(), default=1.0))
-    texts = {row: _text(value, decimals) for row, value in ours.items()}
     papers = {row: f'{value:.2f}' for row, value in paper.items()}
     return [
-        Shown(head, _marked(means, texts, best)),
+        alone(ours, head, best=best),
         Shown(head._replace(name=f'{head.name} paper'), _marked(paper, papers, best)),
     ]
 
@@ -82,11 +92,13 @@ def _marked(
     return {row: Cell(texts[row], value == mark) for row, value in values.items()}
 
 
-def _decimals(largest: float) -> int:
-    """As many as show three digits of it, but two at least."""
+def decimals_for(values: Iterable[float]) -> int:
+    """As many decimals as show three digits of the largest value, but two at least."""
+    largest = max(values, default=1.0)
     return max(2, 2 - math.floor(math.log10(largest))) if largest > 0.0 else 2
 
 
-def _text(value: OverSeeds, decimals: int) -> str:
+def number(value: OverSeeds, decimals: int) -> str:
+    """`4.69 ± 0.12 (3)`; without a deviation where there is one seed."""
     sd = '' if value.sd is None else f' ± {value.sd:.{decimals}f}'
     return f'{value.mean:.{decimals}f}{sd} ({value.n})'

@@ -117,6 +117,12 @@ def judge(
     )
 
 
+def is_lower(a: OverSeeds, b: OverSeeds, *, pooled: float | None) -> bool | None:
+    """Whether the mean of `a` is below that of `b`; None where they are within `margin`."""
+    gap = b.mean - a.mean
+    return None if abs(gap) <= margin(a, b, pooled=pooled) + ROUNDING else gap > 0.0
+
+
 def _tau(paper: Sequence[float], ours: Sequence[float]) -> float | None:
     if len(paper) < 2:
         return None

@@ -33,6 +33,16 @@ def test_rows_are_methods_and_sizes():
     assert gather([]) == Column(None, None, {})
 
 
+def test_rows_may_be_something_else():
+    scores = [score(1.0), score(3.0, seed=1), score(9.0, kind='rec')]
+    assert gather(scores, row=lambda s: s.kind).values == {
+        'gen': (2.0, math.sqrt(2.0), 2),
+        'rec': (9.0, None, 1),
+    }
+    with pytest.raises(UsageError, match='two values'):
+        gather(scores, row=lambda s: s.method)
+
+
 def test_two_protocols_are_refused_by_name():
     with pytest.raises(UsageError) as error:
         gather([score(1.0), score(2.0, method='flexae', seed=3, protocol='beef0123')])

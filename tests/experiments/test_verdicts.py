@@ -3,7 +3,7 @@
 import pytest
 
 from flexae_tf.experiments.columns import OverSeeds, over_seeds
-from flexae_tf.experiments.verdicts import Verdict, judge
+from flexae_tf.experiments.verdicts import Verdict, is_lower, judge
 
 NAMES = {row: row.upper() for row in 'abcd'}
 PAPER = {'a': 1.0, 'b': 2.0, 'c': 3.0, 'd': 4.0}
@@ -126,3 +126,11 @@ def test_within_the_papers_spread_only_where_scores_are_comparable():
 
 def test_no_tau_where_all_are_equal():
     assert judge(PAPER, seeds(a=1.0, b=1.0)).tau is None
+
+
+def test_of_two_means_one_is_lower_or_nobody_can_tell():
+    one, two = OverSeeds(1.0, 0.5, 4), OverSeeds(2.0, None, 1)
+    # Two standard errors: 2 sqrt(0.25 / 4 + 0.25) = 1.118; 2 sqrt(0.25 / 4 + 0.01) = 0.539
+    assert is_lower(one, two, pooled=0.5) is None and is_lower(two, one, pooled=0.5) is None
+    assert is_lower(one, two, pooled=0.1) is True and is_lower(two, one, pooled=0.1) is False
+    assert is_lower(one, one, pooled=None) is None
