@@ -1,0 +1,165 @@
+"""Fig. 5: six capacities of P-GEN on few training images."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from flexae_tf.experiments import claims, drawing, paper
+from flexae_tf.experiments.columns import Column, OverSeeds, gather, pooled_sd
+from flexae_tf.experiments.layout import Cell, Exhibit, Head, Picture, Table
+from flexae_tf.experiments.records import Record, latest
+from flexae_tf.experiments.showing import Shown, alone, assemble
+from flexae_tf.experiments.tables import HOLDS
+from flexae_tf.experiments.trends import FALLS, RISES, trend
+from flexae_tf.networks.tables import CAPACITIES
+
+MODELS = {name: f'Model {i}' for i, name in enumerate(CAPACITIES, 1)}
+MODERATE = ('capacity_3', 'capacity_4')  # "moderate capacity models (Model 3 or Model 4)"
+TOP = ('capacity_4', 'capacity_5', 'capacity_6')
+KINDS = {'rec': 'Rec.', 'gen': 'Gen.'}
+SPLITS = {'test': 'test', 'train': 'training'}
+STYLES = {
+    'test': {'color': drawing.BLUE, 'marker': 'o'},
+    'train': {'color': drawing.VERMILLION, 'marker': 's'},
+}
+Columns = Mapping[tuple[str, str], Column]  # by kind and split
+
+
+def figure_5(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exhibit:
+    """Distances from test and training images by capacity: a table and a picture per data set.
+
+    Args:
+        records: of the last checkpoints, by split.
+        commands: that made them.
+
+    Raises:
+        UsageError: scores cannot be compared.
+    """
+    taken = [r for r in latest(records) if r.options.get('generator') in MODELS]
+    tables, pictures = [], []
+    for dataset in dict.fromkeys(r.dataset for r in taken):
+        here = [r for r in taken if r.dataset == dataset]
+        columns = {
+            (kind, split): gather(
+                (r for r in here if (r.kind, r.stem, r.split) == (kind, 'fd', split)),
+                row=lambda r: r.options['generator'],
+            )
+            for kind in KINDS
+            for split in SPLITS
+        }
+        floor = claims.floor((r for r in here if r.split == 'test'), columns['gen', 'test'])
+        sizes = {r.options['generator']: parameters(r) for r in here}
+        title = paper.DATASETS.get(dataset, dataset)
+        tables.append(_table(title, columns, sizes, floor, commands))
+        pictures.append(_picture(dataset, title, columns, sizes, floor))
+    return Exhibit(
+        'fig5', 'Six capacities of P-GEN on few examples', tuple(tables), tuple(pictures)
+    )
+
+
+def parameters(record: Record) -> int:
+    """How many weights and biases the P-GEN of a run has, its last layer's among them."""
+    first = record.options.get('noise_dim', record.latent_dim)
+    layers = (first, *CAPACITIES[record.options['generator']], record.latent_dim)
+    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(layers))
+
+
+def _table(
+    title: str,
+    columns: Columns,
+    sizes: Mapping[str, int],
+    floor: OverSeeds | None,
+    commands: Sequence[str],
+) -> Table:
+    shown = [
+        Shown(Head('P-GEN parameters', numeric=True), {k: Cell(f'{n:,}') for k, n in sizes.items()})
+    ]
+    notes = [claims.OURS]
+    for (kind, split), column in columns.items():
+        against = f'against {SPLITS[split]} images'
+        shown.append(alone(column.values, Head(KINDS[kind], against, numeric=True), best=min))
+        notes += claims.about(f'{KINDS[kind]} {against}', column)
+    if floor:
+        notes.append(f'As many training images are at {floor.mean:.3g} from the test images.')
+    gen, train = columns['gen', 'test'].values, columns['gen', 'train'].values
+    notes += [
+        _best_is_moderate(gen),
+        _rec_falls(columns['rec', 'test'].values),
+        _overfits(gen, train),
+        claims.chance(*(column.values for column in columns.values())),
+    ]
+    caption = f'Fig. 5: Frechet distance by capacity of P-GEN, {title}; lower is better'
+    return assemble(caption, MODELS, shown, notes=notes, commands=commands, first='P-GEN')
+
+
+def _best_is_moderate(gen: Mapping[str, OverSeeds]) -> str:
+    claim = 'Gen. against test images is lowest at moderate capacity, the better of models 3 and 4'
+    moderate = min((m for m in MODERATE if m in gen), key=lambda m: gen[m].mean, default='')
+    others = [m for m in MODELS if m not in MODERATE]
+    return claims.lower(claim, [moderate or MODERATE[0]], others, gen, names=MODELS)
+
+
+def _rec_falls(rec: Mapping[str, OverSeeds]) -> str:
+    claim = 'Rec. against test images falls with capacity'
+    if len(rec) < len(MODELS):
+        return f'{claim}: not judged, {len(rec)} of {len(MODELS)} capacities were run.'
+    found = trend([rec[m] for m in MODELS], pooled=pooled_sd(rec.values()))
+    holds = HOLDS[found.agrees(FALLS, constant=1.0)]
+    return f'{claim}: {holds}; it {found.text(FALLS)}.'
+
+
+def _overfits(test: Mapping[str, OverSeeds], train: Mapping[str, OverSeeds]) -> str:
+    claim = 'Over-fitting from model 4 to 6: Gen. rises against test and falls against training'
+    if not set(TOP) <= set(test) & set(train):
+        there = sum(m in test and m in train for m in TOP)
+        return f'{claim}: not judged, {there} of {len(TOP)} capacities were run.'
+    words, agree = [], []
+    for name, values, claimed in (('test', test, RISES), ('training', train, FALLS)):
+        found = trend([values[m] for m in TOP], pooled=pooled_sd(values.values()))
+        agree.append(found.agrees(claimed, constant=1.0))
+        words.append(f'against {name} images it {found.text(claimed)}')
+    holds = False if False in agree else (None if None in agree else True)
+    return f'{claim}: {HOLDS[holds]}; {", ".join(words)}.'
+
+
+def _picture(
+    dataset: str,
+    title: str,
+    columns: Columns,
+    sizes: Mapping[str, int],
+    floor: OverSeeds | None,
+) -> Picture:
+    figure, axes = drawing.panels(1, 2, width=4.8, height=3.4)
+    models = [m for m in MODELS if m in sizes]
+    for (kind, name), one in zip(KINDS.items(), axes, strict=True):
+        drawn = []
+        for split, what in SPLITS.items():
+            values = columns[kind, split].values
+            drawing.over(
+                one,
+                {sizes[m]: values[m] for m in models if m in values},
+                label=f'against {what} images',
+                **STYLES[split],
+            )
+            drawn += [value.mean for value in values.values()]
+        if floor:
+            drawing.line(one, floor.mean, label='floor: training against test images')
+            drawn.append(floor.mean)
+        one.set_xscale('log')
+        one.set_xticks([sizes[m] for m in models], [f'{m[-1]}\n{_short(sizes[m])}' for m in models])
+        one.minorticks_off()
+        drawing.fit_y(one, drawn)
+        drawing.title(one, f'{name} of {title}', x='model, P-GEN parameters', y='Frechet distance')
+    drawing.legend_below(figure, axes[1], columns=3)
+    caption = (
+        f'Frechet distance of reconstructions (Rec.) and samples (Gen.) of {title} against the '
+        'test images and against the few training images, by capacity of P-GEN. Over-fitting '
+        'would be a Gen. that rises against the test while it falls against the training images.'
+    )
+    return Picture(f'fig5_{dataset}', caption, drawing.png(figure))
+
+
+def _short(number: int) -> str:
+    for size, unit in ((1_000_000, 'M'), (1_000, 'k')):
+        if number >= size:
+            return f'{number / size:.3g}{unit}'
+    return str(number)

@@ -1,0 +1,94 @@
+"""What the paper says of an order of rows, and what ours tell of it, as notes of a table."""
+
+from collections.abc import Hashable, Iterable, Mapping
+
+from flexae_tf.errors import UsageError
+from flexae_tf.experiments.columns import Column, OverSeeds, over_seeds, pooled_sd
+from flexae_tf.experiments.records import Record
+from flexae_tf.experiments.showing import decimals_for, number
+from flexae_tf.experiments.tables import HOLDS
+from flexae_tf.experiments.verdicts import is_lower
+
+OURS = 'Mean ± standard deviation over seeds (how many); -: not run.'
+CHANCE = (
+    'Two means differ where they are further apart than two standard errors of their difference '
+    "over seeds (a row of one seed has the other rows' deviation); else it is undecided."
+)
+ONE_SEED = 'No row has two seeds: what chance does is not known here, and any difference decides.'
+
+
+def chance(*columns: Mapping[Hashable, OverSeeds]) -> str:
+    """How the claims about these columns are judged."""
+    several = any(value.sd is not None for column in columns for value in column.values())
+    return CHANCE if several else ONE_SEED
+
+
+def lower(
+    claim: str,
+    better: Iterable[Hashable],
+    worse: Iterable[Hashable],
+    values: Mapping[Hashable, OverSeeds],
+    *,
+    names: Mapping[Hashable, str],
+    decimals: int | None = None,
+) -> str:
+    """Whether every row of `better` is lower than every row of `worse`.
+
+    It holds where all pairs do, and does not where one is the other way round.
+
+    Args:
+        claim: of the paper; begins the note.
+        better: rows.
+        worse: rows.
+        values: of a column; rows that it lacks are passed over.
+        names: of all these rows.
+        decimals: of their values; three digits of the largest when None.
+    """
+    better, worse = list(better), list(worse)
+    missing = [names[row] for row in better + worse if row not in values]
+    aside = f' Not run: {", ".join(missing)}.' if missing else ''
+    pairs = [(a, b) for a in better for b in worse if a in values and b in values]
+    if not pairs:
+        return f'{claim}: not judged.{aside}'
+    pooled = pooled_sd(values[row] for row in (*better, *worse) if row in values)
+    found: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+    if decimals is None:
+        decimals = decimals_for(values[row].mean for pair in pairs for row in pair)
+    for a, b in pairs:
+        texts = (f'{names[row]} {number(values[row], decimals)}' for row in (a, b))
+        found[is_lower(values[a], values[b], pooled=pooled)].append(' against '.join(texts))
+    holds = False if found[False] else (None if found[None] else True)
+    note = f'{claim}: {HOLDS[holds]}'
+    if len(pairs) == 1:
+        return f'{note} ({next(iter(found[holds]))}).{aside}'
+    note += f'; of {len(pairs)} pairs {len(found[True])} hold'
+    for key, what in ((False, 'the other way round'), (None, 'undecided')):
+        if found[key]:
+            note += f', {len(found[key])} {what} ({"; ".join(found[key])})'
+    return f'{note}.{aside}'
+
+
+def about(what: str, column: Column) -> list[str]:
+    """By which protocol a column is, if it has anything."""
+    return [f'{what}: {column.metric}, protocol {column.protocol}.'] if column.metric else []
+
+
+def floor(records: Iterable[Record], column: Column) -> OverSeeds | None:
+    """The Frechet distance of as many training examples; None where it was not scored.
+
+    It is no run's: what runs repeat of it counts once.
+
+    Raises:
+        UsageError: it is by another protocol than the column.
+    """
+    values = set()
+    for r in records:
+        if (r.kind, r.stem) != ('floor', 'fd'):
+            continue
+        if column.protocol not in (None, r.protocol):
+            raise UsageError(
+                f'{column.metric} is by protocol {column.protocol}, its floor {r.metric} of '
+                f'{r.run} by {r.protocol}: score both by one of them'
+            )
+        values.add(r.value)
+    return over_seeds([sum(values) / len(values)]) if values else None
