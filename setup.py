@@ -21,7 +21,10 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.11.4',  # tarfile's filters
     packages=find_packages(include=['flexae_tf', 'flexae_tf.*']),
-    package_data={'flexae_tf.metrics': ['golden/*.json']},
+    package_data={
+        'flexae_tf.metrics': ['golden/*.json'],
+        'flexae_tf.experiments': ['DEVIATIONS.md', 'recorded/*.jsonl'],
+    },
     install_requires=REQUIREMENTS,
     extras_require={
         'gpu': ['tensorflow[and-cuda]>=2.20'],  # the plain wheel leaves a GPU unused
