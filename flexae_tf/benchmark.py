@@ -4,14 +4,16 @@ import json
 import resource
 import statistics
 import time
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from flexae_tf import data
-from flexae_tf.config import BenchmarkConfig
+from flexae_tf.config import METHODS, BenchmarkConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.data.batches import Batches
+from flexae_tf.experiments.runs import method_config
 from flexae_tf.metrics.features import Features
 from flexae_tf.metrics.scores import METRICS
 from flexae_tf.networks.tables import resolve
@@ -24,7 +26,8 @@ EXAMPLES = 10_000  # random examples stand in for the data: their values do not 
 def benchmark(config: BenchmarkConfig) -> None:
     """Prints one line of JSON: seconds per iteration, TFLOP/s, and the pipeline's images/s.
 
-    With `subject='metrics'` instead the seconds of every metric.
+    With `subject='methods'` instead the seconds of an iteration of every method, with
+    `subject='metrics'` those of every metric.
 
     Raises:
         UsageError: a configuration that cannot be run.
@@ -33,14 +36,13 @@ def benchmark(config: BenchmarkConfig) -> None:
     if config.subject == 'metrics':
         print(json.dumps({'device': device, **_metrics_speed()}))
         return
+    if config.subject == 'methods':
+        print(json.dumps({'device': device, **_methods_speed(config)}))
+        return
     spec = data.describe(config)
     config = resolve(config, spec.shape)
     trainer = Trainer(config, _random_dataset(spec))
-    seconds = []
-    for step in range(config.warmup + config.iterations):
-        started = time.perf_counter()
-        trainer.run_steps(tf.constant(step, tf.int64), tf.constant(1, tf.int64)).numpy()
-        seconds.append(time.perf_counter() - started)
+    seconds = [_seconds(trainer, step) for step in range(config.warmup + config.iterations)]
     median = statistics.median(seconds[config.warmup :])
     report = {
         'device': device,
@@ -62,6 +64,42 @@ def benchmark(config: BenchmarkConfig) -> None:
         'pipeline_images_per_second': round(_pipeline_speed(config, spec)),
     }
     print(json.dumps(report))
+
+
+def _seconds(trainer: Trainer, step: int) -> float:
+    """How long an iteration takes."""
+    started = time.perf_counter()
+    trainer.run_steps(tf.constant(step, tf.int64), tf.constant(1, tf.int64)).numpy()
+    return time.perf_counter() - started
+
+
+def _methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
+    """Seconds of an iteration of every method: medians, and over those of FlexAE.
+
+    They take turns, so that whatever else the machine does hits them alike.
+    """
+    spec = data.describe(config)
+    dataset = _random_dataset(spec)
+    sizes = dict(width_multiplier=config.width_multiplier, batch_size=config.batch_size)
+    sizes |= dict(precision=config.precision, jit_compile=config.jit_compile)
+    trainers = {}
+    for method in METHODS:
+        own = method_config(method, config.dataset, **sizes)
+        trainers[method] = Trainer(resolve(own, spec.shape), dataset)
+        for step in range(config.warmup):
+            _seconds(trainers[method], step)
+    seconds: dict[str, list[float]] = {method: [] for method in METHODS}
+    for step in range(config.warmup, config.warmup + config.iterations):
+        for method, trainer in trainers.items():
+            seconds[method].append(_seconds(trainer, step))
+    medians = {method: statistics.median(values) for method, values in seconds.items()}
+    return {
+        'dataset': config.dataset,
+        'iterations': config.iterations,
+        **sizes,
+        'seconds': {method: round(median, 4) for method, median in medians.items()},
+        'over_flexae': {m: round(median / medians['flexae'], 3) for m, median in medians.items()},
+    }
 
 
 def _random_dataset(spec: DatasetSpec) -> Dataset:

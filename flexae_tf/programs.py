@@ -74,8 +74,13 @@ def reproduce() -> None:
     """`bin/reproduce.py`, `flexae-reproduce`."""
 
     def main(options: config.ReproduceConfig) -> None:
-        from flexae_tf.experiments import reproduce, tune
+        if options.tune:
+            from flexae_tf.experiments import tune
 
-        tune.tune(options) if options.tune else reproduce.reproduce(options)
+            tune.tune(options)
+        else:
+            from flexae_tf.experiments import reproduce
+
+            reproduce.reproduce(options)
 
     run(main, config.ReproduceConfig)

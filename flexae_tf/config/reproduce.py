@@ -70,6 +70,11 @@ class ReproduceConfig(Options):
         'run nothing.',
     )
     render: bool = where(False, 'Render from the scores that are there; run nothing.')
+    report: bool = where(False, 'With --artifact, write OUTPUT/report.html of what is rendered.')
+    record: bool = where(
+        False,
+        'With --artifact, keep the scores among the records that come with the package.',
+    )
     shard: str = where(
         '1/1', 'With --artifact, 2/8 takes the second eighth of the runs, for several machines.'
     )

@@ -218,9 +218,9 @@ class BenchmarkConfig(TrainConfig):
 
     subject: str = where(
         'training',
-        'What to time: the training, or every metric on 10000 random features of 2048 dimensions '
-        'a side.',
-        choices=('training', 'metrics'),
+        'What to time: the training; an iteration of every method, with the numbers of its '
+        'flagfile; or every metric on 10000 random features of 2048 dimensions a side.',
+        choices=('training', 'methods', 'metrics'),
     )
     iterations: int = where(10, 'Iterations to time.', minimum=1)
     warmup: int = where(2, 'Iterations before them, the compilation included.', minimum=1)

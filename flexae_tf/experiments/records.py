@@ -52,17 +52,6 @@ def collect(runs: Iterable[Run], *, scale: str) -> list[Record]:
     return [record for run in runs for record in _of_run(run, scale)]
 
 
-def recorded(scale: str, runs: Iterable[Run]) -> list[Record]:
-    """Of what was run for this package, what belongs to the scorings of `runs`."""
-    return select(read(RECORDED / f'{scale}.jsonl'), runs)
-
-
-def select(records: Iterable[Record], runs: Iterable[Run]) -> list[Record]:
-    """The records that belong to the scorings of `runs`."""
-    wanted = {run.name: {_scored(run, flags) for flags in run.scorings} for run in runs}
-    return [r for r in records if (r.method, r.split) in wanted.get(r.run, ())]
-
-
 def distinct(records: Iterable[Record]) -> list[Record]:
     """Each score once: two scorings of a run may share some."""
     seen: dict[tuple, Record] = {}
@@ -92,12 +81,20 @@ def write(path: pathlib.Path, records: Sequence[Record]) -> None:
     write_text(path, ''.join(json.dumps(dataclasses.asdict(row)) + '\n' for row in rows))
 
 
+def update(path: pathlib.Path, records: Sequence[Record]) -> None:
+    """Takes records into a file, in the place of all that it has of the same runs and scorings."""
+    fresh = {(r.run, r.method, r.split) for r in records}
+    kept = [r for r in read(path) if (r.run, r.method, r.split) not in fresh]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, [*kept, *distinct(records)])
+
+
 def _of_run(run: Run, scale: str) -> Iterable[Record]:
     config = resolve(run.config, data.describe(run.config).shape)
     machine = _machine(run.workdir.path / 'environment.json')
     seconds = _seconds(run.workdir.perf, config.training_steps)
-    defaults = TrainConfig(method=config.method, dataset=config.dataset)
-    options = {k: v for k, v in config.identity().items() if v != getattr(defaults, k)}
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    options = {k: v for k, v in config.identity().items() if v != defaults[k]}
     for flags in run.scorings:
         method, split = _scored(run, flags)
         for score in run.scores(flags) or ():

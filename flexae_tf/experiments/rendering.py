@@ -1,34 +1,114 @@
-"""What is made of the records of an artifact: tables as Markdown and HTML."""
+"""Artifacts made visible: from records of scores, and for pictures of images from trained runs."""
 
+import json
 import pathlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from flexae_tf.experiments import tables
+from flexae_tf.config import ReproduceConfig
+from flexae_tf.experiments import artifacts, figures, tables
+from flexae_tf.experiments.layout import Exhibit, Picture
 from flexae_tf.experiments.records import Record
-from flexae_tf.training.workdir import write_text
+from flexae_tf.experiments.runs import Run
+from flexae_tf.training.workdir import write_json, write_text
 
 TABLES = {'table1': tables.table_1, 'table2': tables.table_2, 'table3': tables.table_3}
+GALLERIES = ('fig4', *(f'fig{i}' for i in range(6, 13)))
 
 
-def render(
-    name: str, records: Sequence[Record], folder: pathlib.Path, *, command: Sequence[str]
-) -> Iterator[pathlib.Path]:
-    """Writes what there is to be seen of an artifact into `folder`; yields the files.
+def exhibit(
+    config: ReproduceConfig,
+    name: str,
+    records: Sequence[Record],
+    runs: Sequence[Run],
+    folder: pathlib.Path,
+) -> Exhibit:
+    """What there is to be seen of an artifact.
 
     Args:
-        name: one of `config.ARTIFACTS`.
-        records: of its scorings.
-        folder: of the artifact.
-        command: that makes them.
+        config: scale and data set, for the command that makes it.
+        name: of the artifact.
+        records: of its runs.
+        runs: its runs, begun or not.
+        folder: where its pictures are kept: those of trained networks are drawn once.
+
+    Raises:
+        UsageError: scores that cannot be compared, or images that cannot be drawn.
     """
+    title = artifacts.ARTIFACTS[name].title
+    commands = [_command(config, name)]
     if name in TABLES:
-        # Of a run compared with other examples than the test's, no table of the paper tells.
-        tested = [record for record in records if record.split == 'test']
-        table = TABLES[name](tested, commands=[shlex.join(command)])
-        for path, text in (
-            (folder / f'{name}.md', table.markdown()),
-            (folder / f'{name}.html', table.html()),
-        ):
-            write_text(path, text)
-            yield path
+        return Exhibit(name, title, (TABLES[name](records, commands=commands),))
+    if name == 'fig3':
+        shown = figures.figure_3(records, _latent_views(runs, records), commands=commands)
+    elif name in figures.EXHIBITS:
+        shown = figures.EXHIBITS[name](records, commands=commands)
+    else:
+        shown = Exhibit(name, title, pictures=_gallery(name, runs, folder))
+    return shown._replace(name=name, title=title)
+
+
+def write(shown: Exhibit, folder: pathlib.Path) -> pathlib.Path:
+    """Keeps tables as Markdown with the pictures beside it; returns the Markdown's path."""
+    parts = [f'# {shown.title}\n', *(table.markdown() for table in shown.tables)]
+    for picture in shown.pictures:
+        (folder / f'{picture.name}.png').write_bytes(picture.png)
+        parts.append(f'![{picture.name}]({picture.name}.png)\n\n{picture.caption}\n')
+    path = folder / f'{shown.name}.md'
+    write_text(path, '\n'.join(parts))
+    return path
+
+
+def _command(config: ReproduceConfig, name: str) -> str:
+    flags = [f'--artifact={name}', f'--scale={config.scale}', '--output=OUTPUT']
+    return shlex.join(['python', 'bin/reproduce.py', *flags])
+
+
+def _trained(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.digest]
+
+
+def _latent_views(runs: Sequence[Run], records: Sequence[Record]) -> dict[str, figures.LatentView]:
+    """Of each model that is trained, the first run's."""
+    distances = {r.run: r.value for r in records if (r.kind, r.stem) == ('gen', 'fd')}
+    views: dict[str, figures.LatentView] = {}
+    for run in _trained(runs):
+        mixture = f'-{run.config.mixture}' if run.config.mixture else ''
+        if (name := f'{run.config.method}{mixture}') not in views:
+            distance = distances.get(run.name)
+            views[name] = figures.latent_view(run.workdir.path, distance=distance)
+    return views
+
+
+def _gallery(name: str, runs: Sequence[Run], folder: pathlib.Path) -> tuple[Picture, ...]:
+    pictures: list[Picture] = []
+    for run in _trained(runs):
+        caption = f'{artifacts.ARTIFACTS[name].title}: {run.name}, step {run.config.training_steps}'
+        kept = folder / f'{run.name}.json'
+        for part in _parts(kept, run) or _draw(name, run, kept):
+            stem = f'{part}-{run.config.dataset}'
+            png = (folder / f'{stem}.png').read_bytes()
+            pictures.append(Picture(stem, f'{caption} ({part})', png))
+    return tuple(pictures)
+
+
+def _parts(kept: pathlib.Path, run: Run) -> list[str]:
+    """The parts of a figure that were drawn of this very checkpoint; none when it was another."""
+    try:
+        document = json.loads(kept.read_text())
+    except OSError:
+        return []
+    return document['parts'] if document['checkpoint'] == run.digest else []
+
+
+def _draw(name: str, run: Run, kept: pathlib.Path) -> list[str]:
+    from flexae_tf import data, grids
+    from flexae_tf.ex_post.densities import load_run
+    from flexae_tf.experiments import galleries
+
+    method, dataset = load_run(run.workdir.path), data.load(run.config)
+    drawn = galleries.draw(name, method, dataset)
+    for part, image in drawn.items():
+        grids.write_png(kept.parent / f'{part}-{run.config.dataset}.png', image)
+    write_json(kept, {'checkpoint': run.digest, 'parts': list(drawn)})
+    return list(drawn)

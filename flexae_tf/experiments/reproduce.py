@@ -1,12 +1,15 @@
 """The tables and figures of the paper: plans, runs, scores and renders them."""
 
+import datetime
 import pathlib
 
 from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
-from flexae_tf.experiments import artifacts, execution, records, rendering, runs
+from flexae_tf.experiments import artifacts, execution, records, rendering, report, runs
+from flexae_tf.experiments.layout import Exhibit
 from flexae_tf.experiments.records import Record
+from flexae_tf.training.workdir import environment, write_text
 
 
 def reproduce(config: ReproduceConfig) -> None:
@@ -26,9 +29,7 @@ def reproduce(config: ReproduceConfig) -> None:
     if not config.render:
         check_places(config, planned)
         failures = execution.execute(planned)
-    found = records.collect(planned, scale=config.scale)
-    for name in config.artifact.split(','):
-        _render(config, name, found)
+    _render(config)
     if failures:
         name, reason = next(iter(failures.items()))
         raise FailedRunError(
@@ -53,16 +54,59 @@ def check_places(config: ReproduceConfig, planned: list[runs.Run]) -> None:
         ) from None
 
 
-def _render(config: ReproduceConfig, name: str, found: list[Record]) -> None:
-    """Keeps an artifact's records, and what is made of them, in OUTPUT/artifacts."""
-    whole = artifacts.plan(config.only(name))
-    own = records.select(found, whole)
-    folder = pathlib.Path(config.output) / 'artifacts' / f'{name}-{config.scale}'
-    if not own:
-        print(f'{name}: nothing is scored yet')
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    records.write(folder / 'records.jsonl', own)
-    command = ['python', 'bin/reproduce.py', f'--artifact={name}', f'--scale={config.scale}']
-    for path in rendering.render(name, own, folder, command=command):
-        print(f'{name}: {path}')
+def _render(config: ReproduceConfig) -> None:
+    """Keeps each artifact's records, and what is made of them, in OUTPUT/artifacts."""
+    exhibits, missing, all_found = [], [], []
+    for name in config.artifact.split(','):
+        planned = artifacts.plan(config.only(name))
+        if not any(run.digest for run in planned):
+            missing.append(f'{name}: nothing is trained yet')
+            print(missing[-1])
+            continue
+        found = records.collect(planned, scale=config.scale)
+        folder = pathlib.Path(config.output) / 'artifacts' / f'{name}-{config.scale}'
+        folder.mkdir(parents=True, exist_ok=True)
+        records.write(folder / 'records.jsonl', found)
+        exhibits.append(rendering.exhibit(config, name, found, planned, folder))
+        print(f'{name}: {rendering.write(exhibits[-1], folder)}')
+        unfinished = [run.name for run in planned if run.missing()]
+        if unfinished:
+            listed = ', '.join(unfinished[:3]) + (', ...' if len(unfinished) > 3 else '')
+            missing.append(f'{name}: {len(unfinished)} of {len(planned)} runs: {listed}')
+        all_found += found
+    if config.record:
+        records.update(records.RECORDED / f'{config.scale}.jsonl', all_found)
+        print(f'kept in {records.RECORDED}')
+    if config.report and exhibits:
+        path = pathlib.Path(config.output) / 'report.html'
+        write_text(path, _report(config, exhibits, missing, all_found))
+        print(f'report: {path}')
+
+
+def _report(
+    config: ReproduceConfig, exhibits: list[Exhibit], missing: list[str], found: list[Record]
+) -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    here = environment()
+    about = {
+        'scale': config.scale,
+        'rendered': f'{now:%Y-%m-%d %H:%M} UTC',
+        'code': here['code'],
+        'trained on': ', '.join(sorted({record.machine for record in found})) or 'unknown',
+        'scored by code': ', '.join(sorted({record.code for record in found})) or 'unknown',
+    }
+    # A method's own critic has a protocol for each checkpoint, since it is part of it.
+    protocols = {
+        record.protocol: record.fields
+        for record in found
+        if not str(record.fields.get('estimator')).startswith('critic_of_')
+    }
+    versions = {'Python': here['python'], 'platform': here['platform'], **here['packages']}
+    return report.report(
+        exhibits,
+        about=about,
+        protocols=protocols,
+        environment={name: str(version) for name, version in versions.items()},
+        deviations=report.DEVIATIONS.read_text(),
+        missing=missing,
+    )

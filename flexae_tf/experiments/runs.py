@@ -77,9 +77,14 @@ class Command(NamedTuple):
 
     def options(self) -> Any:
         """The flags as the program reads them; raises `UsageError` where it would."""
-        options = TrainConfig if self.program == 'train' else EvaluateConfig
-        with contextlib.chdir(ROOT):  # flagfiles are named from there, by other flagfiles too
-            return from_arguments(options, self.flags)
+        return _options(ROOT, self)
+
+
+@functools.cache  # of many plans, each of hundreds of commands
+def _options(root: pathlib.Path, command: Command) -> Any:
+    options = TrainConfig if command.program == 'train' else EvaluateConfig
+    with contextlib.chdir(root):  # flagfiles are named from there, by other flagfiles too
+        return from_arguments(options, command.flags)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,11 +154,11 @@ class Run:
         whole, and trains it again when it is not.
         """
         scorings = [self.scoring(flags) for flags in self.scorings if self.scores(flags) is None]
-        return [self.training, *scorings] if scorings or not self._digest() else []
+        return [self.training, *scorings] if scorings or not self.digest else []
 
     def scores(self, flags: tuple[str, ...]) -> list[dict[str, Any]] | None:
         """The records of one of `scorings`; None when it is not done for the last checkpoint."""
-        digest = self._digest()
+        digest = self.digest
         return self.journal.scores(self.scoring(flags).options(), digest) if digest else None
 
     def begin(self, command: Command) -> None:
@@ -165,7 +170,7 @@ class Run:
         """Notes that a command of this run ended; arguments as in `Journal.add`."""
         self.journal.add(command.program, seconds=seconds, exit_code=exit_code)
         if command.program == 'evaluate' and exit_code == 0:
-            self.journal.finish(command.options(), self._digest())
+            self.journal.finish(command.options(), self.digest)
 
     def state(self) -> str:
         """How far the run is, in words."""
@@ -175,13 +180,14 @@ class Run:
             return str(error)
         if not self.missing():
             return 'finished'
-        if self._digest():
+        if self.digest:
             return 'trained, to be scored'
         names = (path.name for path in self.workdir.checkpoints.glob('ckpt-*.manifest.json'))
         last = max((int(re.sub(r'\D', '', name)) for name in names), default=None)
         return f'at step {last} of {self.config.training_steps}' if last else 'not begun'
 
-    def _digest(self) -> str | None:
+    @property
+    def digest(self) -> str | None:
         """What names the last checkpoint's contents in scores; None before it is written."""
         path = self.workdir.checkpoints / f'ckpt-{self.config.training_steps:09d}.manifest.json'
         try:
@@ -239,6 +245,21 @@ def method_run(
         ),
         scorings=tuple(scorings),
     )
+
+
+def method_config(method: str, dataset: str, **options: float | str | bool) -> TrainConfig:
+    """The configuration of a method on a data set by their flagfiles, but for `options`.
+
+    Raises:
+        UsageError: no flagfile, or options that do not go together.
+    """
+    flags = (
+        f'--flagfile={method_flagfile(method, dataset)}',
+        f'--flagfile={_flagfile("datasets", dataset)}',
+    )
+    if method == 'wae_gmm_prior' and dataset != 'synthetic_2d':
+        flags += ('--mixture=circle',)  # the other one is that of these data
+    return Command('train', flags + _as_flags(options)).options()
 
 
 def scoring_flags(

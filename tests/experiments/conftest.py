@@ -1,19 +1,25 @@
 """A clone whose programs are stubs: in no time they leave behind what the real ones do."""
 
+import subprocess
+import sys
+import time
+
 import pytest
 
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.experiments import runs
 from tests.conftest import ROOT
 
-# Both write a line into calls.txt. A kl_weight of 13 fails, of 9 is killed; that in `slow` waits.
+# Both write a line into calls.txt. A kl_weight of 13 fails, of 9 is killed; that in `slow` waits. A
+# run whose name begins as `bad` says fails.
 TRAIN = """
 import os, pathlib, signal, sys, time
 flags = {'kl_weight': '0.1'} | dict(arg[2:].split('=', 1) for arg in sys.argv[1:])
 root, workdir = pathlib.Path(__file__).parents[1], pathlib.Path(flags['workdir'])
 with open(root / 'calls.txt', 'a') as file:
     file.write(f'train {flags["kl_weight"]}\\n')
-if flags['kl_weight'] == '13':
+bad = root / 'bad'
+if flags['kl_weight'] == '13' or (bad.exists() and workdir.name.startswith(bad.read_text())):
     print('train.py: error: ae not finite', file=sys.stderr)
     print('some library says goodbye')
     sys.exit(5)
@@ -41,7 +47,7 @@ protocol = (root / 'protocol').read_text() if (root / 'protocol').exists() else 
 for kind in flags['kinds'].split(','):
     record = dict(
         step=step, kind=kind, stem='fd', metric=f'fd_vectors_50_{kind}', protocol=protocol, n=50,
-        density=None,
+        density=None, code='0',
         value=abs(weight - 0.1) + 1.0, repeats=1, bootstrap=0, fields={'network': protocol},
         sample_seed=0 if kind == 'gen' else None,
     )
@@ -88,3 +94,37 @@ def reproduce(tmp_path):
         return ReproduceConfig(**{**small, **options})
 
     return make
+
+
+@pytest.fixture
+def start(clone, tmp_path):
+    """`start('--list')`: the program on the clone with stubs, as a process of its own.
+
+    It tunes beta_vae, or makes an `artifact`.
+    """
+    started = []
+
+    def run(*flags, artifact=None):
+        code = 'import pathlib, sys; from flexae_tf.experiments import runs; from flexae_tf import '
+        code += 'programs; runs.ROOT = pathlib.Path(sys.argv.pop(1)); programs.reproduce()'
+        what = ['--tune=beta_vae', '--dataset=synthetic_2d', '--values=0.5,0.1']
+        what += ['--training_steps=6']
+        if artifact:
+            what = [f'--artifact={artifact}']
+        small = [*what, f'--output={tmp_path}/out', *flags]
+        command = [sys.executable, '-c', code, clone, *small]
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+        started.append(subprocess.Popen(command, **pipes))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

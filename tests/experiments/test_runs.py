@@ -6,15 +6,13 @@ import pathlib
 import re
 import signal
 import subprocess
-import sys
 import threading
-import time
 
 import pytest
 
 from flexae_tf.errors import Stopped, UsageError
 from flexae_tf.experiments import execution, runs
-from tests.conftest import ROOT
+from tests.experiments.conftest import wait_for
 
 LOCK = '.reproduce.lock'
 
@@ -36,34 +34,6 @@ def planned(reproduce):
         ]
 
     return make
-
-
-@pytest.fixture
-def start(clone, tmp_path):
-    """`start('--list')`: the program on the clone with stubs, as a process of its own."""
-    started = []
-
-    def run(*flags):
-        code = 'import pathlib, sys; from flexae_tf.experiments import runs; from flexae_tf import '
-        code += 'programs; runs.ROOT = pathlib.Path(sys.argv.pop(1)); programs.reproduce()'
-        small = ['--tune=beta_vae', '--dataset=synthetic_2d', '--training_steps=6']
-        small += ['--values=0.5,0.1', f'--output={tmp_path}/out', *flags]
-        command = [sys.executable, '-c', code, clone, *small]
-        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
-        started.append(subprocess.Popen(command, **pipes))
-        return started[-1]
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def is_free(path):

@@ -1,0 +1,155 @@
+"""From runs to what is shown, with programs that are stubs."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from flexae_tf import data
+from flexae_tf.config import ReproduceConfig
+from flexae_tf.errors import FailedRunError, MissingDataError
+from flexae_tf.ex_post import densities
+from flexae_tf.experiments import galleries, paper, records, reproduce
+from tests.experiments.conftest import wait_for
+
+RUNS = 12  # of Table 1, with a seed each; InjFlow's is scored twice
+
+
+@pytest.fixture
+def table_1(tmp_path):
+    """`table_1(**options)`: Table 1 in miniature, of one seed each."""
+
+    def run(**options):
+        options = dict(scale='small', output=str(tmp_path / 'out'), seeds=1) | options
+        reproduce.reproduce(ReproduceConfig(artifact='table1', **options))
+
+    return run
+
+
+@pytest.fixture
+def shown(tmp_path):
+    """`shown('table1.md')`: a file of the artifact."""
+    return lambda name: (tmp_path / 'out' / 'artifacts' / 'table1-small' / name).read_text()
+
+
+def test_runs_become_records_and_a_table(clone, table_1, shown, calls, tmp_path, capsys):
+    table_1()
+    assert [call.split()[0] for call in calls()].count('train') == RUNS
+    assert 'table1.md' in capsys.readouterr().out
+    text = shown('table1.md')
+    assert text.count('\n| ') == 1 + 1 + 13 and 'fd_vectors_50_gen, protocol 0123abcd' in text
+    kept = records.read(tmp_path / 'out' / 'artifacts' / 'table1-small' / 'records.jsonl')
+    assert {record.method for record in kept} >= {'injflow', 'injflow_gmm', 'flexae'}
+    (record,) = [r for r in kept if (r.method, r.kind) == ('injflow_gmm', 'gen')]
+    assert record.run == 'injflow-mnist-small-seed=0' and record.latent_dim == 32
+    assert record.options['width_multiplier'] == 0.125 and record.step == 3000
+    # Again: nothing is left to do but to render, and that gives the same.
+    table_1()
+    assert calls() == [] and shown('table1.md') == text
+
+
+def test_rendering_runs_nothing(clone, table_1, calls, tmp_path, capsys):
+    table_1(render=True)
+    assert 'nothing is trained yet' in capsys.readouterr().out
+    assert calls() == [] and not (tmp_path / 'out').exists()
+    table_1()
+    calls()
+    (clone / 'bin' / 'train.py').unlink()
+    table_1(render=True)
+    assert 'table1.md' in capsys.readouterr().out and calls() == []
+
+
+def test_listing_runs_nothing(clone, table_1, calls, tmp_path, capsys):
+    table_1(list=True)
+    assert f'{RUNS} runs' in capsys.readouterr().out
+    assert calls() == [] and not (tmp_path / 'out').exists()
+
+
+def test_what_there_is_is_shown_when_a_run_fails(clone, table_1, shown, calls):
+    (clone / 'bad').write_text('vae_flow-')
+    with pytest.raises(FailedRunError, match='1 of 12 runs failed, vae_flow-mnist-small-seed=0: '):
+        table_1()
+    lines = {line.split(' | ')[0]: line for line in shown('table1.md').splitlines()}
+    assert ' | - | 8.62 | ' in lines['| VAE + FLOW'] and '(1)' in lines['| FlexAE']
+    calls()
+    (clone / 'bad').unlink()
+    table_1()
+    assert calls() == ['train 0.1', 'evaluate 0.1']
+    assert ' | - | 8.62 | ' not in shown('table1.md')
+
+
+def test_shards_share_a_folder(clone, table_1, shown, calls):
+    for index in (1, 2, 3):
+        table_1(shard=f'{index}/3')
+    assert [call.split()[0] for call in calls()].count('train') == RUNS
+    whole = shown('table1.md')
+    table_1()
+    assert calls() == [] and shown('table1.md') == whole
+
+
+def test_killed_it_loses_nothing_and_repeats_nothing(clone, start, calls, tmp_path):
+    flags = ['--scale=small', '--seeds=1']
+    (clone / 'slow').write_text('0.1')
+    process = start(*flags, artifact='table1')
+    wait_for((clone / 'pid').exists)
+    process.kill()
+    process.wait()
+    (clone / 'slow').unlink()
+    # The orphan has the first run until it ends; all others are done meanwhile.
+    os.kill(int((clone / 'pid').read_text()), signal.SIGKILL)
+    done = start(*flags, artifact='table1').communicate(timeout=120)[0]
+    assert 'table1.md' in done
+    made = calls()
+    assert made.count('train 0.1') == RUNS + 1 and made.count('evaluate 0.1') == RUNS + 1
+    assert 'finished before' in start(*flags, artifact='table1').communicate(timeout=120)[0]
+    assert calls() == []
+
+
+def test_places_are_checked_first(clone, table_1, calls):
+    with pytest.raises(MissingDataError, match='--inception_path=nowhere: there is nothing'):
+        table_1(inception_path='nowhere')
+    assert calls() == []
+
+
+def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, capsys):
+    drawn = []
+
+    def draw(name, method, dataset):
+        drawn.append((name, method))
+        return {f'{name}a': np.full([4, 4, 1], len(drawn), np.uint8)}
+
+    monkeypatch.setattr(galleries, 'draw', draw)
+    monkeypatch.setattr(densities, 'load_run', lambda workdir: workdir.name)
+    monkeypatch.setattr(data, 'load', lambda config: None)
+    config = ReproduceConfig(artifact='fig4,fig6', scale='small', output=str(tmp_path / 'out'))
+    folder = tmp_path / 'out' / 'artifacts' / 'fig4-small'
+    reproduce.reproduce(config)
+    first = (folder / 'fig4a-mnist.png').read_bytes()
+    run = 'flexae-mnist-small-seed=0'
+    assert drawn == [('fig4', run), ('fig6', run)] and first.startswith(b'\x89PNG')
+    assert '![fig4a-mnist](fig4a-mnist.png)' in (folder / 'fig4.md').read_text()
+    reproduce.reproduce(config)
+    assert len(drawn) == 2 and (folder / 'fig4a-mnist.png').read_bytes() == first
+    # Of another checkpoint, another picture.
+    next((tmp_path / 'out' / 'runs' / run / 'checkpoints').iterdir()).write_text('0.3')
+    reproduce.reproduce(config)
+    assert len(drawn) == 4 and (folder / 'fig4a-mnist.png').read_bytes() != first
+
+
+def test_the_report_and_the_records(clone, table_1, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded')
+    (clone / 'bad').write_text('vae_flow-')
+    with pytest.raises(FailedRunError):
+        table_1(report=True, record=True)
+    page = (tmp_path / 'out' / 'report.html').read_text()
+    assert 'fd_vectors_50_gen' in page and '0123abcd' in page
+    assert 'table1: 1 of 12 runs: vae_flow-mnist-small-seed=0' in page
+    path = tmp_path / 'recorded' / 'small.jsonl'
+    before = records.read(path)
+    assert {record.method for record in before} == set(paper.METHODS) - {'vae_flow'}
+    (clone / 'bad').unlink()
+    table_1(record=True)
+    after = records.read(path)
+    assert {record.method for record in after} == set(paper.METHODS)
+    assert [record for record in after if record.method != 'vae_flow'] == before

@@ -1,0 +1,24 @@
+"""How fast a training would run."""
+
+import json
+
+from flexae_tf import benchmark
+from flexae_tf.config import METHODS, BenchmarkConfig
+from flexae_tf.experiments.runs import method_config
+
+
+def test_methods_take_turns(monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, 'METHODS', ('flexae', 'vae'))
+    options = dict(subject='methods', dataset='synthetic_5d', iterations=3, warmup=1, batch_size=8)
+    benchmark.benchmark(BenchmarkConfig(**options))
+    found = json.loads(capsys.readouterr().out)
+    assert set(found['seconds']) == {'flexae', 'vae'} and found['batch_size'] == 8
+    assert found['over_flexae']['flexae'] == 1.0 > found['over_flexae']['vae'] > 0.0
+
+
+def test_every_method_has_numbers_on_every_data_set():
+    for method in METHODS:
+        for dataset in ('mnist', 'celeba', 'synthetic_2d', 'synthetic_5d'):
+            config = method_config(method, dataset, width_multiplier=0.5)
+            assert (config.method, config.dataset) == (method, dataset)
+            assert config.width_multiplier == 0.5
