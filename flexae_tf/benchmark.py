@@ -4,6 +4,7 @@ import json
 import resource
 import statistics
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def _seconds(trainer: Trainer, step: int) -> float:
 
 
 def _methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
-    """Seconds of an iteration of every method: medians, and over those of FlexAE.
+    """Seconds of an iteration of every method, over those of FlexAE too, and what is saved of it.
 
     They take turns, so that whatever else the machine does hits them alike.
     """
@@ -82,24 +83,27 @@ def _methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
     dataset = _random_dataset(spec)
     sizes = dict(width_multiplier=config.width_multiplier, batch_size=config.batch_size)
     sizes |= dict(precision=config.precision, jit_compile=config.jit_compile)
-    trainers = {}
-    for method in METHODS:
-        own = method_config(method, config.dataset, **sizes)
-        trainers[method] = Trainer(resolve(own, spec.shape), dataset)
-        for step in range(config.warmup):
-            _seconds(trainers[method], step)
-    seconds: dict[str, list[float]] = {method: [] for method in METHODS}
-    for step in range(config.warmup, config.warmup + config.iterations):
-        for method, trainer in trainers.items():
-            seconds[method].append(_seconds(trainer, step))
-    medians = {method: statistics.median(values) for method, values in seconds.items()}
-    return {
-        'dataset': config.dataset,
-        'iterations': config.iterations,
-        **sizes,
-        'seconds': {method: round(median, 4) for method, median in medians.items()},
-        'over_flexae': {m: round(median / medians['flexae'], 3) for m, median in medians.items()},
-    }
+    trainers, seconds = {}, {}
+    for name in METHODS:
+        own = method_config(name, config.dataset, **sizes)
+        trainers[name], seconds[name] = Trainer(resolve(own, spec.shape), dataset), []
+    for step in range(config.iterations and config.warmup + config.iterations):
+        for name, trainer in trainers.items():
+            seconds[name].append(_seconds(trainer, step))
+    report = {'dataset': config.dataset, 'iterations': config.iterations, **sizes}
+    if config.iterations:
+        medians = {m: statistics.median(found[config.warmup :]) for m, found in seconds.items()}
+        report['seconds'] = {m: round(median, 4) for m, median in medians.items()}
+        flexae = medians['flexae']
+        report['over_flexae'] = {m: round(median / flexae, 3) for m, median in medians.items()}
+    methods = {name: trainer.method for name, trainer in trainers.items()}
+    report['checkpoint_bytes'] = {m: _bytes(method.state) for m, method in methods.items()}
+    report['snapshot_bytes'] = {m: _bytes(method.weights) for m, method in methods.items()}
+    return report
+
+
+def _bytes(variables: Iterable[Any]) -> int:
+    return 4 * sum(int(tf.size(variable.value)) for variable in variables)
 
 
 def _random_dataset(spec: DatasetSpec) -> Dataset:

@@ -159,6 +159,11 @@ def refused(program):
 @pytest.fixture
 def short_networks(monkeypatch):
     """The MNIST row with a layer of each kind and no more: a third of the time to trace."""
+    shorten_networks(monkeypatch)
+
+
+def shorten_networks(monkeypatch):
+    """As `short_networks`, for fixtures that last longer than a test."""
     from flexae_tf.networks import tables
     from flexae_tf.networks.tables import Base, Conv, Row, TConv
 

@@ -149,11 +149,13 @@ def test_a_damaged_newest_checkpoint_is_passed_over_aloud(here, refused_here, ca
     assert len(list(checkpoints.glob('ckpt-*.data*'))) == 2  # nothing was removed
 
 
-def test_dry_run_tells_what_would_be_and_what_is_missing(here, refused_here, capsys, tmp_path):
+def test_dry_run_tells_what_would_be_and_what_is_missing(
+    here, refused_here, capsys, tmp_path, short_networks
+):
     flags = ['--dataset=digits', '--width_multiplier=0.05', '--batch_size=8', '--critic_steps=1']
     here('train', *flags, f'--workdir={tmp_path}/run', '--dry_run')
     said = capsys.readouterr().out
-    for words in ('--latent_dim=32', 'encoder', 'TFLOP', 'memory', 'disk', 'nothing is missing'):
+    for words in ('--latent_dim=4', 'encoder', 'TFLOP', 'memory', 'disk', 'nothing is missing'):
         assert words in said
     flags = ['--dataset=mnist', f'--data_dir={tmp_path}', '--width_multiplier=0.05', '--dry_run']
     refused_here(3, ['mnist', '--download'], 'train', '--critic_steps=1', *flags)

@@ -26,12 +26,12 @@ def test_every_file_named_in_the_readme_exists():
         assert (ROOT / path).exists(), path
 
 
-def test_the_library_in_a_dozen_lines(tmp_path, monkeypatch, here):
+def test_the_library_in_a_dozen_lines(tmp_path, monkeypatch, here, short_networks):
     here('train', '--flagfile=flags/smoke.flags', f'--workdir={tmp_path}/run')
     code = next(b for b in re.findall(r'```python\n(.*?)```', README, re.S) if 'Trainer' in b)
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 12
     for old, new in [
-        ('width_multiplier=0.125', 'width_multiplier=0.05, critic_steps=1'),
+        ('width_multiplier=0.125', 'latent_dim=32, critic_steps=1'),
         ('training_steps=300', 'training_steps=2'),
         ('runs/quickstart', f'{tmp_path}/run'),
     ]:

@@ -20,6 +20,7 @@ METHODS = (
 )
 STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another method
 EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
+STAGED = ('two_stage_vae',)  # methods that need one of STAGES
 # What they do at a step depends on how many there will be.
 SCHEDULED = (
     'vae_vampprior',

@@ -222,5 +222,10 @@ class BenchmarkConfig(TrainConfig):
         'flagfile; or every metric on 10000 random features of 2048 dimensions a side.',
         choices=('training', 'methods', 'metrics'),
     )
-    iterations: int = where(10, 'Iterations to time.', minimum=1)
+    iterations: int = where(10, 'Iterations to time; 0 for sizes alone, of all methods.', minimum=0)
     warmup: int = where(2, 'Iterations before them, the compilation included.', minimum=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.iterations and self.subject == 'training':
+            raise UsageError('--iterations=0 times nothing: give 1 or more, or --subject=methods')

@@ -5,7 +5,7 @@ Runs that two of them need are the same run: it has the same name and workdir, a
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from flexae_tf.config import ReproduceConfig
@@ -82,106 +82,108 @@ def _tables_1_and_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]
     for method in paper.METHODS:
         if method == 'injflow_gmm':
             continue  # a second scoring of the run of injflow
-        scorings = [_on_images(config, dataset)]
-        if method == 'injflow':
-            scorings.append(_on_images(config, dataset, '--ex_post=gaussian_mixture'))
+        densities = (None, 'gaussian_mixture') if method == 'injflow' else (None,)
         for seed in seeds(config, method):
-            yield runs.method_run(config, method, dataset, seed=seed, scorings=scorings)
+            yield _on_images(config, method, dataset, seed=seed, densities=densities)
 
 
 def _table_3(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     for multiple, row in paper.TABLE_3.items():
+        options = {'latent_dim': multiple * paper.BASE_LATENT_DIMS[dataset]}
         for method in row[dataset]:
-            options = {'latent_dim': multiple * paper.BASE_LATENT_DIMS[dataset]}
-            yield runs.method_run(
-                config, method, dataset, options=options, scorings=[_on_images(config, dataset)]
-            )
+            yield _on_images(config, method, dataset, options=options)
 
 
 def _figure_5(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
-    scale = runs.SCALES[config.scale]
-    test = _on_images(config, dataset)
-    train = runs.scoring_flags(config, dataset, split='train', kinds='rec,gen', metrics='fd')
+    steps = config.training_steps or runs.SCALES[config.scale].subset_steps
+    trained_on = runs.scoring_flags(
+        config, 'flexae', dataset, split='train', kinds='rec,gen', metrics='fd'
+    )
     for generator in CAPACITIES:
-        options = {'generator': generator, 'train_examples': SUBSET}
-        options['training_steps'] = config.training_steps or scale.subset_steps
-        yield runs.method_run(
+        run = _on_images(
             config,
             'flexae',
             dataset,
-            options=options,
-            scorings=[test, (*train, f'--num_examples={SUBSET}')],
+            options={'generator': generator, 'train_examples': SUBSET, 'training_steps': steps},
         )
-
-
-def _figure_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
-    scoring = runs.scoring_flags(config, dataset, split='test', kinds='gen,codes', metrics='fd')
-    for method in ('wae_normal', 'flexae'):
-        for seed in _synthetic_seeds(config):
-            yield runs.method_run(
-                config,
-                method,
-                dataset,
-                seed=seed,
-                options={'snapshot_steps': SNAPSHOTS},
-                scorings=[(*scoring, '--checkpoint=all')],
-            )
-
-
-def _figure_3(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
-    scoring = runs.scoring_flags(
-        config, dataset, split='test', kinds='rec,gen,floor,codes', metrics='fd'
-    )
-    models = [('vae', {}), ('wae_normal', {})]
-    models += [('wae_gmm_prior', {'mixture': mixture}) for mixture in ('data', 'circle')]
-    for method, options in [*models, ('flexae', {})]:
-        for seed in _synthetic_seeds(config):
-            yield runs.method_run(
-                config, method, dataset, seed=seed, options=options, scorings=[scoring]
-            )
-
-
-def _theorem_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
-    scoring = runs.scoring_flags(config, dataset, split='test', kinds='rec,gen,codes', metrics='fd')
-    for noise_dim in NOISE_DIMS:
-        for seed in _synthetic_seeds(config):
-            yield runs.method_run(
-                config,
-                'flexae',
-                dataset,
-                seed=seed,
-                options={'noise_dim': noise_dim, 'snapshot_steps': SNAPSHOTS},
-                scorings=[scoring],
-            )
+        scorings = (*run.scorings, (*trained_on, f'--num_examples={SUBSET}'))
+        yield dataclasses.replace(run, scorings=scorings)
 
 
 def _joint(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     for seed in seeds(config, 'flexae'):
-        for method, densities in (
-            ('flexae', (None, 'gaussian_mixture')),
-            ('ae_gmm', (None, 'latent_gan')),
-        ):
-            scorings = [
-                _on_images(config, dataset, *([f'--ex_post={density}'] if density else []))
-                for density in densities
-            ]
-            yield runs.method_run(config, method, dataset, seed=seed, scorings=scorings)
+        for method, density in (('flexae', 'gaussian_mixture'), ('ae_gmm', 'latent_gan')):
+            yield _on_images(config, method, dataset, seed=seed, densities=(None, density))
 
 
 def _gallery(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     yield runs.method_run(config, 'flexae', dataset)
 
 
-def _on_images(config: ReproduceConfig, dataset: str, *flags: str) -> tuple[str, ...]:
-    """The scoring of Tables 1 to 3, and that of the codes."""
-    common = runs.scoring_flags(
-        config, dataset, split='test', kinds='rec,gen,floor,codes', metrics='fd,kd,prd'
-    )
-    return (*common, *flags)
+def _figure_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
+    for method in ('wae_normal', 'flexae'):
+        yield from _on_vectors(
+            config, method, dataset, kinds='gen,codes', scored=('--checkpoint=all',)
+        )
 
 
-def _synthetic_seeds(config: ReproduceConfig) -> range:
-    return range(config.seed, config.seed + (config.seeds or SEEDS))
+def _figure_3(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
+    models = [('vae', {}), ('wae_normal', {})]
+    models += [('wae_gmm_prior', {'mixture': mixture}) for mixture in ('data', 'circle')]
+    for method, options in [*models, ('flexae', {})]:
+        yield from _on_vectors(
+            config, method, dataset, options=options, kinds='rec,gen,floor,codes'
+        )
+
+
+def _theorem_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
+    for noise_dim in NOISE_DIMS:
+        options = {'noise_dim': noise_dim}
+        yield from _on_vectors(config, 'flexae', dataset, options=options, kinds='rec,gen,codes')
+
+
+def _on_images(
+    config: ReproduceConfig,
+    method: str,
+    dataset: str,
+    *,
+    seed: int | None = None,
+    options: Mapping[str, float | str] | None = None,
+    densities: Sequence[str | None] = (None,),
+) -> runs.Run:
+    """A run that is scored as Tables 1 to 3 are, and its codes; once with each density."""
+    scorings = [
+        runs.scoring_flags(
+            config,
+            method,
+            dataset,
+            split='test',
+            kinds='rec,gen,floor,codes',
+            metrics='fd,kd,prd',
+            density=density,
+        )
+        for density in densities
+    ]
+    return runs.method_run(config, method, dataset, seed=seed, options=options, scorings=scorings)
+
+
+def _on_vectors(
+    config: ReproduceConfig,
+    method: str,
+    dataset: str,
+    *,
+    kinds: str,
+    options: Mapping[str, float | str] | None = None,
+    scored: tuple[str, ...] = (),
+) -> Iterator[runs.Run]:
+    """Runs of some seeds that are scored by Frechet distance, and their codes."""
+    scoring = runs.scoring_flags(config, method, dataset, split='test', kinds=kinds, metrics='fd')
+    # Snapshots cost next to nothing here, and runs that two artifacts share must have them.
+    options = {'snapshot_steps': SNAPSHOTS} | dict(options or {})
+    for seed in range(config.seed, config.seed + (config.seeds or SEEDS)):
+        yield runs.method_run(
+            config, method, dataset, seed=seed, options=options, scorings=[(*scoring, *scored)]
+        )
 
 
 ARTIFACTS = {

@@ -60,11 +60,14 @@ class Journal:
         path = self._finished(config, checkpoint)
         return read_jsonl(path) if path.exists() else None
 
-    def seconds(self, program: str | None = None) -> float:
-        """How long the commands took so far, all together; of one program, or of all."""
+    def seconds(self) -> float:
+        """How long the commands took so far, all together."""
+        return round(sum(entry['seconds'] for entry in read_jsonl(self._commands)), 1)
+
+    def scorings(self) -> list[float]:
+        """How long each evaluation took that ended well, in seconds."""
         entries = read_jsonl(self._commands)
-        wanted = [e['seconds'] for e in entries if program in (None, e['program'])]
-        return round(sum(wanted), 1)
+        return [e['seconds'] for e in entries if (e['program'], e['exit_code']) == ('evaluate', 0)]
 
     def _finished(self, config: EvaluateConfig, checkpoint: str) -> pathlib.Path:
         return self.path / f'{_key(config)}-{checkpoint}.jsonl'

@@ -89,10 +89,16 @@ def update(path: pathlib.Path, records: Sequence[Record]) -> None:
     write(path, [*kept, *distinct(records)])
 
 
+def pace(path: pathlib.Path) -> float | None:
+    """Iterations per second that a training had most of the time; None where nobody knows."""
+    paces = [line['perf/steps_per_sec'] for line in read_jsonl(path)]
+    return statistics.median(paces) if paces else None
+
+
 def _of_run(run: Run, scale: str) -> Iterable[Record]:
     config = resolve(run.config, data.describe(run.config).shape)
     machine = _machine(run.workdir.path / 'environment.json')
-    seconds = _seconds(run.workdir.perf, config.training_steps)
+    speed = pace(run.workdir.perf)
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
     options = {k: v for k, v in config.identity().items() if v != defaults[k]}
     for flags in run.scorings:
@@ -108,7 +114,8 @@ def _of_run(run: Run, scale: str) -> Iterable[Record]:
                 metric=score['metric'],
                 value=score['value'],
                 protocol=score['protocol'],
-                seconds=seconds,
+                # As long as it takes where nothing else runs, stopped and resumed or not.
+                seconds=round(config.training_steps / speed, 1) if speed else None,
                 run=run.name,
                 scale=scale,
                 split=split,
@@ -126,15 +133,6 @@ def _scored(run: Run, flags: tuple[str, ...]) -> tuple[str, str]:
     if options.ex_post:
         method = FITTED.get((method, options.ex_post), f'{method}+{options.ex_post}')
     return method, options.split
-
-
-def _seconds(path: pathlib.Path, steps: int) -> float | None:
-    """How long a training of so many iterations takes at the pace most of this one had.
-
-    Not how long it took: it may have waited for other programs, or been stopped and resumed.
-    """
-    paces = [line['perf/steps_per_sec'] for line in read_jsonl(path)]
-    return round(steps / statistics.median(paces), 1) if paces else None
 
 
 def _machine(path: pathlib.Path) -> str:

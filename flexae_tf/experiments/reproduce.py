@@ -6,7 +6,7 @@ import pathlib
 from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
-from flexae_tf.experiments import artifacts, execution, records, rendering, report, runs
+from flexae_tf.experiments import artifacts, estimate, execution, records, rendering, report, runs
 from flexae_tf.experiments.layout import Exhibit
 from flexae_tf.experiments.records import Record
 from flexae_tf.training.workdir import environment, write_text
@@ -23,7 +23,7 @@ def reproduce(config: ReproduceConfig) -> None:
     """
     planned = artifacts.plan(config)
     if config.list:
-        runs.show(planned)
+        _list(planned)
         return
     failures: dict[str, str] = {}
     if not config.render:
@@ -36,6 +36,14 @@ def reproduce(config: ReproduceConfig) -> None:
             f'{len(failures)} of {len(planned)} runs failed, {name}: {reason}; the same command '
             'tries again what failed'
         )
+
+
+def _list(planned: list[runs.Run]) -> None:
+    """Prints what would be run, and what that needs on this machine."""
+    needs = estimate.needs(planned)
+    runs.show(planned, {name: [f'needs {need}'] for name, need in needs.items()})
+    total = estimate.total(needs.values())
+    print(f'\nall of it: {total} (estimates from runs in the same --output, or a short trial)')
 
 
 def check_places(config: ReproduceConfig, planned: list[runs.Run]) -> None:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import flexae_tf
 from flexae_tf import data
-from flexae_tf.config import EvaluateConfig, ReproduceConfig, TrainConfig
+from flexae_tf.config import STAGES, EvaluateConfig, ReproduceConfig, TrainConfig
+from flexae_tf.config.names import STAGED
 from flexae_tf.errors import UsageError, UserError
 from flexae_tf.experiments.journal import Journal
 from flexae_tf.networks.tables import resolve
@@ -182,9 +183,13 @@ class Run:
             return 'finished'
         if self.digest:
             return 'trained, to be scored'
+        step = self.step()
+        return f'at step {step} of {self.config.training_steps}' if step else 'not begun'
+
+    def step(self) -> int:
+        """That of the newest checkpoint; 0 before there is one."""
         names = (path.name for path in self.workdir.checkpoints.glob('ckpt-*.manifest.json'))
-        last = max((int(re.sub(r'\D', '', name)) for name in names), default=None)
-        return f'at step {last} of {self.config.training_steps}' if last else 'not begun'
+        return max((int(re.sub(r'\D', '', name)) for name in names), default=0)
 
     @property
     def digest(self) -> str | None:
@@ -263,19 +268,37 @@ def method_config(method: str, dataset: str, **options: float | str | bool) -> T
 
 
 def scoring_flags(
-    config: ReproduceConfig, dataset: str, *, split: str, kinds: str, metrics: str
+    config: ReproduceConfig,
+    method: str,
+    dataset: str,
+    *,
+    split: str,
+    kinds: str,
+    metrics: str,
+    density: str | None = None,
 ) -> tuple[str, ...]:
-    """Flags of the evaluation program for one of `Run.scorings`."""
+    """Flags of the evaluation program for one of `Run.scorings` of a method.
+
+    Args:
+        config: scale and places.
+        method: one of `config.METHODS`.
+        dataset: one of `config.DATASETS`.
+        split: as of the evaluation program; so are `kinds` and `metrics`.
+        density: one of `config.EX_POST`, in the place of the method's own.
+    """
     scale = SCALES[scale_of(config, dataset)]
-    trained = [f'--ex_post_steps={scale.ex_post_steps}'] if scale.ex_post_steps else []
-    return (
+    flags = [
         f'--split={split}',
         f'--kinds={kinds}',
         f'--metrics={metrics}',
         f'--num_examples={config.num_examples or scale.num_examples}',
-        *trained,
-        *_given(config, *([] if dataset in _SYNTHETIC else NETWORK), 'cache_dir', 'device'),
-    )
+    ]
+    if density:
+        flags.append(f'--ex_post={density}')
+    if scale.ex_post_steps and (density in STAGES or (method in STAGED and not density)):
+        flags.append(f'--ex_post_steps={scale.ex_post_steps}')
+    places = [] if dataset in _SYNTHETIC else NETWORK
+    return (*flags, *_given(config, *places, 'cache_dir', 'device'))
 
 
 def scale_of(config: ReproduceConfig, dataset: str) -> str:
@@ -294,11 +317,11 @@ def method_flagfile(method: str, dataset: str) -> str:
     return _flagfile('methods', method)
 
 
-def show(runs: Sequence[Run]) -> None:
-    """Prints the runs, their commands, and how far they are."""
+def show(runs: Sequence[Run], notes: Mapping[str, Sequence[str]]) -> None:
+    """Prints the runs, their commands, how far they are, and notes on them, by name."""
     print(f'{len(runs)} runs; their commands, to be given in {ROOT}:')
     for run in runs:
-        print(f'\n{run.name}: {run.state()}')
+        print('\n' + '; '.join([f'{run.name}: {run.state()}', *notes.get(run.name, [])]))
         for command in run.commands():
             print(f'  {command}')
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import Column, OverSeeds, Score, gather, over_seeds, pooled_sd
 from flexae_tf.experiments.layout import Cell, Head, Table
-from flexae_tf.experiments.showing import Shown, assemble, beside
+from flexae_tf.experiments.showing import Shown, assemble, beside, duration
 from flexae_tf.experiments.trends import STAYS, trend
 from flexae_tf.experiments.verdicts import Judgement, judge
 
@@ -190,14 +190,8 @@ def _times(scores: Sequence[Score], head: Head) -> list[Shown]:
         if score.seconds is not None:
             runs.setdefault(score.method, {})[score.seed] = score.seconds
     means = {method: statistics.fmean(seconds.values()) for method, seconds in runs.items()}
-    cells = {method: Cell(_duration(mean)) for method, mean in means.items()}
+    cells = {method: Cell(duration(mean)) for method, mean in means.items()}
     return [Shown(head, cells)] if cells else []
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f'{seconds:.0f} s'
-    return f'{seconds / 60:.0f} min' if seconds < 3600 else f'{seconds / 3600:.1f} h'
 
 
 def _about(what: str, column: Column, judgement: Judgement | None = None) -> list[str]:

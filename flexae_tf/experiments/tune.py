@@ -81,7 +81,7 @@ def tune(config: ReproduceConfig) -> None:
     grid = _grid(config)
     planned = _plan(config, grid)
     if config.list:
-        runs.show(list(planned.values()))
+        runs.show(list(planned.values()), {})
         return
     _check_places(config, next(iter(planned.values())))
     failures = execution.execute(list(planned.values()))
@@ -134,7 +134,7 @@ def _grid(config: ReproduceConfig) -> Grid:
 def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, runs.Run]:
     kinds = 'gen' if grid.rec_within is None else 'rec,gen'
     scoring = runs.scoring_flags(
-        config, config.dataset, split='validation', kinds=kinds, metrics='fd'
+        config, config.tune, config.dataset, split='validation', kinds=kinds, metrics='fd'
     )
     flagfile = runs.method_run(config, config.tune, config.dataset).config
     planned = {}

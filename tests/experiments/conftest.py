@@ -55,6 +55,14 @@ for kind in flags['kinds'].split(','):
         with open(path, 'a') as file:
             file.write(json.dumps(record) + '\\n')
 """
+BENCHMARK = """
+import json, pathlib, sys
+root = pathlib.Path(__file__).parents[1]
+with open(root / 'calls.txt', 'a') as file:
+    file.write('benchmark\\n')
+print('some line')
+print(json.dumps({'median': 0.5}))
+"""
 
 
 @pytest.fixture
@@ -64,6 +72,7 @@ def clone(tmp_path, monkeypatch):
     (folder / 'bin').mkdir(parents=True)
     (folder / 'bin' / 'train.py').write_text(TRAIN)
     (folder / 'bin' / 'evaluate.py').write_text(EVALUATE)
+    (folder / 'bin' / 'benchmark.py').write_text(BENCHMARK)
     (folder / 'calls.txt').write_text('')
     (folder / 'flags').symlink_to(ROOT / 'flags')
     monkeypatch.setattr(runs, 'ROOT', folder)

@@ -45,6 +45,20 @@ def test_the_two_injective_flows_are_one_run_and_two_scorings():
     ]
 
 
+def test_densities_that_are_trained_are_trained_shorter_in_the_miniature():
+    steps = {
+        (run.config.method, options.ex_post): options.ex_post_steps
+        for run in planned('table1,joint', seeds=1)
+        for options in (run.scoring(flags).options() for flags in run.scorings)
+    }
+    assert {key for key, value in steps.items() if value} == {
+        ('two_stage_vae', None),
+        ('ae_gmm', 'latent_gan'),
+    }
+    for run in planned('table1,joint', seeds=1, scale='paper'):
+        assert not any('--ex_post_steps' in flag for flags in run.scorings for flag in flags)
+
+
 def test_first_seeds_are_run_first():
     seeds = [run.config.seed for run in planned('table1', seed=5)]
     assert seeds == sorted(seeds) and set(seeds) == {5, 6, 7}

@@ -60,10 +60,14 @@ def test_rendering_runs_nothing(clone, table_1, calls, tmp_path, capsys):
     assert 'table1.md' in capsys.readouterr().out and calls() == []
 
 
-def test_listing_runs_nothing(clone, table_1, calls, tmp_path, capsys):
+def test_listing_runs_nothing_and_tells_what_it_needs(clone, table_1, calls, tmp_path, capsys):
     table_1(list=True)
-    assert f'{RUNS} runs' in capsys.readouterr().out
-    assert calls() == [] and not (tmp_path / 'out').exists()
+    said = capsys.readouterr().out
+    assert f'{RUNS} runs' in said
+    assert 'ae_gmm-mnist-small-seed=0: not begun; needs 25 min of training, ? of scoring, ' in said
+    assert 'all of it: ' in said.splitlines()[-1]
+    # A short trial tells how fast the machine is.
+    assert calls() == ['benchmark'] and not (tmp_path / 'out').exists()
 
 
 def test_what_there_is_is_shown_when_a_run_fails(clone, table_1, shown, calls):

@@ -24,7 +24,7 @@ def planned(reproduce):
     def make(*weights, **options):
         config = reproduce(**options)
         scoring = runs.scoring_flags(
-            config, 'synthetic_2d', split='validation', kinds='gen', metrics='fd'
+            config, 'beta_vae', 'synthetic_2d', split='validation', kinds='gen', metrics='fd'
         )
         return [
             runs.method_run(
@@ -48,7 +48,9 @@ def is_free(path):
 def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = reproduce(data_dir='data', output='out', seed=3, features='pixels', num_examples=70)
-    scoring = runs.scoring_flags(config, 'mnist', split='validation', kinds='gen', metrics='fd')
+    scoring = runs.scoring_flags(
+        config, 'beta_vae', 'mnist', split='validation', kinds='gen', metrics='fd'
+    )
     run = runs.method_run(
         config, 'beta_vae', 'mnist', options={'kl_weight': 0.1 * 3}, scorings=[scoring]
     )
@@ -64,7 +66,7 @@ def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
     assert pathlib.Path(told).parent == tmp_path / 'out' / 'runs' / run.name / 'reproduce'
     assert evaluate == (
         f'python bin/evaluate.py --workdir={tmp_path}/out/runs/{run.name} --checkpoint=6 '
-        '--split=validation --kinds=gen --metrics=fd --num_examples=70 --ex_post_steps=3000 '
+        '--split=validation --kinds=gen --metrics=fd --num_examples=70 '
         f'--features=pixels --data_dir={tmp_path}/data'
     )
     options = run.config
@@ -96,7 +98,7 @@ def test_the_scale_of_the_paper_is_its_flagfiles(reproduce):
     run = runs.method_run(config, 'beta_vae', 'mnist')
     assert run.config.training_steps == 130_000 and run.config.width_multiplier == 1.0
     assert '--num_examples=10000' in runs.scoring_flags(
-        config, 'mnist', split='test', kinds='gen', metrics='fd'
+        config, 'beta_vae', 'mnist', split='test', kinds='gen', metrics='fd'
     )
 
 
@@ -221,10 +223,12 @@ def test_a_run_is_not_taken_before_the_orphan_of_a_killed_process_has_ended(clon
 
 def test_list_tells_how_far_the_runs_are_and_runs_nothing(clone, planned, calls, capsys):
     todo = planned(0.5, 0.1)
-    runs.show(todo)
+    runs.show(todo, {todo[0].name: ['needs time']})
     said = capsys.readouterr().out
     for run in todo:
         assert f'{run.name}: not begun' in said
+    assert f'{todo[0].name}: not begun; needs time\n' in said
+    for run in todo:
         for command in run.commands():
             assert f'  {command}\n' in said
     assert not todo[0].output.exists() and calls() == []
