@@ -51,6 +51,11 @@ GRIDS = {
     'injflow': Grid(('volume_weight',), (0.001, 0.01, 0.03, 0.1), rec_within=1.1),
     # Mondal et al. 2020 have 1000 beside a mean cross-entropy; a mean squared error is smaller.
     'mask_aae': Grid(('mask_fidelity_weight',), (1000.0, 10000.0)),
+    # Of the adversarial encoder step: 1e-5 in the paper, which names none for synthetic data. A
+    # learned prior comes to the codes; with a fixed one the codes have to come to it.
+    'wae_normal': Grid(('enc_learning_rate',), (0.0001, 0.0003, 0.001)),
+    'wae_gmm_prior': Grid(('enc_learning_rate',), (0.0001, 0.0003, 0.001)),
+    'flexae': Grid(('enc_learning_rate',), (0.00001, 0.0001, 0.001)),
 }
 SAME_AS = {'vae_flow': 'beta_vae'}  # Table 1's reconstructions of the two are nearly the same
 

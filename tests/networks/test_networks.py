@@ -247,13 +247,12 @@ def test_kept_averages_stay_and_outputs_do_not_change(shape):
     np.testing.assert_allclose(once[0], 0.01 * mean, atol=1e-6)
 
 
-def test_averages_are_kept_on_two_devices():
+def test_averages_are_kept_on_two_devices(mirrored):
     x = tf.constant(np.random.RandomState(0).randn(8, 3), tf.float32)
     one = BatchNorm(dtype='float32', name='bn')
     for _ in range(2):
         one(x, training=True)
-    devices = [d.name for d in tf.config.list_logical_devices('CPU')]
-    strategy = tf.distribute.MirroredStrategy(devices)
+    strategy = mirrored(2)
     with strategy.scope():
         two = BatchNorm(dtype='float32', name='bn')
         network = keras.Sequential([keras.Input([3]), two])
