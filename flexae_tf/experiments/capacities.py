@@ -8,8 +8,8 @@ from flexae_tf.experiments.columns import Column, OverSeeds, gather, pooled_sd
 from flexae_tf.experiments.layout import Cell, Exhibit, Head, Picture, Table
 from flexae_tf.experiments.records import Record, latest
 from flexae_tf.experiments.showing import Shown, alone, assemble
-from flexae_tf.experiments.tables import HOLDS
 from flexae_tf.experiments.trends import FALLS, RISES, trend
+from flexae_tf.experiments.verdicts import HOLDS
 from flexae_tf.networks.tables import CAPACITIES
 
 MODELS = {name: f'Model {i}' for i, name in enumerate(CAPACITIES, 1)}

@@ -49,11 +49,11 @@ class Need(NamedTuple):
     disk_bytes: int
 
     def __str__(self) -> str:
-        times = [
-            '?' if s is None else duration(s) for s in (self.train_seconds, self.score_seconds)
-        ]
-        disk = '?' if self.disk_bytes is None else f'{self.disk_bytes / 2**20:,.0f}'
-        return f'{times[0]} of training, {times[1]} of scoring, {disk} MiB of disk'
+        scoring = '?' if self.score_seconds is None else duration(self.score_seconds)
+        return (
+            f'{duration(self.train_seconds)} of training, {scoring} of scoring, '
+            f'{self.disk_bytes / 2**20:,.0f} MiB of disk'
+        )
 
 
 def needs(planned: Sequence[Run]) -> dict[str, Need]:
@@ -62,7 +62,7 @@ def needs(planned: Sequence[Run]) -> dict[str, Need]:
     Raises:
         FailedRunError: the plain auto-encoder could not be timed.
     """
-    begun = [run for run in planned if run.workdir.perf.exists()]
+    begun = [run for run in planned if pace(run.workdir.perf)]
     paces = _medians((_kind(run), pace(run.workdir.perf)) for run in begun)
     scored = _medians((_kind(run), seconds) for run in begun for seconds in run.journal.scorings())
     found = {}

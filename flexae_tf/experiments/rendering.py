@@ -1,11 +1,14 @@
 """Artifacts made visible: from records of scores, and for pictures of images from trained runs."""
 
+import dataclasses
+import functools
 import json
 import pathlib
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
-from flexae_tf.config import ReproduceConfig
+from flexae_tf.config import ReproduceConfig, TrainConfig
 from flexae_tf.experiments import artifacts, figures, tables
 from flexae_tf.experiments.layout import Exhibit, Picture
 from flexae_tf.experiments.records import Record
@@ -13,7 +16,6 @@ from flexae_tf.experiments.runs import Run
 from flexae_tf.training.workdir import write_json, write_text
 
 TABLES = {'table1': tables.table_1, 'table2': tables.table_2, 'table3': tables.table_3}
-GALLERIES = ('fig4', *(f'fig{i}' for i in range(6, 13)))
 
 
 def exhibit(
@@ -60,8 +62,11 @@ def write(shown: Exhibit, folder: pathlib.Path) -> pathlib.Path:
 
 
 def _command(config: ReproduceConfig, name: str) -> str:
-    flags = [f'--artifact={name}', f'--scale={config.scale}', '--output=OUTPUT']
-    return shlex.join(['python', 'bin/reproduce.py', *flags])
+    """What makes it, but for where things are."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    options = config.only(name).identity().items()
+    flags = [f'--{k}={v}' for k, v in options if v != defaults[k]]
+    return shlex.join(['python', 'bin/reproduce.py', *flags, '--output=OUTPUT'])
 
 
 def _trained(runs: Sequence[Run]) -> list[Run]:
@@ -92,6 +97,16 @@ def _gallery(name: str, runs: Sequence[Run], folder: pathlib.Path) -> tuple[Pict
     return tuple(pictures)
 
 
+@functools.lru_cache(maxsize=3)  # of each data set one: figures share a run's codes
+def _open_gallery(workdir: pathlib.Path, config: TrainConfig, digest: str) -> Any:
+    from flexae_tf import data
+    from flexae_tf.ex_post.densities import load_run
+    from flexae_tf.experiments.galleries import Gallery
+
+    del digest  # of another checkpoint it would be another gallery
+    return Gallery(load_run(workdir), data.load(config))
+
+
 def _parts(kept: pathlib.Path, run: Run) -> list[str]:
     """The parts of a figure that were drawn of this very checkpoint; none when it was another."""
     try:
@@ -102,12 +117,10 @@ def _parts(kept: pathlib.Path, run: Run) -> list[str]:
 
 
 def _draw(name: str, run: Run, kept: pathlib.Path) -> list[str]:
-    from flexae_tf import data, grids
-    from flexae_tf.ex_post.densities import load_run
-    from flexae_tf.experiments import galleries
+    from flexae_tf import grids
+    from flexae_tf.experiments.galleries import GALLERIES
 
-    method, dataset = load_run(run.workdir.path), data.load(run.config)
-    drawn = galleries.draw(name, method, dataset)
+    drawn = GALLERIES[name](_open_gallery(run.workdir.path, run.config, run.digest))
     for part, image in drawn.items():
         grids.write_png(kept.parent / f'{part}-{run.config.dataset}.png', image)
     write_json(kept, {'checkpoint': run.digest, 'parts': list(drawn)})

@@ -3,9 +3,8 @@
 import datetime
 import pathlib
 
-from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
-from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
+from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import artifacts, estimate, execution, records, rendering, report, runs
 from flexae_tf.experiments.layout import Exhibit
 from flexae_tf.experiments.records import Record
@@ -27,7 +26,7 @@ def reproduce(config: ReproduceConfig) -> None:
         return
     failures: dict[str, str] = {}
     if not config.render:
-        check_places(config, planned)
+        runs.check_places(config, planned, pathlib.Path(config.output))
         failures = execution.execute(planned)
     _render(config)
     if failures:
@@ -44,22 +43,6 @@ def _list(planned: list[runs.Run]) -> None:
     runs.show(planned, {name: [f'needs {need}'] for name, need in needs.items()})
     total = estimate.total(needs.values())
     print(f'\nall of it: {total} (estimates from runs in the same --output, or a short trial)')
-
-
-def check_places(config: ReproduceConfig, planned: list[runs.Run]) -> None:
-    """Raises at once what would else be known after hours of training."""
-    for run in {run.config.dataset: run for run in planned}.values():
-        data.describe(run.config)
-    for name in ('data_dir', 'inception_path'):
-        path = getattr(config, name)
-        if path and not pathlib.Path(path).expanduser().exists():
-            raise MissingDataError(f'--{name}={path}: there is nothing; check the path')
-    try:
-        pathlib.Path(config.output).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f'--output={config.output} cannot be written ({error.strerror}): give another folder'
-        ) from None
 
 
 def _render(config: ReproduceConfig) -> None:

@@ -12,14 +12,14 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flexae_tf
 from flexae_tf import data
 from flexae_tf.config import STAGES, EvaluateConfig, ReproduceConfig, TrainConfig
 from flexae_tf.config.names import STAGED
-from flexae_tf.errors import UsageError, UserError
+from flexae_tf.errors import MissingDataError, UsageError, UserError
 from flexae_tf.experiments.journal import Journal
 from flexae_tf.networks.tables import resolve
 from flexae_tf.options import from_arguments
@@ -315,6 +315,27 @@ def method_flagfile(method: str, dataset: str) -> str:
     with contextlib.suppress(UsageError):
         return _flagfile('methods', f'{method}_{dataset}')
     return _flagfile('methods', method)
+
+
+def check_places(config: ReproduceConfig, runs: Iterable[Run], folder: pathlib.Path) -> None:
+    """Raises at once what would else be known after hours of training; makes `folder`.
+
+    Raises:
+        MissingDataError: `--data_dir` or `--inception_path` leads nowhere.
+        UsageError: the folder cannot be made, or data sets that cannot be trained on.
+    """
+    for run in {run.config.dataset: run for run in runs}.values():
+        data.describe(run.config)
+    for name in ('data_dir', 'inception_path'):
+        path = getattr(config, name)
+        if path and not pathlib.Path(path).expanduser().exists():
+            raise MissingDataError(f'--{name}={path}: there is nothing; check the path')
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f'--output={config.output} cannot be written ({error.strerror}): give another folder'
+        ) from None
 
 
 def show(runs: Sequence[Run], notes: Mapping[str, Sequence[str]]) -> None:

@@ -12,7 +12,7 @@ from flexae_tf.experiments.columns import Column, OverSeeds, Score, gather, over
 from flexae_tf.experiments.layout import Cell, Head, Table
 from flexae_tf.experiments.showing import Shown, assemble, beside, duration
 from flexae_tf.experiments.trends import STAYS, trend
-from flexae_tf.experiments.verdicts import Judgement, judge
+from flexae_tf.experiments.verdicts import HOLDS, Judgement, judge
 
 KINDS = {'rec': 'Rec.', 'gen': 'Gen.'}
 SIDES = {'precision': 'Precision', 'recall': 'Recall'}
@@ -26,7 +26,6 @@ NEAR = (
     f'{UNDECIDED}values no further than the {paper.SPREAD} that it states for three executions of '
     'FlexAE, taken here for all rows.'
 )
-HOLDS = {True: 'holds', False: 'does not hold', None: 'undecided'}
 # Of FlexAE's samples, the largest over the smallest where the paper calls them almost constant.
 CONSTANT = max(
     trend([over_seeds([row[dataset][paper.FLEXAE].gen]) for row in paper.TABLE_3.values()]).factor

@@ -9,9 +9,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from flexae_tf import data
 from flexae_tf.config import METHODS, ReproduceConfig
-from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
+from flexae_tf.errors import FailedRunError, UsageError
 from flexae_tf.experiments import execution, runs
 from flexae_tf.training.workdir import code_version, write_json
 
@@ -88,7 +87,7 @@ def tune(config: ReproduceConfig) -> None:
     if config.list:
         runs.show(list(planned.values()), {})
         return
-    _check_places(config, next(iter(planned.values())))
+    runs.check_places(config, planned.values(), _path(config).parent)
     failures = execution.execute(list(planned.values()))
     trials = [_trial(value, run, failures.get(run.name)) for value, run in planned.items()]
     if len(failures) < len(trials):
@@ -151,21 +150,6 @@ def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, runs.Run]:
             config, config.tune, config.dataset, options=options, scorings=[scoring]
         )
     return planned
-
-
-def _check_places(config: ReproduceConfig, run: runs.Run) -> None:
-    """Raises at once what would else be known after hours of training."""
-    data.describe(run.config)
-    for name in ('data_dir', 'inception_path'):
-        path = getattr(config, name)
-        if path and not pathlib.Path(path).exists():
-            raise MissingDataError(f'--{name}={path}: there is nothing; check the path')
-    try:
-        _path(config).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f'--output={config.output} cannot be written ({error.strerror}): give another folder'
-        ) from None
 
 
 def _path(config: ReproduceConfig) -> pathlib.Path:

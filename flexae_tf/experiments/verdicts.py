@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from flexae_tf.experiments.columns import ROUNDING, OverSeeds, margin, pooled_sd
 
+HOLDS = {True: 'holds', False: 'does not hold', None: 'undecided'}
+
 
 class Verdict(NamedTuple):
     """What one row tells of the paper's order.

@@ -1,5 +1,6 @@
 """From runs to what is shown, with programs that are stubs."""
 
+import functools
 import os
 import signal
 
@@ -38,6 +39,7 @@ def test_runs_become_records_and_a_table(clone, table_1, shown, calls, tmp_path,
     assert [call.split()[0] for call in calls()].count('train') == RUNS
     assert 'table1.md' in capsys.readouterr().out
     text = shown('table1.md')
+    assert '--artifact=table1 --scale=small --seeds=1 --output=OUTPUT' in text
     assert text.count('\n| ') == 1 + 1 + 13 and 'fd_vectors_50_gen, protocol 0123abcd' in text
     kept = records.read(tmp_path / 'out' / 'artifacts' / 'table1-small' / 'records.jsonl')
     assert {record.method for record in kept} >= {'injflow', 'injflow_gmm', 'flexae'}
@@ -119,12 +121,19 @@ def test_places_are_checked_first(clone, table_1, calls):
 def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, capsys):
     drawn = []
 
-    def draw(name, method, dataset):
-        drawn.append((name, method))
+    def draw(name, gallery):
+        drawn.append((name, gallery))
         return {f'{name}a': np.full([4, 4, 1], len(drawn), np.uint8)}
 
-    monkeypatch.setattr(galleries, 'draw', draw)
-    monkeypatch.setattr(densities, 'load_run', lambda workdir: workdir.name)
+    def load(workdir):
+        loaded.append(workdir.name)
+        return workdir.name
+
+    loaded = []
+    for name in ('fig4', 'fig6'):
+        monkeypatch.setitem(galleries.GALLERIES, name, functools.partial(draw, name))
+    monkeypatch.setattr(galleries, 'Gallery', lambda method, dataset: method)
+    monkeypatch.setattr(densities, 'load_run', load)
     monkeypatch.setattr(data, 'load', lambda config: None)
     config = ReproduceConfig(artifact='fig4,fig6', scale='small', output=str(tmp_path / 'out'))
     folder = tmp_path / 'out' / 'artifacts' / 'fig4-small'
@@ -139,6 +148,7 @@ def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, caps
     next((tmp_path / 'out' / 'runs' / run / 'checkpoints').iterdir()).write_text('0.3')
     reproduce.reproduce(config)
     assert len(drawn) == 4 and (folder / 'fig4a-mnist.png').read_bytes() != first
+    assert loaded == [run, run]  # once for each checkpoint
 
 
 def test_the_report_and_the_records(clone, table_1, tmp_path, monkeypatch):
