@@ -14,7 +14,7 @@ from flexae_tf import data
 from flexae_tf.config import METHODS, BenchmarkConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.data.batches import Batches
-from flexae_tf.experiments.runs import method_config
+from flexae_tf.experiments.planning import method_config
 from flexae_tf.metrics.features import Features
 from flexae_tf.metrics.scores import METRICS
 from flexae_tf.networks.tables import resolve

@@ -4,7 +4,7 @@ import json
 
 from flexae_tf import benchmark
 from flexae_tf.config import METHODS, BenchmarkConfig
-from flexae_tf.experiments.runs import method_config
+from flexae_tf.experiments.planning import method_config
 
 
 def test_methods_take_turns(monkeypatch, capsys):

@@ -88,7 +88,9 @@ class TrainConfig(Options):
         choices=MIXTURES,
     )
 
-    training_steps: int = where(130_000, 'Train until this iteration.', minimum=1)
+    training_steps: int = where(
+        130_000, 'Train until this iteration; 0 keeps the method as it begins.', minimum=0
+    )
     batch_size: int = option(128, 'Images in a batch, all devices together.', minimum=2)
     critic_steps: int = option(5, 'Critic steps in an iteration (disc_training_ratio).', minimum=1)
     critic_batches: str = option(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import UsageError
-from flexae_tf.experiments import paper, runs
+from flexae_tf.experiments import paper, planning, runs
 
 IMAGES = tuple(paper.DATASETS)
 # The paper tells of three executions of its own method; its strongest rivals get as many.
@@ -64,7 +64,7 @@ def datasets(config: ReproduceConfig, name: str) -> list[str]:
     """
     known = ARTIFACTS[name].datasets
     if config.dataset is None:
-        return [d for d in known if d in runs.SCALES[config.scale].datasets]
+        return [d for d in known if d in planning.SCALES[config.scale].datasets]
     if config.dataset not in known:
         raise UsageError(
             f'--dataset={config.dataset}: {name} is about {", ".join(known)}; give one of these'
@@ -95,8 +95,8 @@ def _table_3(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
 
 
 def _figure_5(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
-    steps = config.training_steps or runs.SCALES[config.scale].subset_steps
-    trained_on = runs.scoring_flags(
+    steps = config.training_steps or planning.SCALES[config.scale].subset_steps
+    trained_on = planning.scoring_flags(
         config, 'flexae', dataset, split='train', kinds='rec,gen', metrics='fd'
     )
     for generator in CAPACITIES:
@@ -117,7 +117,7 @@ def _joint(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
 
 
 def _gallery(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
-    yield runs.method_run(config, 'flexae', dataset)
+    yield planning.method_run(config, 'flexae', dataset)
 
 
 def _figure_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
@@ -153,7 +153,7 @@ def _on_images(
 ) -> runs.Run:
     """A run that is scored as Tables 1 to 3 are, and its codes; once with each density."""
     scorings = [
-        runs.scoring_flags(
+        planning.scoring_flags(
             config,
             method,
             dataset,
@@ -164,7 +164,9 @@ def _on_images(
         )
         for density in densities
     ]
-    return runs.method_run(config, method, dataset, seed=seed, options=options, scorings=scorings)
+    return planning.method_run(
+        config, method, dataset, seed=seed, options=options, scorings=scorings
+    )
 
 
 def _on_vectors(
@@ -177,11 +179,13 @@ def _on_vectors(
     scored: tuple[str, ...] = (),
 ) -> Iterator[runs.Run]:
     """Runs of some seeds that are scored by Frechet distance, and their codes."""
-    scoring = runs.scoring_flags(config, method, dataset, split='test', kinds=kinds, metrics='fd')
+    scoring = planning.scoring_flags(
+        config, method, dataset, split='test', kinds=kinds, metrics='fd'
+    )
     # Snapshots cost next to nothing here, and runs that two artifacts share must have them.
     options = {'snapshot_steps': SNAPSHOTS} | dict(options or {})
     for seed in range(config.seed, config.seed + (config.seeds or SEEDS)):
-        yield runs.method_run(
+        yield planning.method_run(
             config, method, dataset, seed=seed, options=options, scorings=[(*scoring, *scored)]
         )
 

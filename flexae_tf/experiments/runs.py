@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import os
 import pathlib
 import re
 import shlex
@@ -17,8 +16,7 @@ from typing import Any, NamedTuple
 
 import flexae_tf
 from flexae_tf import data
-from flexae_tf.config import STAGES, EvaluateConfig, ReproduceConfig, TrainConfig
-from flexae_tf.config.names import STAGED
+from flexae_tf.config import EvaluateConfig, ReproduceConfig, TrainConfig
 from flexae_tf.errors import MissingDataError, UsageError, UserError
 from flexae_tf.experiments.journal import Journal
 from flexae_tf.networks.tables import resolve
@@ -26,41 +24,6 @@ from flexae_tf.options import from_arguments
 from flexae_tf.training.workdir import Workdir
 
 ROOT = pathlib.Path(flexae_tf.__file__).resolve().parents[1]  # of a clone: flags/ and bin/ are here
-PATHS = ('data_dir', 'inception_path', 'cache_dir')
-NETWORK = ('features', 'feature_layer', 'data_dir', 'inception_path')  # what images are scored by
-
-
-class Scale(NamedTuple):
-    """How large the runs of an experiment are.
-
-    Attributes:
-        train: training options that differ from the flagfiles.
-        num_examples: on each side of a score, at most.
-        datasets: what is trained on, where an artifact is about more than one.
-        subset_steps: iterations of trainings on few examples (Fig. 5).
-        ex_post_steps: iterations of densities that are trained; None for as many as their default.
-    """
-
-    train: dict[str, float | str]
-    num_examples: int
-    datasets: tuple[str, ...]
-    subset_steps: int
-    ex_post_steps: int | None = None
-
-
-_SYNTHETIC = ('synthetic_2d', 'synthetic_5d')
-SCALES = {
-    'paper': Scale({}, 10_000, ('mnist', 'cifar10', 'celeba', *_SYNTHETIC), subset_steps=30_000),
-    # For two CPU cores. An eighth of the channels is 1/60 of the work. Vectors, which have none,
-    # keep their size (`scale_of`).
-    'small': Scale(
-        {'width_multiplier': 0.125, 'training_steps': 3000},
-        5_000,
-        ('mnist', *_SYNTHETIC),
-        subset_steps=3000,
-        ex_post_steps=3000,
-    ),
-}
 
 
 class Command(NamedTuple):
@@ -201,122 +164,6 @@ class Run:
             return None
 
 
-def method_run(
-    config: ReproduceConfig,
-    method: str,
-    dataset: str,
-    *,
-    seed: int | None = None,
-    options: Mapping[str, float | str] | None = None,
-    scorings: Sequence[tuple[str, ...]] = (),
-) -> Run:
-    """The run of a method on a data set as their flagfiles have it, but for the scale.
-
-    Its name tells what differs from them, and nothing that does not: whatever plans the same
-    training gets the same run.
-
-    Args:
-        config: scale, seed and places.
-        method: one of `config.METHODS`.
-        dataset: one of `config.DATASETS`.
-        seed: of the run; that of `config` when not given.
-        options: training options that may differ from the flagfiles.
-        scorings: as in `Run`.
-
-    Raises:
-        UsageError: no flagfile, or wrong flags.
-    """
-    flagfiles = (
-        f'--flagfile={method_flagfile(method, dataset)}',
-        f'--flagfile={_flagfile("datasets", dataset)}',
-    )
-    name = scale_of(config, dataset)
-    scale = SCALES[name].train
-    planned = Command('train', (*flagfiles, *_as_flags(scale))).options()
-    wanted = {'training_steps': config.training_steps} if config.training_steps else {}
-    wanted |= options or {}
-    changed = {k: v for k, v in wanted.items() if _text(v) != _text(getattr(planned, k))}
-    changed['seed'] = config.seed if seed is None else seed
-    # How long a run is tells it from others, though it may go on.
-    telling = {*planned.identity(), 'training_steps'}
-    shown = (f'{name}={_text(value)}' for name, value in changed.items() if name in telling)
-    return Run(
-        name='-'.join([method, dataset, name, *shown]),
-        output=pathlib.Path(os.path.abspath(config.output)),
-        train=(
-            *flagfiles,
-            *_as_flags(scale | changed),
-            *_given(config, *([] if dataset in _SYNTHETIC else ['data_dir', 'download']), 'device'),
-        ),
-        scorings=tuple(scorings),
-    )
-
-
-def method_config(method: str, dataset: str, **options: float | str | bool) -> TrainConfig:
-    """The configuration of a method on a data set by their flagfiles, but for `options`.
-
-    Raises:
-        UsageError: no flagfile, or options that do not go together.
-    """
-    flags = (
-        f'--flagfile={method_flagfile(method, dataset)}',
-        f'--flagfile={_flagfile("datasets", dataset)}',
-    )
-    if method == 'wae_gmm_prior' and dataset != 'synthetic_2d':
-        flags += ('--mixture=circle',)  # the other one is that of these data
-    return Command('train', flags + _as_flags(options)).options()
-
-
-def scoring_flags(
-    config: ReproduceConfig,
-    method: str,
-    dataset: str,
-    *,
-    split: str,
-    kinds: str,
-    metrics: str,
-    density: str | None = None,
-) -> tuple[str, ...]:
-    """Flags of the evaluation program for one of `Run.scorings` of a method.
-
-    Args:
-        config: scale and places.
-        method: one of `config.METHODS`.
-        dataset: one of `config.DATASETS`.
-        split: as of the evaluation program; so are `kinds` and `metrics`.
-        density: one of `config.EX_POST`, in the place of the method's own.
-    """
-    scale = SCALES[scale_of(config, dataset)]
-    flags = [
-        f'--split={split}',
-        f'--kinds={kinds}',
-        f'--metrics={metrics}',
-        f'--num_examples={config.num_examples or scale.num_examples}',
-    ]
-    if density:
-        flags.append(f'--ex_post={density}')
-    if scale.ex_post_steps and (density in STAGES or (method in STAGED and not density)):
-        flags.append(f'--ex_post_steps={scale.ex_post_steps}')
-    places = [] if dataset in _SYNTHETIC else NETWORK
-    return (*flags, *_given(config, *places, 'cache_dir', 'device'))
-
-
-def scale_of(config: ReproduceConfig, dataset: str) -> str:
-    """The scale of the runs on a data set: two cores train on vectors at the paper's size."""
-    return 'paper' if dataset in _SYNTHETIC else config.scale
-
-
-def method_flagfile(method: str, dataset: str) -> str:
-    """The flagfile of a method: that for the data set, where its numbers differ, or the common one.
-
-    Raises:
-        UsageError: there is neither.
-    """
-    with contextlib.suppress(UsageError):
-        return _flagfile('methods', f'{method}_{dataset}')
-    return _flagfile('methods', method)
-
-
 def check_places(config: ReproduceConfig, runs: Iterable[Run], folder: pathlib.Path) -> None:
     """Raises at once what would else be known after hours of training; makes `folder`.
 
@@ -345,34 +192,3 @@ def show(runs: Sequence[Run], notes: Mapping[str, Sequence[str]]) -> None:
         print('\n' + '; '.join([f'{run.name}: {run.state()}', *notes.get(run.name, [])]))
         for command in run.commands():
             print(f'  {command}')
-
-
-def _flagfile(kind: str, name: str) -> str:
-    if not (ROOT / 'flags').is_dir():
-        raise UsageError(
-            f'there is no flags/ beside the package in {ROOT}: it comes with a clone alone; run '
-            'bin/reproduce.py of a clone'
-        )
-    path = f'flags/{kind}/{name}.flags'
-    if not (ROOT / path).is_file():
-        raise UsageError(f'{path} is missing in {ROOT}: write it, or choose what has one')
-    return path
-
-
-def _as_flags(options: Mapping[str, float | str]) -> tuple[str, ...]:
-    return tuple(f'--{name}={_text(value)}' for name, value in options.items())
-
-
-def _text(value: float | str | None) -> str:
-    return f'{value:.6g}' if isinstance(value, float) else str(value)
-
-
-def _given(config: ReproduceConfig, *names: str) -> tuple[str, ...]:
-    """Flags of the options that are not at their default; commands do not run where we do."""
-    given = []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in names and value != field.default:
-            value = os.path.abspath(value) if field.name in PATHS else value
-            given.append(f'--{field.name}={value}')
-    return tuple(given)

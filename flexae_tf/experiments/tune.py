@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from flexae_tf.config import METHODS, ReproduceConfig
 from flexae_tf.errors import FailedRunError, UsageError
-from flexae_tf.experiments import execution, runs
+from flexae_tf.experiments import execution, planning, runs
 from flexae_tf.training.workdir import code_version, write_json
 
 
@@ -137,16 +137,16 @@ def _grid(config: ReproduceConfig) -> Grid:
 
 def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, runs.Run]:
     kinds = 'gen' if grid.rec_within is None else 'rec,gen'
-    scoring = runs.scoring_flags(
+    scoring = planning.scoring_flags(
         config, config.tune, config.dataset, split='validation', kinds=kinds, metrics='fd'
     )
-    flagfile = runs.method_run(config, config.tune, config.dataset).config
+    flagfile = planning.method_run(config, config.tune, config.dataset).config
     planned = {}
     for value in grid.values:
         options = {
             name: value * getattr(flagfile, name) if grid.times else value for name in grid.options
         }
-        planned[value] = runs.method_run(
+        planned[value] = planning.method_run(
             config, config.tune, config.dataset, options=options, scorings=[scoring]
         )
     return planned

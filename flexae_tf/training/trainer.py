@@ -125,6 +125,8 @@ class Trainer:
         step = int(self._state.step.read_value())
         if step >= total:
             self._log(f'already at step {step} of {total}: nothing to do')
+            if self._workdir and not self._checkpoints.steps():  # an untrained method was asked for
+                self._save(self._checkpoints, step, must=True)
             return
         if step == 0:
             self._summaries.write_reals()

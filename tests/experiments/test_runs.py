@@ -6,12 +6,11 @@ import pathlib
 import re
 import signal
 import subprocess
-import threading
 
 import pytest
 
 from flexae_tf.errors import Stopped, UsageError
-from flexae_tf.experiments import execution, runs
+from flexae_tf.experiments import execution, planning, runs
 from tests.experiments.conftest import wait_for
 
 LOCK = '.reproduce.lock'
@@ -23,11 +22,11 @@ def planned(reproduce):
 
     def make(*weights, **options):
         config = reproduce(**options)
-        scoring = runs.scoring_flags(
+        scoring = planning.scoring_flags(
             config, 'beta_vae', 'synthetic_2d', split='validation', kinds='gen', metrics='fd'
         )
         return [
-            runs.method_run(
+            planning.method_run(
                 config, 'beta_vae', 'synthetic_2d', options={'kl_weight': w}, scorings=[scoring]
             )
             for w in weights
@@ -48,10 +47,10 @@ def is_free(path):
 def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = reproduce(data_dir='data', output='out', seed=3, features='pixels', num_examples=70)
-    scoring = runs.scoring_flags(
+    scoring = planning.scoring_flags(
         config, 'beta_vae', 'mnist', split='validation', kinds='gen', metrics='fd'
     )
-    run = runs.method_run(
+    run = planning.method_run(
         config, 'beta_vae', 'mnist', options={'kl_weight': 0.1 * 3}, scorings=[scoring]
     )
     assert run.name == 'beta_vae-mnist-small-training_steps=6-kl_weight=0.3-seed=3'
@@ -77,46 +76,53 @@ def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
 def test_what_is_planned_twice_is_one_run(reproduce):
     """Whoever asks for what the flagfiles have, or for no more than a place, asks for one run."""
     config = reproduce(training_steps=None)
-    default = runs.method_run(config, 'beta_vae', 'mnist')
+    default = planning.method_run(config, 'beta_vae', 'mnist')
     assert default.name == 'beta_vae-mnist-small-seed=0'
     for options in ({'kl_weight': 0.1}, {'training_steps': 3000}, {'snapshot_steps': 500}):
-        run = runs.method_run(config, 'beta_vae', 'mnist', options=options)
+        run = planning.method_run(config, 'beta_vae', 'mnist', options=options)
         assert run.name == default.name and run.config.identity() == default.config.identity()
     assert run.config.snapshot_steps == 500
-    other = runs.method_run(config, 'beta_vae', 'mnist', options={'kl_weight': 0.2}, seed=4)
+    other = planning.method_run(config, 'beta_vae', 'mnist', options={'kl_weight': 0.2}, seed=4)
     assert other.name == 'beta_vae-mnist-small-kl_weight=0.2-seed=4'
 
 
 def test_vectors_have_their_full_size_at_any_scale(reproduce):
     config = reproduce(training_steps=None)
-    run = runs.method_run(config, 'vae', 'synthetic_2d')
+    run = planning.method_run(config, 'vae', 'synthetic_2d')
     assert (run.config.training_steps, run.config.width_multiplier) == (20_000, 1.0)
 
 
 def test_the_scale_of_the_paper_is_its_flagfiles(reproduce):
     config = reproduce(scale='paper', training_steps=None)
-    run = runs.method_run(config, 'beta_vae', 'mnist')
+    run = planning.method_run(config, 'beta_vae', 'mnist')
     assert run.config.training_steps == 130_000 and run.config.width_multiplier == 1.0
-    assert '--num_examples=10000' in runs.scoring_flags(
+    assert '--num_examples=10000' in planning.scoring_flags(
         config, 'beta_vae', 'mnist', split='test', kinds='gen', metrics='fd'
     )
 
 
-def test_a_flagfile_for_the_data_set_goes_first(clone):
+def test_a_flagfile_of_method_and_data_set_stands_for_both(clone):
     (clone / 'flags').unlink()
-    (clone / 'flags' / 'methods').mkdir(parents=True)
-    for name in ('vae', 'vae_cifar10'):
-        (clone / 'flags' / 'methods' / f'{name}.flags').write_text('')
-    assert runs.method_flagfile('vae', 'mnist') == 'flags/methods/vae.flags'
-    assert runs.method_flagfile('vae', 'cifar10') == 'flags/methods/vae_cifar10.flags'
-    with pytest.raises(UsageError, match='flags/methods/vae_flow.flags is missing'):
-        runs.method_flagfile('vae_flow', 'mnist')
+    for name in ('methods/vae', 'methods/vae_cifar10', 'datasets/mnist'):
+        path = clone / 'flags' / f'{name}.flags'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('')
+    both = ('--flagfile=flags/methods/vae.flags', '--flagfile=flags/datasets/mnist.flags')
+    assert planning.flagfiles('vae', 'mnist') == both
+    own = ('--flagfile=flags/methods/vae_cifar10.flags',)
+    assert planning.flagfiles('vae', 'cifar10') == own
+    for method, dataset, missing in (
+        ('vae_flow', 'mnist', 'methods/vae_flow'),
+        ('vae', 'celeba', 'datasets/celeba'),
+    ):
+        with pytest.raises(UsageError, match=f'flags/{missing}.flags is missing'):
+            planning.flagfiles(method, dataset)
 
 
 def test_an_installed_package_has_no_flagfiles(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, 'ROOT', tmp_path)
     with pytest.raises(UsageError, match='no flags/.* run bin/reproduce.py of a clone'):
-        runs.method_flagfile('vae', 'mnist')
+        planning.flagfiles('vae', 'mnist')
 
 
 def test_finished_work_is_not_repeated(clone, planned, calls):
@@ -157,15 +163,13 @@ def test_a_failed_run_stops_no_other(clone, planned, calls, capsys):
 
 
 def test_a_run_that_another_process_has_is_waited_for(clone, planned, calls, capsys, monkeypatch):
-    monkeypatch.setattr(execution, 'POLL_SECONDS', 0.05)
     held, free = planned(0.5, 0.1)
     held.workdir.path.mkdir(parents=True)
     with open(held.workdir.path / LOCK, 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        timer = threading.Timer(0.5, fcntl.flock, [lock, fcntl.LOCK_UN])
-        timer.start()
+        # The other process lets it go while this one waits.
+        monkeypatch.setattr(execution.time, 'sleep', lambda _: fcntl.flock(lock, fcntl.LOCK_UN))
         assert execution.execute([held, free]) == {}
-        timer.join()
     assert calls() == ['train 0.1', 'evaluate 0.1', 'train 0.5', 'evaluate 0.5']
     said = capsys.readouterr().out
     assert said.count(f'waiting for another process that has {held.name}') == 1

@@ -1,0 +1,185 @@
+"""From a method, a data set and a scale to a run: flagfiles, what differs from them, scorings."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from flexae_tf.config import STAGES, ReproduceConfig, TrainConfig
+from flexae_tf.config.names import STAGED
+from flexae_tf.errors import UsageError
+from flexae_tf.experiments import runs
+from flexae_tf.experiments.runs import Command, Run
+
+PATHS = ('data_dir', 'inception_path', 'cache_dir')
+NETWORK = ('features', 'feature_layer', 'data_dir', 'inception_path')  # what images are scored by
+
+
+class Scale(NamedTuple):
+    """How large the runs of an experiment are.
+
+    Attributes:
+        train: training options that differ from the flagfiles.
+        num_examples: on each side of a score, at most.
+        datasets: what is trained on, where an artifact is about more than one.
+        subset_steps: iterations of trainings on few examples (Fig. 5).
+        ex_post_steps: iterations of densities that are trained; None for as many as their default.
+    """
+
+    train: dict[str, float | str]
+    num_examples: int
+    datasets: tuple[str, ...]
+    subset_steps: int
+    ex_post_steps: int | None = None
+
+
+_SYNTHETIC = ('synthetic_2d', 'synthetic_5d')
+SCALES = {
+    'paper': Scale({}, 10_000, ('mnist', 'cifar10', 'celeba', *_SYNTHETIC), subset_steps=30_000),
+    # For two CPU cores. An eighth of the channels is 1/60 of the work. Vectors, which have none,
+    # keep their size (`scale_of`).
+    'small': Scale(
+        {'width_multiplier': 0.125, 'training_steps': 3000},
+        5_000,
+        ('mnist', *_SYNTHETIC),
+        subset_steps=3000,
+        ex_post_steps=3000,
+    ),
+}
+
+
+def method_run(
+    config: ReproduceConfig,
+    method: str,
+    dataset: str,
+    *,
+    seed: int | None = None,
+    options: Mapping[str, float | str] | None = None,
+    scorings: Sequence[tuple[str, ...]] = (),
+) -> Run:
+    """The run of a method on a data set as their flagfiles have it, but for the scale.
+
+    Its name tells what differs from them, and nothing that does not: whatever plans the same
+    training gets the same run.
+
+    Args:
+        config: scale, seed and places.
+        method: one of `config.METHODS`.
+        dataset: one of `config.DATASETS`.
+        seed: of the run; that of `config` when not given.
+        options: training options that may differ from the flagfiles.
+        scorings: as in `Run`.
+
+    Raises:
+        UsageError: no flagfile, or wrong flags.
+    """
+    files = flagfiles(method, dataset)
+    name = scale_of(config, dataset)
+    scale = SCALES[name].train
+    planned = Command('train', (*files, *_as_flags(scale))).options()
+    wanted = {'training_steps': config.training_steps} if config.training_steps else {}
+    wanted |= options or {}
+    changed = {k: v for k, v in wanted.items() if _text(v) != _text(getattr(planned, k))}
+    changed['seed'] = config.seed if seed is None else seed
+    # How long a run is tells it from others, though it may go on.
+    telling = {*planned.identity(), 'training_steps'}
+    shown = (f'{name}={_text(value)}' for name, value in changed.items() if name in telling)
+    return Run(
+        name='-'.join([method, dataset, name, *shown]),
+        output=pathlib.Path(os.path.abspath(config.output)),
+        train=(
+            *files,
+            *_as_flags(scale | changed),
+            *_given(config, *([] if dataset in _SYNTHETIC else ['data_dir', 'download']), 'device'),
+        ),
+        scorings=tuple(scorings),
+    )
+
+
+def method_config(method: str, dataset: str, **options: float | str | bool) -> TrainConfig:
+    """The configuration of a method on a data set by their flagfiles, but for `options`.
+
+    Raises:
+        UsageError: no flagfile, or options that do not go together.
+    """
+    return Command('train', flagfiles(method, dataset) + _as_flags(options)).options()
+
+
+def scoring_flags(
+    config: ReproduceConfig,
+    method: str,
+    dataset: str,
+    *,
+    split: str,
+    kinds: str,
+    metrics: str,
+    density: str | None = None,
+) -> tuple[str, ...]:
+    """Flags of the evaluation program for one of `Run.scorings` of a method.
+
+    Args:
+        config: scale and places.
+        method: one of `config.METHODS`.
+        dataset: one of `config.DATASETS`.
+        split: as of the evaluation program; so are `kinds` and `metrics`.
+        density: one of `config.EX_POST`, in the place of the method's own.
+    """
+    scale = SCALES[scale_of(config, dataset)]
+    flags = [
+        f'--split={split}',
+        f'--kinds={kinds}',
+        f'--metrics={metrics}',
+        f'--num_examples={config.num_examples or scale.num_examples}',
+    ]
+    if density:
+        flags.append(f'--ex_post={density}')
+    if scale.ex_post_steps and (density in STAGES or (method in STAGED and not density)):
+        flags.append(f'--ex_post_steps={scale.ex_post_steps}')
+    places = [] if dataset in _SYNTHETIC else NETWORK
+    return (*flags, *_given(config, *places, 'cache_dir', 'device'))
+
+
+def scale_of(config: ReproduceConfig, dataset: str) -> str:
+    """The scale of the runs on a data set: two cores train on vectors at the paper's size."""
+    return 'paper' if dataset in _SYNTHETIC else config.scale
+
+
+def flagfiles(method: str, dataset: str) -> tuple[str, ...]:
+    """Flags of the flagfiles of a method on a data set: one of their own, or one of each.
+
+    Raises:
+        UsageError: a flagfile is missing.
+    """
+    if not (runs.ROOT / 'flags').is_dir():
+        raise UsageError(
+            f'there is no flags/ beside the package in {runs.ROOT}: it comes with a clone alone; '
+            'run bin/reproduce.py of a clone'
+        )
+    own = f'flags/methods/{method}_{dataset}.flags'
+    paths = [own]
+    if not (runs.ROOT / own).is_file():
+        paths = [f'flags/methods/{method}.flags', f'flags/datasets/{dataset}.flags']
+    for path in paths:
+        if not (runs.ROOT / path).is_file():
+            raise UsageError(f'{path} is missing in {runs.ROOT}: write it, or choose what has one')
+    return tuple(f'--flagfile={path}' for path in paths)
+
+
+def _as_flags(options: Mapping[str, float | str]) -> tuple[str, ...]:
+    return tuple(f'--{name}={_text(value)}' for name, value in options.items())
+
+
+def _text(value: float | str | None) -> str:
+    return f'{value:.6g}' if isinstance(value, float) else str(value)
+
+
+def _given(config: ReproduceConfig, *names: str) -> tuple[str, ...]:
+    """Flags of the options that are not at their default; commands do not run where we do."""
+    given = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in names and value != field.default:
+            value = os.path.abspath(value) if field.name in PATHS else value
+            given.append(f'--{field.name}={value}')
+    return tuple(given)
