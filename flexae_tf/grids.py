@@ -37,3 +37,8 @@ def pairs(x: np.ndarray, x_hat: np.ndarray, *, columns: int = 8) -> np.ndarray:
 def write_png(path: str | pathlib.Path, image: np.ndarray) -> None:
     """Writes one uint8 image [h, w, 1 or 3]."""
     pathlib.Path(path).write_bytes(tf.io.encode_png(image).numpy())
+
+
+def read_png(path: str | pathlib.Path) -> np.ndarray:
+    """One image as `write_png` wrote it."""
+    return tf.io.decode_png(pathlib.Path(path).read_bytes()).numpy()

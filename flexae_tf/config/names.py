@@ -20,6 +20,8 @@ METHODS = (
 )
 STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another method
 EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
+# Methods of their own in the paper that are other methods with a density fitted to their codes.
+FITTED = {('injflow', 'gaussian_mixture'): 'injflow_gmm'}
 STAGED = ('two_stage_vae',)  # methods that need one of STAGES
 # What they do at a step depends on how many there will be.
 SCHEDULED = (
@@ -65,7 +67,7 @@ FEATURES = ('auto', 'inception', 'pixels')
 RESIZES = ('tf1_bilinear', 'half_pixel_bilinear', 'antialiased_bicubic')
 SCALES = ('paper', 'small')
 GENERATORS = ('default', *(f'capacity_{i}' for i in range(1, 7)))
-# Of the paper, and two experiments of its claims that it does not show.
+# Of the paper, two experiments of its claims that it does not show, and all methods side by side.
 ARTIFACTS = (
     'table1',
     'table2',
@@ -73,4 +75,5 @@ ARTIFACTS = (
     *(f'fig{i}' for i in range(2, 13)),
     'theorem2',
     'joint',
+    'methods',
 )

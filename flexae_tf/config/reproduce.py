@@ -73,7 +73,13 @@ class ReproduceConfig(Options):
     report: bool = where(False, 'With --artifact, write OUTPUT/report.html of what is rendered.')
     record: bool = where(
         False,
-        'With --artifact, keep the scores among the records that come with the package.',
+        'With --artifact, keep the scores among the records that come with the package, and fill '
+        'the tables of README.md from these.',
+    )
+    recorded: bool = where(
+        False,
+        'With --artifact, take the scores that come with the package for the runs that it has, and '
+        'run only the others.',
     )
     shard: str = where(
         '1/1', 'With --artifact, 2/8 takes the second eighth of the runs, for several machines.'

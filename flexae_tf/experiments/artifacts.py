@@ -5,10 +5,11 @@ Runs that two of them need are the same run: it has the same name and workdir, a
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from flexae_tf.config import ReproduceConfig
+from flexae_tf.config import METHODS, ReproduceConfig
+from flexae_tf.config.names import FITTED
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments import paper, planning, runs
 
@@ -78,13 +79,34 @@ def seeds(config: ReproduceConfig, method: str) -> range:
     return range(config.seed, config.seed + count)
 
 
+def trained(methods: Iterable[str]) -> Iterator[tuple[str, tuple[str | None, ...]]]:
+    """Of these methods those that are trained, and the densities, None for their own, to score.
+
+    The others are theirs with a density.
+    """
+    for method in methods:
+        if method not in FITTED.values():
+            yield method, (None, *(density for of, density in FITTED if of == method))
+
+
 def _tables_1_and_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
-    for method in paper.METHODS:
-        if method == 'injflow_gmm':
-            continue  # a second scoring of the run of injflow
-        densities = (None, 'gaussian_mixture') if method == 'injflow' else (None,)
+    for method, densities in trained(paper.METHODS):
         for seed in seeds(config, method):
             yield _on_images(config, method, dataset, seed=seed, densities=densities)
+
+
+def _methods(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
+    """Every method, and what it is before it is trained."""
+    for method, densities in trained(METHODS):
+        yield _on_images(config, method, dataset, densities=densities)
+        scorings = [
+            planning.scoring_flags(
+                config, method, dataset, split='test', kinds='gen', metrics='fd', density=density
+            )
+            for density in densities
+        ]
+        options = {'training_steps': 0}
+        yield planning.method_run(config, method, dataset, options=options, scorings=scorings)
 
 
 def _table_3(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
@@ -207,4 +229,5 @@ ARTIFACTS = {
     'fig12': Artifact('Nearest training examples of samples', IMAGES, _gallery),
     'theorem2': Artifact('P-GEN inputs around the true size', ('synthetic_5d',), _theorem_2),
     'joint': Artifact('Joint training and a sampler fitted afterwards', IMAGES, _joint),
+    'methods': Artifact('Every method side by side', IMAGES, _methods),
 }

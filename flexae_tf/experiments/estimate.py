@@ -68,7 +68,7 @@ def needs(planned: Sequence[Run]) -> dict[str, Need]:
     found = {}
     for run in planned:
         kind, left = _kind(run), run.config.training_steps - run.step()
-        if left and not any(kind.other(method) in paces for method in _costs()):
+        if left and not any(kind.other(method) in paces for method in costs()):
             paces[kind.other(PROBED)] = _probe(run)
         unscored = sum(run.scores(flags) is None for flags in run.scorings)
         found[run.name] = Need(
@@ -81,8 +81,23 @@ def needs(planned: Sequence[Run]) -> dict[str, Need]:
 
 def total(found: Iterable[Need]) -> Need:
     """Of all runs, one after the other."""
-    train, score, disk = zip(*found, strict=True)
+    none = Need(0.0, 0.0, 0)
+    train, score, disk = zip(none, *found, strict=True)
     return Need(sum(train), None if None in score else sum(score), sum(disk))
+
+
+def costs() -> dict[str, float]:
+    """Seconds of an iteration of every method, over those of FlexAE."""
+    return _recorded()['timed']['over_flexae']
+
+
+def timed() -> str:
+    """How `costs` were measured, in words."""
+    how = _recorded()['timed']
+    return (
+        f'median of {how["iterations"]} on {how["dataset"]} at width {how["width_multiplier"]:g}, '
+        f'all methods in turns ({how["device"].removeprefix("device: ")})'
+    )
 
 
 def _kind(run: Run) -> Kind:
@@ -93,18 +108,13 @@ def _recorded() -> dict[str, Any]:
     return json.loads(COST.read_text())
 
 
-def _costs() -> dict[str, float]:
-    """Seconds of an iteration of every method, over those of FlexAE."""
-    return _recorded()['timed']['over_flexae']
-
-
 def _pace(kind: Kind, paces: dict[Kind, float]) -> float:
     """Iterations per second."""
     if kind in paces:
         return paces[kind]
-    costs = _costs()
-    known = next(method for method in costs if kind.other(method) in paces)
-    return paces[kind.other(known)] * costs[known] / costs[kind.method]
+    over = costs()
+    known = next(method for method in over if kind.other(method) in paces)
+    return paces[kind.other(known)] * over[known] / over[kind.method]
 
 
 def _probe(run: Run) -> float:

@@ -24,6 +24,7 @@ ROWS = 5
 # Both are open in the paper. At 1 the mean of those without has become the mean of those with.
 COLUMNS = 9
 REACH = 2.0
+STRIP = 20  # images in a row of `strip`
 
 
 def attribute_names(spec: DatasetSpec) -> tuple[str, ...]:
@@ -220,6 +221,15 @@ def attribute_figure(gallery: Gallery, *, number: int) -> dict[str, np.ndarray]:
 def fig12(gallery: Gallery) -> dict[str, np.ndarray]:
     """15 samples, each with the 14 training images nearest to it."""
     return {'fig12': gallery.neighbours(15, num=14)}
+
+
+def strip(gallery: Gallery) -> np.ndarray:
+    """Test images above their reconstructions, then two rows of samples: uint8 [h, w, c]."""
+    x = gallery.test.x[gallery.choose(gallery.test, STRIP)]
+    x_hat = grids.to_uint8(map_batches(gallery.method.reconstruct, x, BATCH))
+    pairs = grids.pairs(x, x_hat, columns=STRIP)
+    samples = grids.grid(gallery.samples(2 * STRIP), columns=STRIP)
+    return np.concatenate([pairs, samples])
 
 
 GALLERIES = {

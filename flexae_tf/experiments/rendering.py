@@ -8,13 +8,17 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from flexae_tf.config import ReproduceConfig, TrainConfig
 from flexae_tf.experiments import artifacts, figures, tables
 from flexae_tf.experiments.layout import Exhibit, Picture
-from flexae_tf.experiments.records import Record
+from flexae_tf.experiments.records import PICTURES, RECORDED, Record, scored
 from flexae_tf.experiments.runs import Run
+from flexae_tf.experiments.side_by_side import side_by_side
 from flexae_tf.training.workdir import write_json, write_text
 
+STRIPS = 'strips'  # folder of the pictures of each method
 TABLES = {'table1': tables.table_1, 'table2': tables.table_2, 'table3': tables.table_3}
 
 
@@ -43,11 +47,19 @@ def exhibit(
         return Exhibit(name, title, (TABLES[name](records, commands=commands),))
     if name == 'fig3':
         shown = figures.figure_3(records, _latent_views(runs, records), commands=commands)
+    elif name == 'methods':
+        strips = _strips(config, runs, folder)
+        shown = side_by_side(records, strips, commands=commands)
     elif name in figures.EXHIBITS:
         shown = figures.EXHIBITS[name](records, commands=commands)
     else:
         shown = Exhibit(name, title, pictures=_gallery(name, runs, folder))
     return shown._replace(name=name, title=title)
+
+
+def folder_of(config: ReproduceConfig, name: str) -> pathlib.Path:
+    """Where what is made of an artifact is kept."""
+    return pathlib.Path(config.output) / 'artifacts' / f'{name}-{config.scale}'
 
 
 def write(shown: Exhibit, folder: pathlib.Path) -> pathlib.Path:
@@ -59,6 +71,19 @@ def write(shown: Exhibit, folder: pathlib.Path) -> pathlib.Path:
     path = folder / f'{shown.name}.md'
     write_text(path, '\n'.join(parts))
     return path
+
+
+def keep(config: ReproduceConfig, exhibits: Sequence[Exhibit]) -> None:
+    """Keeps in the clone the pictures that are made of scores, and those of each method."""
+    for shown in exhibits:
+        if shown.name not in (*figures.EXHIBITS, 'methods'):
+            continue
+        for picture in shown.pictures:
+            (PICTURES / f'{picture.name}.png').write_bytes(picture.png)
+    for path in (folder_of(config, 'methods') / STRIPS).glob('*.png'):
+        kept = RECORDED / STRIPS / f'{config.scale}-{path.name}'
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(path.read_bytes())
 
 
 def _command(config: ReproduceConfig, name: str) -> str:
@@ -97,14 +122,56 @@ def _gallery(name: str, runs: Sequence[Run], folder: pathlib.Path) -> tuple[Pict
     return tuple(pictures)
 
 
+def _strips(
+    config: ReproduceConfig, runs: Sequence[Run], folder: pathlib.Path
+) -> dict[str, np.ndarray]:
+    """Of each method that is trained and scored the strip of its pictures, drawn once.
+
+    With `config.recorded`, of others that which comes with the package.
+    """
+    strips: dict[str, np.ndarray] = {}
+    for run in (run for run in runs if run.config.training_steps):
+        for flags in run.scorings:
+            method, _ = scored(run, flags)
+            name = f'{method}-{run.config.dataset}'
+            path, kept = folder / STRIPS / f'{name}.png', folder / STRIPS / f'{name}.json'
+            if run.digest and run.scores(flags):
+                if not _parts(kept, run):
+                    path.parent.mkdir(exist_ok=True)
+                    density = run.scoring(flags).options().ex_post
+                    _draw_strip(run, density, path, kept)
+            elif config.recorded:
+                path = RECORDED / STRIPS / f'{config.scale}-{name}.png'
+            if path.exists():
+                strips[method] = _read_png(path)
+    return strips
+
+
+def _draw_strip(run: Run, density: str | None, path: pathlib.Path, kept: pathlib.Path) -> None:
+    from flexae_tf import grids
+    from flexae_tf.experiments.galleries import strip
+
+    grids.write_png(path, strip(_open_gallery(run.workdir.path, run.config, run.digest, density)))
+    write_json(kept, {'checkpoint': run.digest, 'parts': [path.stem]})
+
+
+def _read_png(path: pathlib.Path) -> np.ndarray:
+    """uint8 [h, w, 1] or [h, w, 3]."""
+    from flexae_tf import grids
+
+    return grids.read_png(path)
+
+
 @functools.lru_cache(maxsize=3)  # of each data set one: figures share a run's codes
-def _open_gallery(workdir: pathlib.Path, config: TrainConfig, digest: str) -> Any:
+def _open_gallery(
+    workdir: pathlib.Path, config: TrainConfig, digest: str, density: str | None = None
+) -> Any:
     from flexae_tf import data
     from flexae_tf.ex_post.densities import load_run
     from flexae_tf.experiments.galleries import Gallery
 
     del digest  # of another checkpoint it would be another gallery
-    return Gallery(load_run(workdir), data.load(config))
+    return Gallery(load_run(workdir, ex_post=density), data.load(config))
 
 
 def _parts(kept: pathlib.Path, run: Run) -> list[str]:

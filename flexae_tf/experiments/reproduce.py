@@ -1,11 +1,21 @@
 """The tables and figures of the paper: plans, runs, scores and renders them."""
 
 import datetime
+import itertools
 import pathlib
 
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError
-from flexae_tf.experiments import artifacts, estimate, execution, records, rendering, report, runs
+from flexae_tf.experiments import (
+    artifacts,
+    estimate,
+    execution,
+    readme,
+    records,
+    rendering,
+    report,
+    runs,
+)
 from flexae_tf.experiments.layout import Exhibit
 from flexae_tf.experiments.records import Record
 from flexae_tf.training.workdir import environment, write_text
@@ -21,13 +31,15 @@ def reproduce(config: ReproduceConfig) -> None:
         Stopped: SIGTERM or Ctrl-C was heard.
     """
     planned = artifacts.plan(config)
+    known = _known(config, planned)
+    todo = [run for run in planned if run.name not in known]
     if config.list:
-        _list(planned)
+        _list(todo)
         return
     failures: dict[str, str] = {}
     if not config.render:
-        runs.check_places(config, planned, pathlib.Path(config.output))
-        failures = execution.execute(planned)
+        runs.check_places(config, todo, pathlib.Path(config.output))
+        failures = execution.execute(todo)
     _render(config)
     if failures:
         name, reason = next(iter(failures.items()))
@@ -35,6 +47,13 @@ def reproduce(config: ReproduceConfig) -> None:
             f'{len(failures)} of {len(planned)} runs failed, {name}: {reason}; the same command '
             'tries again what failed'
         )
+
+
+def _known(config: ReproduceConfig, planned: list[runs.Run]) -> dict[str, list[Record]]:
+    """Of runs that are not trained here, by name, the records to take for them."""
+    if not config.recorded:
+        return {}
+    return records.recorded((run for run in planned if not run.digest), scale=config.scale)
 
 
 def _list(planned: list[runs.Run]) -> None:
@@ -47,31 +66,43 @@ def _list(planned: list[runs.Run]) -> None:
 
 def _render(config: ReproduceConfig) -> None:
     """Keeps each artifact's records, and what is made of them, in OUTPUT/artifacts."""
-    exhibits, missing, all_found = [], [], []
+    exhibits, missing, all_found, fresh = [], [], [], []
     for name in config.artifact.split(','):
         planned = artifacts.plan(config.only(name))
-        if not any(run.digest for run in planned):
+        known = _known(config, planned)
+        if not known and not any(run.digest for run in planned):
             missing.append(f'{name}: nothing is trained yet')
             print(missing[-1])
             continue
         found = records.collect(planned, scale=config.scale)
-        folder = pathlib.Path(config.output) / 'artifacts' / f'{name}-{config.scale}'
+        fresh += found
+        found += itertools.chain.from_iterable(known.values())
+        folder = rendering.folder_of(config, name)
         folder.mkdir(parents=True, exist_ok=True)
         records.write(folder / 'records.jsonl', found)
         exhibits.append(rendering.exhibit(config, name, found, planned, folder))
         print(f'{name}: {rendering.write(exhibits[-1], folder)}')
-        unfinished = [run.name for run in planned if run.missing()]
+        unfinished = [run.name for run in planned if run.name not in known and run.missing()]
         if unfinished:
             listed = ', '.join(unfinished[:3]) + (', ...' if len(unfinished) > 3 else '')
             missing.append(f'{name}: {len(unfinished)} of {len(planned)} runs: {listed}')
         all_found += found
     if config.record:
-        records.update(records.RECORDED / f'{config.scale}.jsonl', all_found)
-        print(f'kept in {records.RECORDED}')
+        _record(config, fresh, exhibits)
     if config.report and exhibits:
         path = pathlib.Path(config.output) / 'report.html'
         write_text(path, _report(config, exhibits, missing, all_found))
         print(f'report: {path}')
+
+
+def _record(config: ReproduceConfig, fresh: list[Record], exhibits: list[Exhibit]) -> None:
+    """Keeps the scores of what was run here, and what is made of all there are, in the clone."""
+    records.update(records.RECORDED / f'{config.scale}.jsonl', fresh)
+    rendering.keep(config, exhibits)
+    path = runs.ROOT / 'README.md'
+    if path.is_file():
+        write_text(path, readme.fill(path.read_text()))
+    print(f'kept in {records.RECORDED}')
 
 
 def _report(

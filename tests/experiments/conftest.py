@@ -46,8 +46,8 @@ with open(root / 'calls.txt', 'a') as file:
 protocol = (root / 'protocol').read_text() if (root / 'protocol').exists() else '0123abcd'
 for kind in flags['kinds'].split(','):
     record = dict(
-        step=step, kind=kind, stem='fd', metric=f'fd_vectors_50_{kind}', protocol=protocol, n=50,
-        density=None, code='0',
+        step=0 if kind == 'floor' else step, kind=kind, stem='fd', n=50, density=None, code='0',
+        metric=f'fd_vectors_50_{kind}', protocol=protocol,
         value=abs(weight - 0.1) + 1.0, repeats=1, bootstrap=0, fields={'network': protocol},
         sample_seed=0 if kind == 'gen' else None,
     )

@@ -1,6 +1,7 @@
 """Which runs the tables and figures need."""
 
 import collections
+import dataclasses
 
 import pytest
 
@@ -111,6 +112,22 @@ def test_synthetic_runs_are_the_same_at_both_scales():
     assert count(planned('fig3')) == dict(vae=3, wae_normal=3, wae_gmm_prior=6, flexae=3)
     dims = [run.config.noise_dim for run in planned('theorem2', seeds=1)]
     assert dims == [2, 3, 5, 10, 50]
+
+
+def test_every_method_has_an_untrained_self():
+    runs = planned('methods')
+    trained = {run.config.method: run for run in runs if run.config.training_steps}
+    untrained = {run.config.method: run for run in runs if not run.config.training_steps}
+    # InjFlow + GMM is a second scoring of InjFlow.
+    assert set(trained) == set(untrained) == set(METHODS) - {'injflow_gmm'}
+    table_1 = {run.name: run for run in planned('table1', seeds=1)}
+    for method, run in trained.items():
+        before = untrained[method]
+        assert len(before.scorings) == len(run.scorings) == (2 if method == 'injflow' else 1)
+        assert {run.scoring(f).options().kinds for f in before.scorings} == {'gen'}
+        assert table_1.get(run.name, run) == run  # the same runs
+        as_trained = dataclasses.replace(before.config, training_steps=3000, workdir=None)
+        assert as_trained == dataclasses.replace(run.config, workdir=None)
 
 
 @pytest.mark.parametrize(

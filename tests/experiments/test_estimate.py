@@ -31,7 +31,7 @@ def plan(clone, tmp_path, monkeypatch):
 
 
 def test_what_comes_with_the_package_is_of_every_method():
-    assert set(estimate._costs()) == set(METHODS) and estimate._costs()['flexae'] == 1.0
+    assert set(estimate.costs()) == set(METHODS) and estimate.costs()['flexae'] == 1.0
     config = ReproduceConfig(artifact='all', scale='paper', output='x')
     for run in artifacts.plan(config) + artifacts.plan(dataclasses.replace(config, scale='small')):
         assert estimate._disk(run) > 1000, run.name

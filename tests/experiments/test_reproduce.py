@@ -1,5 +1,6 @@
 """From runs to what is shown, with programs that are stubs."""
 
+import dataclasses
 import functools
 import os
 import signal
@@ -11,8 +12,9 @@ from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError
 from flexae_tf.ex_post import densities
-from flexae_tf.experiments import galleries, paper, records, reproduce
+from flexae_tf.experiments import artifacts, galleries, paper, records, reproduce
 from tests.experiments.conftest import wait_for
+from tests.experiments.test_figures import records as scores
 
 RUNS = 12  # of Table 1, with a seed each; InjFlow's is scored twice
 
@@ -125,7 +127,8 @@ def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, caps
         drawn.append((name, gallery))
         return {f'{name}a': np.full([4, 4, 1], len(drawn), np.uint8)}
 
-    def load(workdir):
+    def load(workdir, ex_post):
+        assert ex_post is None
         loaded.append(workdir.name)
         return workdir.name
 
@@ -167,3 +170,66 @@ def test_the_report_and_the_records(clone, table_1, tmp_path, monkeypatch):
     after = records.read(path)
     assert {record.method for record in after} == set(paper.METHODS)
     assert [record for record in after if record.method != 'vae_flow'] == before
+
+
+def test_recorded_runs_are_not_run(clone, table_1, shown, calls, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded')
+    table_1(record=True)
+    calls()
+    whole = shown('table1.md')
+    elsewhere = dict(output=str(tmp_path / 'elsewhere'), recorded=True)
+    table_1(list=True, **elsewhere)
+    assert '0 runs' in capsys.readouterr().out
+    table_1(**elsewhere)
+    folder = tmp_path / 'elsewhere' / 'artifacts' / 'table1-small'
+    assert calls() == [] and (folder / 'table1.md').read_text() == whole
+    # What is run here comes first, what the package lacks is run, and a record of other options is
+    # of another run.
+    path = tmp_path / 'recorded' / 'small.jsonl'
+    lines = []
+    for record in records.read(path):
+        if record.method == 'beta_vae':
+            record = dataclasses.replace(record, options=record.options | {'kl_weight': 0.7})
+        if (record.method, record.kind) != ('vae', 'rec'):
+            lines.append(record)
+    records.write(path, lines)
+    table_1(**elsewhere)
+    assert [call.split()[0] for call in calls()].count('train') == 2
+    assert (folder / 'table1.md').read_text() == whole
+
+
+def test_recording_replaces_what_was_scored_again(tmp_path):
+    path = tmp_path / 'recorded' / 'small.jsonl'
+    curve = [*scores(1.0, step=500), *scores(2.0, step=1000), *scores(3.0, step=1000, kind='rec')]
+    records.update(path, curve)
+    assert records.read(path) == sorted(curve, key=lambda r: (r.kind, r.step))
+    again = scores(5.0, step=1000)
+    records.update(path, again)
+    assert {(r.kind, r.step): r.value for r in records.read(path)} == {
+        ('gen', 500): 1.0,
+        ('gen', 1000): 5.0,
+        ('rec', 1000): 3.0,
+    }
+
+
+def test_all_snapshots_of_a_run_are_recorded_or_none(clone, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, 'RECORDED', tmp_path)
+    config = ReproduceConfig(artifact='fig2', scale='small', output=str(tmp_path / 'out'), seeds=1)
+    run = next(r for r in artifacts.plan(config) if r.config.method == 'flexae')
+    options = records._options(records._resolved(run))
+    steps = range(500, 20_001, 500)
+    found = [
+        dataclasses.replace(record, run=run.name)
+        for step in steps
+        for kind in ('gen', 'codes')
+        for record in scores(1.0, step=step, kind=kind, options=options)
+    ]
+    records.update(tmp_path / 'small.jsonl', found[:-1])
+    assert records.recorded([run], scale='small') == {}
+    records.update(tmp_path / 'small.jsonl', found)
+    assert len(records.recorded([run], scale='small')[run.name]) == len(found) == 80
+
+
+def test_figures_of_networks_are_never_recorded(clone, tmp_path):
+    config = ReproduceConfig(artifact='fig6', scale='small', output=str(tmp_path / 'out'))
+    assert records.recorded(artifacts.plan(config), scale='small') == {}

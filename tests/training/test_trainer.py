@@ -52,6 +52,18 @@ def test_ten_steps_are_six_and_four_resumed(config, synthetic, tmp_path):
         assert {k: b[k] for k in a} == a
 
 
+def test_no_steps_keep_the_method_as_it_begins(config, synthetic, tmp_path):
+    began = Trainer(config(), synthetic)
+    kept = train(config(workdir=str(tmp_path), training_steps=0), synthetic)
+    assert_equal_states(began, kept)
+    loaded = flexae_tf.load_run(tmp_path)
+    for a, b in zip(began.method.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    # The same workdir goes on from there.
+    straight = train(config(), synthetic)
+    assert_equal_states(straight, train(config(workdir=str(tmp_path)), synthetic))
+
+
 def test_a_resume_in_the_middle_of_a_log_interval_is_exact(config, synthetic, tmp_path):
     options = dict(log_every_steps=4, sample_every_steps=1000)
     straight = train(config(workdir=str(tmp_path / 'a'), **options), synthetic)

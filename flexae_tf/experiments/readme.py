@@ -1,0 +1,30 @@
+"""The tables of README.md, filled from the records that come with the package."""
+
+import pathlib
+import re
+
+from flexae_tf.config import ReproduceConfig
+from flexae_tf.experiments import artifacts, rendering
+from flexae_tf.experiments.records import RECORDED, read
+
+SCALE = 'small'
+LAYER = 'mixed_7'  # of the network that stands in for TF-GAN's
+_TABLE = re.compile(r'(<!-- recorded: (\w+) -->\n).*?(<!-- end of recorded -->)', re.DOTALL)
+
+
+def fill(text: str) -> str:
+    """`text` with each table between `<!-- recorded: ARTIFACT -->` and `<!-- end of recorded -->`.
+
+    Raises:
+        UsageError: records that cannot be compared, or no such artifact.
+    """
+    return _TABLE.sub(lambda found: f'{found[1]}\n{_tables(found[2])}\n{found[3]}', text)
+
+
+def _tables(name: str) -> str:
+    """The tables of an artifact as Markdown."""
+    config = ReproduceConfig(artifact=name, scale=SCALE, feature_layer=LAYER, output='OUTPUT')
+    planned = {run.name for run in artifacts.plan(config)}
+    found = [record for record in read(RECORDED / f'{SCALE}.jsonl') if record.run in planned]
+    shown = rendering.exhibit(config, name, found, (), pathlib.Path())
+    return '\n'.join(table.markdown() for table in shown.tables)

@@ -1,0 +1,118 @@
+"""Every method side by side: what training made of it, what it costs, and what it makes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from flexae_tf.config import METHODS
+from flexae_tf.experiments import claims, drawing, estimate, paper
+from flexae_tf.experiments.columns import Column, gather
+from flexae_tf.experiments.layout import Cell, Exhibit, Head, Picture, Table
+from flexae_tf.experiments.records import Record, latest
+from flexae_tf.experiments.showing import Shown, alone, assemble
+from flexae_tf.experiments.verdicts import HOLDS
+
+OTHERS = {
+    'flexae_sr': 'FlexAE-SR',
+    'wae_normal': 'WAE (normal prior)',
+    'wae_gmm_prior': 'WAE (GMM prior)',
+}
+ROWS = {method: {**paper.METHODS, **OTHERS}[method] for method in METHODS}
+LEARNED = 0.3  # times the distance of the untrained method: below it, a method has learned
+
+
+def side_by_side(
+    records: Sequence[Record],
+    strips: Mapping[str, np.ndarray] | None = None,
+    *,
+    commands: Sequence[str] = (),
+) -> Exhibit:
+    """Distances of every method before and after training, and a strip of its pictures.
+
+    Args:
+        records: of trained and of untrained methods.
+        strips: of the methods, `galleries.strip`; nothing is drawn without.
+        commands: that made the records.
+
+    Raises:
+        UsageError: scores cannot be compared.
+    """
+    taken = [r for r in latest(records) if r.method in ROWS and r.stem == 'fd']
+    tables = [
+        _table(dataset, [r for r in taken if r.dataset == dataset], commands)
+        for dataset in dict.fromkeys(r.dataset for r in taken)
+    ]
+    pictures = (_picture(strips),) if strips else ()
+    return Exhibit('methods', 'Every method side by side', tuple(tables), pictures)
+
+
+def _table(dataset: str, records: Sequence[Record], commands: Sequence[str]) -> Table:
+    untrained, gen, rec = (
+        _column(records, 'gen', trained=False),
+        _column(records, 'gen', trained=True),
+        _column(records, 'rec', trained=True),
+    )
+    share = {
+        method: value.mean / untrained.values[method].mean
+        for method, value in gen.values.items()
+        if method in untrained.values
+    }
+    group = 'Frechet distance'
+    shown = [
+        alone(untrained.values, Head('Gen. untrained', group, numeric=True)),
+        alone(gen.values, Head('Gen.', group, numeric=True), best=min),
+        _plain(share, Head('Gen. over untrained', group, numeric=True)),
+        alone(rec.values, Head('Rec.', group, numeric=True), best=min),
+        _plain(estimate.costs(), Head("Iteration over FlexAE's", 'Time', numeric=True)),
+    ]
+    notes = [
+        claims.OURS,
+        *claims.about('Gen.', gen),
+        *claims.about('Rec.', rec),
+        _learned(share),
+        f'Time of an iteration: {estimate.timed()}.',
+    ]
+    title = paper.DATASETS.get(dataset, dataset)
+    caption = f'Every method on {title}, before and after training; lower is better'
+    return assemble(caption, ROWS, shown, notes=notes, commands=commands)
+
+
+def _column(records: Sequence[Record], kind: str, *, trained: bool) -> Column:
+    return gather(
+        (r for r in records if r.kind == kind and bool(r.options['training_steps']) == trained),
+        row=lambda r: r.method,
+    )
+
+
+def _plain(values: Mapping[str, float], head: Head) -> Shown:
+    return Shown(head, {method: Cell(f'{value:.2f}') for method, value in values.items()})
+
+
+def _learned(share: Mapping[str, float]) -> str:
+    """Whether every method has learned to make what resembles the data."""
+    claim = f'After training, Gen. is at most {LEARNED} of what it was'
+    if not share:
+        return f'{claim}: not judged.'
+    above = [ROWS[method] for method, value in share.items() if value > LEARNED]
+    return (
+        f'{claim}: {HOLDS[not above]}, for {len(share) - len(above)} of {len(share)} methods'
+        f'{" (not: " + ", ".join(above) + ")" if above else ""}.'
+    )
+
+
+def _picture(strips: Mapping[str, np.ndarray]) -> Picture:
+    drawn = [method for method in ROWS if method in strips]
+    height, width = strips[drawn[0]].shape[:2]
+    figure, axes = drawing.panels(
+        -(-len(drawn) // 2), 2, width=5.0, height=5.0 * height / width + 0.2
+    )
+    for method, one in zip(drawn, axes, strict=False):
+        one.imshow(strips[method].squeeze(), cmap='gray', vmin=0, vmax=255, aspect='equal')
+        drawing.title(one, ROWS[method])
+    for one in axes:
+        one.set_axis_off()
+    caption = (
+        'Of each method a row of test images, one of their reconstructions, and two of samples; '
+        'nobody chose them.'
+    )
+    return Picture('methods', caption, drawing.png(figure))

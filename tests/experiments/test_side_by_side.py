@@ -1,0 +1,71 @@
+"""All methods in one table and one picture."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from flexae_tf.config import METHODS
+from flexae_tf.errors import UsageError
+from flexae_tf.experiments.side_by_side import ROWS, side_by_side
+from tests.experiments.test_figures import note, records, row
+
+IMAGES = dict(dataset='mnist', latent_dim=32)
+
+
+def of_method(method, untrained, gen, rec):
+    """Records of a run and of its untrained self."""
+    before, after = ({'training_steps': steps} for steps in (0, 3000))
+    return [
+        *records(untrained, method=method, options=before, step=0, **IMAGES),
+        *records(gen, method=method, options=after, step=3000, **IMAGES),
+        *records(rec, method=method, options=after, step=3000, kind='rec', **IMAGES),
+    ]
+
+
+def test_every_method_has_a_row_and_a_cost():
+    (table,) = side_by_side(of_method('vae', 4.0, 1.0, 0.5)).tables
+    assert [cells[0].text for cells in table.rows] == list(ROWS.values())
+    assert set(ROWS) == set(METHODS)
+    costs = [cells[-1].text for cells in table.rows]
+    assert '-' not in costs and row(table, 'FlexAE')[-1] == '1.00'
+
+
+def test_what_training_made_of_a_method():
+    found = of_method('vae', 4.0, 1.0, 0.5) + of_method('flexae', 5.0, 2.0, 0.25)
+    shown = side_by_side(found)
+    (table,) = shown.tables
+    assert row(table, 'VAE')[:4] == ['4.00 (1)', '1.00 (1)', '0.25', '0.500 (1)']
+    assert row(table, 'FlexAE')[:4] == ['5.00 (1)', '2.00 (1)', '0.40', '0.250 (1)']
+    assert row(table, 'WAE-GAN')[:4] == ['-'] * 4
+    assert note(table, 'After training') == (
+        'After training, Gen. is at most 0.3 of what it was: does not hold, for 1 of 2 methods '
+        '(not: FlexAE).'
+    )
+    (better,) = side_by_side(of_method('vae', 4.0, 1.0, 0.5)).tables
+    assert note(better, 'After training').endswith(': holds, for 1 of 1 methods.')
+    assert shown.pictures == () and side_by_side([]).tables == ()
+
+
+def test_half_of_it_is_shown_without_a_verdict():
+    (table,) = side_by_side(of_method('vae', 4.0, 1.0, 0.5)[1:]).tables
+    assert row(table, 'VAE')[:3] == ['-', '1.00 (1)', '-']
+    assert note(table, 'After training').endswith(': not judged.')
+
+
+def test_protocols_are_not_mixed():
+    first, *others = of_method('vae', 4.0, 1.0, 0.5) + of_method('wae_gan', 4.0, 1.0, 0.5)
+    with pytest.raises(UsageError, match='protocol'):
+        side_by_side([dataclasses.replace(first, protocol='beef0123'), *others])
+
+
+def test_strips_become_one_picture():
+    strips = {m: np.full([8, 40, 1], 10 * i, np.uint8) for i, m in enumerate(('vae', 'flexae'))}
+    (picture,) = side_by_side(of_method('vae', 4.0, 1.0, 0.5), strips).pictures
+    drawn = image.imread(io.BytesIO(picture.png))
+    assert picture.name == 'methods' and drawn.ndim == 3 and drawn.std() > 0.1
+    strips['vae'] = 255 - strips['vae']
+    (other,) = side_by_side(of_method('vae', 4.0, 1.0, 0.5), strips).pictures
+    assert other.png != picture.png
