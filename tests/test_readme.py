@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from flexae_tf import config
+from flexae_tf.experiments import readme
 from tests.conftest import ROOT
 
 README = (ROOT / 'README.md').read_text()
@@ -56,3 +57,12 @@ def test_metrics_in_two_lines():
 @pytest.mark.parametrize('name', ['quickstart', 'test'])
 def test_the_two_commands_are_programs(name):
     assert (ROOT / 'bin' / name).stat().st_mode & 0o111
+
+
+def test_its_tables_are_made_of_the_recorded_scores():
+    assert re.findall(r'<!-- recorded: \w+ -->', README)
+    assert readme.fill(README) == README, 'bin/reproduce.py --record fills them'
+    # A number that somebody typed would not stay.
+    table = README.index('<!-- recorded: ')
+    typed = README[:table] + re.sub(r'\d\.\d\d', '0.00', README[table:], count=1)
+    assert typed != README and readme.fill(typed) == README

@@ -142,8 +142,11 @@ class Gallery:
 
     def samples(self, num: int) -> np.ndarray:
         """Generated images uint8 [num, h, w, c]; more of them begin with the same ones."""
-        z = self.method.sample_latent(num, self._seed).numpy()
-        return grids.to_uint8(map_batches(self.method.decode, z, BATCH))
+        return grids.to_uint8(map_batches(self.method.decode, self.latents(num), BATCH))
+
+    def latents(self, num: int) -> np.ndarray:
+        """The codes of `samples`, float32 [num, latent_dim]."""
+        return self.method.sample_latent(num, self._seed).numpy()
 
     def neighbours(self, num_samples: int, *, num: int) -> np.ndarray:
         """The grid of samples, each in front of the `num` training images nearest to it."""
@@ -158,7 +161,7 @@ class Gallery:
 
 
 def fig4(gallery: Gallery) -> dict[str, np.ndarray]:
-    """Walks along five attributes (a, b), between test images (c), and neighbours of samples (d).
+    """Walks along five attributes (a, b), between test images (c) or samples, and neighbours (d).
 
     A row of (a) is of a training image with its attribute, a row of (b) of a test image without.
     """
@@ -173,6 +176,9 @@ def fig4(gallery: Gallery) -> dict[str, np.ndarray]:
     z = map_batches(method.encode, x, BATCH)
     line = interpolate(method, z[:ROWS], z[ROWS:], columns=COLUMNS, ends=(x[:ROWS], x[ROWS:]))
     pictures['fig4c'] = _grid(line)
+    drawn = gallery.latents(2 * ROWS)
+    line = interpolate(method, drawn[:ROWS], drawn[ROWS:], columns=COLUMNS)
+    pictures['fig4_samples'] = _grid(line)
     directions = np.stack([gallery.direction(name) for name in gallery.names])
     for figure, start in starts.items():
         walk = traverse(method, start, directions, reach=REACH, columns=COLUMNS)

@@ -21,17 +21,19 @@ class Scale(NamedTuple):
 
     Attributes:
         train: training options that differ from the flagfiles.
+        tuned: others, by method: open weights that were chosen at this scale, by --tune.
         num_examples: on each side of a score, at most.
         datasets: what is trained on, where an artifact is about more than one.
         subset_steps: iterations of trainings on few examples (Fig. 5).
         ex_post_steps: iterations of densities that are trained; None for as many as their default.
     """
 
-    train: dict[str, float | str]
+    train: Mapping[str, float | str]
     num_examples: int
     datasets: tuple[str, ...]
     subset_steps: int
     ex_post_steps: int | None = None
+    tuned: Mapping[str, Mapping[str, float]] = {}
 
 
 _SYNTHETIC = ('synthetic_2d', 'synthetic_5d')
@@ -76,7 +78,7 @@ def method_run(
     """
     files = flagfiles(method, dataset)
     name = scale_of(config, dataset)
-    scale = SCALES[name].train
+    scale = SCALES[name].train | SCALES[name].tuned.get(method, {})
     planned = Command('train', (*files, *_as_flags(scale))).options()
     wanted = {'training_steps': config.training_steps} if config.training_steps else {}
     wanted |= options or {}

@@ -52,8 +52,8 @@ GRIDS = {
     'mask_aae': Grid(('mask_fidelity_weight',), (1000.0, 10000.0)),
     # Of the adversarial encoder step: 1e-5 in the paper, which names none for synthetic data. A
     # learned prior comes to the codes; with a fixed one the codes have to come to it.
-    'wae_normal': Grid(('enc_learning_rate',), (0.0001, 0.0003, 0.001)),
-    'wae_gmm_prior': Grid(('enc_learning_rate',), (0.0001, 0.0003, 0.001)),
+    'wae_normal': Grid(('enc_learning_rate',), (0.0001, 0.0003, 0.001, 0.003)),
+    'wae_gmm_prior': Grid(('enc_learning_rate',), (0.0001, 0.0003, 0.001, 0.003)),
     'flexae': Grid(('enc_learning_rate',), (0.00001, 0.0001, 0.001)),
 }
 SAME_AS = {'vae_flow': 'beta_vae'}  # Table 1's reconstructions of the two are nearly the same
@@ -140,7 +140,7 @@ def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, runs.Run]:
     scoring = planning.scoring_flags(
         config, config.tune, config.dataset, split='validation', kinds=kinds, metrics='fd'
     )
-    flagfile = planning.method_run(config, config.tune, config.dataset).config
+    flagfile = planning.method_config(config.tune, config.dataset)
     planned = {}
     for value in grid.values:
         options = {

@@ -212,7 +212,7 @@ def test_fig4(kind, request):
     dataset = request.getfixturevalue(kind)
     method = Linear(4)
     pictures = draw('fig4', method, dataset, seed=2)
-    assert list(pictures) == ['fig4a', 'fig4b', 'fig4c', 'fig4d']
+    assert list(pictures) == ['fig4_samples', 'fig4a', 'fig4b', 'fig4c', 'fig4d']
     walks = [cells(pictures[name], columns=COLUMNS) for name in ('fig4a', 'fig4b')]
     names = attribute_names(dataset.spec)
     codes = dataset.train.x.reshape([140, 6])[:, :4] / 255.0
@@ -231,6 +231,10 @@ def test_fig4(kind, request):
     between = np.mean([lines[:, 0], lines[:, -1]], axis=0).reshape([5, 6])[:, :4]
     middle = lines[:, COLUMNS // 2].reshape([5, 6])
     assert np.abs(middle[:, :4] - between).max() <= 0.5 + 1e-3 and not middle[:, 4:].any()
+    lines = cells(pictures['fig4_samples'], columns=COLUMNS).reshape([5, COLUMNS, 6])[..., :4]
+    ends = 255.0 * method.sample_latent(10, 2).numpy()
+    for column, line in ((0, ends[:5]), (4, (ends[:5] + ends[5:]) / 2), (COLUMNS - 1, ends[5:])):
+        assert np.abs(lines[:, column] - line).max() <= 0.5 + 1e-3
     rows = cells(pictures['fig4d'], columns=5)
     samples = np.round(255.0 * method.sample_latent(5, 2).numpy())
     np.testing.assert_array_equal(rows[:, 0].reshape([5, 6])[:, :4], samples)
@@ -285,7 +289,8 @@ def test_fig12(classes):
 def test_seed_changes_nothing_but_samples(classes):
     one, other = (draw('fig4', Linear(4), classes, seed=seed) for seed in (0, 1))
     same = {name: np.array_equal(one[name], other[name]) for name in one}
-    assert same == {'fig4a': True, 'fig4b': True, 'fig4c': True, 'fig4d': False}
+    drawn = {'fig4d', 'fig4_samples'}
+    assert same == {name: name not in drawn for name in one} and drawn < set(one)
 
 
 def test_training_images_are_encoded_once(classes, monkeypatch):
@@ -329,3 +334,14 @@ def test_what_is_refused(classes, synthetic):
     assert len(draw('fig6', Linear(2), folder)) == 2
     with pytest.raises(UsageError, match='neither'):
         draw('fig4', Linear(2), folder)
+
+
+def test_a_strip_of_test_images_reconstructions_and_samples(classes):
+    method = Linear(4)
+    gallery = Gallery(method, classes, seed=2)
+    first, second, *samples = cells(galleries.strip(gallery), columns=galleries.STRIP)
+    shown = find(first, classes.test)
+    assert len(set(shown)) == galleries.STRIP
+    kept = classes.test.x[shown].reshape([-1, 6])[:, :4]
+    np.testing.assert_array_equal(second.reshape([-1, 6])[:, :4], kept)
+    np.testing.assert_array_equal(np.concatenate(samples), gallery.samples(2 * galleries.STRIP))
