@@ -7,7 +7,7 @@ from flexae_tf.experiments import claims, drawing, paper
 from flexae_tf.experiments.columns import Column, OverSeeds, gather, pooled_sd
 from flexae_tf.experiments.layout import Cell, Exhibit, Head, Picture, Table
 from flexae_tf.experiments.records import Record, latest
-from flexae_tf.experiments.showing import Shown, alone, assemble
+from flexae_tf.experiments.showing import Shown, alone, assemble, times
 from flexae_tf.experiments.trends import FALLS, RISES, trend
 from flexae_tf.experiments.verdicts import HOLDS
 from flexae_tf.networks.tables import CAPACITIES
@@ -49,7 +49,9 @@ def figure_5(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exhi
         floor = claims.floor((r for r in here if r.split == 'test'), columns['gen', 'test'])
         sizes = {r.options['generator']: parameters(r) for r in here}
         title = paper.DATASETS.get(dataset, dataset)
-        tables.append(_table(title, columns, sizes, floor, commands))
+        head = Head('Training', numeric=True)
+        trained = times(here, head, row=lambda r: r.options['generator'])
+        tables.append(_table(title, columns, sizes, floor, trained, commands))
         pictures.append(_picture(dataset, title, columns, sizes, floor))
     return Exhibit(
         'fig5', 'Six capacities of P-GEN on few examples', tuple(tables), tuple(pictures)
@@ -68,6 +70,7 @@ def _table(
     columns: Columns,
     sizes: Mapping[str, int],
     floor: OverSeeds | None,
+    trained: Sequence[Shown],
     commands: Sequence[str],
 ) -> Table:
     shown = [
@@ -78,6 +81,7 @@ def _table(
         against = f'against {SPLITS[split]} images'
         shown.append(alone(column.values, Head(KINDS[kind], against, numeric=True), best=min))
         notes += claims.about(f'{KINDS[kind]} {against}', column)
+    shown += trained
     if floor:
         notes.append(f'As many training images are at {floor.mean:.3g} from the test images.')
     gen, train = columns['gen', 'test'].values, columns['gen', 'train'].values

@@ -1,10 +1,11 @@
 """Columns of numbers as columns of a table."""
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from flexae_tf.experiments.columns import OverSeeds
+from flexae_tf.experiments.columns import OverSeeds, Score
 from flexae_tf.experiments.layout import Cell, Head, Table
 
 NOTHING = Cell('-')
@@ -50,6 +51,23 @@ def beside(
         alone(ours, head, best=best),
         Shown(head._replace(name=f'{head.name} paper'), _marked(paper, papers, best)),
     ]
+
+
+def times(scores: Iterable[Score], head: Head, *, row: Callable[[Score], str | int]) -> list[Shown]:
+    """The column of the mean time that the runs of a row were trained, if any is known.
+
+    Args:
+        scores: of the rows' runs.
+        head: of the column.
+        row: that a score is of.
+    """
+    runs: dict[str | int, dict[int, float]] = {}
+    for score in scores:
+        if score.seconds is not None:
+            runs.setdefault(row(score), {})[score.seed] = score.seconds
+    means = {name: statistics.fmean(seconds.values()) for name, seconds in runs.items()}
+    cells = {name: Cell(duration(mean)) for name, mean in means.items()}
+    return [Shown(head, cells)] if cells else []
 
 
 def assemble(

@@ -4,13 +4,12 @@ Verdicts are computed from both, never typed in. Whatever scores there are may b
 takes its own, and leaves out data sets without any.
 """
 
-import statistics
 from collections.abc import Mapping, Sequence
 
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import Column, OverSeeds, Score, gather, over_seeds, pooled_sd
 from flexae_tf.experiments.layout import Cell, Head, Table
-from flexae_tf.experiments.showing import Shown, assemble, beside, duration
+from flexae_tf.experiments.showing import Shown, assemble, beside, times
 from flexae_tf.experiments.trends import STAYS, trend
 from flexae_tf.experiments.verdicts import HOLDS, Judgement, judge
 
@@ -58,7 +57,7 @@ def table_1(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
             notes += _about(f'{title} {name}', column, judgement)
             if kind == 'gen':
                 shown.append(_verdicts(judgement, Head('Verdict on Gen.', title)))
-        shown += _times(taken, Head('Training', title, numeric=True))
+        shown += times(taken, Head('Training', title, numeric=True), row=_method)
     return assemble(
         'Table 1: Frechet distance (in the paper FID): reconstructions, samples; lower is better',
         paper.METHODS,
@@ -94,6 +93,7 @@ def table_2(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
             shown += beside(_by_method(column), published, head, best=max)
             shown.append(_verdicts(judgement, Head(f'Verdict on {side}', title)))
             notes += _about(f'{title} {side}', column, judgement)
+        shown += times(taken, Head('Training', title, numeric=True), row=_method)
     return assemble(
         'Table 2: precision (F_1/8) and recall (F_8) of samples; higher is better',
         {method: name for method, name in paper.METHODS.items() if method in methods},
@@ -141,6 +141,12 @@ def table_3(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
                 what, claimed = f'{title}: {name} of {short}', paper.CLAIMS[method, kind]
                 pooled = pooled_sd(column.values.values())
                 claims.append(_claim(what, claimed, ours, published, pooled=pooled))
+        for method, short in methods.items():
+            shown += times(
+                (s for s in taken if s.method == method),
+                Head(f'Training {short}', f'{title}, m_b = {base}', numeric=True),
+                row=lambda s, base=base: s.latent_dim // base,
+            )
     return assemble(
         'Table 3: Frechet distance (in the paper FID) as the latent size m grows; lower is better',
         {multiple: f'{multiple} m_b' if multiple > 1 else 'm_b' for multiple in paper.TABLE_3},
@@ -155,6 +161,10 @@ def _at_its_size(scores: Sequence[Score], dataset: str) -> list[Score]:
     """The scores that Tables 1 and 2 are of."""
     run = dataset, paper.LATENT_DIMS[dataset]
     return [s for s in scores if (s.dataset, s.latent_dim) == run and s.method in paper.METHODS]
+
+
+def _method(score: Score) -> str:
+    return score.method
 
 
 def _by_method(column: Column) -> dict[str, OverSeeds]:
@@ -180,17 +190,6 @@ def _judge(
 def _verdicts(judgement: Judgement, head: Head) -> Shown:
     texts = {row: verdict.text(paper.METHODS) for row, verdict in judgement.verdicts.items()}
     return Shown(head, {row: Cell(text) for row, text in texts.items()})
-
-
-def _times(scores: Sequence[Score], head: Head) -> list[Shown]:
-    """The mean time a run of each method was trained, if any is known."""
-    runs: dict[str, dict[int, float]] = {}
-    for score in scores:
-        if score.seconds is not None:
-            runs.setdefault(score.method, {})[score.seed] = score.seconds
-    means = {method: statistics.fmean(seconds.values()) for method, seconds in runs.items()}
-    cells = {method: Cell(duration(mean)) for method, mean in means.items()}
-    return [Shown(head, cells)] if cells else []
 
 
 def _about(what: str, column: Column, judgement: Judgement | None = None) -> list[str]:

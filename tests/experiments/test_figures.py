@@ -336,6 +336,9 @@ def capacities(gen, *, rec=(6, 5, 4, 3, 2, 1), gen_train=(6, 5, 4, 3, 2.5, 2), *
 def test_figure_5_as_the_paper_has_it():
     shown = figure_5(capacities((9, 6, 4, 4.5, 5, 7)))
     (table,), (picture,) = shown.tables, shown.pictures
+    timed = [dataclasses.replace(r, seconds=90.0) for r in capacities((9, 6, 4, 4.5, 5, 7))]
+    (with_times,) = figure_5(timed).tables
+    assert row(with_times, 'Model 1') == [*row(table, 'Model 1'), '2 min']
     assert row(table, 'Model 1') == ['1,344', '6.00 (1)', '3.00 (1)', '9.00 (1)', '6.00 (1)']
     assert heads(table)[1:] == [
         f'against {split} images {kind}'

@@ -166,6 +166,7 @@ def test_table_2(precisions, distances):
         'MNIST Recall': '0.810 ± 0.014 (2)',
         'MNIST Recall paper': '0.99',
         'MNIST Verdict on recall': '1 of 1 pairs contradict: worse than RAE + GMM (L2)',
+        'MNIST Training': '1.2 h',
     }
     assert list(row(table, 'VAE-IOP').values())[1:] == [
         '0.100 (1)',
@@ -174,6 +175,7 @@ def test_table_2(precisions, distances):
         '0.200 (1)',
         '-',
         '-',
+        '1.2 h',
     ]
     assert best(table, 'MNIST Precision') == ['RAE + GMM (L2)']  # the highest
     assert best(table, 'MNIST Recall paper') == ['FlexAE']
@@ -216,8 +218,9 @@ def test_table_3(sizes, distances):
         for kind in ('Rec.', 'Gen.')
         for method in ('WAE', 'FlexAE')
         for suffix in ('', ' paper')
-    ]
-    assert [[cell.text for cell in cells] for cells in table.rows] == [
+    ] + [f'{group} Training WAE', f'{group} Training FlexAE']
+    assert [cells[-2].text for cells in table.rows] == ['1.2 h'] * 3
+    assert [[cell.text for cell in cells[:-2]] for cells in table.rows] == [
         ['m_b', '7.00 (1)', '7.16', '5.00 (1)', '5.59', '14.00 (1)', '14.32', '4.00 (1)', '5.99'],
         ['2 m_b', '5.00 (1)', '5.17', '5.50 (1)', '3.22', '13.00 (1)', '23.11', '5.00 (1)', '4.22'],
         ['4 m_b', '3.00 (1)', '3.12', '2.00 (1)', '1.42', '28.00 (1)', '35.20', '6.00 (1)', '5.92'],
