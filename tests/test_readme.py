@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flexae_tf import config
-from flexae_tf.experiments import readme
+from flexae_tf.experiments.exhibits import readme
 from tests.conftest import ROOT
 
 README = (ROOT / 'README.md').read_text()

@@ -1,1 +1,1 @@
-"""Experiments: many runs, each trained and scored by the other programs, and what they tell."""
+"""Experiments: many runs, each trained and scored by the other programs."""

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import runs
+from flexae_tf.experiments.durations import duration
 from flexae_tf.experiments.records import RECORDED, pace
 from flexae_tf.experiments.runs import Run
-from flexae_tf.experiments.showing import duration
 
 PROBED = 'ae_gmm'  # nothing but encoder and decoder
 COST = RECORDED / 'cost.json'

@@ -6,17 +6,9 @@ import pathlib
 
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError
-from flexae_tf.experiments import (
-    artifacts,
-    estimate,
-    execution,
-    readme,
-    records,
-    rendering,
-    report,
-    runs,
-)
-from flexae_tf.experiments.layout import Exhibit
+from flexae_tf.experiments import artifacts, estimate, execution, records, runs
+from flexae_tf.experiments.exhibits import readme, rendering, report
+from flexae_tf.experiments.exhibits.layout import Exhibit
 from flexae_tf.experiments.records import Record
 from flexae_tf.training.workdir import environment, write_text
 

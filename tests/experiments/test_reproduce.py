@@ -12,9 +12,10 @@ from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError
 from flexae_tf.ex_post import densities
-from flexae_tf.experiments import artifacts, galleries, paper, records, reproduce
+from flexae_tf.experiments import artifacts, paper, records, reproduce
+from flexae_tf.experiments.exhibits import galleries
 from tests.experiments.conftest import wait_for
-from tests.experiments.test_figures import records as scores
+from tests.experiments.exhibits.test_figures import records as scores
 
 RUNS = 12  # of Table 1, with a seed each; InjFlow's is scored twice
 

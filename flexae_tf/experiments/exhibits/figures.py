@@ -1,10 +1,10 @@
 """The figures that are made of scores, and the experiments on the paper's claims, by artifact."""
 
-from flexae_tf.experiments.capacities import figure_5
-from flexae_tf.experiments.joint import joint
-from flexae_tf.experiments.latent_spaces import LatentView, figure_3, latent_view
-from flexae_tf.experiments.noise_sizes import theorem_2
-from flexae_tf.experiments.over_training import figure_2
+from flexae_tf.experiments.exhibits.capacities import figure_5
+from flexae_tf.experiments.exhibits.joint import joint
+from flexae_tf.experiments.exhibits.latent_spaces import LatentView, figure_3, latent_view
+from flexae_tf.experiments.exhibits.noise_sizes import theorem_2
+from flexae_tf.experiments.exhibits.over_training import figure_2
 
 __all__ = [
     'EXHIBITS',

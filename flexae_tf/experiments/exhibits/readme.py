@@ -4,7 +4,8 @@ import pathlib
 import re
 
 from flexae_tf.config import ReproduceConfig
-from flexae_tf.experiments import artifacts, rendering
+from flexae_tf.experiments import artifacts
+from flexae_tf.experiments.exhibits import rendering
 from flexae_tf.experiments.records import RECORDED, read
 
 SCALE = 'small'

@@ -4,9 +4,9 @@ from collections.abc import Hashable, Iterable, Mapping
 
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments.columns import Column, OverSeeds, over_seeds, pooled_sd
+from flexae_tf.experiments.exhibits.showing import decimals_for, number
+from flexae_tf.experiments.exhibits.verdicts import HOLDS, is_lower
 from flexae_tf.experiments.records import Record
-from flexae_tf.experiments.showing import decimals_for, number
-from flexae_tf.experiments.verdicts import HOLDS, is_lower
 
 OURS = 'Mean ± standard deviation over seeds (how many); -: not run.'
 CHANCE = (

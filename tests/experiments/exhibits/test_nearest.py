@@ -3,8 +3,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from flexae_tf.experiments import nearest as module
-from flexae_tf.experiments.nearest import nearest
+from flexae_tf.experiments.exhibits import nearest as module
+from flexae_tf.experiments.exhibits.nearest import nearest
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import Score
-from flexae_tf.experiments.tables import table_1, table_2, table_3
+from flexae_tf.experiments.exhibits.tables import table_1, table_2, table_3
 from tests.conftest import ROOT
 
 
@@ -278,6 +278,6 @@ def test_the_papers_own_numbers_would_reproduce_it():
 
 
 def test_tables_need_no_tensorflow():
-    code = 'import sys, flexae_tf.experiments.tables as t; t.table_1([]); '
+    code = 'import sys, flexae_tf.experiments.exhibits.tables as t; t.table_1([]); '
     code += "assert not {'tensorflow', 'keras', 'scipy', 'numpy'} & set(sys.modules)"
     assert subprocess.run([sys.executable, '-c', code], cwd=ROOT).returncode == 0

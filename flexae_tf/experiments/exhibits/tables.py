@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import Column, OverSeeds, Score, gather, over_seeds, pooled_sd
-from flexae_tf.experiments.layout import Cell, Head, Table
-from flexae_tf.experiments.showing import Shown, assemble, beside, times
-from flexae_tf.experiments.trends import STAYS, trend
-from flexae_tf.experiments.verdicts import HOLDS, Judgement, judge
+from flexae_tf.experiments.exhibits.layout import Cell, Head, Table
+from flexae_tf.experiments.exhibits.showing import Shown, assemble, beside, times
+from flexae_tf.experiments.exhibits.trends import STAYS, trend
+from flexae_tf.experiments.exhibits.verdicts import HOLDS, Judgement, judge
 
 KINDS = {'rec': 'Rec.', 'gen': 'Gen.'}
 SIDES = {'precision': 'Precision', 'recall': 'Recall'}

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from flexae_tf.experiments.layout import Cell, Exhibit, Head, Picture, Table
-from flexae_tf.experiments.markdown import to_html
+from flexae_tf.experiments.exhibits.layout import Cell, Exhibit, Head, Picture, Table
+from flexae_tf.experiments.exhibits.markdown import to_html
 
-DEVIATIONS = pathlib.Path(__file__).with_name('DEVIATIONS.md')  # package data
+DEVIATIONS = pathlib.Path(__file__).parents[1] / 'DEVIATIONS.md'  # package data
 TITLE = 'FlexAE: what was reproduced'
 PNG = b'\x89PNG\r\n\x1a\n'
 # What a browser would ask for unasked is refused, and its request for an icon answered.

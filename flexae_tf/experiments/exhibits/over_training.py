@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from flexae_tf.experiments import claims, drawing
 from flexae_tf.experiments.columns import Column, OverSeeds, gather, over_seeds
-from flexae_tf.experiments.layout import Exhibit, Head, Picture
+from flexae_tf.experiments.exhibits import claims, drawing
+from flexae_tf.experiments.exhibits.layout import Exhibit, Head, Picture
+from flexae_tf.experiments.exhibits.showing import alone, assemble
 from flexae_tf.experiments.records import Record, distinct
-from flexae_tf.experiments.showing import alone, assemble
 from flexae_tf.metrics.protocol import Protocol
 
 if TYPE_CHECKING:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from flexae_tf.experiments import claims, paper
+from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import gather
-from flexae_tf.experiments.layout import Exhibit, Head, Table
+from flexae_tf.experiments.exhibits import claims
+from flexae_tf.experiments.exhibits.layout import Exhibit, Head, Table
+from flexae_tf.experiments.exhibits.showing import alone, assemble
 from flexae_tf.experiments.records import Record, latest
-from flexae_tf.experiments.showing import alone, assemble
 
 JOINT, AFTERWARDS = 'flexae', 'ae_gmm+latent_gan'
 ROWS = {

@@ -11,9 +11,9 @@ import pytest
 from matplotlib import image
 
 from flexae_tf.errors import UsageError
-from flexae_tf.experiments import drawing
-from flexae_tf.experiments.capacities import parameters
-from flexae_tf.experiments.figures import (
+from flexae_tf.experiments.exhibits import drawing
+from flexae_tf.experiments.exhibits.capacities import parameters
+from flexae_tf.experiments.exhibits.figures import (
     EXHIBITS,
     LatentView,
     figure_2,
@@ -23,8 +23,8 @@ from flexae_tf.experiments.figures import (
     latent_view,
     theorem_2,
 )
-from flexae_tf.experiments.latent_spaces import MODELS
-from flexae_tf.experiments.over_training import first_below
+from flexae_tf.experiments.exhibits.latent_spaces import MODELS
+from flexae_tf.experiments.exhibits.over_training import first_below
 from flexae_tf.experiments.records import Record, distinct, latest
 from flexae_tf.metrics.protocol import Protocol
 from tests.conftest import ROOT
@@ -486,6 +486,6 @@ def test_without_records_there_is_nothing_to_draw(make):
 
 
 def test_figures_wait_for_neither_tensorflow_nor_matplotlib():
-    code = 'import sys, flexae_tf.experiments.figures; '
+    code = 'import sys, flexae_tf.experiments.exhibits.figures; '
     code += "assert not {'tensorflow', 'keras', 'scipy', 'matplotlib'} & set(sys.modules)"
     assert subprocess.run([sys.executable, '-c', code], cwd=ROOT).returncode == 0

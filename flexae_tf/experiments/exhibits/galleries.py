@@ -15,8 +15,8 @@ from flexae_tf import grids
 from flexae_tf.data import Dataset, DatasetSpec, Split, fixed_order
 from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import UsageError
-from flexae_tf.experiments.nearest import nearest
-from flexae_tf.experiments.walks import BATCH, attribute_direction, interpolate, traverse
+from flexae_tf.experiments.exhibits.nearest import nearest
+from flexae_tf.experiments.exhibits.walks import BATCH, attribute_direction, interpolate, traverse
 from flexae_tf.methods import Method
 
 ATTRIBUTES = ('Big_Nose', 'Heavy_Makeup', 'Black_Hair', 'Smiling', 'Male')  # of Figs. 7 to 11

@@ -8,8 +8,8 @@ from flexae_tf import data
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.errors import UsageError
-from flexae_tf.experiments import galleries
-from flexae_tf.experiments.galleries import (
+from flexae_tf.experiments.exhibits import galleries
+from flexae_tf.experiments.exhibits.galleries import (
     COLUMNS,
     GALLERIES,
     REACH,
@@ -18,8 +18,8 @@ from flexae_tf.experiments.galleries import (
     draw,
     has_attribute,
 )
-from flexae_tf.experiments.nearest import nearest
-from flexae_tf.experiments.walks import attribute_direction, interpolate, traverse
+from flexae_tf.experiments.exhibits.nearest import nearest
+from flexae_tf.experiments.exhibits.walks import attribute_direction, interpolate, traverse
 
 SHAPE = (2, 3, 1)
 PAPER = ('Big_Nose', 'Heavy_Makeup', 'Black_Hair', 'Smiling', 'Male')

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from flexae_tf.experiments import claims, drawing
 from flexae_tf.experiments.columns import Column, Score, gather
-from flexae_tf.experiments.layout import Exhibit, Head, Picture
+from flexae_tf.experiments.exhibits import claims, drawing
+from flexae_tf.experiments.exhibits.layout import Exhibit, Head, Picture
+from flexae_tf.experiments.exhibits.showing import alone, assemble
 from flexae_tf.experiments.records import Record, latest
-from flexae_tf.experiments.showing import alone, assemble
 
 TRUE_DIM = 5  # n of synthetic_5d
 GEN, CODES, FLOOR = 'fd', 'sliced_wasserstein_scaled', 'sliced_wasserstein_floor_scaled'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flexae_tf.experiments.markdown import to_html
+from flexae_tf.experiments.exhibits.markdown import to_html
 
 
 @pytest.mark.parametrize(

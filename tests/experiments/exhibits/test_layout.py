@@ -4,7 +4,7 @@ import html.parser
 
 import pytest
 
-from flexae_tf.experiments.layout import Cell, Head, Table
+from flexae_tf.experiments.exhibits.layout import Cell, Head, Table
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from flexae_tf import config
-from flexae_tf.experiments.layout import Cell, Exhibit, Head, Picture, Table
-from flexae_tf.experiments.report import DEVIATIONS, PNG, report
+from flexae_tf.experiments.exhibits.layout import Cell, Exhibit, Head, Picture, Table
+from flexae_tf.experiments.exhibits.report import DEVIATIONS, PNG, report
 from tests.conftest import ROOT
 
 VOID = {'meta', 'link', 'img', 'br'}
@@ -194,5 +194,7 @@ def test_the_deviations_are_package_data():
 
 
 def test_no_tensorflow_is_needed():
-    code = "import sys, flexae_tf.experiments.report; assert 'tensorflow' not in sys.modules"
+    code = (
+        "import sys, flexae_tf.experiments.exhibits.report; assert 'tensorflow' not in sys.modules"
+    )
     subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)

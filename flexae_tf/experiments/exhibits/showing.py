@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from flexae_tf.experiments.columns import OverSeeds, Score
-from flexae_tf.experiments.layout import Cell, Head, Table
+from flexae_tf.experiments.durations import duration
+from flexae_tf.experiments.exhibits.layout import Cell, Head, Table
 
 NOTHING = Cell('-')
 
@@ -120,10 +121,3 @@ def number(value: OverSeeds, decimals: int) -> str:
     """`4.69 ± 0.12 (3)`; without a deviation where there is one seed."""
     sd = '' if value.sd is None else f' ± {value.sd:.{decimals}f}'
     return f'{value.mean:.{decimals}f}{sd} ({value.n})'
-
-
-def duration(seconds: float) -> str:
-    """`8 s`, `14 min`, `2.5 h`."""
-    if seconds < 60:
-        return f'{seconds:.0f} s'
-    return f'{seconds / 60:.0f} min' if seconds < 3600 else f'{seconds / 3600:.1f} h'

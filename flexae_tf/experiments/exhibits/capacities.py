@@ -3,13 +3,14 @@
 import itertools
 from collections.abc import Mapping, Sequence
 
-from flexae_tf.experiments import claims, drawing, paper
+from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import Column, OverSeeds, gather, pooled_sd
-from flexae_tf.experiments.layout import Cell, Exhibit, Head, Picture, Table
+from flexae_tf.experiments.exhibits import claims, drawing
+from flexae_tf.experiments.exhibits.layout import Cell, Exhibit, Head, Picture, Table
+from flexae_tf.experiments.exhibits.showing import Shown, alone, assemble, times
+from flexae_tf.experiments.exhibits.trends import FALLS, RISES, trend
+from flexae_tf.experiments.exhibits.verdicts import HOLDS
 from flexae_tf.experiments.records import Record, latest
-from flexae_tf.experiments.showing import Shown, alone, assemble, times
-from flexae_tf.experiments.trends import FALLS, RISES, trend
-from flexae_tf.experiments.verdicts import HOLDS
 from flexae_tf.networks.tables import CAPACITIES
 
 MODELS = {name: f'Model {i}' for i, name in enumerate(CAPACITIES, 1)}

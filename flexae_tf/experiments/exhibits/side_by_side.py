@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flexae_tf.config import METHODS
-from flexae_tf.experiments import claims, drawing, estimate, paper
+from flexae_tf.experiments import estimate, paper
 from flexae_tf.experiments.columns import Column, gather
-from flexae_tf.experiments.layout import Cell, Exhibit, Head, Picture, Table
+from flexae_tf.experiments.exhibits import claims, drawing
+from flexae_tf.experiments.exhibits.layout import Cell, Exhibit, Head, Picture, Table
+from flexae_tf.experiments.exhibits.showing import Shown, alone, assemble
+from flexae_tf.experiments.exhibits.verdicts import HOLDS
 from flexae_tf.experiments.records import Record, latest
-from flexae_tf.experiments.showing import Shown, alone, assemble
-from flexae_tf.experiments.verdicts import HOLDS
 
 OTHERS = {
     'flexae_sr': 'FlexAE-SR',

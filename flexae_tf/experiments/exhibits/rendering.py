@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from flexae_tf.config import ReproduceConfig, TrainConfig
-from flexae_tf.experiments import artifacts, figures, tables
-from flexae_tf.experiments.layout import Exhibit, Picture
+from flexae_tf.experiments import artifacts
+from flexae_tf.experiments.exhibits import figures, tables
+from flexae_tf.experiments.exhibits.layout import Exhibit, Picture
+from flexae_tf.experiments.exhibits.side_by_side import side_by_side
 from flexae_tf.experiments.records import PICTURES, RECORDED, Record, scored
 from flexae_tf.experiments.runs import Run
-from flexae_tf.experiments.side_by_side import side_by_side
 from flexae_tf.training.workdir import write_json, write_text
 
 STRIPS = 'strips'  # folder of the pictures of each method
@@ -149,7 +150,7 @@ def _strips(
 
 def _draw_strip(run: Run, density: str | None, path: pathlib.Path, kept: pathlib.Path) -> None:
     from flexae_tf import grids
-    from flexae_tf.experiments.galleries import strip
+    from flexae_tf.experiments.exhibits.galleries import strip
 
     grids.write_png(path, strip(_open_gallery(run.workdir.path, run.config, run.digest, density)))
     write_json(kept, {'checkpoint': run.digest, 'parts': [path.stem]})
@@ -168,7 +169,7 @@ def _open_gallery(
 ) -> Any:
     from flexae_tf import data
     from flexae_tf.ex_post.densities import load_run
-    from flexae_tf.experiments.galleries import Gallery
+    from flexae_tf.experiments.exhibits.galleries import Gallery
 
     del digest  # of another checkpoint it would be another gallery
     return Gallery(load_run(workdir, ex_post=density), data.load(config))
@@ -185,7 +186,7 @@ def _parts(kept: pathlib.Path, run: Run) -> list[str]:
 
 def _draw(name: str, run: Run, kept: pathlib.Path) -> list[str]:
     from flexae_tf import grids
-    from flexae_tf.experiments.galleries import GALLERIES
+    from flexae_tf.experiments.exhibits.galleries import GALLERIES
 
     drawn = GALLERIES[name](_open_gallery(run.workdir.path, run.config, run.digest))
     for part, image in drawn.items():

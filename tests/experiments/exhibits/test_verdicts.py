@@ -3,7 +3,7 @@
 import pytest
 
 from flexae_tf.experiments.columns import OverSeeds, over_seeds
-from flexae_tf.experiments.verdicts import Verdict, is_lower, judge
+from flexae_tf.experiments.exhibits.verdicts import Verdict, is_lower, judge
 
 NAMES = {row: row.upper() for row in 'abcd'}
 PAPER = {'a': 1.0, 'b': 2.0, 'c': 3.0, 'd': 4.0}

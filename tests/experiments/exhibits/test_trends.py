@@ -6,8 +6,8 @@ import pytest
 
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import OverSeeds, over_seeds
-from flexae_tf.experiments.tables import CONSTANT
-from flexae_tf.experiments.trends import FALLS, RISES, STAYS, Trend, trend
+from flexae_tf.experiments.exhibits.tables import CONSTANT
+from flexae_tf.experiments.exhibits.trends import FALLS, RISES, STAYS, Trend, trend
 
 
 def single(*values):

@@ -9,8 +9,8 @@ from matplotlib import image
 
 from flexae_tf.config import METHODS
 from flexae_tf.errors import UsageError
-from flexae_tf.experiments.side_by_side import ROWS, side_by_side
-from tests.experiments.test_figures import note, records, row
+from flexae_tf.experiments.exhibits.side_by_side import ROWS, side_by_side
+from tests.experiments.exhibits.test_figures import note, records, row
 
 IMAGES = dict(dataset='mnist', latent_dim=32)
 

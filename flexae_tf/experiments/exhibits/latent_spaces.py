@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from flexae_tf import data
-from flexae_tf.experiments import claims, drawing
 from flexae_tf.experiments.columns import gather
-from flexae_tf.experiments.layout import Cell, Exhibit, Head, Picture
+from flexae_tf.experiments.exhibits import claims, drawing
+from flexae_tf.experiments.exhibits.layout import Cell, Exhibit, Head, Picture
+from flexae_tf.experiments.exhibits.showing import alone, assemble
 from flexae_tf.experiments.records import Record, latest
-from flexae_tf.experiments.showing import alone, assemble
 
 MODELS = {
     'vae': 'VAE',

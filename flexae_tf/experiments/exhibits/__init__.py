@@ -1,0 +1,1 @@
+"""What is shown of experiments: tables with verdicts, figures, galleries, the report."""
