@@ -36,15 +36,15 @@ class Scale(NamedTuple):
     tuned: Mapping[str, Mapping[str, float]] = {}
 
 
-_SYNTHETIC = ('synthetic_2d', 'synthetic_5d')
+SYNTHETIC = ('synthetic_2d', 'synthetic_5d')
 SCALES = {
-    'paper': Scale({}, 10_000, ('mnist', 'cifar10', 'celeba', *_SYNTHETIC), subset_steps=30_000),
+    'paper': Scale({}, 10_000, ('mnist', 'cifar10', 'celeba', *SYNTHETIC), subset_steps=30_000),
     # For two CPU cores. An eighth of the channels is 1/60 of the work. Vectors, which have none,
     # keep their size (`scale_of`).
     'small': Scale(
         {'width_multiplier': 0.125, 'training_steps': 3000},
         5_000,
-        ('mnist', *_SYNTHETIC),
+        ('mnist', *SYNTHETIC),
         subset_steps=3000,
         ex_post_steps=3000,
     ),
@@ -93,7 +93,7 @@ def method_run(
         train=(
             *files,
             *_as_flags(scale | changed),
-            *_given(config, *([] if dataset in _SYNTHETIC else ['data_dir', 'download']), 'device'),
+            *_given(config, *([] if dataset in SYNTHETIC else ['data_dir', 'download']), 'device'),
         ),
         scorings=tuple(scorings),
     )
@@ -138,13 +138,13 @@ def scoring_flags(
         flags.append(f'--ex_post={density}')
     if scale.ex_post_steps and (density in STAGES or (method in STAGED and not density)):
         flags.append(f'--ex_post_steps={scale.ex_post_steps}')
-    places = [] if dataset in _SYNTHETIC else NETWORK
+    places = [] if dataset in SYNTHETIC else NETWORK
     return (*flags, *_given(config, *places, 'cache_dir', 'device'))
 
 
 def scale_of(config: ReproduceConfig, dataset: str) -> str:
     """The scale of the runs on a data set: two cores train on vectors at the paper's size."""
-    return 'paper' if dataset in _SYNTHETIC else config.scale
+    return 'paper' if dataset in SYNTHETIC else config.scale
 
 
 def flagfiles(method: str, dataset: str) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """The tables of README.md, filled from the records that come with the package."""
 
+import dataclasses
 import pathlib
 import re
 
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.experiments import artifacts
 from flexae_tf.experiments.exhibits import rendering
+from flexae_tf.experiments.planning import SYNTHETIC
 from flexae_tf.experiments.records import RECORDED, read
 
 SCALE = 'small'
@@ -24,7 +26,9 @@ def fill(text: str) -> str:
 
 def _tables(name: str) -> str:
     """The tables of an artifact as Markdown."""
-    config = ReproduceConfig(artifact=name, scale=SCALE, feature_layer=LAYER, output='OUTPUT')
+    config = ReproduceConfig(artifact=name, scale=SCALE, output='OUTPUT')
+    if not set(artifacts.datasets(config, name)) <= set(SYNTHETIC):
+        config = dataclasses.replace(config, feature_layer=LAYER)
     planned = {run.name for run in artifacts.plan(config)}
     found = [record for record in read(RECORDED / f'{SCALE}.jsonl') if record.run in planned]
     shown = rendering.exhibit(config, name, found, (), pathlib.Path())
