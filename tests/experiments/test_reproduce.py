@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from flexae_tf import data
-from flexae_tf.config import ReproduceConfig
+from flexae_tf.config import METHODS, ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError
 from flexae_tf.ex_post import densities
 from flexae_tf.experiments import artifacts, paper, records, reproduce
-from flexae_tf.experiments.exhibits import galleries
+from flexae_tf.experiments.exhibits import galleries, rendering
 from tests.experiments.conftest import wait_for
 from tests.experiments.exhibits.test_figures import records as scores
 
@@ -234,3 +234,38 @@ def test_all_snapshots_of_a_run_are_recorded_or_none(clone, tmp_path, monkeypatc
 def test_figures_of_networks_are_never_recorded(clone, tmp_path):
     config = ReproduceConfig(artifact='fig6', scale='small', output=str(tmp_path / 'out'))
     assert records.recorded(artifacts.plan(config), scale='small') == {}
+
+
+def test_strips_of_all_methods_are_drawn_once_and_recorded(clone, tmp_path, monkeypatch, calls):
+    opened, grey = [], iter(range(10, 250, 5))
+
+    def load(workdir, ex_post):
+        opened.append((workdir.name.partition('-')[0], ex_post))
+        return workdir.name
+
+    monkeypatch.setattr(galleries, 'Gallery', lambda method, dataset: method)
+    monkeypatch.setattr(galleries, 'strip', lambda _: np.full([4, 8, 1], next(grey), np.uint8))
+    monkeypatch.setattr(densities, 'load_run', load)
+    monkeypatch.setattr(data, 'load', lambda config: None)
+    for name in ('RECORDED', 'PICTURES'):
+        (tmp_path / name).mkdir()
+        for module in (records, rendering):
+            monkeypatch.setattr(module, name, tmp_path / name)
+    options = dict(artifact='methods', scale='small', record=True)
+    reproduce.reproduce(ReproduceConfig(output=str(tmp_path / 'out'), **options))
+    folder = tmp_path / 'out' / 'artifacts' / 'methods-small'
+    first = (folder / 'methods.png').read_bytes()
+    # Every trained method once, InjFlow with its mixture too; untrained ones are not drawn.
+    assert len(opened) == len(set(opened)) == len(METHODS)
+    assert ('injflow', 'gaussian_mixture') in opened and ('injflow', None) in opened
+    reproduce.reproduce(ReproduceConfig(output=str(tmp_path / 'out'), **options))
+    assert len(opened) == len(METHODS) and (folder / 'methods.png').read_bytes() == first
+    assert (tmp_path / 'PICTURES' / 'methods.png').read_bytes() == first
+    assert len(list((tmp_path / 'RECORDED' / 'strips').glob('small-*-mnist.png'))) == len(METHODS)
+    # Elsewhere the recorded ones serve.
+    calls()
+    elsewhere = ReproduceConfig(output=str(tmp_path / 'b'), recorded=True, **options)
+    reproduce.reproduce(elsewhere)
+    assert calls() == [] and len(opened) == len(METHODS)
+    again = tmp_path / 'b' / 'artifacts' / 'methods-small' / 'methods.png'
+    assert again.read_bytes() == first
