@@ -16,7 +16,6 @@ from flexae_tf.networks.tables import resolve
 from flexae_tf.training.workdir import read_jsonl, write_text
 
 RECORDED = pathlib.Path(__file__).with_name('recorded')  # what was really run, package data
-PICTURES = pathlib.Path(__file__).with_name('pictures')  # what was made of it, for the README
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

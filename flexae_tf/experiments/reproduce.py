@@ -88,12 +88,11 @@ def _render(config: ReproduceConfig) -> None:
 
 
 def _record(config: ReproduceConfig, fresh: list[Record], exhibits: list[Exhibit]) -> None:
-    """Keeps the scores of what was run here, and what is made of all there are, in the clone."""
+    """Keeps the scores of what was run here, and in the README what is made of all there are."""
     records.update(records.RECORDED / f'{config.scale}.jsonl', fresh)
-    rendering.keep(config, exhibits)
-    path = runs.ROOT / 'README.md'
-    if path.is_file():
-        write_text(path, readme.fill(path.read_text()))
+    rendering.keep_strips(config)
+    if config.scale == readme.SCALE:
+        readme.update(exhibits)
     print(f'kept in {records.RECORDED}')
 
 

@@ -13,7 +13,7 @@ from flexae_tf.config import METHODS, ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError
 from flexae_tf.ex_post import densities
 from flexae_tf.experiments import artifacts, paper, records, reproduce
-from flexae_tf.experiments.exhibits import galleries, rendering
+from flexae_tf.experiments.exhibits import galleries, readme, rendering
 from tests.experiments.conftest import wait_for
 from tests.experiments.exhibits.test_figures import records as scores
 
@@ -247,10 +247,11 @@ def test_strips_of_all_methods_are_drawn_once_and_recorded(clone, tmp_path, monk
     monkeypatch.setattr(galleries, 'strip', lambda _: np.full([4, 8, 1], next(grey), np.uint8))
     monkeypatch.setattr(densities, 'load_run', load)
     monkeypatch.setattr(data, 'load', lambda config: None)
-    for name in ('RECORDED', 'PICTURES'):
-        (tmp_path / name).mkdir()
-        for module in (records, rendering):
-            monkeypatch.setattr(module, name, tmp_path / name)
+    (clone / 'README.md').write_text('<!-- recorded: methods -->\n<!-- end of recorded -->\n')
+    (tmp_path / 'pictures').mkdir()
+    monkeypatch.setattr(readme, 'PICTURES', tmp_path / 'pictures')
+    for module in (records, rendering, readme):
+        monkeypatch.setattr(module, 'RECORDED', tmp_path / 'recorded')
     options = dict(artifact='methods', scale='small', record=True)
     reproduce.reproduce(ReproduceConfig(output=str(tmp_path / 'out'), **options))
     folder = tmp_path / 'out' / 'artifacts' / 'methods-small'
@@ -260,8 +261,9 @@ def test_strips_of_all_methods_are_drawn_once_and_recorded(clone, tmp_path, monk
     assert ('injflow', 'gaussian_mixture') in opened and ('injflow', None) in opened
     reproduce.reproduce(ReproduceConfig(output=str(tmp_path / 'out'), **options))
     assert len(opened) == len(METHODS) and (folder / 'methods.png').read_bytes() == first
-    assert (tmp_path / 'PICTURES' / 'methods.png').read_bytes() == first
-    assert len(list((tmp_path / 'RECORDED' / 'strips').glob('small-*-mnist.png'))) == len(METHODS)
+    assert (tmp_path / 'pictures' / 'methods.png').read_bytes() == first
+    assert '| InjFlow^ln + GMM | 1.' in (clone / 'README.md').read_text()
+    assert len(list((tmp_path / 'recorded' / 'strips').glob('small-*-mnist.png'))) == len(METHODS)
     # Elsewhere the recorded ones serve.
     calls()
     elsewhere = ReproduceConfig(output=str(tmp_path / 'b'), recorded=True, **options)

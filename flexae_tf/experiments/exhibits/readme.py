@@ -3,16 +3,32 @@
 import dataclasses
 import pathlib
 import re
+from collections.abc import Sequence
 
 from flexae_tf.config import ReproduceConfig
-from flexae_tf.experiments import artifacts
-from flexae_tf.experiments.exhibits import rendering
+from flexae_tf.experiments import artifacts, runs
+from flexae_tf.experiments.exhibits import figures, rendering
+from flexae_tf.experiments.exhibits.layout import Exhibit
 from flexae_tf.experiments.planning import SYNTHETIC
 from flexae_tf.experiments.records import RECORDED, read
+from flexae_tf.training.workdir import write_text
 
 SCALE = 'small'
+PICTURES = pathlib.Path(artifacts.__file__).with_name('pictures')
 LAYER = 'mixed_7'  # of the network that stands in for TF-GAN's
 _TABLE = re.compile(r'(<!-- recorded: (\w+) -->\n).*?(<!-- end of recorded -->)', re.DOTALL)
+
+
+def update(exhibits: Sequence[Exhibit]) -> None:
+    """Fills the README of the clone anew, and keeps the pictures of exhibits made of scores."""
+    path = runs.ROOT / 'README.md'
+    if not path.is_file():
+        return  # an installed package has none
+    for shown in exhibits:
+        if shown.name in (*figures.EXHIBITS, 'methods'):
+            for picture in shown.pictures:
+                (PICTURES / f'{picture.name}.png').write_bytes(picture.png)
+    write_text(path, fill(path.read_text()))
 
 
 def fill(text: str) -> str:

@@ -15,7 +15,7 @@ from flexae_tf.experiments import artifacts
 from flexae_tf.experiments.exhibits import figures, tables
 from flexae_tf.experiments.exhibits.layout import Exhibit, Picture
 from flexae_tf.experiments.exhibits.side_by_side import side_by_side
-from flexae_tf.experiments.records import PICTURES, RECORDED, Record, scored
+from flexae_tf.experiments.records import RECORDED, Record, scored
 from flexae_tf.experiments.runs import Run
 from flexae_tf.training.workdir import write_json, write_text
 
@@ -74,13 +74,8 @@ def write(shown: Exhibit, folder: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def keep(config: ReproduceConfig, exhibits: Sequence[Exhibit]) -> None:
-    """Keeps in the clone the pictures that are made of scores, and those of each method."""
-    for shown in exhibits:
-        if shown.name not in (*figures.EXHIBITS, 'methods'):
-            continue
-        for picture in shown.pictures:
-            (PICTURES / f'{picture.name}.png').write_bytes(picture.png)
+def keep_strips(config: ReproduceConfig) -> None:
+    """Keeps the pictures of each method beside the records."""
     for path in (folder_of(config, 'methods') / STRIPS).glob('*.png'):
         kept = RECORDED / STRIPS / f'{config.scale}-{path.name}'
         kept.parent.mkdir(parents=True, exist_ok=True)
