@@ -78,8 +78,8 @@ class ReproduceConfig(Options):
     )
     recorded: bool = where(
         False,
-        'With --artifact, take the scores that come with the package for the runs that it has, and '
-        'run only the others.',
+        'With --artifact, take the scores that come with the package for runs that are the same in '
+        'every option, and run only the others.',
     )
     shard: str = where(
         '1/1', 'With --artifact, 2/8 takes the second eighth of the runs, for several machines.'

@@ -98,15 +98,22 @@ def _tables_1_and_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]
 def _methods(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     """Every method, and what it is before it is trained."""
     for method, densities in trained(METHODS):
-        yield _on_images(config, method, dataset, densities=densities)
         scorings = [
             planning.scoring_flags(
                 config, method, dataset, split='test', kinds='gen', metrics='fd', density=density
             )
             for density in densities
         ]
-        options = {'training_steps': 0}
-        yield planning.method_run(config, method, dataset, options=options, scorings=scorings)
+        for seed in range(config.seed, config.seed + (config.seeds or 1)):
+            yield _on_images(config, method, dataset, seed=seed, densities=densities)
+            yield planning.method_run(
+                config,
+                method,
+                dataset,
+                seed=seed,
+                options={'training_steps': 0},
+                scorings=scorings,
+            )
 
 
 def _table_3(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import runs
 from flexae_tf.experiments.durations import duration
-from flexae_tf.experiments.records import RECORDED, pace
+from flexae_tf.experiments.records import FOLDER, pace
 from flexae_tf.experiments.runs import Run
 
 PROBED = 'ae_gmm'  # nothing but encoder and decoder
-COST = RECORDED / 'cost.json'
+COST = FOLDER / 'cost.json'
 
 
 class Kind(NamedTuple):

@@ -21,7 +21,7 @@ class Scale(NamedTuple):
 
     Attributes:
         train: training options that differ from the flagfiles.
-        tuned: others, by method: open weights that were chosen at this scale, by --tune.
+        tuned: others, by method and data set: open weights that --tune chose at this scale.
         num_examples: on each side of a score, at most.
         datasets: what is trained on, where an artifact is about more than one.
         subset_steps: iterations of trainings on few examples (Fig. 5).
@@ -33,7 +33,7 @@ class Scale(NamedTuple):
     datasets: tuple[str, ...]
     subset_steps: int
     ex_post_steps: int | None = None
-    tuned: Mapping[str, Mapping[str, float]] = {}
+    tuned: Mapping[tuple[str, str], Mapping[str, float]] = {}
 
 
 SYNTHETIC = ('synthetic_2d', 'synthetic_5d')
@@ -60,9 +60,9 @@ def method_run(
     options: Mapping[str, float | str] | None = None,
     scorings: Sequence[tuple[str, ...]] = (),
 ) -> Run:
-    """The run of a method on a data set as their flagfiles have it, but for the scale.
+    """The run of a method on a data set as their flagfiles and the scale have it.
 
-    Its name tells what differs from them, and nothing that does not: whatever plans the same
+    Its name tells what differs from these, and nothing that does not: whatever plans the same
     training gets the same run.
 
     Args:
@@ -70,7 +70,7 @@ def method_run(
         method: one of `config.METHODS`.
         dataset: one of `config.DATASETS`.
         seed: of the run; that of `config` when not given.
-        options: training options that may differ from the flagfiles.
+        options: training options that may differ from these.
         scorings: as in `Run`.
 
     Raises:
@@ -78,7 +78,7 @@ def method_run(
     """
     files = flagfiles(method, dataset)
     name = scale_of(config, dataset)
-    scale = SCALES[name].train | SCALES[name].tuned.get(method, {})
+    scale = SCALES[name].train | SCALES[name].tuned.get((method, dataset), {})
     planned = Command('train', (*files, *_as_flags(scale))).options()
     wanted = {'training_steps': config.training_steps} if config.training_steps else {}
     wanted |= options or {}

@@ -15,7 +15,8 @@ from flexae_tf.experiments.runs import Run
 from flexae_tf.networks.tables import resolve
 from flexae_tf.training.workdir import read_jsonl, write_text
 
-RECORDED = pathlib.Path(__file__).with_name('recorded')  # what was really run, package data
+FOLDER = pathlib.Path(__file__).with_name('recorded')  # of what was really run, package data
+RECORDED = FOLDER / 'scores.jsonl'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,48 +28,59 @@ class Record(Score):
 
     Attributes:
         run: name of the run.
-        scale: a name of `config.SCALES`.
         split: what was compared with.
         step: of the checkpoint; 0 for what belongs to none.
-        options: training options that are not at their default.
+        options: training options that are not at their default, and how long the training is.
+        checkpoint: digest of the run's last checkpoint.
+        scoring: hash of the options of the evaluation.
         fields: of the protocol.
         code: version of the package, with the commit, that scored.
         machine: what trained.
     """
 
     run: str
-    scale: str
     split: str
     step: int
     options: dict[str, Any]
+    checkpoint: str
+    scoring: str
     fields: dict[str, Any]
     code: str
     machine: str
 
 
-_OF_RUN = ['run', 'dataset', 'latent_dim', 'seed', 'seconds', 'scale', 'options', 'code', 'machine']
-_OF_SCORE = ['method', 'split', 'kind', 'stem', 'step', 'metric', 'value', 'protocol']
+# What the scores of one evaluation share, and what each has of its own; `protocol` has the fields.
+_OF_SCORING = (
+    *('run', 'method', 'dataset', 'latent_dim', 'seed', 'options', 'seconds', 'machine'),
+    *('checkpoint', 'split', 'scoring', 'code'),
+)
+_OF_SCORE = ('kind', 'stem', 'step', 'metric', 'value', 'protocol')
 
 
-def collect(runs: Iterable[Run], *, scale: str) -> list[Record]:
+def collect(runs: Iterable[Run]) -> list[Record]:
     """The records of the scores that runs have so far."""
-    return [record for run in runs for record in _of_run(run, scale)]
+    return [record for run in runs for record in _of_run(run)]
 
 
-def recorded(runs: Iterable[Run], *, scale: str) -> dict[str, list[Record]]:
-    """Of runs, by name, the records that come with the package, where it has all of a run's.
+def recorded(runs: Iterable[Run], known: Iterable[Record] | None = None) -> dict[str, list[Record]]:
+    """Of runs, by name, their records, where all their scorings are recorded.
 
     A run whose options are others than when it was recorded is another run, whatever its name.
+
+    Args:
+        runs: as they are planned.
+        known: where to look; the records that come with the package when None.
     """
     there: dict[str, list[Record]] = {}
-    for record in read(RECORDED / f'{scale}.jsonl'):
+    for record in read(RECORDED) if known is None else known:
         there.setdefault(record.run, []).append(record)
     found = {}
     for run in runs:
-        options = _options(_resolved(run))
-        same = [r for r in there.get(run.name, ()) if r.options == options]
-        wanted = set().union(*(_parts(run, flags) for flags in run.scorings))
-        if wanted and wanted <= {_part(r) for r in same}:
+        options, scorings = _options(_resolved(run)), {scoring(run, f) for f in run.scorings}
+        same = [
+            r for r in there.get(run.name, ()) if r.options == options and r.scoring in scorings
+        ]
+        if scorings and scorings == {r.scoring for r in same}:
             found[run.name] = same
     return found
 
@@ -94,59 +106,51 @@ def latest(records: Iterable[Record]) -> list[Record]:
 def read(path: pathlib.Path) -> list[Record]:
     """The records of a file that `write` wrote; none when there is no file."""
     fields: dict[str, dict[str, Any]] = {}
-    found, run = [], {}
+    found, shared = [], {}
     for line in read_jsonl(path):
         if 'fields' in line:
             fields[line['protocol']] = line['fields']
         elif 'run' in line:
-            run = line
+            shared = line
         else:
-            found.append(Record(**run, **line, fields=fields[line['protocol']]))
+            found.append(Record(**shared, **line, fields=fields[line['protocol']]))
     return found
 
 
 def write(path: pathlib.Path, records: Sequence[Record]) -> None:
     """Writes records in a fixed order, so that a file shows what changed.
 
-    First a line for each protocol, then one for each run, with the lines of its scores below it:
-    curves over training have thousands of these.
+    First a line for each protocol, then one for each evaluation of a run, with the lines of its
+    scores below it: curves over training have thousands of these.
     """
     protocols = {r.protocol: r.fields for r in records}
     lines = [{'protocol': name, 'fields': protocols[name]} for name in sorted(protocols)]
-    groups: dict[str, list[Record]] = {}
+    evaluations: dict[str, list[Record]] = {}
     for r in records:
-        groups.setdefault(json.dumps({name: getattr(r, name) for name in _OF_RUN}), []).append(r)
-    for run, rows in sorted(groups.items()):
-        lines.append(json.loads(run))
-        rows.sort(key=lambda r: (r.method, r.split, r.kind, r.stem, r.step))
+        shared = json.dumps({name: getattr(r, name) for name in _OF_SCORING})
+        evaluations.setdefault(shared, []).append(r)
+    for shared, rows in sorted(evaluations.items()):
+        lines.append(json.loads(shared))
+        rows.sort(key=lambda r: (r.kind, r.stem, r.step))
         lines += [{name: getattr(r, name) for name in _OF_SCORE} for r in rows]
     write_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
 
 
-def update(path: pathlib.Path, records: Sequence[Record]) -> None:
-    """Takes records into a file, in the place of what it has of the same parts of runs."""
-    fresh = {(r.run, _part(r)) for r in records}
-    kept = [r for r in read(path) if (r.run, _part(r)) not in fresh]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, [*kept, *distinct(records)])
+def merge(old: Iterable[Record], fresh: Iterable[Record]) -> list[Record]:
+    """All of them, but for those old ones of which there are fresh ones.
 
-
-def _part(record: Record) -> tuple[str, str, str, int]:
-    """What is scored at once."""
-    return record.method, record.split, record.kind, record.step
-
-
-def _parts(run: Run, flags: tuple[str, ...]) -> set[tuple[str, str, str, int]]:
-    """The parts of one of a run's scorings."""
-    options, config = run.scoring(flags).options(), run.config
-    steps = {config.training_steps}
-    if options.checkpoint == 'all':
-        steps |= {*range(config.snapshot_steps, config.training_steps, config.snapshot_steps)}
-    return {
-        (*scored(run, flags), kind, step)
-        for kind in options.kinds.split(',')
-        for step in ({0} if kind == 'floor' else steps)
-    }
+    These are of the same run and evaluation, or of a run that was trained anew since.
+    """
+    fresh = list({(r.run, r.scoring, r.kind, r.stem, r.step): r for r in fresh}.values())
+    trained = {r.run: (r.options, r.checkpoint) for r in fresh}
+    scored_again = {(r.run, r.scoring) for r in fresh}
+    kept = [
+        r
+        for r in old
+        if trained.get(r.run) in (None, (r.options, r.checkpoint))
+        and (r.run, r.scoring) not in scored_again
+    ]
+    return [*kept, *fresh]
 
 
 def scored(run: Run, flags: tuple[str, ...]) -> tuple[str, str]:
@@ -157,14 +161,19 @@ def scored(run: Run, flags: tuple[str, ...]) -> tuple[str, str]:
     return method, options.split
 
 
+def scoring(run: Run, flags: tuple[str, ...]) -> str:
+    """What `Record.scoring` is of one of a run's scorings."""
+    return run.scoring(flags).options().identity_hash()
+
+
 def pace(path: pathlib.Path) -> float | None:
     """Iterations per second that a training had most of the time; None where nobody knows."""
     paces = [line['perf/steps_per_sec'] for line in read_jsonl(path)]
     return statistics.median(paces) if paces else None
 
 
-def _of_run(run: Run, scale: str) -> Iterable[Record]:
-    config = _resolved(run)
+def _of_run(run: Run) -> Iterable[Record]:
+    config, digest = _resolved(run), run.digest
     machine = _machine(run.workdir.path / 'environment.json')
     speed = pace(run.workdir.perf)
     for flags in run.scorings:
@@ -183,10 +192,11 @@ def _of_run(run: Run, scale: str) -> Iterable[Record]:
                 # As long as it takes where nothing else runs, stopped and resumed or not.
                 seconds=round(config.training_steps / speed, 1) if speed else None,
                 run=run.name,
-                scale=scale,
                 split=split,
                 step=score['step'],
                 options=_options(config),
+                checkpoint=digest,
+                scoring=scoring(run, flags),
                 fields=score['fields'],
                 code=score['code'],
                 machine=machine,

@@ -1,5 +1,6 @@
 """The tables and figures of the paper: plans, runs, scores and renders them."""
 
+import dataclasses
 import datetime
 import itertools
 import pathlib
@@ -7,7 +8,7 @@ import pathlib
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import artifacts, estimate, execution, records, runs
-from flexae_tf.experiments.exhibits import readme, rendering, report
+from flexae_tf.experiments.exhibits import readme, rendering, report, strips
 from flexae_tf.experiments.exhibits.layout import Exhibit
 from flexae_tf.experiments.records import Record
 from flexae_tf.training.workdir import environment, write_text
@@ -22,16 +23,14 @@ def reproduce(config: ReproduceConfig) -> None:
         FailedRunError: a run failed; the others were executed, and what there is was rendered.
         Stopped: SIGTERM or Ctrl-C was heard.
     """
-    planned = artifacts.plan(config)
-    known = _known(config, planned)
-    todo = [run for run in planned if run.name not in known]
+    planned = _todo(config)
     if config.list:
-        _list(todo)
+        _list(planned)
         return
     failures: dict[str, str] = {}
     if not config.render:
-        runs.check_places(config, todo, pathlib.Path(config.output))
-        failures = execution.execute(todo)
+        runs.check_places(config, planned, pathlib.Path(config.output))
+        failures = execution.execute(planned)
     _render(config)
     if failures:
         name, reason = next(iter(failures.items()))
@@ -41,11 +40,33 @@ def reproduce(config: ReproduceConfig) -> None:
         )
 
 
+def _todo(config: ReproduceConfig) -> list[runs.Run]:
+    """The planned runs, with `config.recorded` those that some artifact lacks records of.
+
+    Figures that are drawn of networks have no records.
+    """
+    planned = artifacts.plan(config)
+    if not config.recorded:
+        return planned
+    scorings: dict[str, dict[tuple[str, ...], None]] = {}
+    for name in config.artifact.split(','):
+        of_artifact = artifacts.plan(config.only(name))
+        known = _known(config, of_artifact)
+        for run in of_artifact:
+            if run.name not in known:
+                scorings.setdefault(run.name, {}).update(dict.fromkeys(run.scorings))
+    return [
+        dataclasses.replace(run, scorings=tuple(scorings[run.name]))
+        for run in planned
+        if run.name in scorings
+    ]
+
+
 def _known(config: ReproduceConfig, planned: list[runs.Run]) -> dict[str, list[Record]]:
     """Of runs that are not trained here, by name, the records to take for them."""
     if not config.recorded:
         return {}
-    return records.recorded((run for run in planned if not run.digest), scale=config.scale)
+    return records.recorded(run for run in planned if not run.digest)
 
 
 def _list(planned: list[runs.Run]) -> None:
@@ -66,7 +87,7 @@ def _render(config: ReproduceConfig) -> None:
             missing.append(f'{name}: nothing is trained yet')
             print(missing[-1])
             continue
-        found = records.collect(planned, scale=config.scale)
+        found = records.collect(planned)
         fresh += found
         found += itertools.chain.from_iterable(known.values())
         folder = rendering.folder_of(config, name)
@@ -88,12 +109,33 @@ def _render(config: ReproduceConfig) -> None:
 
 
 def _record(config: ReproduceConfig, fresh: list[Record], exhibits: list[Exhibit]) -> None:
-    """Keeps the scores of what was run here, and in the README what is made of all there are."""
-    records.update(records.RECORDED / f'{config.scale}.jsonl', fresh)
-    rendering.keep_strips(config)
-    if config.scale == readme.SCALE:
-        readme.update(exhibits)
+    """Keeps the scores of what was run here, and fills the README from all there are.
+
+    Raises:
+        UsageError: then the README's tables could not be made; nothing is kept.
+    """
+    known = records.merge(records.read(records.RECORDED), fresh)
+    path = runs.ROOT / 'README.md'
+    text = readme.fill(path.read_text(), known) if path.is_file() else None
+    records.FOLDER.mkdir(exist_ok=True)
+    records.write(records.RECORDED, known)
+    for name in config.artifact.split(','):
+        if name == 'methods':
+            planned, folder = artifacts.plan(config.only(name)), rendering.folder_of(config, name)
+            strips.keep(strips.draw(planned, folder / rendering.STRIPS).values())
+    if text is not None:
+        write_text(path, text)
+        drawn_here = (e.pictures for e in exhibits if e.name == 'fig3' and _is_readmes(config))
+        for picture in itertools.chain(readme.pictures(text), *drawn_here):
+            (readme.PICTURES / f'{picture.name}.png').write_bytes(picture.png)
     print(f'kept in {records.RECORDED}')
+
+
+def _is_readmes(config: ReproduceConfig) -> bool:
+    """Whether all that Fig. 3 of the README is drawn of is trained here, and nothing else."""
+    here = artifacts.plan(config.only('fig3'))
+    names = [run.name for run in artifacts.plan(readme.plan_of('fig3'))]
+    return [run.name for run in here if run.digest] == names
 
 
 def _report(

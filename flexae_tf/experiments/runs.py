@@ -156,11 +156,15 @@ class Run:
 
     @property
     def digest(self) -> str | None:
-        """What names the last checkpoint's contents in scores; None before it is written."""
+        """What names the last checkpoint's contents in scores.
+
+        None before it is written, and where the workdir holds another run.
+        """
         path = self.workdir.checkpoints / f'ckpt-{self.config.training_steps:09d}.manifest.json'
         try:
+            self.check()
             return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        except OSError:
+        except (UserError, OSError):
             return None
 
 

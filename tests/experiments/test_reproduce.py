@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 import signal
 
@@ -13,7 +14,7 @@ from flexae_tf.config import METHODS, ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError
 from flexae_tf.ex_post import densities
 from flexae_tf.experiments import artifacts, paper, records, reproduce
-from flexae_tf.experiments.exhibits import galleries, readme, rendering
+from flexae_tf.experiments.exhibits import galleries, readme, strips
 from tests.experiments.conftest import wait_for
 from tests.experiments.exhibits.test_figures import records as scores
 
@@ -128,8 +129,7 @@ def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, caps
         drawn.append((name, gallery))
         return {f'{name}a': np.full([4, 4, 1], len(drawn), np.uint8)}
 
-    def load(workdir, ex_post):
-        assert ex_post is None
+    def load(workdir):
         loaded.append(workdir.name)
         return workdir.name
 
@@ -156,14 +156,15 @@ def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, caps
 
 
 def test_the_report_and_the_records(clone, table_1, tmp_path, monkeypatch):
-    monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded')
+    monkeypatch.setattr(records, 'FOLDER', tmp_path / 'recorded')
+    monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded' / 'scores.jsonl')
     (clone / 'bad').write_text('vae_flow-')
     with pytest.raises(FailedRunError):
         table_1(report=True, record=True)
     page = (tmp_path / 'out' / 'report.html').read_text()
     assert 'fd_vectors_50_gen' in page and '0123abcd' in page
     assert 'table1: 1 of 12 runs: vae_flow-mnist-small-seed=0' in page
-    path = tmp_path / 'recorded' / 'small.jsonl'
+    path = tmp_path / 'recorded' / 'scores.jsonl'
     before = records.read(path)
     assert {record.method for record in before} == set(paper.METHODS) - {'vae_flow'}
     (clone / 'bad').unlink()
@@ -174,7 +175,8 @@ def test_the_report_and_the_records(clone, table_1, tmp_path, monkeypatch):
 
 
 def test_recorded_runs_are_not_run(clone, table_1, shown, calls, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded')
+    monkeypatch.setattr(records, 'FOLDER', tmp_path / 'recorded')
+    monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded' / 'scores.jsonl')
     table_1(record=True)
     calls()
     whole = shown('table1.md')
@@ -186,12 +188,12 @@ def test_recorded_runs_are_not_run(clone, table_1, shown, calls, tmp_path, monke
     assert calls() == [] and (folder / 'table1.md').read_text() == whole
     # What is run here comes first, what the package lacks is run, and a record of other options is
     # of another run.
-    path = tmp_path / 'recorded' / 'small.jsonl'
+    path = tmp_path / 'recorded' / 'scores.jsonl'
     lines = []
     for record in records.read(path):
         if record.method == 'beta_vae':
             record = dataclasses.replace(record, options=record.options | {'kl_weight': 0.7})
-        if (record.method, record.kind) != ('vae', 'rec'):
+        if record.method != 'vae':
             lines.append(record)
     records.write(path, lines)
     table_1(**elsewhere)
@@ -199,41 +201,77 @@ def test_recorded_runs_are_not_run(clone, table_1, shown, calls, tmp_path, monke
     assert (folder / 'table1.md').read_text() == whole
 
 
-def test_recording_replaces_what_was_scored_again(tmp_path):
-    path = tmp_path / 'recorded' / 'small.jsonl'
-    curve = [*scores(1.0, step=500), *scores(2.0, step=1000), *scores(3.0, step=1000, kind='rec')]
-    records.update(path, curve)
-    assert records.read(path) == sorted(curve, key=lambda r: (r.kind, r.step))
+def test_recording_replaces_what_was_scored_or_trained_again():
+    curve = [*scores(1.0, step=500), *scores(2.0, step=1000), *scores(3.0, kind='rec', step=1000)]
+    other = scores(9.0, step=1000, scoring='of other options')
+    assert records.merge([], curve + curve) == curve
+    assert records.merge(curve, other) == curve + other
     again = scores(5.0, step=1000)
-    records.update(path, again)
-    assert {(r.kind, r.step): r.value for r in records.read(path)} == {
-        ('gen', 500): 1.0,
-        ('gen', 1000): 5.0,
-        ('rec', 1000): 3.0,
-    }
+    assert records.merge(curve + other, again) == other + again
+    anew = scores(6.0, step=1000, checkpoint='another')
+    assert records.merge(curve + other, anew) == anew
+    changed = scores(7.0, step=1000, options={'kl_weight': 1.0})
+    renamed = [dataclasses.replace(r, run=curve[0].run) for r in changed]
+    assert records.merge(curve + other, renamed) == renamed
 
 
-def test_all_snapshots_of_a_run_are_recorded_or_none(clone, tmp_path, monkeypatch):
-    monkeypatch.setattr(records, 'RECORDED', tmp_path)
-    config = ReproduceConfig(artifact='fig2', scale='small', output=str(tmp_path / 'out'), seeds=1)
-    run = next(r for r in artifacts.plan(config) if r.config.method == 'flexae')
-    options = records._options(records._resolved(run))
-    steps = range(500, 20_001, 500)
-    found = [
-        dataclasses.replace(record, run=run.name)
-        for step in steps
-        for kind in ('gen', 'codes')
-        for record in scores(1.0, step=step, kind=kind, options=options)
+def test_records_are_read_as_they_were_written(tmp_path):
+    path = tmp_path / 'scores.jsonl'
+    some = [
+        *scores(1.0, 2.0, options={'training_steps': 3}),
+        *scores(3.0, kind='codes', scoring='other', seconds=4.0),
     ]
-    records.update(tmp_path / 'small.jsonl', found[:-1])
-    assert records.recorded([run], scale='small') == {}
-    records.update(tmp_path / 'small.jsonl', found)
-    assert len(records.recorded([run], scale='small')[run.name]) == len(found) == 80
+    records.write(path, some[::-1])
+    found = records.read(path)
+    assert sorted(found, key=lambda r: r.value) == some
+    records.write(path, found)
+    assert records.read(path) == found
 
 
-def test_figures_of_networks_are_never_recorded(clone, tmp_path):
-    config = ReproduceConfig(artifact='fig6', scale='small', output=str(tmp_path / 'out'))
-    assert records.recorded(artifacts.plan(config), scale='small') == {}
+@pytest.mark.parametrize('options', [dict(num_examples=77), dict(features='pixels'), dict(seed=3)])
+def test_records_of_other_scorings_are_none(clone, table_1, calls, tmp_path, monkeypatch, options):
+    monkeypatch.setattr(records, 'FOLDER', tmp_path / 'recorded')
+    monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded' / 'scores.jsonl')
+    table_1(record=True)
+    planned = artifacts.plan(
+        ReproduceConfig(artifact='table1', scale='small', seeds=1, output='x', **options)
+    )
+    assert records.recorded(planned) == {}
+
+
+def test_records_do_not_stand_for_networks(clone, table_1, calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, 'FOLDER', tmp_path / 'recorded')
+    monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded' / 'scores.jsonl')
+    table_1(record=True)
+    elsewhere = dict(scale='small', output=str(tmp_path / 'b'), seeds=1, recorded=True)
+    both = ReproduceConfig(artifact='table1,fig6', **elsewhere)
+    (run,) = reproduce._todo(both)
+    # It is trained for the figure, and not scored again.
+    assert run.name == 'flexae-mnist-small-seed=0' and run.scorings == ()
+    assert reproduce._todo(both.only('table1')) == []
+
+
+def test_another_run_in_a_workdir_is_never_taken_for_it(clone, table_1, shown, tmp_path):
+    table_1()
+    run = next(
+        r
+        for r in artifacts.plan(
+            ReproduceConfig(artifact='table1', scale='small', output=str(tmp_path / 'out'), seeds=1)
+        )
+        if r.config.method == 'beta_vae'
+    )
+    assert run.digest and len(records.collect([run])) > 0
+    other = dataclasses.replace(run.config, kl_weight=0.7, workdir=None)
+    document = {
+        'config': dataclasses.asdict(other),
+        'data': dataclasses.asdict(data.describe(other)),
+        'examples': None,
+    }
+    (run.workdir.path / 'config.json').write_text(json.dumps(document))
+    assert run.digest is None and records.collect([run]) == []
+    with pytest.raises(FailedRunError, match='another configuration'):
+        table_1()
+    assert '| beta-VAE | - | 7.91 | - |' in shown('table1.md')
 
 
 def test_strips_of_all_methods_are_drawn_once_and_recorded(clone, tmp_path, monkeypatch, calls):
@@ -250,24 +288,27 @@ def test_strips_of_all_methods_are_drawn_once_and_recorded(clone, tmp_path, monk
     (clone / 'README.md').write_text('<!-- recorded: methods -->\n<!-- end of recorded -->\n')
     (tmp_path / 'pictures').mkdir()
     monkeypatch.setattr(readme, 'PICTURES', tmp_path / 'pictures')
-    for module in (records, rendering, readme):
-        monkeypatch.setattr(module, 'RECORDED', tmp_path / 'recorded')
-    options = dict(artifact='methods', scale='small', record=True)
+    monkeypatch.setattr(records, 'FOLDER', tmp_path / 'recorded')
+    monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded' / 'scores.jsonl')
+    monkeypatch.setattr(strips, 'KEPT', tmp_path / 'recorded' / 'strips')
+    options = dict(artifact='methods', scale='small', feature_layer='mixed_7', record=True)
     reproduce.reproduce(ReproduceConfig(output=str(tmp_path / 'out'), **options))
     folder = tmp_path / 'out' / 'artifacts' / 'methods-small'
-    first = (folder / 'methods.png').read_bytes()
+    first = (folder / 'methods_mnist.png').read_bytes()
     # Every trained method once, InjFlow with its mixture too; untrained ones are not drawn.
     assert len(opened) == len(set(opened)) == len(METHODS)
     assert ('injflow', 'gaussian_mixture') in opened and ('injflow', None) in opened
     reproduce.reproduce(ReproduceConfig(output=str(tmp_path / 'out'), **options))
-    assert len(opened) == len(METHODS) and (folder / 'methods.png').read_bytes() == first
-    assert (tmp_path / 'pictures' / 'methods.png').read_bytes() == first
+    assert len(opened) == len(METHODS) and (folder / 'methods_mnist.png').read_bytes() == first
+    assert (tmp_path / 'pictures' / 'methods_mnist.png').read_bytes() == first
     assert '| InjFlow^ln + GMM | 1.' in (clone / 'README.md').read_text()
-    assert len(list((tmp_path / 'recorded' / 'strips').glob('small-*-mnist.png'))) == len(METHODS)
+    assert len(list((tmp_path / 'recorded' / 'strips').glob('*-mnist-small-seed=0*.png'))) == len(
+        METHODS
+    )
     # Elsewhere the recorded ones serve.
     calls()
     elsewhere = ReproduceConfig(output=str(tmp_path / 'b'), recorded=True, **options)
     reproduce.reproduce(elsewhere)
     assert calls() == [] and len(opened) == len(METHODS)
-    again = tmp_path / 'b' / 'artifacts' / 'methods-small' / 'methods.png'
+    again = tmp_path / 'b' / 'artifacts' / 'methods-small' / 'methods_mnist.png'
     assert again.read_bytes() == first

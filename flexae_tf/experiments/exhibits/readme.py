@@ -1,51 +1,61 @@
-"""The tables of README.md, filled from the records that come with the package."""
+"""README.md's tables and pictures, made of the records that come with the package."""
 
 import dataclasses
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from flexae_tf.config import ReproduceConfig
-from flexae_tf.experiments import artifacts, runs
-from flexae_tf.experiments.exhibits import figures, rendering
-from flexae_tf.experiments.exhibits.layout import Exhibit
+from flexae_tf.experiments import artifacts, records
+from flexae_tf.experiments.exhibits import rendering
+from flexae_tf.experiments.exhibits.layout import Exhibit, Picture
 from flexae_tf.experiments.planning import SYNTHETIC
-from flexae_tf.experiments.records import RECORDED, read
-from flexae_tf.training.workdir import write_text
+from flexae_tf.experiments.records import Record
 
 SCALE = 'small'
-PICTURES = pathlib.Path(artifacts.__file__).with_name('pictures')
 LAYER = 'mixed_7'  # of the network that stands in for TF-GAN's
-_TABLE = re.compile(r'(<!-- recorded: (\w+) -->\n).*?(<!-- end of recorded -->)', re.DOTALL)
+PICTURES = pathlib.Path(artifacts.__file__).with_name('pictures')
+_SECTION = re.compile(r'(<!-- recorded: (\w+) -->\n).*?(<!-- end of recorded -->)', re.DOTALL)
 
 
-def update(exhibits: Sequence[Exhibit]) -> None:
-    """Fills the README of the clone anew, and keeps the pictures of exhibits made of scores."""
-    path = runs.ROOT / 'README.md'
-    if not path.is_file():
-        return  # an installed package has none
-    for shown in exhibits:
-        if shown.name in (*figures.EXHIBITS, 'methods'):
-            for picture in shown.pictures:
-                (PICTURES / f'{picture.name}.png').write_bytes(picture.png)
-    write_text(path, fill(path.read_text()))
-
-
-def fill(text: str) -> str:
+def fill(text: str, known: Iterable[Record] | None = None) -> str:
     """`text` with each table between `<!-- recorded: ARTIFACT -->` and `<!-- end of recorded -->`.
+
+    Args:
+        text: of the README.
+        known: what the tables are made of; the records that come with the package when None.
 
     Raises:
         UsageError: records that cannot be compared, or no such artifact.
     """
-    return _TABLE.sub(lambda found: f'{found[1]}\n{_tables(found[2])}\n{found[3]}', text)
+    known = list(records.read(records.RECORDED) if known is None else known)
+
+    def section(found: re.Match) -> str:
+        tables = '\n'.join(table.markdown() for table in _exhibit(found[2], known).tables)
+        return f'{found[1]}\n{tables}\n{found[3]}'
+
+    return _SECTION.sub(section, text)
 
 
-def _tables(name: str) -> str:
-    """The tables of an artifact as Markdown."""
+def pictures(text: str) -> list[Picture]:
+    """The pictures that are made of records alone, of the artifacts that `text` has tables of."""
+    known = records.read(records.RECORDED)
+    names = [found[2] for found in _SECTION.finditer(text)]
+    return [picture for name in names for picture in _exhibit(name, known).pictures]
+
+
+def plan_of(name: str) -> ReproduceConfig:
+    """How the README's runs of an artifact are planned."""
     config = ReproduceConfig(artifact=name, scale=SCALE, output='OUTPUT')
-    if not set(artifacts.datasets(config, name)) <= set(SYNTHETIC):
-        config = dataclasses.replace(config, feature_layer=LAYER)
-    planned = {run.name for run in artifacts.plan(config)}
-    found = [record for record in read(RECORDED / f'{SCALE}.jsonl') if record.run in planned]
-    shown = rendering.exhibit(config, name, found, (), pathlib.Path())
-    return '\n'.join(table.markdown() for table in shown.tables)
+    if set(artifacts.datasets(config, name)) <= set(SYNTHETIC):
+        return config
+    return dataclasses.replace(config, feature_layer=LAYER)
+
+
+def _exhibit(name: str, known: list[Record]) -> Exhibit:
+    """What is made of the recorded runs of an artifact; runs that are recorded in part are not."""
+    config = plan_of(name)
+    planned = artifacts.plan(config)
+    found = [r for of_run in records.recorded(planned, known).values() for r in of_run]
+    folder = pathlib.Path(config.output)  # where nothing is trained, nothing is drawn
+    return rendering.exhibit(config, name, found, planned, folder)

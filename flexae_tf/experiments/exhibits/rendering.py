@@ -12,10 +12,10 @@ import numpy as np
 
 from flexae_tf.config import ReproduceConfig, TrainConfig
 from flexae_tf.experiments import artifacts
-from flexae_tf.experiments.exhibits import figures, tables
+from flexae_tf.experiments.exhibits import figures, strips, tables
 from flexae_tf.experiments.exhibits.layout import Exhibit, Picture
 from flexae_tf.experiments.exhibits.side_by_side import side_by_side
-from flexae_tf.experiments.records import RECORDED, Record, scored
+from flexae_tf.experiments.records import Record
 from flexae_tf.experiments.runs import Run
 from flexae_tf.training.workdir import write_json, write_text
 
@@ -49,8 +49,7 @@ def exhibit(
     if name == 'fig3':
         shown = figures.figure_3(records, _latent_views(runs, records), commands=commands)
     elif name == 'methods':
-        strips = _strips(config, runs, folder)
-        shown = side_by_side(records, strips, commands=commands)
+        shown = side_by_side(records, _strips(runs, records, folder), commands=commands)
     elif name in figures.EXHIBITS:
         shown = figures.EXHIBITS[name](records, commands=commands)
     else:
@@ -72,14 +71,6 @@ def write(shown: Exhibit, folder: pathlib.Path) -> pathlib.Path:
     path = folder / f'{shown.name}.md'
     write_text(path, '\n'.join(parts))
     return path
-
-
-def keep_strips(config: ReproduceConfig) -> None:
-    """Keeps the pictures of each method beside the records."""
-    for path in (folder_of(config, 'methods') / STRIPS).glob('*.png'):
-        kept = RECORDED / STRIPS / f'{config.scale}-{path.name}'
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(path.read_bytes())
 
 
 def _command(config: ReproduceConfig, name: str) -> str:
@@ -119,55 +110,23 @@ def _gallery(name: str, runs: Sequence[Run], folder: pathlib.Path) -> tuple[Pict
 
 
 def _strips(
-    config: ReproduceConfig, runs: Sequence[Run], folder: pathlib.Path
-) -> dict[str, np.ndarray]:
-    """Of each method that is trained and scored the strip of its pictures, drawn once.
-
-    With `config.recorded`, of others that which comes with the package.
-    """
-    strips: dict[str, np.ndarray] = {}
-    for run in (run for run in runs if run.config.training_steps):
-        for flags in run.scorings:
-            method, _ = scored(run, flags)
-            name = f'{method}-{run.config.dataset}'
-            path, kept = folder / STRIPS / f'{name}.png', folder / STRIPS / f'{name}.json'
-            if run.digest and run.scores(flags):
-                if not _parts(kept, run):
-                    path.parent.mkdir(exist_ok=True)
-                    density = run.scoring(flags).options().ex_post
-                    _draw_strip(run, density, path, kept)
-            elif config.recorded:
-                path = RECORDED / STRIPS / f'{config.scale}-{name}.png'
-            if path.exists():
-                strips[method] = _read_png(path)
-    return strips
-
-
-def _draw_strip(run: Run, density: str | None, path: pathlib.Path, kept: pathlib.Path) -> None:
-    from flexae_tf import grids
-    from flexae_tf.experiments.exhibits.galleries import strip
-
-    grids.write_png(path, strip(_open_gallery(run.workdir.path, run.config, run.digest, density)))
-    write_json(kept, {'checkpoint': run.digest, 'parts': [path.stem]})
-
-
-def _read_png(path: pathlib.Path) -> np.ndarray:
-    """uint8 [h, w, 1] or [h, w, 3]."""
-    from flexae_tf import grids
-
-    return grids.read_png(path)
+    runs: Sequence[Run], records: Sequence[Record], folder: pathlib.Path
+) -> dict[tuple[str, str], np.ndarray]:
+    """Those of what is trained here, and where records stand for a run, that of the package."""
+    recorded = {record.run for record in records}
+    elsewhere = (run for run in runs if run.name in recorded and not run.digest)
+    paths = strips.kept(elsewhere) | strips.draw(runs, folder / STRIPS)
+    return {what: strips.read(path) for what, path in paths.items()}
 
 
 @functools.lru_cache(maxsize=3)  # of each data set one: figures share a run's codes
-def _open_gallery(
-    workdir: pathlib.Path, config: TrainConfig, digest: str, density: str | None = None
-) -> Any:
+def _open_gallery(workdir: pathlib.Path, config: TrainConfig, digest: str) -> Any:
     from flexae_tf import data
     from flexae_tf.ex_post.densities import load_run
     from flexae_tf.experiments.exhibits.galleries import Gallery
 
     del digest  # of another checkpoint it would be another gallery
-    return Gallery(load_run(workdir, ex_post=density), data.load(config))
+    return Gallery(load_run(workdir), data.load(config))
 
 
 def _parts(kept: pathlib.Path, run: Run) -> list[str]:

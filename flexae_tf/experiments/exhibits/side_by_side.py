@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flexae_tf.config import METHODS
+from flexae_tf.errors import UsageError
 from flexae_tf.experiments import estimate, paper
 from flexae_tf.experiments.columns import Column, gather
 from flexae_tf.experiments.exhibits import claims, drawing
@@ -18,13 +19,13 @@ OTHERS = {
     'wae_normal': 'WAE (normal prior)',
     'wae_gmm_prior': 'WAE (GMM prior)',
 }
-ROWS = {method: {**paper.METHODS, **OTHERS}[method] for method in METHODS}
+ROWS = {method: {**paper.METHODS, **OTHERS}.get(method, method) for method in METHODS}
 LEARNED = 0.3  # times the distance of the untrained method: below it, a method has learned
 
 
 def side_by_side(
     records: Sequence[Record],
-    strips: Mapping[str, np.ndarray] | None = None,
+    strips: Mapping[tuple[str, str], np.ndarray] | None = None,
     *,
     commands: Sequence[str] = (),
 ) -> Exhibit:
@@ -32,7 +33,7 @@ def side_by_side(
 
     Args:
         records: of trained and of untrained methods.
-        strips: of the methods, `galleries.strip`; nothing is drawn without.
+        strips: `galleries.strip`, by data set and method; nothing is drawn without.
         commands: that made the records.
 
     Raises:
@@ -43,7 +44,10 @@ def side_by_side(
         _table(dataset, [r for r in taken if r.dataset == dataset], commands)
         for dataset in dict.fromkeys(r.dataset for r in taken)
     ]
-    pictures = (_picture(strips),) if strips else ()
+    drawn: dict[str, dict[str, np.ndarray]] = {}
+    for (dataset, method), strip in (strips or {}).items():
+        drawn.setdefault(dataset, {})[method] = strip
+    pictures = tuple(_picture(dataset, of_methods) for dataset, of_methods in drawn.items())
     return Exhibit('methods', 'Every method side by side', tuple(tables), pictures)
 
 
@@ -53,6 +57,11 @@ def _table(dataset: str, records: Sequence[Record], commands: Sequence[str]) -> 
         _column(records, 'gen', trained=True),
         _column(records, 'rec', trained=True),
     )
+    if gen.values and untrained.protocol not in (None, gen.protocol):
+        raise UsageError(
+            f'{gen.metric} is by protocol {gen.protocol}, that of untrained methods by '
+            f'{untrained.protocol}: score both by one of them'
+        )
     share = {
         method: value.mean / untrained.values[method].mean
         for method, value in gen.values.items()
@@ -71,6 +80,8 @@ def _table(dataset: str, records: Sequence[Record], commands: Sequence[str]) -> 
         *claims.about('Gen.', gen),
         *claims.about('Rec.', rec),
         _learned(share),
+        'Untrained methods are scored as trained ones: where samples come from a density that is '
+        'fitted to the codes, it was fitted to those of the untrained encoder.',
         f'Time of an iteration: {estimate.timed()}.',
     ]
     title = paper.DATASETS.get(dataset, dataset)
@@ -101,7 +112,7 @@ def _learned(share: Mapping[str, float]) -> str:
     )
 
 
-def _picture(strips: Mapping[str, np.ndarray]) -> Picture:
+def _picture(dataset: str, strips: Mapping[str, np.ndarray]) -> Picture:
     drawn = [method for method in ROWS if method in strips]
     height, width = strips[drawn[0]].shape[:2]
     figure, axes = drawing.panels(
@@ -113,7 +124,7 @@ def _picture(strips: Mapping[str, np.ndarray]) -> Picture:
     for one in axes:
         one.set_axis_off()
     caption = (
-        'Of each method a row of test images, one of their reconstructions, and two of samples; '
-        'nobody chose them.'
+        f'Every method on {paper.DATASETS.get(dataset, dataset)}: a row of test images, one of '
+        'their reconstructions, and two of samples; nobody chose them.'
     )
-    return Picture('methods', caption, drawing.png(figure))
+    return Picture(f'methods_{dataset}', caption, drawing.png(figure))

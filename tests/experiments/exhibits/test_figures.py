@@ -33,7 +33,7 @@ from tests.conftest import ROOT
 def records(*values, stem='fd', kind='gen', estimator='frechet', **changes):
     """Records of seeds 0, 1, ...; by default of FlexAE's samples on synthetic_5d."""
     fields = dict(method='flexae', dataset='synthetic_5d', latent_dim=50, step=2000, options={})
-    fields |= dict(split='test', scale='paper', code='', machine='') | changes
+    fields |= dict(split='test', checkpoint='c', scoring='s', code='', machine='') | changes
     space = 'codes' if kind == 'codes' else 'vectors'
     protocol = Protocol(
         dataset=fields['dataset'],

@@ -59,13 +59,25 @@ def test_protocols_are_not_mixed():
     first, *others = of_method('vae', 4.0, 1.0, 0.5) + of_method('wae_gan', 4.0, 1.0, 0.5)
     with pytest.raises(UsageError, match='protocol'):
         side_by_side([dataclasses.replace(first, protocol='beef0123'), *others])
+    # Nor before and after training.
+    alone = of_method('vae', 4.0, 1.0, 0.5)
+    alone[0] = dataclasses.replace(alone[0], protocol='beef0123')
+    with pytest.raises(UsageError, match='that of untrained methods by beef0123'):
+        side_by_side(alone)
 
 
 def test_strips_become_one_picture():
-    strips = {m: np.full([8, 40, 1], 10 * i, np.uint8) for i, m in enumerate(('vae', 'flexae'))}
+    strips = {
+        ('mnist', m): np.full([8, 40, 1], 10 * i, np.uint8) for i, m in enumerate(('vae', 'flexae'))
+    }
     (picture,) = side_by_side(of_method('vae', 4.0, 1.0, 0.5), strips).pictures
     drawn = image.imread(io.BytesIO(picture.png))
-    assert picture.name == 'methods' and drawn.ndim == 3 and drawn.std() > 0.1
-    strips['vae'] = 255 - strips['vae']
+    assert picture.name == 'methods_mnist' and drawn.ndim == 3 and drawn.std() > 0.1
+    strips['mnist', 'vae'] = 255 - strips['mnist', 'vae']
     (other,) = side_by_side(of_method('vae', 4.0, 1.0, 0.5), strips).pictures
     assert other.png != picture.png
+    strips['celeba', 'vae'] = np.zeros([8, 40, 3], np.uint8)  # of other data, another picture
+    assert [p.name for p in side_by_side([], strips).pictures] == [
+        'methods_mnist',
+        'methods_celeba',
+    ]

@@ -1,0 +1,75 @@
+"""Strips of pictures of every method: drawn once of a checkpoint, and kept beside the records."""
+
+import json
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from flexae_tf.experiments.records import FOLDER, scored
+from flexae_tf.experiments.runs import Run
+from flexae_tf.training.workdir import write_json
+
+KEPT = FOLDER / 'strips'  # those that come with the package
+
+
+def draw(runs: Iterable[Run], folder: pathlib.Path) -> dict[tuple[str, str], pathlib.Path]:
+    """The strips of what is trained and scored, by data set and method; of the first run of each.
+
+    Args:
+        runs: untrained ones are passed over.
+        folder: where they are kept; made when the first is drawn.
+    """
+    found: dict[tuple[str, str], pathlib.Path] = {}
+    for run in runs:
+        for flags in run.scorings if run.config.training_steps else ():
+            what = run.config.dataset, scored(run, flags)[0]
+            if what not in found and run.scores(flags):
+                found[what] = folder / f'{_stem(run, flags)}.png'
+                _draw(run, flags, found[what])
+    return found
+
+
+def kept(runs: Iterable[Run]) -> dict[tuple[str, str], pathlib.Path]:
+    """The strips of runs that come with the package, by data set and method."""
+    found: dict[tuple[str, str], pathlib.Path] = {}
+    for run in runs:
+        for flags in run.scorings if run.config.training_steps else ():
+            path = KEPT / f'{_stem(run, flags)}.png'
+            if path.exists():
+                found.setdefault((run.config.dataset, scored(run, flags)[0]), path)
+    return found
+
+
+def keep(paths: Iterable[pathlib.Path]) -> None:
+    """Puts strips among those that come with the package."""
+    for path in paths:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        (KEPT / path.name).write_bytes(path.read_bytes())
+
+
+def read(path: pathlib.Path) -> np.ndarray:
+    """A strip, uint8 [h, w, 1] or [h, w, 3]."""
+    from flexae_tf import grids
+
+    return grids.read_png(path)
+
+
+def _stem(run: Run, flags: tuple[str, ...]) -> str:
+    density = run.scoring(flags).options().ex_post
+    return f'{run.name}+{density}' if density else run.name
+
+
+def _draw(run: Run, flags: tuple[str, ...], path: pathlib.Path) -> None:
+    """Draws a strip unless it is there, of this very checkpoint."""
+    manifest = path.with_suffix('.json')
+    if manifest.exists() and json.loads(manifest.read_text()) == {'checkpoint': run.digest}:
+        return
+    from flexae_tf import data, grids
+    from flexae_tf.ex_post.densities import load_run
+    from flexae_tf.experiments.exhibits.galleries import Gallery, strip
+
+    method = load_run(run.workdir.path, ex_post=run.scoring(flags).options().ex_post)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grids.write_png(path, strip(Gallery(method, data.load(run.config))))
+    write_json(manifest, {'checkpoint': run.digest})
