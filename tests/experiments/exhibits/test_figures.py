@@ -194,6 +194,25 @@ def test_figure_2_of_half_of_the_runs(over_training):
     assert row(figure_2(no_critic).tables[0], 'FlexAE')[0] == '-'
 
 
+def test_a_negative_estimate_decides_nothing(over_training, undrawn):
+    turned = [
+        dataclasses.replace(r, value=-r.value)
+        if (r.method, r.stem) == ('wae_normal', 'critic_distance')
+        else r
+        for r in over_training
+    ]
+    (before,), (table,) = figure_2(over_training).tables, figure_2(turned).tables
+    assert ': holds (' in note(before, 'The same by their critics')
+    assert note(table, 'The same by their critics').startswith(
+        'The same by their critics, which are two networks: undecided; that of WAE (normal prior) '
+        'is negative, as no distance is'
+    )
+    assert ': holds (' in note(table, 'The same by these over the scale')
+    # Nor is the lower of two critics the better one.
+    assert [cells[1].best for cells in before.rows] == [False, False]
+    assert [cells[2].best for cells in before.rows] == [False, True]
+
+
 def test_figure_2_has_a_protocol_for_each_critic_but_one_for_all_else(over_training, undrawn):
     critics = {r.protocol for r in over_training if r.stem == 'critic_distance'}
     assert len(critics) == 6
