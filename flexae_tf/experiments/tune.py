@@ -54,7 +54,7 @@ GRIDS = {
     # learned prior comes to the codes; with a fixed one the codes have to come to it.
     'wae_normal': Grid(('enc_learning_rate',), (0.0001, 0.0003, 0.001, 0.003)),
     'wae_gmm_prior': Grid(('enc_learning_rate',), (0.0001, 0.0003, 0.001, 0.003)),
-    'flexae': Grid(('enc_learning_rate',), (0.00001, 0.0001, 0.001)),
+    'flexae': Grid(('enc_learning_rate',), (0.00001, 0.0001, 0.0003, 0.001)),
 }
 SAME_AS = {'vae_flow': 'beta_vae'}  # Table 1's reconstructions of the two are nearly the same
 
