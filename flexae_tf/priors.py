@@ -25,7 +25,7 @@ class Prior(abc.ABC):
 
     @abc.abstractmethod
     def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
-        """Codes [num, latent_dim], a function of the key; a longer draw begins with the shorter."""
+        """Codes [num, latent_dim], a function of the key; a longer draw begins as the shorter."""
 
     def sample(self, num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
         """Codes [num, latent_dim] for users: the same seed, the same codes."""

@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as in the programs: the same last digits
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
 os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='flexae_tf-')  # nobody's own cache
 

@@ -74,16 +74,30 @@ def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
 
 
 def test_what_is_planned_twice_is_one_run(reproduce):
-    """Whoever asks for what the flagfiles have, or for no more than a place, asks for one run."""
+    """Whoever asks for what flagfiles and scale have, or no more than a place, asks for one run."""
     config = reproduce(training_steps=None)
     default = planning.method_run(config, 'beta_vae', 'mnist')
     assert default.name == 'beta_vae-mnist-small-seed=0'
-    for options in ({'kl_weight': 0.1}, {'training_steps': 3000}, {'snapshot_steps': 500}):
+    for options in ({'kl_weight': 0.5}, {'training_steps': 3000}, {'snapshot_steps': 500}):
         run = planning.method_run(config, 'beta_vae', 'mnist', options=options)
         assert run.name == default.name and run.config.identity() == default.config.identity()
     assert run.config.snapshot_steps == 500
     other = planning.method_run(config, 'beta_vae', 'mnist', options={'kl_weight': 0.2}, seed=4)
     assert other.name == 'beta_vae-mnist-small-kl_weight=0.2-seed=4'
+
+
+def test_open_weights_are_those_that_were_tuned_at_the_scale(reproduce):
+    small, whole = reproduce(training_steps=None), reproduce(scale='paper', training_steps=None)
+    weights = {
+        dataset: [
+            planning.method_run(c, 'beta_vae', dataset).config.kl_weight for c in (small, whole)
+        ]
+        for dataset in ('mnist', 'cifar10')
+    }
+    assert weights == {'mnist': [0.5, 0.1], 'cifar10': [0.03, 0.03]}
+    # What is asked for goes first.
+    asked = planning.method_run(small, 'beta_vae', 'mnist', options={'kl_weight': 0.1})
+    assert asked.config.kl_weight == 0.1 and 'kl_weight=0.1' in asked.name
 
 
 def test_vectors_have_their_full_size_at_any_scale(reproduce):

@@ -119,7 +119,10 @@ def test_samples_are_a_function_of_the_seed(sampling):
     np.testing.assert_array_equal(images, method.sample(8, seed=1).numpy())
     assert not np.array_equal(images, method.sample(8, seed=2).numpy())
     longer = method.sample_latent(12, seed=1).numpy()
-    np.testing.assert_array_equal(longer[:8], method.sample_latent(8, seed=1).numpy())
+    # The same draws; a network's sums may be added up in another order in a larger batch.
+    np.testing.assert_allclose(
+        longer[:8], method.sample_latent(8, seed=1).numpy(), rtol=1e-5, atol=1e-6
+    )
     x = blocks_for(method)[0]
     assert method.encode(x).shape == (6, 4)
     drawn = method.sample_posterior(x, seed=1).numpy()
