@@ -120,7 +120,9 @@ class Method(keras.Model, abc.ABC):
         """
 
     def sample_latent(self, num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """Draws [num, latent_dim] from the prior; a longer draw begins with the shorter one.
+        """Draws [num, latent_dim] from the prior; a longer draw begins as the shorter one.
+
+        Bit for bit where no network draws: that adds up in another order in a larger batch.
 
         Raises:
             UsageError: as `require_prior`.
