@@ -34,6 +34,11 @@ class ReproduceConfig(Options):
         "With --tune, comma-separated numbers, in place of the grid's; factors where the grid has "
         'factors.',
     )
+    options: str | None = option(
+        None,
+        'With --tune and --values, comma-separated training options that get the values, in place '
+        "of the grid's: what else a short training may want, such as ae_learning_rate.",
+    )
     scale: str = option(
         'paper',
         'paper: the flagfiles as they are. small: a miniature for two CPU cores, with an eighth of '
@@ -110,6 +115,8 @@ class ReproduceConfig(Options):
                 raise UsageError(
                     f'--values={self.values}: {value!r} is no number; write them as 0.1,0.2'
                 ) from None
+        if self.options and not self.values:
+            raise UsageError(f'--options={self.options} needs --values: which are tried?')
         self.share()
 
     def only(self, artifact: str) -> ReproduceConfig:

@@ -4,12 +4,13 @@ The paper gives these weights for none of its rivals. Each value is one training
 the Frechet distance of its samples from validation examples.
 """
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from flexae_tf.config import METHODS, ReproduceConfig
+from flexae_tf.config import METHODS, ReproduceConfig, TrainConfig
 from flexae_tf.errors import FailedRunError, UsageError
 from flexae_tf.experiments import execution, planning, runs
 from flexae_tf.training.workdir import code_version, write_json
@@ -132,6 +133,13 @@ def _grid(config: ReproduceConfig) -> Grid:
     if config.values:
         values = dict.fromkeys(float(value) for value in config.values.split(','))
         grid = grid._replace(values=tuple(values))
+    if config.options:
+        names = tuple(config.options.split(','))
+        fields = [field.name for field in dataclasses.fields(TrainConfig)]
+        for name in names:
+            if name not in fields:
+                raise UsageError(f'--options={config.options}: training has no option {name!r}')
+        grid = grid._replace(options=names, times=False)
     return grid
 
 
@@ -153,8 +161,8 @@ def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, runs.Run]:
 
 
 def _path(config: ReproduceConfig) -> pathlib.Path:
-    name = f'{config.tune}-{config.dataset}-{config.scale}.json'
-    return pathlib.Path(config.output) / 'tune' / name
+    what = [config.tune, config.dataset, config.scale, *filter(None, [config.options])]
+    return pathlib.Path(config.output) / 'tune' / f'{"-".join(what)}.json'
 
 
 def _trial(value: float, run: runs.Run, failure: str | None) -> Trial:
