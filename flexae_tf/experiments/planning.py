@@ -52,6 +52,10 @@ SCALES = {
             # 0.581, 0.600, 0.643, 0.710 with 0.5, 0.2, 0.1, 0.05.
             ('beta_vae', 'mnist'): {'kl_weight': 0.5},
             ('vae_flow', 'mnist'): {'kl_weight': 0.5},
+            # Likewise: 1.241, 1.255, 1.305, 1.386 with 5, 20, 100, 200.
+            ('wae_gan', 'mnist'): {'adversarial_weight': 5.0},
+            # Likewise: 0.414, 0.453, 0.666 with 0.3, 1 and 3 times the flagfile's.
+            ('rae_gmm', 'mnist'): {'code_weight': 0.00192, 'decoder_weight': 0.00003},
             # Likewise: 1.79, 0.581 with 0.0003, 0.001; the authors' 0.0001 is for long trainings.
             ('two_stage_vae', 'mnist'): {'ae_learning_rate': 0.001},
         },
