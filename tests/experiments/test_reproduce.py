@@ -146,7 +146,8 @@ def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, caps
     first = (folder / 'fig4a-mnist.png').read_bytes()
     run = 'flexae-mnist-small-seed=0'
     assert drawn == [('fig4', run), ('fig6', run)] and first.startswith(b'\x89PNG')
-    assert '![fig4a-mnist](fig4a-mnist.png)' in (folder / 'fig4.md').read_text()
+    page = (folder / 'fig4.md').read_text()
+    assert '![fig4a-mnist](fig4a-mnist.png)' in page and 'class 0, class 1, ' in page
     reproduce.reproduce(config)
     assert len(drawn) == 2 and (folder / 'fig4a-mnist.png').read_bytes() == first
     # Of another checkpoint, another picture.

@@ -25,6 +25,10 @@ ROWS = 5
 COLUMNS = 9
 REACH = 2.0
 STRIP = 20  # images in a row of `strip`
+_WALKED = (
+    f'The image itself is in the middle; its code moves from {-REACH:g} to {REACH:g} times the '
+    'mean code of training images with the attribute minus that of those without.'
+)
 
 
 def attribute_names(spec: DatasetSpec) -> tuple[str, ...]:
@@ -258,6 +262,34 @@ def draw(name: str, method: Method, dataset: Dataset, *, seed: int = 0) -> dict[
     if name not in GALLERIES:
         raise UsageError(f'no figure {name!r}; there are: {", ".join(GALLERIES)}')
     return GALLERIES[name](Gallery(method, dataset, seed=seed))
+
+
+def caption(part: str, spec: DatasetSpec) -> str:
+    """What is to be seen in a picture that `draw` made: rows, columns, and of which images.
+
+    Raises:
+        KeyError: no figure has such a part.
+    """
+    said = {
+        'fig4c': 'From one test image to another, by the straight line between their codes.',
+        'fig4d': 'Samples, each with the 4 training images nearest to it in pixels.',
+        'fig4_samples': 'From one sample to another, by the straight line between their codes.',
+        'fig6a': 'Test images above their reconstructions.',
+        'fig6_samples': 'Samples.',
+        'fig12': 'Samples, each with the 14 training images nearest to it in pixels.',
+    }
+    if part in said:
+        return said[part]
+    names = attribute_names(spec)
+    each = ', '.join(names)
+    said = {
+        'fig4a': f'Training images moved along an attribute that they have, by row: {each}.',
+        'fig4b': f'Test images moved along an attribute that they lack, by row: {each}.',
+    }
+    for number, name in enumerate(names, 7):
+        for letter, has in zip('abcd', ('without', 'without', 'with', 'with'), strict=True):
+            said[f'fig{number}{letter}'] = f'Test images {has} {name}, moved along it.'
+    return f'{said[part]} {_WALKED}'
 
 
 def _grid(rows: np.ndarray) -> np.ndarray:

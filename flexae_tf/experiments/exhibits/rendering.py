@@ -100,12 +100,12 @@ def _latent_views(runs: Sequence[Run], records: Sequence[Record]) -> dict[str, f
 def _gallery(name: str, runs: Sequence[Run], folder: pathlib.Path) -> tuple[Picture, ...]:
     pictures: list[Picture] = []
     for run in _trained(runs):
-        caption = f'{artifacts.ARTIFACTS[name].title}: {run.name}, step {run.config.training_steps}'
         kept = folder / f'{run.name}.json'
-        for part in _parts(kept, run) or _draw(name, run, kept):
+        for part, caption in (_captions(kept, run) or _draw(name, run, kept)).items():
             stem = f'{part}-{run.config.dataset}'
             png = (folder / f'{stem}.png').read_bytes()
-            pictures.append(Picture(stem, f'{caption} ({part})', png))
+            of = f'{run.name}, step {run.config.training_steps}'
+            pictures.append(Picture(stem, f'{caption} ({of})', png))
     return tuple(pictures)
 
 
@@ -129,21 +129,23 @@ def _open_gallery(workdir: pathlib.Path, config: TrainConfig, digest: str) -> An
     return Gallery(load_run(workdir), data.load(config))
 
 
-def _parts(kept: pathlib.Path, run: Run) -> list[str]:
-    """The parts of a figure that were drawn of this very checkpoint; none when it was another."""
+def _captions(kept: pathlib.Path, run: Run) -> dict[str, str]:
+    """What is in the parts of a figure that were drawn of this very checkpoint; else nothing."""
     try:
         document = json.loads(kept.read_text())
     except OSError:
-        return []
-    return document['parts'] if document['checkpoint'] == run.digest else []
+        return {}
+    return document.get('captions', {}) if document['checkpoint'] == run.digest else {}
 
 
-def _draw(name: str, run: Run, kept: pathlib.Path) -> list[str]:
-    from flexae_tf import grids
-    from flexae_tf.experiments.exhibits.galleries import GALLERIES
+def _draw(name: str, run: Run, kept: pathlib.Path) -> dict[str, str]:
+    from flexae_tf import data, grids
+    from flexae_tf.experiments.exhibits.galleries import GALLERIES, caption
 
     drawn = GALLERIES[name](_open_gallery(run.workdir.path, run.config, run.digest))
     for part, image in drawn.items():
         grids.write_png(kept.parent / f'{part}-{run.config.dataset}.png', image)
-    write_json(kept, {'checkpoint': run.digest, 'parts': list(drawn)})
-    return list(drawn)
+    spec = data.describe(run.config)
+    captions = {part: caption(part, spec) for part in drawn}
+    write_json(kept, {'checkpoint': run.digest, 'captions': captions})
+    return captions

@@ -15,6 +15,7 @@ from flexae_tf.experiments.exhibits.galleries import (
     REACH,
     Gallery,
     attribute_names,
+    caption,
     draw,
     has_attribute,
 )
@@ -284,6 +285,16 @@ def test_fig12(classes):
     for row in rows:
         expected = nearest(row[:1], classes.train.x, num=14).indices[0].tolist()
         assert find(row[1:], classes.train) == expected
+
+
+@pytest.mark.parametrize('kind', ['classes', 'faces'])
+def test_every_picture_says_what_is_in_it(kind, request):
+    dataset = request.getfixturevalue(kind)
+    gallery = Gallery(Linear(4), dataset)
+    said = {p: caption(p, dataset.spec) for f in GALLERIES.values() for p in f(gallery)}
+    names = attribute_names(dataset.spec)
+    assert ', '.join(names) in said['fig4a'] and f'without {names[4]}, ' in said['fig11b']
+    assert f'with {names[0]}, ' in said['fig7c'] and len(said) == 5 + 2 + 5 * 4 + 1
 
 
 def test_seed_changes_nothing_but_samples(classes):
