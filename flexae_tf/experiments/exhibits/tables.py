@@ -208,6 +208,8 @@ def _about(what: str, column: Column, judgement: Judgement | None = None) -> lis
             f"; of {pairs} pairs {judgement.kept} in the paper's order, "
             f'{judgement.contradicted} in the other, {judgement.undecided} undecided{tau}'
         )
+        if pooled_sd(column.values.values()) is None:
+            note += '; by one seed of each row, so chance may have decided the nearer pairs'
     return [f'{note}.']
 
 
