@@ -196,7 +196,7 @@ def test_flagfiles_are_valid(flagfile, read_flagfiles):
 
 @pytest.mark.parametrize('name', METHOD_FILES)
 def test_a_method_file_is_of_the_method_it_is_named_after(name, read_flagfiles):
-    """Or of a method on a data set, where it changes of both files only what is open."""
+    """Or of a method on a data set, where it changes of both files only what is open, and rates."""
     config = read_flagfiles(f'flags/methods/{name}.flags')
     if name == config.method:
         return
@@ -205,7 +205,8 @@ def test_a_method_file_is_of_the_method_it_is_named_after(name, read_flagfiles):
         f'flags/methods/{config.method}.flags', f'flags/datasets/{config.dataset}.flags'
     )
     differing = [k for k, v in vars(config).items() if v != getattr(general, k)]
-    assert differing and set(differing) <= {*OPEN, 'enc_learning_rate'}
+    rates = {f'{part}_learning_rate' for part in ('ae', 'critic', 'enc')}
+    assert differing and set(differing) <= {*OPEN, *rates}
 
 
 def test_every_method_has_a_file_that_goes_with_every_data_set(read_flagfiles):
