@@ -272,11 +272,11 @@ def caption(part: str, spec: DatasetSpec) -> str:
     """
     said = {
         'fig4c': 'From one test image to another, by the straight line between their codes.',
-        'fig4d': 'Samples, each with the 4 training images nearest to it in pixels.',
+        'fig4d': 'Samples, each in front of the training images nearest to it in pixels.',
         'fig4_samples': 'From one sample to another, by the straight line between their codes.',
         'fig6a': 'Test images above their reconstructions.',
         'fig6_samples': 'Samples.',
-        'fig12': 'Samples, each with the 14 training images nearest to it in pixels.',
+        'fig12': 'Samples, each in front of the training images nearest to it in pixels.',
     }
     if part in said:
         return said[part]
