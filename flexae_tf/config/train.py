@@ -101,6 +101,13 @@ class TrainConfig(Options):
     bn_mix_generated: bool = option(
         False, "Also move the decoder's batch-norm averages on generated codes, as the authors do."
     )
+    bn_momentum: float = option(
+        0.99,
+        "Of batch norm's averages, by which images are scored and sampled. Where codes move fast, "
+        'as those of an adversarial method may, 0.99 lags behind them.',
+        minimum=0.0,
+        maximum=0.9999,
+    )
     gradient_penalty_weight: float = option(10.0, 'beta of Eq. 5.', minimum=0.0)
     kl_weight: float | None = option(
         None,

@@ -14,6 +14,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
 from flexae_tf.networks.autoencoder import Decoder, Encoder, GaussianEncoder
+from flexae_tf.networks.batch_norm import set_momentum
 from flexae_tf.networks.tables import choose_row
 from flexae_tf.noise import Role
 from flexae_tf.priors import Prior
@@ -84,6 +85,8 @@ class Method(keras.Model, abc.ABC):
         sizes = dict(shape=self.spec.shape, latent_dim=self.options.latent_dim, dtype=dtype)
         self.encoder = encoder(self.row, seed=self.weight_seed(Part.ENCODER), **sizes)
         self.decoder = Decoder(self.row, seed=self.weight_seed(Part.DECODER), **sizes)
+        for network in (self.encoder, self.decoder):
+            set_momentum(network, self.options.bn_momentum)
 
     def weight_seed(self, part: Part) -> int:
         """The seed of a part's initial weights; its layers take the numbers that follow."""

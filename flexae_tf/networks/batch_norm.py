@@ -43,6 +43,12 @@ class BatchNorm(keras.layers.BatchNormalization):
         return outputs
 
 
+def set_momentum(network: keras.Model, momentum: float) -> None:
+    """How much of the averages stays when a batch moves them; nothing is traced yet."""
+    for layer in _layers(network):
+        layer.momentum = momentum
+
+
 @contextlib.contextmanager
 def averages_kept(network: keras.Sequential) -> Iterator[None]:
     """After it, the averages are what they were before, whatever passes `network` made within.
@@ -50,13 +56,12 @@ def averages_kept(network: keras.Sequential) -> Iterator[None]:
     They are put back, not held by a switch in the layers: replicas take turns within a step, and
     would see each other's switches.
     """
-    averages = [
-        v
-        for layer in network.layers
-        if isinstance(layer, BatchNorm)
-        for v in (layer.moving_mean, layer.moving_variance)
-    ]
+    averages = [v for layer in _layers(network) for v in (layer.moving_mean, layer.moving_variance)]
     before = [tf.convert_to_tensor(v) for v in averages]
     yield
     for v, value in zip(averages, before, strict=True):
         v.assign(value)
+
+
+def _layers(network: keras.Model) -> list[BatchNorm]:
+    return [layer for layer in network.layers if isinstance(layer, BatchNorm)]

@@ -60,6 +60,24 @@ def test_each_step_leaves_the_others_alone(frozen, still):
         assert same == (v.path.split('/')[0] in still), v.path
 
 
+def test_momentum_is_how_much_of_batch_norms_averages_stays():
+    still = dict(ae_learning_rate=1e-30, critic_learning_rate=1e-30)
+    means, x = {}, images()
+    for momentum in (0.0, 0.9, 0.99):
+        method = make(bn_momentum=momentum, **still)
+        expected = method.decoder(method.encoder(x, training=True), training=True)
+        for step in range(10):
+            method.train_step(x[None], tf.constant(step, tf.int64))
+        if not momentum:  # the averages are the batch's own
+            scored = method.decoder(method.encoder(x, training=False), training=False)
+            np.testing.assert_allclose(scored, expected, atol=1e-3)
+        averages = [layer.moving_mean for layer in method.decoder.layers if 'bn_' in layer.name]
+        means[momentum] = np.concatenate([v.numpy() for v in averages])
+    for momentum in (0.9, 0.99):
+        left = momentum**11  # of the zeros that they begin with: one pass above, ten in training
+        np.testing.assert_allclose(means[momentum], (1 - left) * means[0.0], rtol=0.01, atol=1e-3)
+
+
 def test_rates_fall_with_the_steps():
     method = make(training_steps=100)
     rates = [float(method.ae_optimizer.learning_rate)]
