@@ -28,6 +28,7 @@ class Score:
         value: the number.
         protocol: `Protocol.id`, eight digits.
         seconds: how long the run was trained; None where nobody knows.
+        machine: what trained it, empty where nobody knows.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Score:
     value: float
     protocol: str
     seconds: float | None = None
+    machine: str = ''
 
 
 class OverSeeds(NamedTuple):

@@ -59,8 +59,8 @@ SCALES = {
             ('rae_gmm', 'mnist'): {'code_weight': 0.00192, 'decoder_weight': 0.00003},
             # Likewise: 1.79, 0.581 with 0.0003, 0.001; the authors' 0.0001 is for long trainings.
             ('two_stage_vae', 'mnist'): {'ae_learning_rate': 0.001},
-            # Likewise: 1.280, 0.992, 2.54 with 0.001, 0.01, 0.1; their reconstructions are at 0.327,
-            # 0.371, 2.54, of which a tenth above the best is allowed (tune.GRIDS).
+            # Likewise: 1.280, 0.992, 2.54 with 0.001, 0.01, 0.1; their reconstructions are at
+            # 0.327, 0.371, 2.54, of which a tenth above the best is allowed (tune.GRIDS).
             ('injflow', 'mnist'): {'volume_weight': 0.001},
             # MaskAAE's rate stays as the authors have it: 0.664, 1.219, 1.280, 1.277 with 0.0005,
             # 0.002, 0.005, 0.01.

@@ -35,7 +35,6 @@ class Record(Score):
         scoring: hash of the options of the evaluation.
         fields: of the protocol.
         code: version of the package, with the commit, that scored.
-        machine: what trained.
     """
 
     run: str
@@ -46,7 +45,6 @@ class Record(Score):
     scoring: str
     fields: dict[str, Any]
     code: str
-    machine: str
 
 
 # What the scores of one evaluation share, and what each has of its own; `protocol` has the fields.

@@ -126,7 +126,7 @@ def _open_gallery(workdir: pathlib.Path, config: TrainConfig, digest: str) -> An
     from flexae_tf.experiments.exhibits.galleries import Gallery
 
     del digest  # of another checkpoint it would be another gallery
-    return Gallery(load_run(workdir), data.load(config))
+    return Gallery(load_run(workdir, config.training_steps), data.load(config))
 
 
 def _captions(kept: pathlib.Path, run: Run) -> dict[str, str]:

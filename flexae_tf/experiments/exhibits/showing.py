@@ -57,17 +57,24 @@ def beside(
 def times(scores: Iterable[Score], head: Head, *, row: Callable[[Score], str | int]) -> list[Shown]:
     """The column of the mean time that the runs of a row were trained, if any is known.
 
+    Where not all were trained by the same machine there is a mean for each: '8 min (CPU, 2 cores)'.
+
     Args:
         scores: of the rows' runs.
         head: of the column.
         row: that a score is of.
     """
-    runs: dict[str | int, dict[int, float]] = {}
+    runs: dict[str | int, dict[str, dict[int, float]]] = {}
     for score in scores:
         if score.seconds is not None:
-            runs.setdefault(row(score), {})[score.seed] = score.seconds
-    means = {name: statistics.fmean(seconds.values()) for name, seconds in runs.items()}
-    cells = {name: Cell(duration(mean)) for name, mean in means.items()}
+            machines = runs.setdefault(row(score), {})
+            machines.setdefault(score.machine, {})[score.seed] = score.seconds
+    several = len(set().union(*runs.values())) > 1
+    cells = {}
+    for name, machines in runs.items():
+        means = {m: duration(statistics.fmean(taken.values())) for m, taken in machines.items()}
+        shown = [f'{mean} ({m or "unknown"})' if several else mean for m, mean in means.items()]
+        cells[name] = Cell(', '.join(shown))
     return [Shown(head, cells)] if cells else []
 
 

@@ -69,7 +69,8 @@ def _draw(run: Run, flags: tuple[str, ...], path: pathlib.Path) -> None:
     from flexae_tf.ex_post.densities import load_run
     from flexae_tf.experiments.exhibits.galleries import Gallery, strip
 
-    method = load_run(run.workdir.path, ex_post=run.scoring(flags).options().ex_post)
+    density = run.scoring(flags).options().ex_post
+    method = load_run(run.workdir.path, run.config.training_steps, density)
     path.parent.mkdir(parents=True, exist_ok=True)
     grids.write_png(path, strip(Gallery(method, data.load(run.config))))
     write_json(manifest, {'checkpoint': run.digest})

@@ -140,6 +140,15 @@ def test_times_are_left_out_where_nobody_knows_them():
     assert row(table_1(first + others), 'VAE')['MNIST Training'] == '2.3 h'  # of runs, not scores
 
 
+def test_times_of_several_machines_are_told_apart():
+    slow, fast = dict(seconds=600.0, machine='CPU'), dict(seconds=60.0, machine='GPU')
+    several = [*scores('vae', 1.0, **slow), *scores('vae', 1.0, 1.0, **fast)[1:]]
+    table = table_1([*several, *scores('flexae', 1.0, **fast)])
+    assert row(table, 'VAE')['MNIST Training'] == '10 min (CPU), 1 min (GPU)'
+    assert row(table, 'FlexAE')['MNIST Training'] == '1 min (GPU)'
+    assert row(table_1(scores('vae', 1.0, **slow)), 'VAE')['MNIST Training'] == '10 min'
+
+
 def test_without_scores_there_are_names_alone():
     assert heads(table_1([])) == ['Method'] and len(table_1([]).rows) == 13
 
