@@ -130,8 +130,8 @@ def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, caps
         drawn.append((name, gallery))
         return {f'{name}a': np.full([4, 4, 1], len(drawn), np.uint8)}
 
-    def load(workdir):
-        loaded.append(workdir.name)
+    def load(workdir, checkpoint):
+        loaded.append((workdir.name, checkpoint))
         return workdir.name
 
     loaded = []
@@ -154,7 +154,8 @@ def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, caps
     next((tmp_path / 'out' / 'runs' / run / 'checkpoints').iterdir()).write_text('0.3')
     reproduce.reproduce(config)
     assert len(drawn) == 4 and (folder / 'fig4a-mnist.png').read_bytes() != first
-    assert loaded == [run, run]  # once for each checkpoint
+    # Once for each; of the step that stands below the picture, however far the run has gone on.
+    assert loaded == [(run, 3000)] * 2
 
 
 def test_the_report_and_the_records(clone, table_1, tmp_path, monkeypatch):
@@ -279,7 +280,8 @@ def test_another_run_in_a_workdir_is_never_taken_for_it(clone, table_1, shown, t
 def test_strips_of_all_methods_are_drawn_once_and_recorded(clone, tmp_path, monkeypatch, calls):
     opened, grey = [], iter(range(10, 250, 5))
 
-    def load(workdir, ex_post):
+    def load(workdir, checkpoint, ex_post):
+        assert checkpoint == 3000
         opened.append((workdir.name.partition('-')[0], ex_post))
         return workdir.name
 
