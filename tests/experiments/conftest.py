@@ -27,7 +27,8 @@ if flags['kl_weight'] == '9':
     os.kill(os.getpid(), signal.SIGKILL)
 if (root / 'slow').exists() and (root / 'slow').read_text() == flags['kl_weight']:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('train.py: error: stopped'))
-    (root / 'pid').write_text(str(os.getpid()))
+    (root / 'written').write_text(str(os.getpid()))
+    (root / 'written').rename(root / 'pid')  # who sees it can read it, and may signal at once
     print('slow', flush=True)
     time.sleep(60)
 (workdir / 'checkpoints').mkdir(exist_ok=True)
