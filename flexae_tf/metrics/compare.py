@@ -9,8 +9,9 @@ import numpy as np
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.data import fingerprint, fixed_order, npz, pictures
 from flexae_tf.errors import MissingDataError, UsageError
-from flexae_tf.metrics.judge import ScoreLog, Subject
+from flexae_tf.metrics.judge import Subject
 from flexae_tf.metrics.protocol import Protocol
+from flexae_tf.metrics.score_log import ScoreLog
 from flexae_tf.metrics.scorer import Scorer
 
 

@@ -17,8 +17,9 @@ from flexae_tf.errors import DamagedStateError, NonFiniteLossError, Stopped
 from flexae_tf.ex_post import densities
 from flexae_tf.metrics import compare
 from flexae_tf.metrics.features import Features
-from flexae_tf.metrics.judge import Judge, ScoreLog, Subject
+from flexae_tf.metrics.judge import Judge, Subject
 from flexae_tf.metrics.protocol import Protocol, raw_protocol
+from flexae_tf.metrics.score_log import ScoreLog
 from flexae_tf.metrics.scorer import Scorer
 from flexae_tf.metrics.scores import METRICS, code_metric, critic_metric
 from flexae_tf.training import distribution

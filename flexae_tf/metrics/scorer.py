@@ -15,9 +15,10 @@ from flexae_tf.metrics import archives, reference
 from flexae_tf.metrics.features import BLOCK, Features, NetworkFeatures, RawFeatures
 from flexae_tf.metrics.frechet import moments
 from flexae_tf.metrics.inception import Inception
-from flexae_tf.metrics.judge import Judge, ScoreLog
+from flexae_tf.metrics.judge import Judge
 from flexae_tf.metrics.protocol import Protocol
 from flexae_tf.metrics.raw import finish
+from flexae_tf.metrics.score_log import ScoreLog
 from flexae_tf.metrics.scores import METRICS, Metric
 
 
