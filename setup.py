@@ -23,7 +23,7 @@ setup(
     packages=find_packages(include=['flexae_tf', 'flexae_tf.*']),
     package_data={
         'flexae_tf.metrics': ['golden/*.json'],
-        'flexae_tf.experiments': ['DEVIATIONS.md', 'recorded/*.json*', 'recorded/strips/*.png'],
+        'flexae_tf.experiments': ['DEVIATIONS.md', 'recorded/*.json*', 'recorded/strips/*'],
     },
     install_requires=REQUIREMENTS,
     extras_require={

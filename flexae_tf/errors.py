@@ -41,13 +41,16 @@ class FailedRunError(UserError):
 
 
 class Stopped(UserError):
-    """SIGTERM or Ctrl-C was heard; everything up to the last finished step is saved.
+    """SIGTERM or Ctrl-C was heard.
 
     Args:
         number: of the signal; the exit code is 128 more: 143 for SIGTERM, 130 for Ctrl-C.
         when: where the program was.
+        kept: what became of it: everything up to the last finished step is saved, most often.
     """
 
-    def __init__(self, number: int, when: str) -> None:
-        super().__init__(f'stopped by signal {number} {when}, all saved: the same command resumes')
+    def __init__(
+        self, number: int, when: str, kept: str = 'all saved: the same command resumes'
+    ) -> None:
+        super().__init__(f'stopped by signal {number} {when}, {kept}')
         self.exit_code = 128 + number

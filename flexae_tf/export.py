@@ -131,7 +131,8 @@ def export(config: ExportConfig) -> None:
     """The export program: a run's checkpoint to a SavedModel with its model card."""
     print(distribution.choose_devices(config.device), flush=True)
     run = open_sampler(config.workdir, config.checkpoint, config.ex_post)
-    folder = pathlib.Path(config.export_dir or run.workdir.path / 'export' / f'{run.step:09d}')
+    name = f'{run.step:09d}' + (f'-{config.ex_post}' if config.ex_post else '')
+    folder = pathlib.Path(config.export_dir or run.workdir.path / 'export' / name)
     Sampler(run.method).save(folder, card=model_card(run))
     print(f'exported step {run.step} to {folder}')
 

@@ -34,9 +34,14 @@ def pairs(x: np.ndarray, x_hat: np.ndarray, *, columns: int = 8) -> np.ndarray:
     return grid(rows.reshape([2 * num, *x.shape[1:]]), columns=columns)
 
 
+def to_png(image: np.ndarray) -> bytes:
+    """One uint8 image [h, w, 1 or 3] as the contents of a file."""
+    return tf.io.encode_png(image).numpy()
+
+
 def write_png(path: str | pathlib.Path, image: np.ndarray) -> None:
     """Writes one uint8 image [h, w, 1 or 3]."""
-    pathlib.Path(path).write_bytes(tf.io.encode_png(image).numpy())
+    pathlib.Path(path).write_bytes(to_png(image))
 
 
 def read_png(path: str | pathlib.Path) -> np.ndarray:

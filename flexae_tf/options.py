@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ def option(
     above: float | None = None,
     required: bool = False,
     identity: bool = True,
+    path: bool = False,
 ) -> Any:
     """A dataclass field that knows how to be a flag.
 
@@ -39,6 +41,8 @@ def option(
         required: whether None is refused.
         identity: whether the option is part of what a run is. An option that is not may differ
             when the run is resumed.
+        path: whether it is a file or folder; `~` in it is the home folder, also where no shell has
+            seen it.
     """
     metadata = dict(
         help=help_text,
@@ -48,6 +52,7 @@ def option(
         above=above,
         required=required,
         identity=identity,
+        path=path,
     )
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -57,9 +62,17 @@ def where(default: Any, help_text: str, **limits: Any) -> Any:
     return option(default, help_text, identity=False, **limits)
 
 
+def place(help_text: str, *, required: bool = False) -> Any:
+    """A file or folder: `where`, with `~` for the home folder; None when not given."""
+    return where(None, help_text, required=required, path=True)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """Base of all option sets: checks itself when made.
+
+    A whole number where a float is meant becomes one, as on a command line: the hash of an option
+    set must not depend on who wrote it.
 
     Raises:
         UsageError: a value outside its limits; the message names flag, value and limits.
@@ -67,7 +80,12 @@ class Options:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+            value = getattr(self, field.name)
+            if field.metadata['path'] and value:
+                object.__setattr__(self, field.name, os.path.expanduser(value))
+            elif field.type.startswith('float') and isinstance(value, int):
+                object.__setattr__(self, field.name, float(value))
+            _check(field, value)
 
     def identity(self) -> dict[str, Any]:
         """The options that make a run what it is."""

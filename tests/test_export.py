@@ -122,3 +122,6 @@ def test_from_a_run_to_files(config, synthetic, tmp_path, here, refused_here):
         3, ['no checkpoint of step 7', '10'], 'export', f'--workdir={run}', '--checkpoint=7'
     )
     assert not (tmp_path / 'x.npz').exists()
+    # Of another density, another export beside it.
+    here('export', f'--workdir={run}', '--ex_post=none')
+    assert (run / 'export' / '000000010-none' / 'saved_model.pb').exists()

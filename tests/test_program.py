@@ -273,6 +273,33 @@ def test_identity_is_what_changes_the_mathematics():
     assert TrainConfig(seed=2, dataset='mnist').identity_hash() == PINNED_IDENTITY
     assert base.identity_hash() == TrainConfig(log_every_steps=7, device='cpu').identity_hash()
     assert base.identity_hash() != TrainConfig(seed=1).identity_hash()
+    # A notebook's 20 is a command line's 20.0.
+    as_int, as_float = (
+        TrainConfig(method='wae_gan', adversarial_weight=weight) for weight in (20, 20.0)
+    )
+    assert as_int.identity_hash() == as_float.identity_hash()
+    assert type(as_int.adversarial_weight) is float
+
+
+def test_the_home_folder_is_known_where_no_shell_has_seen_it(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/somebody')
+    config = EvaluateConfig(workdir='~/run', inception_path='~/net', real_statistics='~/real.npz')
+    assert config.workdir == '/home/somebody/run'
+    assert config.inception_path == '/home/somebody/net'
+    assert config.real_statistics == '/home/somebody/real.npz'
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(method='vae', critic_batches='shared'),
+        dict(method='wae_gan', adversarial_weight=1, bn_mix_generated=True),
+        dict(method='vae', divergence='mmd'),
+    ],
+)
+def test_options_that_a_method_does_not_read_are_refused(options):
+    with pytest.raises(UsageError, match=f'with --method={options["method"]}: it is for flexae, '):
+        TrainConfig(**options)
 
 
 def test_every_program_is_installed_under_its_name():

@@ -13,20 +13,19 @@ from flexae_tf.config.shared import (
     ex_post_option,
 )
 from flexae_tf.errors import UsageError
-from flexae_tf.options import Options, option, where
+from flexae_tf.options import Options, option, place, where
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(Options):
     """What `bin/evaluate.py` needs to know."""
 
-    workdir: str | None = where(None, 'Folder of the trained run.')
-    real: str | None = where(
-        None, 'Instead of a run: a folder or .npz of real pictures, scored against --fake.'
+    workdir: str | None = place('Folder of the trained run.')
+    real: str | None = place(
+        'Instead of a run: a folder or .npz of real pictures, scored against --fake.'
     )
-    fake: str | None = where(None, 'A folder or .npz of generated pictures.')
-    output: str | None = where(
-        None,
+    fake: str | None = place('A folder or .npz of generated pictures.')
+    output: str | None = place(
         'Append the scores to this file. Those of a run are in its workdir anyway: this file gets '
         'what was asked for, recorded before or not.',
     )
@@ -35,7 +34,7 @@ class EvaluateConfig(Options):
         'last, best_validation, late (from 8/13 of the newest step on, which the authors choose '
         'from), all, or a step; last when not given, late with --protocol=authors.',
     )
-    data_dir: str | None = where(None, "Folder of the data; the run's own when not given.")
+    data_dir: str | None = place("Folder of the data; the run's own when not given.")
     split: str = option(
         'test', 'What the run is compared with.', choices=('test', 'validation', 'train')
     )
@@ -71,7 +70,7 @@ class EvaluateConfig(Options):
         "How images get to the network's size; tf1_bilinear is what FID means.",
         choices=RESIZES,
     )
-    inception_path: str | None = where(None, INCEPTION_HELP)
+    inception_path: str | None = place(INCEPTION_HELP)
     ex_post: str | None = ex_post_option()
     ex_post_steps: int | None = where(
         None,
@@ -90,15 +89,17 @@ class EvaluateConfig(Options):
         0, 'Resamples behind the standard deviation of Frechet distances (0: none).', minimum=0
     )
     real_statistics: str | None = option(
-        None, 'File of mean and covariance (.npz with mu, sigma) that stands for the real images.'
+        None,
+        'File of mean and covariance (.npz with mu, sigma) that stands for the real images.',
+        path=True,
     )
     foreign_statistics: bool = option(
         False, 'Take --real_statistics that do not say what they were made of.'
     )
-    write_statistics: str | None = where(
-        None, 'Write mean and covariance of the real images to this .npz file.'
+    write_statistics: str | None = place(
+        'Write mean and covariance of the real images to this .npz file.'
     )
-    cache_dir: str | None = where(None, CACHE_HELP)
+    cache_dir: str | None = place(CACHE_HELP)
     batch_size: int = where(50, 'Images per call of the networks.', minimum=1)
     device: str = device_option()
 

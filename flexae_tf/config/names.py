@@ -45,6 +45,12 @@ OPEN = {
     'decoder_weight': ('rae_gmm',),
     'volume_weight': ('injflow', 'injflow_gmm'),
 }
+# Options that have a default, and mean something to these methods alone.
+READ_BY = {
+    'divergence': JOINT,
+    'critic_batches': (*JOINT, 'flexae_sr', 'vae_iop', 'mask_aae'),
+    'bn_mix_generated': (*JOINT, 'flexae_sr'),
+}
 DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
 MIXTURES = ('data', 'circle')
 CODES = 'codes'  # the data set of a stage: codes of a run's training examples

@@ -14,22 +14,22 @@ from flexae_tf.config.shared import (
     ex_post_option,
 )
 from flexae_tf.errors import UsageError
-from flexae_tf.options import Options, option, where
+from flexae_tf.options import Options, option, place, where
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleConfig(Options):
     """What `bin/sample.py` needs to know."""
 
-    source: str | None = where(None, "A run's workdir, or an exported SavedModel.", required=True)
+    source: str | None = place("A run's workdir, or an exported SavedModel.", required=True)
     checkpoint: str = checkpoint_option()
     ex_post: str | None = ex_post_option()
     num_samples: int = option(64, 'Images to sample.', minimum=1)
     sample_seed: int = option(
         0, 'Seed of the samples: the same seed, the same images.', minimum=0, maximum=MAX_SEED
     )
-    output: str | None = where(
-        None, 'File to write: .png for a grid, .npz for the arrays.', required=True
+    output: str | None = place(
+        'File to write: .png for a grid, .npz for the arrays.', required=True
     )
     batch_size: int = where(256, 'Images per call of the decoder.', minimum=1)
     device: str = device_option()
@@ -45,11 +45,12 @@ class SampleConfig(Options):
 class ExportConfig(Options):
     """What `bin/export.py` needs to know."""
 
-    workdir: str | None = where(None, 'Folder of the trained run.', required=True)
+    workdir: str | None = place('Folder of the trained run.', required=True)
     checkpoint: str = checkpoint_option()
     ex_post: str | None = ex_post_option()
-    export_dir: str | None = where(
-        None, 'Folder of the SavedModel; WORKDIR/export/STEP when not given.'
+    export_dir: str | None = place(
+        'Folder of the SavedModel; when not given WORKDIR/export/STEP, or STEP-DENSITY with '
+        '--ex_post.'
     )
     device: str = device_option()
 
@@ -62,7 +63,7 @@ class ExportConfig(Options):
 class DoctorConfig(Options):
     """What `bin/doctor.py` needs to know."""
 
-    data_dir: str | None = where(None, 'Folder of tensorflow-datasets to look into.')
-    inception_path: str | None = where(None, INCEPTION_HELP)
-    cache_dir: str | None = where(None, CACHE_HELP)
+    data_dir: str | None = place('Folder of tensorflow-datasets to look into.')
+    inception_path: str | None = place(INCEPTION_HELP)
+    cache_dir: str | None = place(CACHE_HELP)
     device: str = device_option()

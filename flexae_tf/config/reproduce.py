@@ -7,7 +7,7 @@ import dataclasses
 from flexae_tf.config.names import ARTIFACTS, DATASETS, FEATURES, LAYERS, MAX_SEED, SCALES
 from flexae_tf.config.shared import CACHE_HELP, INCEPTION_HELP, device_option
 from flexae_tf.errors import UsageError
-from flexae_tf.options import Options, option, where
+from flexae_tf.options import Options, option, place, where
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,8 @@ class ReproduceConfig(Options):
     )
     feature_layer: str = option('pool_3', 'Output of the Inception network.', choices=LAYERS)
 
-    output: str | None = where(
-        None, 'Folder of the runs and of what comes of them; the same again resumes.'
+    output: str | None = place(
+        'Folder of the runs and of what comes of them; the same again resumes.'
     )
     list: bool = where(
         False,
@@ -89,10 +89,10 @@ class ReproduceConfig(Options):
     shard: str = where(
         '1/1', 'With --artifact, 2/8 takes the second eighth of the runs, for several machines.'
     )
-    data_dir: str | None = where(None, 'Folder of the data, as for `bin/train.py`.')
+    data_dir: str | None = place('Folder of the data, as for `bin/train.py`.')
     download: bool = where(False, 'Let tensorflow-datasets download what is missing.')
-    inception_path: str | None = where(None, INCEPTION_HELP)
-    cache_dir: str | None = where(None, CACHE_HELP)
+    inception_path: str | None = place(INCEPTION_HELP)
+    cache_dir: str | None = place(CACHE_HELP)
     device: str = device_option()
 
     def __post_init__(self) -> None:
@@ -103,11 +103,22 @@ class ReproduceConfig(Options):
             raise UsageError('--output is needed: the folder of the runs and what comes of them')
         if self.tune and self.dataset is None:
             raise UsageError(f'--dataset is needed with --tune={self.tune}: on what is it trained?')
-        if self.artifact == 'all':
-            object.__setattr__(self, 'artifact', ','.join(ARTIFACTS))
-        for name in self.artifact.split(',') if self.artifact else ():
-            if name not in ARTIFACTS:
-                raise UsageError(f'--artifact={name}: choose of {", ".join(ARTIFACTS)}, all')
+        for name in ('render', 'report', 'record', 'recorded'):
+            if self.tune and getattr(self, name):
+                raise UsageError(f'--{name} goes with --artifact: leave it out')
+        if self.tune and self.shard != '1/1':
+            raise UsageError(
+                f'--shard={self.shard} goes with --artifact: the same --tune and --output on '
+                'several machines share its runs'
+            )
+        if self.values and not self.tune:
+            raise UsageError(f'--values={self.values} goes with --tune: leave it out')
+        if self.artifact:
+            names = ARTIFACTS if self.artifact == 'all' else self.artifact.split(',')
+            for name in names:
+                if name not in ARTIFACTS:
+                    raise UsageError(f'--artifact={name}: choose of {", ".join(ARTIFACTS)}, all')
+            object.__setattr__(self, 'artifact', ','.join(dict.fromkeys(names)))
         for value in self.values.split(',') if self.values else ():
             try:
                 float(value)

@@ -10,18 +10,18 @@ from flexae_tf.config.names import (
     DATASETS,
     DIVERGENCES,
     GENERATORS,
-    JOINT,
     MAX_SEED,
     METHODS,
     MIXTURES,
     NETWORKS,
     OPEN,
+    READ_BY,
     SCHEDULED,
     STAGES,
 )
 from flexae_tf.config.shared import device_option
 from flexae_tf.errors import UsageError
-from flexae_tf.options import Options, option, where
+from flexae_tf.options import Options, option, place, where
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,14 +29,13 @@ class TrainConfig(Options):
     """What `bin/train.py` needs to know; the defaults are the paper's (Algorithm 1, Table 6)."""
 
     method: str = option('flexae', 'Method to train.', choices=(*METHODS, *STAGES))
-    workdir: str | None = where(None, 'Folder of this run; the same command again resumes it.')
+    workdir: str | None = place('Folder of this run; the same command again resumes it.')
     seed: int = option(
         0, 'Seed of initial weights, batches and noise.', minimum=0, maximum=MAX_SEED
     )
 
     dataset: str = option('digits', 'Data set to train on.', choices=(*DATASETS, CODES))
-    data_dir: str | None = where(
-        None,
+    data_dir: str | None = place(
         'Folder of the data: of tensorflow-datasets, or of your own pictures (--dataset=folder), '
         'or an .npz file.',
     )
@@ -161,7 +160,7 @@ class TrainConfig(Options):
     precision: str = option(
         'tf32',
         'float32, tf32 (float32 with TensorFloat-32 products, GPU only), or mixed_bfloat16 in '
-        'encoder and decoder.',
+        'encoder and decoder and tf32 elsewhere.',
         choices=('float32', 'tf32', 'mixed_bfloat16'),
     )
     jit_compile: bool = where(False, 'Compile the iteration with XLA (one device only).')
@@ -200,11 +199,13 @@ class TrainConfig(Options):
                     f'--{name}={value} with --method={self.method}: it is for '
                     f'{", ".join(methods)}; there it is needed (flags/methods/{whose}.flags)'
                 )
-        if self.divergence != 'wasserstein' and self.method not in JOINT:
-            raise UsageError(
-                f'--divergence={self.divergence} with --method={self.method}: it is for '
-                f'{", ".join(JOINT)}'
-            )
+        for field in dataclasses.fields(self):
+            value, methods = getattr(self, field.name), READ_BY.get(field.name, METHODS)
+            if value != field.default and self.method not in (*methods, *STAGES):
+                raise UsageError(
+                    f'--{field.name}={value} with --method={self.method}: it is for '
+                    f'{", ".join(methods)}'
+                )
         if self.mixture == 'data' and (
             self.dataset != 'synthetic_2d' or self.latent_dim not in (None, 2)
         ):

@@ -35,7 +35,7 @@ def load(config: TrainConfig) -> tuple[Split, Split]:
     Raises:
         MissingDataError: files absent, damaged, or at odds with the partition.
     """
-    folder = Path(config.data_dir).expanduser() if config.data_dir else None
+    folder = Path(config.data_dir) if config.data_dir else None
     if folder and ((folder / PICTURES).is_dir() or (folder / f'{PICTURES}.zip').is_file()):
         return _load_official(folder, config.celeba_crop)
     builder = prepared_builder(

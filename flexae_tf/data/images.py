@@ -1,7 +1,5 @@
 """MNIST, Fashion-MNIST and CIFAR-10 through tensorflow-datasets, and scikit-learn's digits."""
 
-import os
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -40,8 +38,7 @@ def prepared_builder(
     Raises:
         MissingDataError: absent and not to be downloaded, or the download failed.
     """
-    data_dir = config.data_dir and os.path.expanduser(config.data_dir)
-    builder = tfds.builder(name, data_dir=data_dir)
+    builder = tfds.builder(name, data_dir=config.data_dir)
     if builder.info.splits:
         return builder
     if not config.download:

@@ -98,7 +98,7 @@ def _own_data(config: TrainConfig) -> Path:
     """`--data_dir` of your own pictures: a folder, or an .npz file."""
     if config.data_dir is None:
         raise UsageError('--dataset=folder needs --data_dir: a folder of pictures or an .npz file')
-    path = Path(config.data_dir).expanduser()
+    path = Path(config.data_dir)
     if not path.exists():
         raise MissingDataError(f'{path}: does not exist; correct --data_dir')
     if path.is_file() and path.suffix != '.npz':

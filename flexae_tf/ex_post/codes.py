@@ -1,5 +1,7 @@
 """What densities are fitted to: codes of a run's examples."""
 
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
@@ -16,9 +18,13 @@ def draw_codes(method: Method, x: np.ndarray, *, seed: int) -> np.ndarray:
 
     The code itself where the method is deterministic.
     """
-    seeds = iter(range(seed, 2**31))  # another one for every batch
+    seeds = itertools.count(seed)  # another one for every batch
     sample = tf.function(method.sample_posterior)
-    return map_batches(lambda batch: sample(batch, tf.constant(next(seeds))), x, BATCH)
+
+    def draw(batch: tf.Tensor) -> tf.Tensor:
+        return sample(batch, tf.constant(next(seeds) % 2**31))
+
+    return map_batches(draw, x, BATCH)
 
 
 def posteriors(method: Method, x: np.ndarray, *, seed: int) -> np.ndarray:

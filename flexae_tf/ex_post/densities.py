@@ -11,7 +11,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,30 +90,48 @@ def open_sampler(
 def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = None) -> Run:
     """`run`, sampling from the density asked for, which is fitted when it is not there.
 
+    One of another checkpoint is none: it is fitted again.
+
     Args:
         run: of a whole checkpoint.
         ex_post: as for `open_sampler`.
         dataset: the run's own; a density is fitted to the codes of its training examples.
-        steps: iterations of a density that is trained; its default when None. One that is there is
-            taken as it is.
+        steps: iterations of a density that is trained; when None its default, or as many as one
+            has that is there.
 
     Raises:
-        UsageError: too few examples, or a training of other `steps` was begun there.
-        DamagedStateError: files that are not whole, or belong to another checkpoint.
+        UsageError: too few examples, or one of other `steps` was trained there, or begun.
+        DamagedStateError: files that are not whole.
         Stopped: SIGTERM or Ctrl-C was heard; the next call goes on there.
     """
     name = _choose(run, ex_post)
     if name is None:
         return run
-    if not _manifest(run, name).exists():
+    path = _manifest(run, name)
+    there = _read(path) if path.exists() else None
+    if there and there.get('checkpoint') != run.digest:
+        print(f'{path.parent} was fitted to another checkpoint', flush=True)
+        there = None
+    if there and steps not in (None, there.get('steps', steps)):
+        given = f'--ex_post_steps={there["steps"]}' if there['steps'] else 'no --ex_post_steps'
+        raise UsageError(
+            f'--ex_post_steps={steps}: {path.parent} was fitted with {given}; leave it out, or '
+            'remove that folder'
+        )
+    if not there:
         print(f'fitting {name} to the codes of step {run.step}', flush=True)
-        folder = _manifest(run, name).parent
+        folder = path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
             tensors = KINDS[name].fit(run, dataset, folder, steps)
             np.savez(folder / 'density.npz', **tensors)
-            contents = {'checkpoint': run.digest, 'sha256': _sha256(folder / 'density.npz')}
-            write_json(_manifest(run, name), contents)
+            contents = {
+                'checkpoint': run.digest,
+                'sha256': _sha256(folder / 'density.npz'),
+                'steps': steps,
+            }
+            write_json(path, contents)
         except OSError as error:
             raise UsageError(
                 f'{folder} cannot be written ({error.strerror}): mend that, and the same command '
@@ -124,21 +142,31 @@ def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = 
 
 def _attach(run: Run, name: str) -> Run:
     """Puts a fitted density in the place of the method's prior."""
-    path, tensors_path = _manifest(run, name), _manifest(run, name).with_suffix('.npz')
-    cure = f'remove {path.parent}, and bin/evaluate.py --ex_post={name} fits it again'
-    try:
-        manifest = json.loads(path.read_text())
-        whole = manifest['sha256'] == _sha256(tensors_path)
-        same = manifest['checkpoint'] == run.digest
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedStateError(f'{path} cannot be used ({error}): {cure}') from None
-    if not whole:
-        raise DamagedStateError(f'{tensors_path} has changed since it was written: {cure}')
-    if not same:
-        raise DamagedStateError(f'{path.parent} was fitted to another checkpoint: {cure}')
-    with np.load(tensors_path) as tensors:
+    path = _manifest(run, name)
+    manifest = _read(path)
+    if manifest.get('checkpoint') != run.digest:
+        raise DamagedStateError(f'{path.parent} was fitted to another checkpoint: {_cure(path)}')
+    with np.load(path.with_suffix('.npz')) as tensors:
         run.method.prior = KINDS[name].build(run, dict(tensors))
     return run._replace(density=f'{name}-{manifest["sha256"][:12]}')
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    """What the manifest of a density says, whose tensors are whole."""
+    tensors = path.with_suffix('.npz')
+    try:
+        manifest = json.loads(path.read_text())
+        whole = manifest['sha256'] == _sha256(tensors)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedStateError(f'{path} cannot be used ({error}): {_cure(path)}') from None
+    if not whole:
+        raise DamagedStateError(f'{tensors} has changed since it was written: {_cure(path)}')
+    return manifest
+
+
+def _cure(manifest: pathlib.Path) -> str:
+    folder = manifest.parent
+    return f'remove {folder}, and bin/evaluate.py --ex_post={folder.name} fits it again'
 
 
 def _choose(run: Run, ex_post: str | None) -> str | None:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+import os
 import pathlib
+import shutil
 
 import numpy as np
 
@@ -41,11 +43,7 @@ def fit(
         UsageError: a training of other steps was begun in the folder.
         Stopped: SIGTERM or Ctrl-C was heard.
     """
-    encode = posteriors if name == 'second_stage' else draw_codes
-    train, held_out = (
-        Split(encode(run.method, split.x, seed=run.config.seed))
-        for split in (dataset.train, dataset.validation)
-    )
+    train, held_out = map(Split, _codes(name, run, dataset, folder))
     spec = DatasetSpec(
         CODES,
         'vectors',
@@ -74,6 +72,30 @@ def fit(
     trainer = Trainer(config, Dataset(spec, train, held_out, held_out))
     trainer.train()
     return {v.path: v.numpy() for v in trainer.method.weights}
+
+
+def _codes(name: str, run: Run, dataset: Dataset, folder: pathlib.Path) -> list[np.ndarray]:
+    """Codes of training and of held-out examples: computed once, and kept in the folder.
+
+    Another device, or the same GPU on another day, does not compute the very same ones, and a
+    training that was begun goes on with nothing else. What is there of another checkpoint goes.
+    """
+    path, names = folder / 'codes.npz', ('train', 'held_out')
+    if path.exists():
+        with np.load(path) as kept:
+            if str(kept['checkpoint']) == run.digest:
+                return [kept[name] for name in names]
+        shutil.rmtree(folder)
+        folder.mkdir()
+    encode = posteriors if name == 'second_stage' else draw_codes
+    codes = [
+        encode(run.method, split.x, seed=run.config.seed)
+        for split in (dataset.train, dataset.validation)
+    ]
+    temporary = path.with_name('.codes.npz')
+    np.savez(temporary, checkpoint=run.digest, **dict(zip(names, codes, strict=True)))
+    os.replace(temporary, path)
+    return codes
 
 
 def build(name: str, run: Run, tensors: dict[str, np.ndarray]) -> Prior:

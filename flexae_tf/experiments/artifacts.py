@@ -79,6 +79,11 @@ def seeds(config: ReproduceConfig, method: str) -> range:
     return range(config.seed, config.seed + count)
 
 
+def once(config: ReproduceConfig) -> range:
+    """The seeds of runs that are not repeated unless that is asked for, from `config.seed` on."""
+    return range(config.seed, config.seed + (config.seeds or 1))
+
+
 def trained(methods: Iterable[str]) -> Iterator[tuple[str, tuple[str | None, ...]]]:
     """Of these methods those that are trained, and the densities, None for their own, to score.
 
@@ -104,7 +109,7 @@ def _methods(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
             )
             for density in densities
         ]
-        for seed in range(config.seed, config.seed + (config.seeds or 1)):
+        for seed in once(config):
             yield _on_images(config, method, dataset, seed=seed, densities=densities)
             yield planning.method_run(
                 config,
@@ -119,24 +124,27 @@ def _methods(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
 def _table_3(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     for multiple, row in paper.TABLE_3.items():
         options = {'latent_dim': multiple * paper.BASE_LATENT_DIMS[dataset]}
-        for method in row[dataset]:
-            yield _on_images(config, method, dataset, options=options)
+        for method, seed in itertools.product(row[dataset], once(config)):
+            yield _on_images(config, method, dataset, seed=seed, options=options)
 
 
 def _figure_5(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     steps = config.training_steps or planning.SCALES[config.scale].subset_steps
+    # Distances of fewer examples are larger, and there are no more training examples than these.
+    num = min(SUBSET, planning.num_examples(config, dataset))
+    config = dataclasses.replace(config, num_examples=num)
     trained_on = planning.scoring_flags(
         config, 'flexae', dataset, split='train', kinds='rec,gen', metrics='fd'
     )
-    for generator in CAPACITIES:
+    for generator, seed in itertools.product(CAPACITIES, once(config)):
         run = _on_images(
             config,
             'flexae',
             dataset,
+            seed=seed,
             options={'generator': generator, 'train_examples': SUBSET, 'training_steps': steps},
         )
-        scorings = (*run.scorings, (*trained_on, f'--num_examples={SUBSET}'))
-        yield dataclasses.replace(run, scorings=scorings)
+        yield dataclasses.replace(run, scorings=(*run.scorings, trained_on))
 
 
 def _joint(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:

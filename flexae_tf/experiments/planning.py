@@ -12,7 +12,6 @@ from flexae_tf.errors import UsageError
 from flexae_tf.experiments import runs
 from flexae_tf.experiments.runs import Command, Run
 
-PATHS = ('data_dir', 'inception_path', 'cache_dir')
 NETWORK = ('features', 'feature_layer', 'data_dir', 'inception_path')  # what images are scored by
 
 
@@ -153,7 +152,7 @@ def scoring_flags(
         f'--split={split}',
         f'--kinds={kinds}',
         f'--metrics={metrics}',
-        f'--num_examples={config.num_examples or scale.num_examples}',
+        f'--num_examples={num_examples(config, dataset)}',
     ]
     if density:
         flags.append(f'--ex_post={density}')
@@ -161,6 +160,11 @@ def scoring_flags(
         flags.append(f'--ex_post_steps={scale.ex_post_steps}')
     places = [] if dataset in SYNTHETIC else NETWORK
     return (*flags, *_given(config, *places, 'cache_dir', 'device'))
+
+
+def num_examples(config: ReproduceConfig, dataset: str) -> int:
+    """Examples on each side of a score, at most."""
+    return config.num_examples or SCALES[scale_of(config, dataset)].num_examples
 
 
 def scale_of(config: ReproduceConfig, dataset: str) -> str:
@@ -203,6 +207,6 @@ def _given(config: ReproduceConfig, *names: str) -> tuple[str, ...]:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in names and value != field.default:
-            value = os.path.abspath(value) if field.name in PATHS else value
+            value = os.path.abspath(value) if field.metadata['path'] else value
             given.append(f'--{field.name}={value}')
     return tuple(given)

@@ -6,7 +6,7 @@ import itertools
 import pathlib
 
 from flexae_tf.config import ReproduceConfig
-from flexae_tf.errors import FailedRunError
+from flexae_tf.errors import FailedRunError, UserError
 from flexae_tf.experiments import artifacts, estimate, execution, records, runs
 from flexae_tf.experiments.exhibits import readme, rendering, report, strips
 from flexae_tf.experiments.exhibits.layout import Exhibit
@@ -31,13 +31,15 @@ def reproduce(config: ReproduceConfig) -> None:
     if not config.render:
         runs.check_places(config, planned, pathlib.Path(config.output))
         failures = execution.execute(planned)
-    _render(config)
+    refused = _render(config)
     if failures:
         name, reason = next(iter(failures.items()))
         raise FailedRunError(
             f'{len(failures)} of {len(planned)} runs failed, {name}: {reason}; the same command '
             'tries again what failed'
         )
+    if refused:
+        raise refused[0]
 
 
 def _todo(config: ReproduceConfig) -> list[runs.Run]:
@@ -77,9 +79,13 @@ def _list(planned: list[runs.Run]) -> None:
     print(f'\nall of it: {total} (estimates from runs in the same --output, or a short trial)')
 
 
-def _render(config: ReproduceConfig) -> None:
-    """Keeps each artifact's records, and what is made of them, in OUTPUT/artifacts."""
-    exhibits, missing, all_found, fresh = [], [], [], []
+def _render(config: ReproduceConfig) -> list[UserError]:
+    """Keeps each artifact's records, and what is made of them, in OUTPUT/artifacts.
+
+    Returns:
+        why artifacts could not be rendered; the others are, but nothing is recorded then.
+    """
+    exhibits, missing, all_found, fresh, refused = [], [], [], [], []
     for name in config.artifact.split(','):
         planned = artifacts.plan(config.only(name))
         known = _known(config, planned)
@@ -93,19 +99,26 @@ def _render(config: ReproduceConfig) -> None:
         folder = rendering.folder_of(config, name)
         folder.mkdir(parents=True, exist_ok=True)
         records.write(folder / 'records.jsonl', found)
-        exhibits.append(rendering.exhibit(config, name, found, planned, folder))
+        try:
+            exhibits.append(rendering.exhibit(config, name, found, planned, folder))
+        except UserError as error:
+            refused.append(error)
+            missing.append(f'{name}: {error}')
+            print(missing[-1])
+            continue
         print(f'{name}: {rendering.write(exhibits[-1], folder)}')
         unfinished = [run.name for run in planned if run.name not in known and run.missing()]
         if unfinished:
             listed = ', '.join(unfinished[:3]) + (', ...' if len(unfinished) > 3 else '')
             missing.append(f'{name}: {len(unfinished)} of {len(planned)} runs: {listed}')
         all_found += found
-    if config.record:
+    if config.record and not refused:
         _record(config, fresh, exhibits)
     if config.report and exhibits:
         path = pathlib.Path(config.output) / 'report.html'
         write_text(path, _report(config, exhibits, missing, all_found))
         print(f'report: {path}')
+    return refused
 
 
 def _record(config: ReproduceConfig, fresh: list[Record], exhibits: list[Exhibit]) -> None:

@@ -179,7 +179,7 @@ def check_places(config: ReproduceConfig, runs: Iterable[Run], folder: pathlib.P
         data.describe(run.config)
     for name in ('data_dir', 'inception_path'):
         path = getattr(config, name)
-        if path and not pathlib.Path(path).expanduser().exists():
+        if path and not pathlib.Path(path).exists():
             raise MissingDataError(f'--{name}={path}: there is nothing; check the path')
     try:
         folder.mkdir(parents=True, exist_ok=True)

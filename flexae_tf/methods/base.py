@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -79,7 +80,9 @@ class Method(keras.Model, abc.ABC):
         self.row = choose_row(config, spec.shape)
         self.prior: Prior | None = None
 
-    def build_autoencoder(self, encoder: type[Encoder] | type[GaussianEncoder] = Encoder) -> None:
+    def build_autoencoder(
+        self, encoder: Callable[..., Encoder | GaussianEncoder] = Encoder
+    ) -> None:
         """Makes `encoder` and `decoder` of Tables 5-6."""
         dtype = 'mixed_bfloat16' if self.options.precision == 'mixed_bfloat16' else 'float32'
         sizes = dict(shape=self.spec.shape, latent_dim=self.options.latent_dim, dtype=dtype)

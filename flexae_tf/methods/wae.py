@@ -1,5 +1,7 @@
 """Wasserstein auto-encoders whose penalty is a discriminator: WAE-GAN."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -7,6 +9,7 @@ from flexae_tf import losses
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import Method, Part, Recipe, adam, minimize, scheduled
+from flexae_tf.networks.autoencoder import Encoder
 from flexae_tf.networks.latent import Discriminator
 from flexae_tf.noise import Role
 from flexae_tf.priors import StandardNormal
@@ -25,7 +28,8 @@ class Wae(Method):
 
     def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
         super().__init__(config, spec, recipe)
-        self.build_autoencoder()
+        # Its rates being those of the squared error, the discriminator moves a bias of the codes.
+        self.build_autoencoder(functools.partial(Encoder, code_bias=True))
         self.prior = StandardNormal(config.latent_dim)
         self.discriminator = Discriminator(
             latent_dim=config.latent_dim, seed=self.weight_seed(Part.CRITIC)

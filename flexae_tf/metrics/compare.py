@@ -1,6 +1,5 @@
 """Scores of pictures that did not come from here."""
 
-import os
 import pathlib
 from collections.abc import Callable
 
@@ -30,7 +29,7 @@ def compare(config: EvaluateConfig, check: Callable[[], None]) -> None:
         raise UsageError(f'{config.real} and {config.fake}: at least 2 pictures are needed in each')
     orders = [fixed_order(len(x), index=2) for x in sets]
     real, fake = (x[order[:num]] for x, order in zip(sets, orders, strict=True))
-    path = pathlib.Path(os.path.expanduser(config.output)) if config.output else None
+    path = pathlib.Path(config.output) if config.output else None
     scorer = Scorer(config, images=True, log=ScoreLog(path), check=check)
     if not scorer.network and real.shape[1:] != fake.shape[1:]:
         raise UsageError(
@@ -62,7 +61,7 @@ def compare(config: EvaluateConfig, check: Callable[[], None]) -> None:
 
 def _load(name: str) -> np.ndarray:
     """Pictures of a folder or an .npz file, uint8 [n, h, w, c]."""
-    path = pathlib.Path(os.path.expanduser(name))
+    path = pathlib.Path(name)
     if not path.exists():
         raise MissingDataError(f'{path} does not exist: correct --real or --fake')
     return pictures.load_alike(path) if path.is_dir() else npz.load_images(path)

@@ -1,7 +1,6 @@
 """The evaluation program: examples -> features, once per set -> scores in scores.jsonl."""
 
 import dataclasses
-import os
 import pathlib
 import resource
 from collections.abc import Callable, Iterator
@@ -71,7 +70,7 @@ class _RunEvaluation:
         self._steps = self._candidates(steps)
         self._dataset = data.load(self._run_config)
         workdir.check_examples(self._dataset)
-        told = pathlib.Path(os.path.expanduser(config.output)) if config.output else None
+        told = pathlib.Path(config.output) if config.output else None
         self._scorer = Scorer(
             config,
             images=self._spec.kind == 'images',

@@ -32,11 +32,11 @@ class Protocol:
 
     Attributes:
         dataset: a name of `config.DATASETS`.
-        split: the real side: 'test', 'validation', or 'all' of somebody's pictures.
+        split: the real side: 'test', 'validation', 'train', or 'all' of somebody's pictures.
         num: how many there are on each side.
         crop: side of the centre crop before images are resized; None where there is none.
-        data: `fingerprint` of the real side, where the name of the data set does not fix it
-            (`dataset='folder'`).
+        data: `fingerprint` of the real side, where name and split do not fix it: of somebody's
+            pictures, and of training examples, which depend on how many are held out.
         statistics: checksum of a file of mean and covariance from elsewhere, which stands for the
             real side; None where the real side is our own.
         features: 'pixels', 'vectors' (as they are), 'inception', or 'codes' (of auto-encoders).
@@ -76,8 +76,10 @@ class Protocol:
         _choose('features', self.features, FEATURES)
         _choose('quantisation', self.quantisation, QUANTISATIONS)
         _choose('selection', self.selection, SELECTIONS)
-        if (self.data is None) == (self.dataset == 'folder'):
-            raise ValueError(f'data={self.data!r} with dataset={self.dataset!r}')
+        if (self.data is None) == _needs_data(self.dataset, self.split):
+            raise ValueError(
+                f'data={self.data!r} with dataset={self.dataset!r} and split={self.split!r}'
+            )
         for name in ('layer', 'network', 'resize'):
             # A field that has no effect must not make another id.
             if (getattr(self, name) is None) == (self.features == 'inception'):
@@ -173,10 +175,14 @@ def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.nd
         split=split,
         num=len(x),
         crop=config.celeba_crop if config.dataset == 'celeba' else None,
-        data=fingerprint(x) if config.dataset == 'folder' else None,
+        data=fingerprint(x) if _needs_data(config.dataset, split) else None,
         features='pixels' if spec.kind == 'images' else 'vectors',
         quantisation='uint8_round' if spec.kind == 'images' else 'none',
     )
+
+
+def _needs_data(dataset: str, split: str) -> bool:
+    return dataset == 'folder' or split == 'train'
 
 
 def _choose(field: str, value: str, choices: tuple[str, ...]) -> None:

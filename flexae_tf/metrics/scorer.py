@@ -1,7 +1,6 @@
 """What every evaluation needs, made from its options: the network, features, metrics, judges."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Callable
 
@@ -50,7 +49,7 @@ class Scorer:
         self._images = images
         self._log = log
         self._check = check
-        cache = pathlib.Path(os.path.expanduser(config.cache_dir or archives.default_cache()))
+        cache = pathlib.Path(config.cache_dir or archives.default_cache())
         self.network = self._load_network(cache)
         self.real_features = self._extractor(cache / 'features')
         self.features = self._extractor(own or cache / 'features')

@@ -18,6 +18,8 @@ class Encoder(keras.Sequential):
         latent_dim: m.
         seed: of the initial weights.
         dtype: Keras dtype policy of the layers; the output is float32 always.
+        code_bias: whether FC_m has a bias on images as well, where batch norm follows (the
+            decoder's FC -> BN): only what else reads the codes gives it a gradient.
     """
 
     def __init__(
@@ -28,10 +30,11 @@ class Encoder(keras.Sequential):
         latent_dim: int,
         seed: int,
         dtype: str = 'float32',
+        code_bias: bool = False,
     ) -> None:
         last = keras.layers.Dense(
             latent_dim,
-            use_bias=len(shape) == 1,  # on images batch norm follows: the decoder's FC -> BN
+            use_bias=code_bias or len(shape) == 1,
             kernel_initializer=glorot(seed),
             dtype='float32',
             name='fc_code',

@@ -6,7 +6,8 @@ import keras
 class _Perceptron(keras.Sequential):
     """Hidden FC layers with ReLU, then a linear one.
 
-    Always float32: the gradient penalty differentiates through the critic twice.
+    Float32 variables and activations, whatever encoder and decoder have: the gradient penalty
+    differentiates through the critic twice.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ import hashlib
 import json
 import pathlib
 import re
+import shutil
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -59,6 +60,7 @@ class Checkpoints:
         """
         manifest = self._manifest_path(step)
         manifest.unlink(missing_ok=True)
+        self._clean()
         try:
             self._checkpoint.write(str(self._prefix(step)))
             files = {p.name: _fingerprint(p) for p in self._files(step)}
@@ -150,6 +152,12 @@ class Checkpoints:
         self._manifest_path(step).unlink(missing_ok=True)  # first: without it nothing is trusted
         for path in self._files(step):
             path.unlink(missing_ok=True)
+        self._clean()
+
+    def _clean(self) -> None:
+        """Removes what TensorFlow writes first, and leaves there when it fails or is killed."""
+        for folder in self._folder.glob(f'{self._name}-*_temp'):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_complete(checkpoint: tf.train.Checkpoint, variables: list) -> None:

@@ -1,6 +1,8 @@
 """What is to be seen of a run: TensorBoard, and the image grids in the workdir."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -51,14 +53,23 @@ class Summaries:
             tf.summary.text('config', f'```\n{to_flagfile(self._config)}```')
         return writer
 
+    @contextlib.contextmanager
+    def _recording(self, step: int) -> Iterator[None]:
+        """Writes the summaries that are made inside; raises `OSError` where that fails."""
+        try:
+            with self._writer.as_default(step=step):
+                yield
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            raise OSError(str(error).partition('\n')[0]) from None
+
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Adds scalars under their tags."""
         if not self._workdir:
             return
-        with self._writer.as_default(step=step):
+        with self._recording(step):
             for tag, value in values.items():
                 tf.summary.scalar(tag, value)
-        self._writer.flush()
 
     def write_reals(self) -> None:
         """The grid of real images that those of the run are to be compared with."""
@@ -75,7 +86,7 @@ class Summaries:
         drawn = self._draw(max(len(x), GRID))
         codes = {'z': z} if drawn is None else {'z': z, 'zhat': drawn[: len(x)]}
         if self._workdir:
-            with self._writer.as_default(step=step):
+            with self._recording(step):
                 for name, values in codes.items():
                     tf.summary.histogram(f'latent/{name}', values)
             self._write_grids(step, drawn)
@@ -143,5 +154,5 @@ class Summaries:
             return
         picture = grids.grid(images) if images.ndim == 4 else images
         grids.write_png(self._workdir.samples / name, picture)
-        with self._writer.as_default(step=step):
+        with self._recording(step):
             tf.summary.image(tag, picture[None])

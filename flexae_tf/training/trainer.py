@@ -100,7 +100,7 @@ class Trainer:
             if not self._workdir:
                 self._train(signals)
                 return
-            self._workdir.open(self.config, self._dataset, device=describe_devices())
+            self._workdir.open(self.config, self._dataset)
             try:
                 self._resume()
                 self._train(signals)
@@ -126,8 +126,11 @@ class Trainer:
         if step >= total:
             self._log(f'already at step {step} of {total}: nothing to do')
             if self._workdir and not self._checkpoints.steps():  # an untrained method was asked for
+                self._workdir.note_environment(describe_devices())
                 self._save(self._checkpoints, step, must=True)
             return
+        if self._workdir:
+            self._workdir.note_environment(describe_devices())
         if step == 0:
             self._summaries.write_reals()
         self._log('compiling the first iteration')
@@ -151,12 +154,16 @@ class Trainer:
                 self._write(step, record)
             stopping = signals.heard is not None
             if self._workdir:
-                if self._due(step, self.config.save_every_steps) or stopping:
-                    self._save(self._checkpoints, step, must=stopping or step == total)
+                # The snapshot first: a run that is killed in between comes here again.
                 if self._due(step, self.config.snapshot_steps):
                     self._save(self._snapshots, step, must=step == total)
+                if self._due(step, self.config.save_every_steps) or stopping:
+                    self._save(self._checkpoints, step, must=stopping or step == total)
             if stopping:
-                raise Stopped(signals.heard, f'after step {step}')
+                when = f'after step {step}'
+                if not self._workdir:
+                    raise Stopped(signals.heard, when, 'not saved: it has no workdir')
+                raise Stopped(signals.heard, when)
 
     def _due(self, step: int, every: int) -> bool:
         """Whether something done every so many steps, and at the end, is to be done now."""
@@ -267,7 +274,7 @@ class Trainer:
         except DamagedStateError as error:
             if must:
                 raise
-            self._log(f'WARNING: {error}; training goes on and will try again')
+            self._log(f'WARNING: {error}; training goes on without it')
         self._summaries.scalars(step, {'checkpoint/seconds': time.monotonic() - started})
 
     def _log(self, message: str) -> None:

@@ -10,6 +10,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+import uuid
 from importlib import metadata
 from typing import Any
 
@@ -37,13 +38,12 @@ class Workdir:
         self.scores = self.path / 'scores.jsonl'
         self._lock = None
 
-    def open(self, config: TrainConfig, dataset: Dataset, *, device: str | None = None) -> None:
+    def open(self, config: TrainConfig, dataset: Dataset) -> None:
         """Makes the folder a run of `config`, or makes sure that it already is one.
 
         Args:
             config: the resolved configuration.
             dataset: what the run trains on; a resumed run must find the same training examples.
-            device: what it is trained by, for whoever asks later.
 
         Raises:
             UsageError: the folder cannot be written, holds a run of another configuration (the
@@ -63,7 +63,6 @@ class Workdir:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             write_json(self._config_path, document)
             write_text(self.path / 'flags.txt', to_flagfile(config))
-            write_json(self.path / 'environment.json', environment() | {'device': device})
         except BlockingIOError:
             raise UsageError(
                 f'another process trains in {self.path}: wait for it, or give another --workdir'
@@ -72,6 +71,10 @@ class Workdir:
             raise UsageError(
                 f'{self.path} cannot be written ({error.strerror}): give another --workdir'
             ) from None
+
+    def note_environment(self, device: str) -> None:
+        """Keeps, for whoever asks later, what trains the run from now on."""
+        write_json(self.path / 'environment.json', environment() | {'device': device})
 
     def close(self) -> None:
         """Lets other processes train here."""
@@ -192,9 +195,17 @@ def write_json(path: pathlib.Path, document: Any) -> None:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a text so that readers see all of it or the old one."""
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file so that readers see all of it or the old one, whoever else writes it too."""
+    temporary = path.with_name(f'.{path.name}-{uuid.uuid4().hex[:8]}.tmp')
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def environment() -> dict[str, Any]:

@@ -12,9 +12,10 @@ from sklearn import mixture
 
 from flexae_tf import losses, noise
 from flexae_tf.config import EX_POST, EvaluateConfig, ExportConfig, TrainConfig
+from flexae_tf.config.names import MAX_SEED
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.errors import DamagedStateError, MissingDataError, Stopped, UsageError
-from flexae_tf.ex_post import densities
+from flexae_tf.ex_post import densities, stages
 from flexae_tf.ex_post.codes import NO_SPREAD, draw_codes, posteriors
 from flexae_tf.ex_post.stages import _config
 from flexae_tf.export import export
@@ -137,7 +138,11 @@ def test_what_is_not_whole_or_not_there(run):
     other = manifest.replace(run.digest, 'f' * 12)
     tensors.with_suffix('.json').write_text(other)
     with pytest.raises(DamagedStateError, match='another checkpoint'):
-        densities.fit(run, 'gaussian_mixture', dataset)
+        densities.open_sampler(folder, 'last', 'gaussian_mixture')
+    densities.fit(run, 'gaussian_mixture', dataset)  # again
+    assert json.loads(tensors.with_suffix('.json').read_text())['checkpoint'] == run.digest
+    densities.open_sampler(folder, 'last', 'gaussian_mixture')
+    kept, manifest = tensors.read_bytes(), tensors.with_suffix('.json').read_text()
     tensors.with_suffix('.json').write_text('{')
     with pytest.raises(DamagedStateError, match='cannot be used'):
         densities.open_sampler(folder, 'last', 'gaussian_mixture')
@@ -161,11 +166,37 @@ def test_a_stage_that_was_stopped_goes_on(run, monkeypatch):
     assert (folder / 'checkpoints').exists() and not (folder / 'density.json').exists()
     with pytest.raises(UsageError, match=f'--ex_post_steps={STEPS}'):
         densities.fit(run, name, dataset, steps=STEPS + 1)
-    resumed = densities.fit(run, name, dataset, steps=STEPS).method.sample_latent(9, 0).numpy()
+    # It is trained on the codes of before, should they not come out the same now.
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, 'draw_codes', lambda *_, **__: pytest.fail('encoded again'))
+        resumed = densities.fit(run, name, dataset, steps=STEPS).method.sample_latent(9, 0).numpy()
+    with pytest.raises(UsageError, match=f'was fitted with --ex_post_steps={STEPS}'):
+        densities.fit(run, name, dataset, steps=STEPS + 1)
+    densities.fit(run, name, dataset)  # as it is
     shutil.rmtree(folder)
     np.testing.assert_array_equal(
         densities.fit(run, name, dataset, steps=STEPS).method.sample_latent(9, 0), resumed
     )
+
+
+def test_a_stage_begins_again_on_the_codes_of_another_checkpoint(run):
+    run, dataset = run
+    before = densities.fit(run, 'latent_gan', dataset, steps=STEPS)
+    codes = run.workdir.path / 'ex_post' / '000000030' / 'latent_gan' / 'codes.npz'
+    with np.load(codes) as kept:
+        np.savez(codes, **{**kept, 'checkpoint': 'f' * 12, 'train': kept['train'] + 1.0})
+    manifest = codes.with_name('density.json')
+    manifest.write_text(manifest.read_text().replace(run.digest, 'f' * 12))
+    after = densities.fit(run, 'latent_gan', dataset, steps=STEPS)
+    with np.load(codes) as kept:
+        assert str(kept['checkpoint']) == run.digest
+    assert after.density == before.density
+
+
+def test_codes_are_drawn_with_the_largest_seed(run):
+    run, _ = run
+    x = np.zeros([600, *run.spec.shape], np.float32)  # of more than one batch
+    assert draw_codes(run.method, x, seed=MAX_SEED).shape == (600, 2)
 
 
 def test_scores_tell_densities_apart(run):

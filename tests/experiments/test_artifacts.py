@@ -100,8 +100,20 @@ def test_figure_5_is_scored_against_what_it_was_trained_on_too():
     for run in runs:
         assert (run.config.train_examples, run.config.training_steps) == (5000, 30_000)
         test, train = (run.scoring(flags).options() for flags in run.scorings)
-        assert (test.split, test.num_examples) == ('test', 10_000)
+        assert (test.split, test.num_examples) == ('test', 5000)  # no more than there is of train
         assert (train.split, train.num_examples) == ('train', 5000)
+
+
+def test_what_is_run_once_is_repeated_when_asked_for():
+    for name in ('table3', 'fig5'):
+        once, thrice = planned(name), planned(name, seeds=3)
+        assert {run.config.seed for run in once} == {0}
+        assert len(thrice) == 3 * len(once) and {r.name for r in once} < {r.name for r in thrice}
+        assert {run.config.seed for run in thrice} == {0, 1, 2}
+
+
+def test_an_artifact_named_twice_is_one():
+    assert ReproduceConfig(artifact='fig2,table1,fig2', output='x').artifact == 'fig2,table1'
 
 
 def test_synthetic_runs_are_the_same_at_both_scales():
@@ -141,6 +153,9 @@ def test_every_method_has_an_untrained_self():
         (dict(artifact='fig2', shard='x'), '--shard=x'),
         (dict(artifact='fig2', tune='vae'), 'one of the two'),
         (dict(artifact='fig2', output=None), '--output is needed'),
+        (dict(artifact='fig2', values='1,2'), '--values=1,2 goes with --tune'),
+        (dict(artifact=None, tune='vae', dataset='mnist', render=True), '--render goes with --art'),
+        (dict(artifact=None, tune='vae', dataset='mnist', shard='2/8'), '--shard=2/8 goes with'),
     ],
 )
 def test_wrong_flags(options, words):

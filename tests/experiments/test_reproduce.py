@@ -11,7 +11,7 @@ import pytest
 
 from flexae_tf import data
 from flexae_tf.config import METHODS, ReproduceConfig
-from flexae_tf.errors import FailedRunError, MissingDataError
+from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
 from flexae_tf.ex_post import densities
 from flexae_tf.experiments import artifacts, paper, records, reproduce
 from flexae_tf.experiments.exhibits import galleries, readme, strips
@@ -143,19 +143,43 @@ def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, caps
     config = ReproduceConfig(artifact='fig4,fig6', scale='small', output=str(tmp_path / 'out'))
     folder = tmp_path / 'out' / 'artifacts' / 'fig4-small'
     reproduce.reproduce(config)
-    first = (folder / 'fig4a-mnist.png').read_bytes()
     run = 'flexae-mnist-small-seed=0'
+    first = (folder / f'fig4a-{run}.png').read_bytes()
     assert drawn == [('fig4', run), ('fig6', run)] and first.startswith(b'\x89PNG')
     page = (folder / 'fig4.md').read_text()
-    assert '![fig4a-mnist](fig4a-mnist.png)' in page and 'class 0, class 1, ' in page
+    assert f'![fig4a-{run}](fig4a-{run}.png)' in page and 'class 0, class 1, ' in page
     reproduce.reproduce(config)
-    assert len(drawn) == 2 and (folder / 'fig4a-mnist.png').read_bytes() == first
+    assert len(drawn) == 2 and (folder / f'fig4a-{run}.png').read_bytes() == first
+    # Another run has pictures of its own.
+    reproduce.reproduce(dataclasses.replace(config, seed=1))
+    assert len(drawn) == 4 and (folder / f'fig4a-{run}.png').read_bytes() == first
+    loaded.clear()
     # Of another checkpoint, another picture.
     next((tmp_path / 'out' / 'runs' / run / 'checkpoints').iterdir()).write_text('0.3')
     reproduce.reproduce(config)
-    assert len(drawn) == 4 and (folder / 'fig4a-mnist.png').read_bytes() != first
-    # Once for each; of the step that stands below the picture, however far the run has gone on.
-    assert loaded == [(run, 3000)] * 2
+    assert len(drawn) == 6 and (folder / f'fig4a-{run}.png').read_bytes() != first
+    # Of the step that stands below the picture, however far the run has gone on.
+    assert loaded == [(run, 3000)]
+
+
+def test_what_cannot_be_drawn_stops_no_other(clone, tmp_path, monkeypatch, capsys):
+    def refuse(gallery):
+        raise UsageError('these images cannot be drawn')
+
+    monkeypatch.setitem(galleries.GALLERIES, 'fig4', refuse)
+    monkeypatch.setitem(
+        galleries.GALLERIES, 'fig6', lambda _: {'fig6a': np.ones([4, 4, 1], np.uint8)}
+    )
+    monkeypatch.setattr(galleries, 'Gallery', lambda method, dataset: method)
+    monkeypatch.setattr(densities, 'load_run', lambda workdir, checkpoint: workdir.name)
+    monkeypatch.setattr(data, 'load', lambda config: None)
+    output = tmp_path / 'out'
+    config = ReproduceConfig(artifact='fig4,fig6', scale='small', output=str(output), report=True)
+    with pytest.raises(UsageError, match='these images'):
+        reproduce.reproduce(config)
+    assert 'fig4: these images cannot be drawn' in capsys.readouterr().out
+    assert (output / 'artifacts' / 'fig6-small' / 'fig6.md').exists()
+    assert 'these images cannot be drawn' in (output / 'report.html').read_text()
 
 
 def test_the_report_and_the_records(clone, table_1, tmp_path, monkeypatch):
@@ -316,3 +340,7 @@ def test_strips_of_all_methods_are_drawn_once_and_recorded(clone, tmp_path, monk
     assert calls() == [] and len(opened) == len(METHODS)
     again = tmp_path / 'b' / 'artifacts' / 'methods-small' / 'methods_mnist.png'
     assert again.read_bytes() == first
+    # But not one of another checkpoint than the records are of.
+    (strips.KEPT / 'vae-mnist-small-seed=0.json').write_text('{"checkpoint": "of another run"}')
+    reproduce.reproduce(elsewhere)
+    assert again.read_bytes() != first

@@ -424,11 +424,6 @@ def test_tfgans_own_network(tiny, hub):
         assert network.checksum == from_folder.checksum
 
 
-def test_home(tiny, monkeypatch):
-    monkeypatch.setenv('HOME', str(pathlib.Path(tiny).parent))
-    assert Inception('~/tiny', 'pool_3', 2).source == tiny
-
-
 # Archives
 
 

@@ -86,6 +86,9 @@ def test_no_bias_where_batch_norm_follows_and_width_scales_convolutions_only():
         for layer, following in zip(network.layers, network.layers[1:], strict=False):
             if isinstance(following, BatchNorm):
                 assert layer.use_bias is False
+    # But where something else reads the codes, and gives their bias a gradient.
+    moved = Encoder(row, shape=(28, 28, 1), latent_dim=4, seed=0, code_bias=True)
+    assert moved.layers[-1].use_bias
     assert [layer.channels for layer in row.encoder] == [8, 16, 32, 64, 64]
     assert row.decoder[0].channels == 32 and row.generator == (1024, 512)
 

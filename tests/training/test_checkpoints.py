@@ -140,14 +140,24 @@ def test_a_failed_save_leaves_the_older_ones(store, value, tmp_path, monkeypatch
 
     def full_disk(self, prefix, *args, **kwargs):
         write(self, prefix, *args, **kwargs)
+        left = tmp_path / f'{prefix}_temp'  # as TensorFlow leaves it
+        left.mkdir()
+        (left / 'part-00000-of-00001.data-00000-of-00001.tempstate123').write_bytes(b'some')
         raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
 
     monkeypatch.setattr(tf.train.Checkpoint, 'write', full_disk)
     with pytest.raises(DamagedStateError, match='No space left'):
         store.save(20)
     monkeypatch.undo()
-    assert store.steps() == [10]
+    assert store.steps() == [10] and not list(tmp_path.glob('*20*'))
     assert store.restore_latest(print) == 10
+
+
+def test_what_a_killed_save_left_is_removed_by_the_next(store, value, tmp_path):
+    left = tmp_path / 'ckpt-000000010_temp'
+    left.mkdir()
+    fill(store, value, [20])
+    assert not left.exists() and store.steps() == [20]
 
 
 def test_the_manifest_holds_sizes_and_digests(store, value, tmp_path):

@@ -179,6 +179,48 @@ def test_a_full_disk_does_not_stop_training_but_the_end_needs_a_checkpoint(
     assert 'WARNING: disk full' in (tmp_path / 'run' / 'log.txt').read_text()
 
 
+def test_a_full_disk_that_tensorboard_meets_is_told_in_a_line(
+    config, synthetic, tmp_path, monkeypatch
+):
+    trainer = Trainer(config(workdir=str(tmp_path / 'run')), synthetic)
+    writer = trainer._summaries._writer
+
+    def full():
+        raise tf.errors.ResourceExhaustedError(None, None, 'events; No space left\nFailed to flush')
+
+    monkeypatch.setattr(writer, 'flush', full)
+    with pytest.raises(
+        DamagedStateError, match=r'written any more \(events; No space left\): mend'
+    ):
+        trainer.train()
+
+
+def test_a_snapshot_is_written_before_the_checkpoint_of_its_step(
+    config, synthetic, tmp_path, monkeypatch
+):
+    from flexae_tf.training.checkpoints import Checkpoints
+
+    save, saved = Checkpoints.save, []
+
+    def watched(self, step):
+        saved.append((step, self._name))
+        save(self, step)
+
+    monkeypatch.setattr(Checkpoints, 'save', watched)
+    train(config(workdir=str(tmp_path), snapshot_steps=6), synthetic)
+    assert saved.index((6, 'weights')) < saved.index((6, 'ckpt'))
+
+
+def test_the_environment_is_that_of_the_training(config, synthetic, tmp_path):
+    train(config(workdir=str(tmp_path)), synthetic)
+    path = tmp_path / 'environment.json'
+    path.write_text('{"device": "elsewhere"}')
+    train(config(workdir=str(tmp_path)), synthetic)  # nothing to do
+    assert path.read_text() == '{"device": "elsewhere"}'
+    train(config(workdir=str(tmp_path), training_steps=12), synthetic)
+    assert 'elsewhere' not in path.read_text()
+
+
 def test_another_configuration_in_the_workdir_is_refused(config, synthetic, tmp_path):
     run = str(tmp_path / 'run')
     train(config(workdir=run, training_steps=2), synthetic)

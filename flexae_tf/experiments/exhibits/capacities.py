@@ -9,7 +9,7 @@ from flexae_tf.experiments.exhibits import claims, drawing
 from flexae_tf.experiments.exhibits.layout import Cell, Exhibit, Head, Picture, Table
 from flexae_tf.experiments.exhibits.showing import Shown, alone, assemble, times
 from flexae_tf.experiments.exhibits.trends import FALLS, RISES, trend
-from flexae_tf.experiments.exhibits.verdicts import HOLDS
+from flexae_tf.experiments.exhibits.verdicts import HOLDS, chance
 from flexae_tf.experiments.records import Record, latest
 from flexae_tf.networks.tables import CAPACITIES
 
@@ -90,7 +90,7 @@ def _table(
         _best_is_moderate(gen),
         _rec_falls(columns['rec', 'test'].values),
         _overfits(gen, train),
-        claims.chance(*(column.values for column in columns.values())),
+        chance(*(column.values for column in columns.values())),
     ]
     caption = f'Fig. 5: Frechet distance by capacity of P-GEN, {title}; lower is better'
     return assemble(caption, MODELS, shown, notes=notes, commands=commands, first='P-GEN')

@@ -9,17 +9,6 @@ from flexae_tf.experiments.exhibits.verdicts import HOLDS, is_lower
 from flexae_tf.experiments.records import Record
 
 OURS = 'Mean ± standard deviation over seeds (how many); -: not run.'
-CHANCE = (
-    'Two means differ where they are further apart than two standard errors of their difference '
-    "over seeds (a row of one seed has the other rows' deviation); else it is undecided."
-)
-ONE_SEED = 'No row has two seeds: what chance does is not known here, and any difference decides.'
-
-
-def chance(*columns: Mapping[Hashable, OverSeeds]) -> str:
-    """How the claims about these columns are judged."""
-    several = any(value.sd is not None for column in columns for value in column.values())
-    return CHANCE if several else ONE_SEED
 
 
 def lower(

@@ -7,6 +7,7 @@ from flexae_tf.experiments.columns import gather
 from flexae_tf.experiments.exhibits import claims
 from flexae_tf.experiments.exhibits.layout import Exhibit, Head, Table
 from flexae_tf.experiments.exhibits.showing import alone, assemble
+from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, latest
 
 JOINT, AFTERWARDS = 'flexae', 'ae_gmm+latent_gan'
@@ -68,7 +69,7 @@ def _table(dataset: str, records: Sequence[Record], commands: Sequence[str]) -> 
     claim = 'Joint training has a lower Gen. than mixtures fitted to finished codes'
     mixtures = [row for row in ROWS if row not in (JOINT, AFTERWARDS)]
     notes.append(claims.lower(claim, [JOINT], mixtures, gen, names=ROWS))
-    notes.append(claims.chance(gen))
+    notes.append(chance(gen))
     caption = (
         f'Joint training and samplers fitted afterwards, {paper.DATASETS.get(dataset, dataset)}; '
         'lower is better, but of precision and recall'

@@ -11,6 +11,7 @@ from flexae_tf.experiments.columns import gather
 from flexae_tf.experiments.exhibits import claims, drawing
 from flexae_tf.experiments.exhibits.layout import Cell, Exhibit, Head, Picture
 from flexae_tf.experiments.exhibits.showing import alone, assemble
+from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, latest
 
 MODELS = {
@@ -111,7 +112,7 @@ def figure_3(
             gen,
             names=MODELS,
         ),
-        claims.chance(gen),
+        chance(gen),
     ]
     title = 'Fig. 3: Frechet distance by prior on synthetic_2d, m=2; lower is better'
     table = assemble(title, rows, shown, notes=notes, commands=commands, first='Model')

@@ -6,6 +6,7 @@ from flexae_tf.experiments.columns import Column, Score, gather
 from flexae_tf.experiments.exhibits import claims, drawing
 from flexae_tf.experiments.exhibits.layout import Exhibit, Head, Picture
 from flexae_tf.experiments.exhibits.showing import alone, assemble
+from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, latest
 
 TRUE_DIM = 5  # n of synthetic_5d
@@ -45,7 +46,7 @@ def theorem_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exh
     for stem, name in NAMES.items():
         claim = f'Inputs below n = {TRUE_DIM} are worse than those of at least n ({name})'
         notes.append(claims.lower(claim, large, small, columns[stem].values, names=names))
-    notes.append(claims.chance(columns[GEN].values, columns[CODES].values))
+    notes.append(chance(columns[GEN].values, columns[CODES].values))
     caption = "Theorem 2: FlexAE on synthetic_5d by the size m' of P-GEN's input; lower is better"
     table = assemble(caption, names, shown, notes=notes, commands=commands, first='Input')
     pictures = (_picture(columns, sizes),) if sizes else ()

@@ -10,6 +10,7 @@ from flexae_tf.experiments.columns import Column, OverSeeds, gather, over_seeds
 from flexae_tf.experiments.exhibits import claims, drawing
 from flexae_tf.experiments.exhibits.layout import Exhibit, Head, Picture
 from flexae_tf.experiments.exhibits.showing import alone, assemble
+from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, distinct
 from flexae_tf.metrics.protocol import Protocol
 
@@ -107,7 +108,7 @@ def figure_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exhi
             )
     for measure in (SLICED, _scaled(SLICED)):
         notes.append(_faster(measure, at[measure], _curves(records, measure)))
-    notes.append(claims.chance(*at.values()))
+    notes.append(chance(*at.values()))
     title = 'Fig. 2: a fixed and a learned prior on synthetic_5d over training; lower is better'
     table = assemble(title, METHODS, shown, notes=notes, commands=commands)
     pictures = [_picture(records, columns, floors)] if records else []

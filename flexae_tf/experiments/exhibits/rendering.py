@@ -17,7 +17,7 @@ from flexae_tf.experiments.exhibits.layout import Exhibit, Picture
 from flexae_tf.experiments.exhibits.side_by_side import side_by_side
 from flexae_tf.experiments.records import Record
 from flexae_tf.experiments.runs import Run
-from flexae_tf.training.workdir import write_json, write_text
+from flexae_tf.training.workdir import write_bytes, write_json, write_text
 
 STRIPS = 'strips'  # folder of the pictures of each method
 TABLES = {'table1': tables.table_1, 'table2': tables.table_2, 'table3': tables.table_3}
@@ -66,7 +66,7 @@ def write(shown: Exhibit, folder: pathlib.Path) -> pathlib.Path:
     """Keeps tables as Markdown with the pictures beside it; returns the Markdown's path."""
     parts = [f'# {shown.title}\n', *(table.markdown() for table in shown.tables)]
     for picture in shown.pictures:
-        (folder / f'{picture.name}.png').write_bytes(picture.png)
+        write_bytes(folder / f'{picture.name}.png', picture.png)
         parts.append(f'![{picture.name}]({picture.name}.png)\n\n{picture.caption}\n')
     path = folder / f'{shown.name}.md'
     write_text(path, '\n'.join(parts))
@@ -102,7 +102,7 @@ def _gallery(name: str, runs: Sequence[Run], folder: pathlib.Path) -> tuple[Pict
     for run in _trained(runs):
         kept = folder / f'{run.name}.json'
         for part, caption in (_captions(kept, run) or _draw(name, run, kept)).items():
-            stem = f'{part}-{run.config.dataset}'
+            stem = f'{part}-{run.name}'
             png = (folder / f'{stem}.png').read_bytes()
             of = f'{run.name}, step {run.config.training_steps}'
             pictures.append(Picture(stem, f'{caption} ({of})', png))
@@ -113,9 +113,9 @@ def _strips(
     runs: Sequence[Run], records: Sequence[Record], folder: pathlib.Path
 ) -> dict[tuple[str, str], np.ndarray]:
     """Those of what is trained here, and where records stand for a run, that of the package."""
-    recorded = {record.run for record in records}
-    elsewhere = (run for run in runs if run.name in recorded and not run.digest)
-    paths = strips.kept(elsewhere) | strips.draw(runs, folder / STRIPS)
+    checkpoints = {record.run: record.checkpoint for record in records}
+    elsewhere = (run for run in runs if not run.digest)
+    paths = strips.kept(elsewhere, checkpoints) | strips.draw(runs, folder / STRIPS)
     return {what: strips.read(path) for what, path in paths.items()}
 
 
@@ -144,7 +144,7 @@ def _draw(name: str, run: Run, kept: pathlib.Path) -> dict[str, str]:
 
     drawn = GALLERIES[name](_open_gallery(run.workdir.path, run.config, run.digest))
     for part, image in drawn.items():
-        grids.write_png(kept.parent / f'{part}-{run.config.dataset}.png', image)
+        write_bytes(kept.parent / f'{part}-{run.name}.png', grids.to_png(image))
     spec = data.describe(run.config)
     captions = {part: caption(part, spec) for part in drawn}
     write_json(kept, {'checkpoint': run.digest, 'captions': captions})

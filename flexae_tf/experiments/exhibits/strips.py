@@ -2,13 +2,13 @@
 
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from flexae_tf.experiments.records import FOLDER, scored
 from flexae_tf.experiments.runs import Run
-from flexae_tf.training.workdir import write_json
+from flexae_tf.training.workdir import write_bytes, write_json
 
 KEPT = FOLDER / 'strips'  # those that come with the package
 
@@ -30,13 +30,20 @@ def draw(runs: Iterable[Run], folder: pathlib.Path) -> dict[tuple[str, str], pat
     return found
 
 
-def kept(runs: Iterable[Run]) -> dict[tuple[str, str], pathlib.Path]:
-    """The strips of runs that come with the package, by data set and method."""
+def kept(
+    runs: Iterable[Run], checkpoints: Mapping[str, str]
+) -> dict[tuple[str, str], pathlib.Path]:
+    """The strips of runs that come with the package, by data set and method.
+
+    Args:
+        runs: in whose place there are records.
+        checkpoints: of these, by name; a strip of another one is passed over.
+    """
     found: dict[tuple[str, str], pathlib.Path] = {}
     for run in runs:
         for flags in run.scorings if run.config.training_steps else ():
             path = KEPT / f'{_stem(run, flags)}.png'
-            if path.exists():
+            if run.name in checkpoints and _is_of(path, checkpoints[run.name]):
                 found.setdefault((run.config.dataset, scored(run, flags)[0]), path)
     return found
 
@@ -45,7 +52,8 @@ def keep(paths: Iterable[pathlib.Path]) -> None:
     """Puts strips among those that come with the package."""
     for path in paths:
         KEPT.mkdir(parents=True, exist_ok=True)
-        (KEPT / path.name).write_bytes(path.read_bytes())
+        for part in (path, _manifest(path)):
+            (KEPT / part.name).write_bytes(part.read_bytes())
 
 
 def read(path: pathlib.Path) -> np.ndarray:
@@ -62,8 +70,7 @@ def _stem(run: Run, flags: tuple[str, ...]) -> str:
 
 def _draw(run: Run, flags: tuple[str, ...], path: pathlib.Path) -> None:
     """Draws a strip unless it is there, of this very checkpoint."""
-    manifest = path.with_suffix('.json')
-    if manifest.exists() and json.loads(manifest.read_text()) == {'checkpoint': run.digest}:
+    if _is_of(path, run.digest):
         return
     from flexae_tf import data, grids
     from flexae_tf.ex_post.densities import load_run
@@ -72,5 +79,15 @@ def _draw(run: Run, flags: tuple[str, ...], path: pathlib.Path) -> None:
     density = run.scoring(flags).options().ex_post
     method = load_run(run.workdir.path, run.config.training_steps, density)
     path.parent.mkdir(parents=True, exist_ok=True)
-    grids.write_png(path, strip(Gallery(method, data.load(run.config))))
-    write_json(manifest, {'checkpoint': run.digest})
+    write_bytes(path, grids.to_png(strip(Gallery(method, data.load(run.config)))))
+    write_json(_manifest(path), {'checkpoint': run.digest})
+
+
+def _is_of(path: pathlib.Path, checkpoint: str) -> bool:
+    """Whether there is a strip, of this very checkpoint."""
+    manifest = _manifest(path)
+    return manifest.exists() and json.loads(manifest.read_text()) == {'checkpoint': checkpoint}
+
+
+def _manifest(path: pathlib.Path) -> pathlib.Path:
+    return path.with_suffix('.json')

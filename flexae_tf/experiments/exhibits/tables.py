@@ -11,7 +11,7 @@ from flexae_tf.experiments.columns import Column, OverSeeds, Score, gather, over
 from flexae_tf.experiments.exhibits.layout import Cell, Head, Table
 from flexae_tf.experiments.exhibits.showing import Shown, assemble, beside, times
 from flexae_tf.experiments.exhibits.trends import STAYS, trend
-from flexae_tf.experiments.exhibits.verdicts import HOLDS, Judgement, judge
+from flexae_tf.experiments.exhibits.verdicts import HOLDS, LEVEL, Judgement, chance, judge
 
 KINDS = {'rec': 'Rec.', 'gen': 'Gen.'}
 SIDES = {'precision': 'Precision', 'recall': 'Recall'}
@@ -20,10 +20,10 @@ UNDECIDED = (
     'A pair is undecided where our means are no further apart than two standard errors of their '
     "difference over seeds (a row of one seed has the other rows' deviation), or the paper's "
 )
-EQUAL = f'{UNDECIDED}values are equal.'
+EQUAL = f'{UNDECIDED}values are equal. {LEVEL}'
 NEAR = (
     f'{UNDECIDED}values no further than the {paper.SPREAD} that it states for three executions of '
-    'FlexAE, taken here for all rows.'
+    f'FlexAE, taken here for all rows. {LEVEL}'
 )
 # Of FlexAE's samples, the largest over the smallest where the paper calls them almost constant.
 CONSTANT = max(
@@ -113,7 +113,7 @@ def table_3(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
     Raises:
         UsageError: scores of a data set and kind cannot be compared.
     """
-    shown, notes, claims = [], [], []
+    shown, notes, judged, columns = [], [], [], []
     for dataset, base in paper.BASE_LATENT_DIMS.items():
         title, methods = paper.DATASETS[dataset], {paper.WAE: 'WAE', paper.FLEXAE: 'FlexAE'}
         sizes = {multiple: multiple * base for multiple in paper.TABLE_3}
@@ -130,6 +130,7 @@ def table_3(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
         for kind, name in KINDS.items():
             column = gather(s for s in taken if s.kind == kind)
             notes += _about(f'{title} {name}', column)
+            columns.append(column.values)
             for method, short in methods.items():
                 ours = {k: column.values.get((method, m)) for k, m in sizes.items()}
                 ours = {k: value for k, value in ours.items() if value}
@@ -140,7 +141,7 @@ def table_3(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
                 shown += beside(ours, published, head)
                 what, claimed = f'{title}: {name} of {short}', paper.CLAIMS[method, kind]
                 pooled = pooled_sd(column.values.values())
-                claims.append(_claim(what, claimed, ours, published, pooled=pooled))
+                judged.append(_claim(what, claimed, ours, published, pooled=pooled))
         for method, short in methods.items():
             shown += times(
                 (s for s in taken if s.method == method),
@@ -151,7 +152,7 @@ def table_3(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
         'Table 3: Frechet distance (in the paper FID) as the latent size m grows; lower is better',
         {multiple: f'{multiple} m_b' if multiple > 1 else 'm_b' for multiple in paper.TABLE_3},
         shown,
-        notes=(OURS, *notes, *claims),
+        notes=(OURS, *notes, *judged, *([chance(*columns)] if columns else [])),
         commands=commands,
         first='m',
     )

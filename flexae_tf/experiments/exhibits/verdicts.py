@@ -1,12 +1,26 @@
 """Whether the rows of a column are in the paper's order."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from flexae_tf.experiments.columns import ROUNDING, OverSeeds, margin, pooled_sd
 
 HOLDS = {True: 'holds', False: 'does not hold', None: 'undecided'}
+# Of Student's t with four degrees of freedom (equal deviations) and with two (one of them zero).
+LEVEL = 'By chance alone 12 to 18 % of pairs of three seeds each are as far apart.'
+CHANCE = (
+    'Two means differ where they are further apart than two standard errors of their difference '
+    "over seeds (a row of one seed has the other rows' deviation); else it is undecided. "
+    f'{LEVEL}'
+)
+ONE_SEED = 'No row has two seeds: what chance does is not known here, and any difference decides.'
+
+
+def chance(*columns: Mapping[Hashable, OverSeeds]) -> str:
+    """How the claims about these columns are judged."""
+    several = any(value.sd is not None for column in columns for value in column.values())
+    return CHANCE if several else ONE_SEED
 
 
 class Verdict(NamedTuple):

@@ -39,6 +39,7 @@ def records(*values, stem='fd', kind='gen', estimator='frechet', **changes):
         dataset=fields['dataset'],
         split=fields['split'],
         num=5000,
+        data='d' * 12 if fields['split'] == 'train' else None,
         features=space,
         quantisation='none',
         estimator=estimator,
