@@ -4,6 +4,7 @@ import pathlib
 import re
 
 from setuptools import find_packages, setup
+from setuptools.command.sdist import sdist
 
 HERE = pathlib.Path(__file__).parent
 REQUIREMENTS = [
@@ -14,7 +15,18 @@ REQUIREMENTS = [
 VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'flexae_tf/__init__.py').read_text()).group(1)
 PROGRAMS = sorted(path.stem for path in (HERE / 'bin').glob('*.py'))
 
+
+class SourceDistribution(sdist):
+    """With what this file reads."""
+
+    def add_defaults(self) -> None:
+        """As setuptools, and these."""
+        super().add_defaults()
+        self.filelist.extend(['requirements.txt', *(f'bin/{name}.py' for name in PROGRAMS)])
+
+
 setup(
+    cmdclass={'sdist': SourceDistribution},
     name='flexae_tf',
     version=VERSION,
     description='FlexAE and its rivals: generative auto-encoders in TensorFlow 2',

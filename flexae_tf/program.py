@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from flexae_tf.errors import UsageError, UserError
+from flexae_tf.errors import MissingDataError, UsageError, UserError
 from flexae_tf.options import Options, define_flags, from_flags
 
 
@@ -33,6 +33,11 @@ def run(main: Callable[[Options], None], options: type[Options]) -> None:
             main(from_flags(options))
         except UserError as error:
             _fail(str(error), error.exit_code)
+        except PermissionError as error:
+            _fail(
+                f'{error.filename}: {error.strerror}; give another path, or mend that',
+                MissingDataError.exit_code,
+            )
 
     app.run(checked_main, flags_parser=_parse)
 

@@ -11,6 +11,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
 from flexae_tf.export import Sampler
+from flexae_tf.grids import grid, read_png, to_uint8
 from flexae_tf.training.trainer import Trainer
 from tests.conftest import ROOT
 
@@ -80,6 +81,20 @@ def test_a_process_with_tensorflow_alone_gets_the_live_model(method, folder, tmp
     np.testing.assert_allclose(line[:, -1], method.reconstruct(x[2:]), **close)
     middle = (method.encode(x[:2]) + method.encode(x[2:])) / 2
     np.testing.assert_allclose(line[:, 2], method.decode(middle), **close)
+
+
+def test_samples_of_an_export_become_a_grid_or_arrays(method, folder, tmp_path, here, refused_here):
+    expected = to_uint8(method.sample(5, seed=3).numpy())
+    flags = [f'--source={folder}', '--num_samples=5', '--sample_seed=3']
+    here('sample', *flags, f'--output={tmp_path}/x.png')
+    picture = read_png(tmp_path / 'x.png').astype(int)
+    assert np.abs(picture - grid(expected)).max() <= 1  # of rounding
+    here('sample', *flags, f'--output={tmp_path}/x.npz')
+    with np.load(tmp_path / 'x.npz') as arrays:
+        assert arrays['images'].dtype == np.uint8 and arrays['latents'].shape == (5, 4)
+        assert np.abs(arrays['images'].astype(int) - expected).max() <= 1
+    for flag in ('--checkpoint=3', '--ex_post=gaussian_mixture'):
+        refused_here(2, ['is an export'], 'sample', *flags, flag, f'--output={tmp_path}/y.png')
 
 
 def test_an_existing_folder_is_not_overwritten(method, folder):

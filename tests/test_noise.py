@@ -60,6 +60,15 @@ def test_values_are_for_ever():
     np.testing.assert_array_equal(noise.integers(key, [4], 1000), PINNED_INTEGERS)
 
 
+def test_roles_are_for_ever():
+    names = 'WEIGHTS BATCH CRITIC_NOISE CRITIC_MIX SAMPLE SYNTHETIC_DATA SPLIT PROJECTION '
+    names += 'POSTERIOR DROPOUT DIRECTION IMAGE_MIX'
+    assert [role.name for role in Role] == names.split()
+    assert [int(role) for role in Role] == list(range(12))
+    assert noise.key(3, 7, Role.SAMPLE, 2).numpy().tolist() == PINNED_KEY
+
+
+PINNED_KEY = [870941164, 7]
 PINNED_INTEGERS = [619, 340, 965, 419]
 
 

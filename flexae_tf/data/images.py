@@ -38,7 +38,15 @@ def prepared_builder(
     Raises:
         MissingDataError: absent and not to be downloaded, or the download failed.
     """
-    builder = tfds.builder(name, data_dir=config.data_dir)
+    try:
+        builder = tfds.builder(name, data_dir=config.data_dir)
+    except Exception as error:  # each kind of damaged metadata has a class of its own
+        reason = str(error).strip().partition('\n')[0]
+        raise MissingDataError(
+            f'{name}: {config.data_dir or "the folder of tensorflow-datasets"} cannot be read '
+            f'({type(error).__name__}: {reason}); remove what is damaged there, or give another '
+            '--data_dir'
+        ) from error
     if builder.info.splits:
         return builder
     if not config.download:

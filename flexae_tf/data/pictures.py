@@ -1,13 +1,14 @@
 """Picture files: decoding, cropping, shrinking; and a folder of them as a data set."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from flexae_tf.data.dataset import Split, hold_out_test, share_for_test
-from flexae_tf.errors import MissingDataError
+from flexae_tf.data.dataset import Split, fixed_order, hold_out_test, share_for_test
+from flexae_tf.errors import MissingDataError, UsageError
 
 SUFFIXES = ('.png', '.jpg', '.jpeg')
 
@@ -26,44 +27,78 @@ def load_folder(folder: Path, *, size: int) -> tuple[Split, Split]:
     Raises:
         MissingDataError: there is no picture, or one cannot be read.
     """
-    paths = sorted(str(p) for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise MissingDataError(
-            f'{folder}: no {", ".join(SUFFIXES)} file in it or below; correct --data_dir'
-        )
+    paths = _paths(folder, '--data_dir')
     pictures = Split(read_pictures(file_contents(paths), paths, size=size))
     return hold_out_test(pictures, share_for_test(len(paths)))
 
 
-def load_alike(folder: Path) -> np.ndarray:
-    """Every picture in `folder` and below as it is: uint8 [n, h, w, 3], in the order of the paths.
+def load_alike(folder: Path, *, most: int) -> np.ndarray:
+    """Pictures in `folder` and below as they are: uint8 [n, h, w, 3].
+
+    Args:
+        folder: PNG and JPEG files, all of one size.
+        most: how many are read, those that come first in a fixed random order of the paths.
 
     Raises:
         MissingDataError: there is no picture, one cannot be read, or they differ in size.
     """
-    paths = sorted(str(p) for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise MissingDataError(f'{folder}: no {", ".join(SUFFIXES)} file in it or below')
-    images = []
+    paths = _paths(folder, '--real or --fake')
+    paths = [paths[i] for i in fixed_order(len(paths), index=2)[:most]]
+    images, done = None, 0
     try:
         for content in file_contents(paths):
-            images.append(tf.io.decode_image(content, channels=3, expand_animations=False).numpy())
+            image = tf.io.decode_image(content, channels=3, expand_animations=False).numpy()
+            if images is None:
+                images = np.empty([len(paths), *image.shape], np.uint8)
+            if image.shape != images.shape[1:]:
+                raise MissingDataError(
+                    f'{paths[done]} is {image.shape[1]}x{image.shape[0]}, but {paths[0]} is '
+                    f'{images.shape[2]}x{images.shape[1]}: make all pictures of one size'
+                )
+            images[done] = image
+            done += 1
     except tf.errors.OpError:
         raise MissingDataError(
-            f'{paths[len(images)]}: not a readable PNG or JPEG picture; remove or replace it'
+            f'{paths[done]}: not a readable PNG or JPEG picture; remove or replace it'
         ) from None
-    for path, image in zip(paths, images, strict=True):
-        if image.shape != images[0].shape:
-            raise MissingDataError(
-                f'{path} is {image.shape[1]}x{image.shape[0]}, but {paths[0]} is '
-                f'{images[0].shape[1]}x{images[0].shape[0]}: make all pictures of one size'
-            )
-    return np.stack(images)
+    return images
+
+
+def _paths(folder: Path, flag: str) -> list[str]:
+    """The PNG and JPEG files in `folder` and below, but for what runs left there, in order.
+
+    Args:
+        folder: the topmost.
+        flag: that names it.
+
+    Raises:
+        MissingDataError: there is none, or a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise MissingDataError(f'{error.filename}: {error.strerror}; mend that, or move it away')
+
+    found, others = [], 0
+    for where, folders, files in os.walk(folder, onerror=refuse):
+        if 'config.json' in files and 'checkpoints' in folders:  # a workdir, with its grids
+            folders.clear()
+            continue
+        pictures = [name for name in files if name.lower().endswith(SUFFIXES)]
+        found += [os.path.join(where, name) for name in pictures]
+        others += len(files) - len(pictures)
+    if not found:
+        raise MissingDataError(
+            f'{folder}: no {", ".join(SUFFIXES)} file in it or below; correct {flag}'
+        )
+    aside = f'; {others} files that are none are passed over' if others else ''
+    print(f'{len(found)} pictures in {folder}{aside}', flush=True)
+    return sorted(found)
 
 
 def file_contents(paths: Sequence[str]) -> tf.data.Dataset:
     """The contents of files, scalar strings, read in parallel but in order."""
-    dataset = tf.data.Dataset.from_tensor_slices(paths)
+    # As bytes: names need not be UTF-8.
+    dataset = tf.data.Dataset.from_tensor_slices([os.fsencode(path) for path in paths])
     return dataset.map(tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE)
 
 
@@ -89,7 +124,15 @@ def read_pictures(
 
     Raises:
         MissingDataError: the first picture that cannot be read or has another shape.
+        UsageError: this machine has not the memory for them.
     """
+    need = 2 * len(names) * size**2 * 3  # a part of them is cut out of the whole
+    there = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    if need > there:
+        raise UsageError(
+            f'{len(names)} pictures of {size}x{size} need {need / 2**30:.0f} GiB of memory, there '
+            f'are {there / 2**30:.0f}: take fewer, or a smaller --image_size'
+        )
 
     def decode(content: tf.Tensor) -> tf.Tensor:
         image = tf.io.decode_image(content, channels=3, expand_animations=False)

@@ -1,7 +1,6 @@
 """Executes runs: one subprocess for each command, so that a failed one takes nothing with it."""
 
 import contextlib
-import fcntl
 import pathlib
 import subprocess
 import time
@@ -11,6 +10,7 @@ from typing import Any
 from flexae_tf.errors import FailedRunError, Stopped, UserError
 from flexae_tf.experiments import runs
 from flexae_tf.training.signals import StopSignals
+from flexae_tf.training.workdir import lock
 
 POLL_SECONDS = 1.0
 
@@ -77,7 +77,7 @@ def _locked(folder: pathlib.Path) -> Iterator[int | None]:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / '.reproduce.lock', 'w') as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             yield None
             return

@@ -23,12 +23,12 @@ def compare(config: EvaluateConfig, check: Callable[[], None]) -> None:
     Raises:
         UserError: whatever the user can mend.
     """
-    sets = [_load(path) for path in (config.real, config.fake)]
+    # Twice as many, since others of the real ones are the floor.
+    sets = [_load(path, 2 * config.num_examples) for path in (config.real, config.fake)]
     num = min(config.num_examples, *map(len, sets))
     if num < 2:
         raise UsageError(f'{config.real} and {config.fake}: at least 2 pictures are needed in each')
-    orders = [fixed_order(len(x), index=2) for x in sets]
-    real, fake = (x[order[:num]] for x, order in zip(sets, orders, strict=True))
+    real, fake = (x[:num] for x in sets)
     path = pathlib.Path(config.output) if config.output else None
     scorer = Scorer(config, images=True, log=ScoreLog(path), check=check)
     if not scorer.network and real.shape[1:] != fake.shape[1:]:
@@ -47,7 +47,7 @@ def compare(config: EvaluateConfig, check: Callable[[], None]) -> None:
         Subject(checkpoint=fingerprint(fake)),  # their own name stands where a run's does
         metrics=metrics,
     )
-    others = sets[0][orders[0][num : 2 * num]]
+    others = sets[0][num : 2 * num]
     if len(others) < num:
         print(f'no floor: it needs {2 * num} real pictures', flush=True)
         return
@@ -59,9 +59,12 @@ def compare(config: EvaluateConfig, check: Callable[[], None]) -> None:
     )
 
 
-def _load(name: str) -> np.ndarray:
-    """Pictures of a folder or an .npz file, uint8 [n, h, w, c]."""
+def _load(name: str, most: int) -> np.ndarray:
+    """Pictures of a folder or an .npz file, uint8 [n, h, w, c], in a fixed random order."""
     path = pathlib.Path(name)
     if not path.exists():
         raise MissingDataError(f'{path} does not exist: correct --real or --fake')
-    return pictures.load_alike(path) if path.is_dir() else npz.load_images(path)
+    if path.is_dir():
+        return pictures.load_alike(path, most=most)
+    x = npz.load_images(path)
+    return x[fixed_order(len(x), index=2)[:most]]

@@ -189,7 +189,8 @@ def _load(source: str, cache: pathlib.Path) -> tuple[str, Callable]:
         return folder, tensorflow_hub.load(folder)
     except Exception as error:  # urllib, tarfile, hub and TensorFlow each have errors of their own
         cure = _CURE
-        if folder != source and packed:
+        # A full GPU passes; what is damaged does not, and others may be reading the rest.
+        if folder != source and packed and not isinstance(error, tf.errors.ResourceExhaustedError):
             shutil.rmtree(folder, ignore_errors=True)  # nor does a bad one stay in the cache
         elif folder != source:
             cure = f'remove {folder} to have it fetched again; {_CURE}'

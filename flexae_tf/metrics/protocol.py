@@ -36,7 +36,7 @@ class Protocol:
         num: how many there are on each side.
         crop: side of the centre crop before images are resized; None where there is none.
         data: `fingerprint` of the real side, where name and split do not fix it: of somebody's
-            pictures, and of training examples, which depend on how many are held out.
+            pictures, of training examples, which depend on how many are held out, and of CelebA.
         statistics: checksum of a file of mean and covariance from elsewhere, which stands for the
             real side; None where the real side is our own.
         features: 'pixels', 'vectors' (as they are), 'inception', or 'codes' (of auto-encoders).
@@ -182,7 +182,11 @@ def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.nd
 
 
 def _needs_data(dataset: str, split: str) -> bool:
-    return dataset == 'folder' or split == 'train'
+    """Whether other examples may go by the same name.
+
+    CelebA's do: its files and tensorflow-datasets have the pictures in another order.
+    """
+    return dataset in ('folder', 'celeba') or split == 'train'
 
 
 def _choose(field: str, value: str, choices: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import MissingDataError
 from flexae_tf.methods import RECIPES, Method, build_method
 from flexae_tf.training.cost import graph_flop
+from flexae_tf.training.distribution import check_shares, choose_strategy
 
 
 def show(config: TrainConfig, spec: DatasetSpec) -> None:
@@ -21,7 +22,10 @@ def show(config: TrainConfig, spec: DatasetSpec) -> None:
 
     Raises:
         MissingDataError: the data are not there, said after everything else.
+        UsageError: a batch that the devices here cannot share.
     """
+    replicas = choose_strategy().num_replicas_in_sync
+    check_shares(config.batch_size, replicas, jit_compile=config.jit_compile)
     for name, value in dataclasses.asdict(config).items():
         print(f'--{name}={value}')
     method, recipe = build_method(config, spec), RECIPES[config.method]

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import errno
 import fcntl
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import uuid
 from importlib import metadata
-from typing import Any
+from typing import IO, Any
 
 import flexae_tf
 from flexae_tf.config import TrainConfig
@@ -60,7 +61,7 @@ class Workdir:
             for folder in (self.path, self.checkpoints, self.samples):
                 folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / '.lock', 'w')  # noqa: SIM115 (held while training)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self._lock)
             write_json(self._config_path, document)
             write_text(self.path / 'flags.txt', to_flagfile(config))
         except BlockingIOError:
@@ -162,6 +163,26 @@ class Workdir:
                 file.write(f'{now} {message}\n')
 
 
+def lock(file: IO) -> None:
+    """Locks an open file until it is closed, also by the processes that inherit it.
+
+    Some file systems of clusters have no locks: that is said, and goes on without.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        print(
+            f'WARNING: {file.name} cannot be locked ({error.strerror}): see to it that no other '
+            'process works in this folder',
+            flush=True,
+        )
+
+
 def append_json(path: pathlib.Path, record: dict[str, Any]) -> None:
     """Appends one record as a line of its own, also after a line that was torn by a kill."""
     with open(path, 'a+b') as file:
@@ -211,15 +232,21 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 def environment() -> dict[str, Any]:
     """What the program runs on and from which code."""
     packages = ('tensorflow', 'keras', 'numpy', 'scipy', 'tensorflow-datasets', 'tensorflow-gan')
-    installed = {d.name.lower().replace('_', '-'): d.version for d in metadata.distributions()}
     return {
         'code': code_version(),
         'python': platform.python_version(),
         'platform': platform.platform(),
         'cpus': os.cpu_count(),
-        'packages': {name: installed.get(name) for name in packages},
+        'packages': {name: _version(name) for name in packages},
         'command': sys.argv,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def code_version() -> str:

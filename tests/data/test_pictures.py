@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,6 +53,30 @@ def test_folder(folder):
     again = load(folder, seed=1)
     np.testing.assert_array_equal(again.test.x, dataset.test.x)
     np.testing.assert_array_equal(again.train.x, dataset.train.x)
+
+
+def test_what_runs_leave_in_the_folder_is_no_data(folder, capsys):
+    before = load(folder)
+    assert f'30 pictures in {folder}; 1 files that are none' in capsys.readouterr().out
+    run = folder / 'a' / 'run'
+    write_png(run / 'samples' / 'fakes_000000005.png', grey(7))
+    (run / 'checkpoints').mkdir()
+    (run / 'config.json').write_text('{}')
+    np.testing.assert_array_equal(load(folder).train.x, before.train.x)
+
+
+def test_names_need_not_be_text(folder):
+    before = load(folder)
+    path = folder / 'a' / '00.png'
+    path.rename(os.fsdecode(os.fsencode(folder) + b'/a/00\xff.png'))
+    np.testing.assert_array_equal(
+        np.sort(load(folder).train.x.ravel())[-100:], np.sort(before.train.x.ravel())[-100:]
+    )
+
+
+def test_more_pictures_than_memory_are_refused(folder):
+    with pytest.raises(UsageError, match='30 pictures of 1000000x1000000 need .* GiB of memory'):
+        load(folder, image_size=1_000_000)
 
 
 def test_default_size_is_64(folder):

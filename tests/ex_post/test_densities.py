@@ -11,7 +11,7 @@ import tensorflow as tf
 from sklearn import mixture
 
 from flexae_tf import losses, noise
-from flexae_tf.config import EX_POST, EvaluateConfig, ExportConfig, TrainConfig
+from flexae_tf.config import EX_POST, STAGES, EvaluateConfig, ExportConfig, TrainConfig
 from flexae_tf.config.names import MAX_SEED
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.errors import DamagedStateError, MissingDataError, Stopped, UsageError
@@ -20,12 +20,13 @@ from flexae_tf.ex_post.codes import NO_SPREAD, draw_codes, posteriors
 from flexae_tf.ex_post.stages import _config
 from flexae_tf.export import export
 from flexae_tf.methods import build_method
+from flexae_tf.methods.second_stage import TwoStages
 from flexae_tf.metrics.evaluate import evaluate
 from flexae_tf.noise import Role
-from flexae_tf.training.runs import Run, open_run
+from flexae_tf.training.runs import Run, initial_state, open_run, stores
 from flexae_tf.training.signals import StopSignals
 from flexae_tf.training.trainer import Trainer
-from flexae_tf.training.workdir import read_jsonl
+from flexae_tf.training.workdir import Workdir, read_jsonl
 
 STEPS = 6  # of the densities that are trained
 
@@ -193,6 +194,21 @@ def test_a_stage_begins_again_on_the_codes_of_another_checkpoint(run):
     assert after.density == before.density
 
 
+@pytest.mark.parametrize('name', STAGES)
+def test_a_stage_samples_with_what_it_learned(run, name):
+    run, dataset = run
+    fitted = densities.fit(run, name, dataset, steps=STEPS)
+    stage = open_run(run.workdir.path / 'ex_post' / '000000030' / name).method  # its checkpoint's
+    prior = TwoStages(stage) if name == 'second_stage' else stage.prior
+    np.testing.assert_allclose(
+        fitted.method.sample_latent(70, 3), prior.sample(70, 3), rtol=1e-5, atol=1e-5
+    )
+    fresh = build_method(stage.options, stage.spec)
+    for a, b in zip(stage.trainable_variables, fresh.trainable_variables, strict=True):
+        last_bias = a.path.startswith('critic') and a.shape == (1,)  # which has no gradient
+        assert last_bias == np.array_equal(a, b), a.path
+
+
 def test_codes_are_drawn_with_the_largest_seed(run):
     run, _ = run
     x = np.zeros([600, *run.spec.shape], np.float32)  # of more than one batch
@@ -243,6 +259,12 @@ def test_the_second_stage_written_out():
     for v in method.trainable_variables:
         assert np.isfinite(v.numpy()).all()
     assert float(losses.limited_log_scale(method.log_scale)) == pytest.approx(1e-3, rel=0.02)
+    # And what the first stage samples from: a code, with the noise of this scale.
+    method.log_scale.assign(-0.7)
+    key = noise.key(2, 0, Role.SAMPLE)
+    u, n = np.split(noise.normal(key, [5, 8]).numpy(), 2, axis=1)
+    drawn = TwoStages(method).draw(key, 5)
+    np.testing.assert_allclose(drawn, method.decoder(u) + np.exp(-0.7) * n, rtol=1e-4, atol=1e-5)
     assert float(losses.limited_log_scale(tf.constant(-7.0))) == -6.0
 
 
@@ -277,6 +299,41 @@ def test_the_latent_gan_is_flexae_without_its_auto_encoder():
     assert int(method.critic_optimizer.iterations) == 5
     assert int(method.gen_optimizer.iterations) == 1
     np.testing.assert_array_equal(method.reconstruct(codes[0]), codes[0])
+
+
+def test_the_losses_of_the_latent_gan_written_out():
+    method, twin = (stage('latent_gan', 4, critic_steps=1) for _ in '12')
+    codes = np.random.default_rng(0).normal(size=[1, 8, 4]).astype(np.float32)
+    z_hat = twin.generator(noise.normal(noise.key(0, 0, Role.CRITIC_NOISE, 0), [8, 4]))
+    values = method.train_step(tf.constant(codes), tf.constant(0, tf.int64))
+    gap = np.mean(twin.critic(codes[0])) - np.mean(twin.critic(z_hat))
+    assert float(values['latent/wasserstein']) == pytest.approx(gap, rel=1e-3, abs=1e-6)
+    assert float(values['loss/gen']) == pytest.approx(-np.mean(method.critic(z_hat)), rel=1e-3)
+
+
+@pytest.mark.parametrize('name', STAGES)
+def test_ten_steps_of_a_stage_are_six_and_four_resumed(name, tmp_path):
+    size = 8 if name == 'second_stage' else 4
+    codes = np.random.default_rng(0).normal(size=[5, 8, size]).astype(np.float32)
+
+    def run(method, steps):
+        for step in steps:
+            blocks = tf.constant(codes[: method.image_blocks])
+            method.train_step(blocks, tf.constant(step, tf.int64))
+
+    def store(method):
+        workdir = Workdir(tmp_path)
+        workdir.checkpoints.mkdir(exist_ok=True)
+        return stores(workdir, method.options, method, initial_state(method))[0]
+
+    whole, resumed = (stage(name, size, training_steps=10) for _ in '12')
+    run(whole, range(6))
+    store(whole).save(6)
+    run(whole, range(6, 10))
+    store(resumed).restore(6)
+    run(resumed, range(6, 10))
+    for a, b in zip(whole.state, resumed.state, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
 def test_stages_have_the_sizes_of_their_run(run):

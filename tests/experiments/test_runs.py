@@ -1,6 +1,8 @@
 """Runs as command lines, and their execution: alone, side by side, killed."""
 
+import errno
 import fcntl
+import json
 import os
 import pathlib
 import re
@@ -9,8 +11,9 @@ import subprocess
 
 import pytest
 
+from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import Stopped, UsageError
-from flexae_tf.experiments import execution, planning, runs
+from flexae_tf.experiments import artifacts, execution, planning, records, runs
 from tests.experiments.conftest import wait_for
 
 LOCK = '.reproduce.lock'
@@ -163,6 +166,36 @@ def test_scores_that_others_asked_for_are_not_taken(clone, planned):
     assert [record['value'] for record in run.scores(run.scorings[0])] == [1.4]
 
 
+def test_what_a_killed_scoring_told_is_told_anew(clone, planned):
+    (run,) = planned(0.5)
+    execution.execute([run])
+    (score,) = run.scores(run.scorings[0])
+    part = run.journal.unfinished(run.commands()[1].options())
+    part.write_text(json.dumps(score) + '\n')
+    next(run.workdir.checkpoints.glob('*.manifest.json')).write_text('0.2')  # again
+    execution.execute([run])
+    assert [s['value'] for s in run.scores(run.scorings[0])] == [1.4]  # once
+
+
+def test_what_the_programs_leave_is_what_is_collected(here, tmp_path):
+    """The real ones, where all other tests have stubs."""
+    config = ReproduceConfig(
+        artifact='fig3', scale='small', training_steps=2, num_examples=50, output=str(tmp_path)
+    )
+    run = next(run for run in artifacts.plan(config) if run.config.method == 'vae')
+    training, scoring = run.commands()
+    here('train', *training.flags)
+    assert run.state() == 'trained, to be scored'
+    run.begin(scoring)
+    here('evaluate', *scoring.flags)
+    run.end(scoring, seconds=1.0, exit_code=0)
+    assert run.state() == 'finished'
+    found = records.collect([run])
+    assert {r.kind for r in found} == {'rec', 'gen', 'floor', 'codes'}
+    assert {r.metric for r in found if r.kind == 'gen'} == {'fd_vectors_50_gen'}
+    assert all(r.machine.startswith('CPU') and r.method == 'vae' for r in found)
+
+
 def test_a_failed_run_stops_no_other(clone, planned, calls, capsys):
     bad, killed, good = planned(13, 9, 0.1)
     assert execution.execute([bad, killed, good]) == {
@@ -215,6 +248,16 @@ def test_a_signal_is_passed_on(clone, start, calls, number):
     again = start()
     assert 'winner: --kl_weight=0.1' in again.communicate(timeout=60)[0] and again.returncode == 0
     assert calls() == ['train 0.1', 'evaluate 0.1']
+
+
+def test_a_file_system_without_locks_is_told_of(clone, planned, calls, monkeypatch, capsys):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, 'Function not implemented')
+
+    monkeypatch.setattr(fcntl, 'flock', no_locks)
+    assert execution.execute(planned(0.5)) == {}
+    assert calls() == ['train 0.5', 'evaluate 0.5']
+    assert 'WARNING: ' in (said := capsys.readouterr().out) and 'cannot be locked' in said
 
 
 def test_a_signal_is_heard_between_programs():

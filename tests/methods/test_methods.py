@@ -102,6 +102,58 @@ def test_ten_steps_teach_and_are_six_and_four_resumed(name, tmp_path):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
+COMPILED = ('flexae_sr', 'wae_gan', 'vae_vampprior', 'vae_flow', 'rae_gmm')  # others elsewhere
+
+
+@pytest.mark.parametrize('name', COMPILED)
+def test_a_compiled_step_is_the_eager_one(name):
+    eager, compiled = make(name, VECTORS), make(name, VECTORS)
+    blocks, step = blocks_for(eager), tf.constant(3, tf.int64)
+    expected, found = eager.train_step(blocks, step), tf.function(compiled.train_step)(blocks, step)
+    for tag in eager.tags:
+        assert float(found[tag]) == pytest.approx(float(expected[tag]), rel=1e-3, abs=1e-5), tag
+
+
+# Passes in training mode through encoder and decoder in an iteration of one critic step; None where
+# the decoder's input is another in each.
+PASSES = {
+    'ae_gmm': (1, 1),
+    'rae_gmm': (1, 1),
+    'wae_gan': (1, 1),
+    'injflow': (1, 1),
+    'mask_aae': (4, 2),
+    'vae': (1, None),
+    'two_stage_vae': (1, None),
+    'vae_iop': (2, None),
+}
+
+
+@pytest.mark.parametrize('name', PASSES)
+def test_batch_norms_averages_move_with_every_pass_of_training(name):
+    """On equal batches and frozen weights, k passes take an average to s + (a - s) 0.99^k."""
+    options = dict(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
+    options |= dict.fromkeys((f'{part}_learning_rate' for part in ('ae', 'critic', 'enc')), 1e-30)
+    method, twin = (build_method(TrainConfig(**options_of(name, **options)), IMAGES) for _ in '12')
+    x = blocks_for(method)[0]
+    before = averages(method.encoder), averages(method.decoder)
+    z = twin.encoder(x, training=True)
+    if PASSES[name][1]:
+        twin.decoder(z * twin.mask() if name == 'mask_aae' else z, training=True)
+    method.train_step(tf.stack([x] * method.image_blocks), tf.constant(5, tf.int64))
+    for part, was, passes in zip(('encoder', 'decoder'), before, PASSES[name], strict=True):
+        moved = averages(getattr(method, part)) - was
+        if passes is None:
+            assert np.abs(moved).max() > 0.0
+            continue
+        once = averages(getattr(twin, part)) - was
+        ratio = np.median(moved[once != 0.0] / once[once != 0.0])
+        assert np.log(1.0 - 0.01 * ratio) / np.log(0.99) == pytest.approx(passes, abs=0.05), part
+
+
+def averages(network):
+    return np.concatenate([v.numpy().ravel() for v in network.non_trainable_variables])
+
+
 @pytest.fixture
 def sampling(method):
     """The method, with a density that stands for one fitted to its codes where it needs one."""

@@ -47,6 +47,18 @@ def test_the_losses_written_out():
     assert float(values['loss/critic']) == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_auto_encoder_minimizes_the_weighted_sum():
+    x, twin = images(), make(adversarial_weight=7.0)
+    with tf.GradientTape() as tape:
+        z = twin.encoder(x, training=True)
+        square = tf.reduce_sum((x - twin.decoder(z, training=True)) ** 2) / 6.0
+        total = square + 7.0 * tf.reduce_mean(tf.nn.softplus(-twin.discriminator(z)))
+    norm = tf.linalg.global_norm(tape.gradient(total, twin.autoencoder_variables))
+    values = make(adversarial_weight=7.0).train_step(x[None], tf.constant(3, tf.int64))
+    assert float(values['grad_norm/ae']) == pytest.approx(float(norm), rel=1e-4)
+    assert twin.encoder.layers[-1].use_bias  # which the discriminator moves
+
+
 @pytest.mark.parametrize(
     ('frozen', 'still'), [('ae', ('encoder', 'decoder')), ('critic', ('discriminator',))]
 )

@@ -250,7 +250,7 @@ def test_memory_does_not_grow(tiny):
     before = resident()
     for _ in range(20):
         network.features(images)
-    assert resident() - before < 30e6  # the resized images of one evaluation are 21 MB
+    assert resident() - before < 150e6  # the resized images of one evaluation are 21 MB, of all 430
 
 
 @pytest.mark.parametrize(('layer', 'tolerance'), [('pool_4d', 0.0), ('half', 1e-3)])

@@ -11,7 +11,13 @@ import pytest
 import tensorflow as tf
 
 import flexae_tf
-from flexae_tf.errors import DamagedStateError, NonFiniteLossError, UsageError
+from flexae_tf.config import TrainConfig
+from flexae_tf.errors import (
+    DamagedStateError,
+    MissingDataError,
+    NonFiniteLossError,
+    UsageError,
+)
 from flexae_tf.training import distribution
 from flexae_tf.training.trainer import Trainer
 from flexae_tf.training.workdir import read_jsonl
@@ -40,10 +46,13 @@ def assert_equal_states(a, b):
         np.testing.assert_array_equal(a[path], b[path], err_msg=path)
 
 
-def test_ten_steps_are_six_and_four_resumed(config, synthetic, tmp_path):
+def test_ten_steps_are_six_and_four_resumed(config, synthetic, tmp_path, monkeypatch):
     straight = train(config(workdir=str(tmp_path / 'a')), synthetic)
     train(config(workdir=str(tmp_path / 'b'), training_steps=6), synthetic)
+    begun, advance = [], Trainer._advance
+    monkeypatch.setattr(Trainer, '_advance', lambda self, n: (begun.append(n), advance(self, n))[1])
     resumed = train(config(workdir=str(tmp_path / 'b')), synthetic)
+    assert begun[0] == 6  # not from the start, which would end alike
     assert_equal_states(straight, resumed)
     first, second = (read_jsonl(tmp_path / name / 'stats.jsonl') for name in 'ab')
     # The shorter run sampled at its own end; everything else is the same, line by line.
@@ -221,6 +230,27 @@ def test_the_environment_is_that_of_the_training(config, synthetic, tmp_path):
     assert 'elsewhere' not in path.read_text()
 
 
+def test_statistics_are_of_held_out_examples(synthetic):
+    trainer = Trainer(TrainConfig(dataset='synthetic_2d', validation_examples=200), synthetic)
+    found, x = trainer._summaries.sample(1), synthetic.validation.x
+    z, x_hat = trainer.method.encode(x).numpy(), trainer.method.reconstruct(x).numpy()
+    square = np.mean(np.sum((x - x_hat) ** 2, axis=1))
+    assert found['validation/ae'] == pytest.approx(square, rel=1e-4)
+    assert found['latent/z_norm'] == pytest.approx(np.linalg.norm(z, axis=1).mean(), rel=1e-4)
+
+
+def test_a_folder_that_holds_no_whole_run_is_refused(config, synthetic, tmp_path):
+    run = tmp_path / 'run'
+    train(config(workdir=str(run), training_steps=2), synthetic)
+    shutil.rmtree(run / 'checkpoints')
+    (run / 'checkpoints').mkdir()
+    with pytest.raises(MissingDataError, match='holds no checkpoint yet'):
+        flexae_tf.load_run(run)
+    (run / 'config.json').write_text('{')
+    with pytest.raises(DamagedStateError, match='config.json is damaged'):
+        flexae_tf.load_run(run)
+
+
 def test_another_configuration_in_the_workdir_is_refused(config, synthetic, tmp_path):
     run = str(tmp_path / 'run')
     train(config(workdir=run, training_steps=2), synthetic)
@@ -303,12 +333,38 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, here):
 
 def wait_for(path, process):
     """Until the file has a line."""
-    for _ in range(1200):
+    for _ in range(6000):
         if path.exists() and path.stat().st_size > 0:
             return
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
-    pytest.fail('no progress in a minute')
+    pytest.fail('no progress in five minutes')
+
+
+def test_two_devices_train_resume_and_are_loaded_on_one(config, synthetic, mirrored, tmp_path):
+    options = dict(precision='float32', snapshot_steps=0)
+    one, two = str(tmp_path / 'one'), str(tmp_path / 'two')
+    train(config(workdir=one, training_steps=6, **options), synthetic)
+    for steps in (4, 6):  # a whole log interval each
+        strategy = mirrored(2)
+        train(config(workdir=two, training_steps=steps, **options), synthetic, strategy=strategy)
+    lines = [
+        {r['step']: r for r in read_jsonl(tmp_path / n / 'stats.jsonl')} for n in ('one', 'two')
+    ]
+    assert {2, 4, 5, 6} <= lines[0].keys() <= lines[1].keys()
+    for step, line in lines[0].items():
+        for tag, value in line.items():
+            assert lines[1][step][tag] == pytest.approx(value, rel=0.01, abs=2e-3), (step, tag)
+    a, b = (flexae_tf.load_run(folder).sample(4, seed=3) for folder in (one, two))
+    np.testing.assert_allclose(a, b, atol=3e-3)
+
+
+def test_xla_trains_as_it_is(config, synthetic):
+    plain, compiled = (
+        train(config(training_steps=2, jit_compile=jit), synthetic) for jit in (False, True)
+    )
+    for a, b in zip(plain.method.weights, compiled.method.weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-4, err_msg=a.path)
 
 
 def test_two_devices_train_as_one(config, mirrored):
