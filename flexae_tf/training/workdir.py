@@ -15,6 +15,8 @@ import uuid
 from importlib import metadata
 from typing import IO, Any
 
+import numpy as np
+
 import flexae_tf
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
@@ -118,9 +120,10 @@ class Workdir:
         Raises:
             UsageError: the run here was trained on other ones.
         """
-        examples = fingerprint(dataset.train.x)
+        x = dataset.train.x
+        examples = fingerprint(_rounded(x))
         document = self._document()
-        if document and document['examples'] != examples:
+        if document and document['examples'] not in (examples, fingerprint(x)):
             raise UsageError(
                 f'{self.path} holds a run on other training data than are loaded now: '
                 'give the same --data_dir, or another --workdir'
@@ -181,6 +184,11 @@ def lock(file: IO) -> None:
             'process works in this folder',
             flush=True,
         )
+
+
+def _rounded(x: np.ndarray) -> np.ndarray:
+    """Vectors are computed, the same to the last bit on one kind of processor only."""
+    return x if x.dtype == np.uint8 else np.round(x, 4) + 0.0  # no negative zeros
 
 
 def append_json(path: pathlib.Path, record: dict[str, Any]) -> None:
