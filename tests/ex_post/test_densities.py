@@ -268,6 +268,18 @@ def test_the_second_stage_written_out():
     assert float(losses.limited_log_scale(tf.constant(-7.0))) == -6.0
 
 
+@pytest.mark.parametrize('off', [-0.3, 0.3])
+def test_the_scale_goes_to_the_error(off):
+    """Its optimum is the root of the mean square error of a value."""
+    method, twin = stage('second_stage', 8), stage('second_stage', 8)
+    pairs = tf.constant(np.random.default_rng(0).normal(size=[1, 8, 8]), tf.float32)
+    square = float(twin.train_step(pairs, tf.constant(0, tf.int64))['loss/ae'])
+    start = np.log(square / 4.0) / 2.0 + off
+    method.log_scale.assign(start)
+    method.train_step(pairs, tf.constant(0, tf.int64))
+    assert (float(method.log_scale) - start) * off < 0.0
+
+
 def test_the_second_stage_finds_a_manifold():
     """Codes on a line in four dimensions: the scale shrinks, samples lie along the line."""
     method = stage('second_stage', 8, training_steps=900, ae_learning_rate=3e-3)
