@@ -81,7 +81,7 @@ class Inception:
         self._batch_size = batch_size
         self._resize = resize
         self._cache = cache or archives.default_cache()
-        self.source = path or tfgan.INCEPTION_TFHUB
+        self.source = tfgan.INCEPTION_TFHUB if path is None else path
         self.layer = layer
         self.resize = f'{resize}_{size}'
         folder, network = _load(self.source, self._cache)
