@@ -19,10 +19,10 @@ PROGRAMS = sorted(path.stem for path in (HERE / 'bin').glob('*.py'))
 class SourceDistribution(sdist):
     """With what this file reads."""
 
-    def add_defaults(self) -> None:
+    def make_distribution(self) -> None:
         """As setuptools, and these."""
-        super().add_defaults()
         self.filelist.extend(['requirements.txt', *(f'bin/{name}.py' for name in PROGRAMS)])
+        super().make_distribution()
 
 
 setup(
