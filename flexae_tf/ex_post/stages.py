@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import pathlib
 import shutil
 
@@ -18,7 +17,7 @@ from flexae_tf.networks.tables import row_name
 from flexae_tf.priors import Prior
 from flexae_tf.training.runs import Run
 from flexae_tf.training.trainer import Trainer
-from flexae_tf.training.workdir import Workdir
+from flexae_tf.training.workdir import Workdir, replacing
 
 # Of the second stage, with batches of 512 (Dai and Wipf 2019 train it twice as long as the first).
 EPOCHS = 400
@@ -92,9 +91,8 @@ def _codes(name: str, run: Run, dataset: Dataset, folder: pathlib.Path) -> list[
         encode(run.method, split.x, seed=run.config.seed)
         for split in (dataset.train, dataset.validation)
     ]
-    temporary = path.with_name('.codes.npz')
-    np.savez(temporary, checkpoint=run.digest, **dict(zip(names, codes, strict=True)))
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        np.savez(temporary, checkpoint=run.digest, **dict(zip(names, codes, strict=True)))
     return codes
 
 

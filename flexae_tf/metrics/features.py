@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
 import pathlib
 import sys
 import time
-import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,6 +15,7 @@ from flexae_tf.data.npz import UNREADABLE
 from flexae_tf.errors import NonFiniteLossError, UsageError
 from flexae_tf.metrics.inception import Inception
 from flexae_tf.metrics.raw import raw_features
+from flexae_tf.training.workdir import replacing
 
 BLOCK = 500  # images in a file: what a kill can cost
 
@@ -134,13 +133,11 @@ class NetworkFeatures:
     def _write(self, path: pathlib.Path, features: Features) -> None:
         """Writes a block so that readers, other processes too, see all of it or nothing."""
         arrays = {name: array for name, array in features._asdict().items() if array is not None}
-        temporary = path.with_name(f'.{path.stem}-{uuid.uuid4().hex[:8]}.npz')
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            np.savez(temporary, protocol=json.dumps(self._protocol), **arrays)
-            os.replace(temporary, path)
+            with replacing(path) as temporary:
+                np.savez(temporary, protocol=json.dumps(self._protocol), **arrays)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise UsageError(
                 f'features cannot be kept in {self._folder} ({error.strerror}): make room, or make '
                 'it writable'

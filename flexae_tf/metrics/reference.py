@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import pathlib
-import uuid
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from flexae_tf.data.npz import UNREADABLE
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import Protocol
+from flexae_tf.training.workdir import replacing
 
 
 def save_statistics(path: str | os.PathLike, moments: Moments, protocol: Protocol) -> None:
@@ -21,19 +21,17 @@ def save_statistics(path: str | os.PathLike, moments: Moments, protocol: Protoco
         UsageError: the file cannot be written.
     """
     path, protocol = pathlib.Path(os.path.abspath(path)), protocol.real_side()
-    temporary = path.with_name(f'.{path.name}-{uuid.uuid4().hex[:8]}.npz')
     try:
-        np.savez(
-            temporary,
-            mu=moments.mean,
-            sigma=moments.covariance,
-            n=moments.num,
-            protocol=json.dumps(protocol.fields()),
-            id=protocol.id,
-        )
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            np.savez(
+                temporary,
+                mu=moments.mean,
+                sigma=moments.covariance,
+                n=moments.num,
+                protocol=json.dumps(protocol.fields()),
+                id=protocol.id,
+            )
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UsageError(
             f'{path} cannot be written ({error.strerror}): give another --write_statistics'
         ) from None

@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from importlib import metadata
 from typing import IO, Any
 
@@ -123,7 +124,9 @@ class Workdir:
         x = dataset.train.x
         examples = fingerprint(_rounded(x))
         document = self._document()
-        if document and document['examples'] not in (examples, fingerprint(x)):
+        known = document['examples'] if document else examples
+        # One hash of what may be gigabytes; of vectors that were not rounded yet, another.
+        if known != examples and known != fingerprint(x):
             raise UsageError(
                 f'{self.path} holds a run on other training data than are loaded now: '
                 'give the same --data_dir, or another --workdir'
@@ -228,10 +231,20 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file so that readers see all of it or the old one, whoever else writes it too."""
-    temporary = path.with_name(f'.{path.name}-{uuid.uuid4().hex[:8]}.tmp')
-    try:
+    """Writes a file so that readers see all of it or the old one."""
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A file to write, of the same suffix, that takes the place of `path` when it is whole.
+
+    Whoever else writes `path` has another one; an error leaves nothing.
+    """
+    temporary = path.with_name(f'.{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}')
+    try:
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
