@@ -199,12 +199,12 @@ class TrainConfig(Options):
                     f'--{name}={value} with --method={self.method}: it is for '
                     f'{", ".join(methods)}; there it is needed (flags/methods/{whose}.flags)'
                 )
-        for field in dataclasses.fields(self):
-            value, methods = getattr(self, field.name), READ_BY.get(field.name, METHODS)
-            if value != field.default and self.method not in (*methods, *STAGES):
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, methods in READ_BY.items():
+            value = getattr(self, name)
+            if value != defaults[name] and self.method not in (*methods, *STAGES):
                 raise UsageError(
-                    f'--{field.name}={value} with --method={self.method}: it is for '
-                    f'{", ".join(methods)}'
+                    f'--{name}={value} with --method={self.method}: it is for {", ".join(methods)}'
                 )
         if self.mixture == 'data' and (
             self.dataset != 'synthetic_2d' or self.latent_dim not in (None, 2)

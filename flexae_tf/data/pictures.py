@@ -26,6 +26,7 @@ def load_folder(folder: Path, *, size: int) -> tuple[Split, Split]:
 
     Raises:
         MissingDataError: there is no picture, or one cannot be read.
+        UsageError: this machine has not the memory for them.
     """
     paths = _paths(folder, '--data_dir')
     pictures = Split(read_pictures(file_contents(paths), paths, size=size))

@@ -73,15 +73,9 @@ def datasets(config: ReproduceConfig, name: str) -> list[str]:
     return [config.dataset]
 
 
-def seeds(config: ReproduceConfig, method: str) -> range:
-    """The seeds of the runs of a method, from `config.seed` on."""
-    count = config.seeds or (SEEDS if method in REPEATED else 1)
-    return range(config.seed, config.seed + count)
-
-
-def once(config: ReproduceConfig) -> range:
-    """The seeds of runs that are not repeated unless that is asked for, from `config.seed` on."""
-    return range(config.seed, config.seed + (config.seeds or 1))
+def seeds(config: ReproduceConfig, count: int = 1) -> range:
+    """The seeds of runs, from `config.seed` on: as many as asked for, or `count`."""
+    return range(config.seed, config.seed + (config.seeds or count))
 
 
 def trained(methods: Iterable[str]) -> Iterator[tuple[str, tuple[str | None, ...]]]:
@@ -96,7 +90,7 @@ def trained(methods: Iterable[str]) -> Iterator[tuple[str, tuple[str | None, ...
 
 def _tables_1_and_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     for method, densities in trained(paper.METHODS):
-        for seed in seeds(config, method):
+        for seed in seeds(config, SEEDS if method in REPEATED else 1):
             yield _on_images(config, method, dataset, seed=seed, densities=densities)
 
 
@@ -109,7 +103,7 @@ def _methods(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
             )
             for density in densities
         ]
-        for seed in once(config):
+        for seed in seeds(config):
             yield _on_images(config, method, dataset, seed=seed, densities=densities)
             yield planning.method_run(
                 config,
@@ -124,7 +118,7 @@ def _methods(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
 def _table_3(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     for multiple, row in paper.TABLE_3.items():
         options = {'latent_dim': multiple * paper.BASE_LATENT_DIMS[dataset]}
-        for method, seed in itertools.product(row[dataset], once(config)):
+        for method, seed in itertools.product(row[dataset], seeds(config)):
             yield _on_images(config, method, dataset, seed=seed, options=options)
 
 
@@ -136,7 +130,7 @@ def _figure_5(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     trained_on = planning.scoring_flags(
         config, 'flexae', dataset, split='train', kinds='rec,gen', metrics='fd'
     )
-    for generator, seed in itertools.product(CAPACITIES, once(config)):
+    for generator, seed in itertools.product(CAPACITIES, seeds(config)):
         run = _on_images(
             config,
             'flexae',
@@ -148,7 +142,7 @@ def _figure_5(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
 
 
 def _joint(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
-    for seed in seeds(config, 'flexae'):
+    for seed in seeds(config, SEEDS):
         for method, density in (('flexae', 'gaussian_mixture'), ('ae_gmm', 'latent_gan')):
             yield _on_images(config, method, dataset, seed=seed, densities=(None, density))
 
@@ -221,7 +215,7 @@ def _on_vectors(
     )
     # Snapshots cost next to nothing here, and runs that two artifacts share must have them.
     options = {'snapshot_steps': SNAPSHOTS} | dict(options or {})
-    for seed in range(config.seed, config.seed + (config.seeds or SEEDS)):
+    for seed in seeds(config, SEEDS):
         yield planning.method_run(
             config, method, dataset, seed=seed, options=options, scorings=[(*scoring, *scored)]
         )

@@ -28,7 +28,7 @@ class Wae(Method):
 
     def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
         super().__init__(config, spec, recipe)
-        # Its rates being those of the squared error, the discriminator moves a bias of the codes.
+        # One optimizer follows the sum, so the discriminator gives a bias of the codes a gradient.
         self.build_autoencoder(functools.partial(Encoder, code_bias=True))
         self.prior = StandardNormal(config.latent_dim)
         self.discriminator = Discriminator(
