@@ -51,8 +51,8 @@ def prepared_builder(
         return builder
     if not config.download:
         raise MissingDataError(
-            f'{name}: not in {builder.data_path}; add --download, or give --data_dir the folder '
-            f'of tensorflow-datasets that holds it{otherwise}'
+            f'{name}: not in {builder.data_path}; let bin/train.py --download fetch it, or give '
+            f'--data_dir the folder of tensorflow-datasets that holds it{otherwise}'
         )
     try:
         builder.download_and_prepare()
@@ -69,7 +69,8 @@ def prepared_builder(
 def damaged(builder: tfds.core.DatasetBuilder) -> MissingDataError:
     """The error of prepared files that cannot be read."""
     return MissingDataError(
-        f'{builder.data_path}: damaged; remove this folder and run again with --download'
+        f'{builder.data_path}: damaged; remove this folder, and let bin/train.py --download fetch '
+        'it again'
     )
 
 

@@ -1,5 +1,6 @@
 """Pictures in an .npz file: one array of images, or `x_train`, `x_test` and labels as in Keras."""
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flexae_tf.data import memory
 from flexae_tf.data.dataset import DatasetSpec, Split, hold_out_test, share_for_test
 from flexae_tf.errors import MissingDataError, UsageError
 
@@ -68,10 +70,12 @@ def load(path: Path) -> tuple[Split, Split]:
 
     Raises:
         MissingDataError: damaged, or not arrays as described.
+        UsageError: there is not the memory for them.
     """
     headers = _headers(path)
-    splits = []
-    for images, labels in _parts(path, headers):
+    parts, splits = _parts(path, headers), []
+    memory.check(sum(math.prod(headers[images].shape) for images, _ in parts), f'images of {path}')
+    for images, labels in parts:
         shape = _image_shape(path, images, headers[images])
         x = _read(path, images).reshape(shape)
         splits.append(Split(x, labels=_read_labels(path, labels, len(x)) if labels else None))

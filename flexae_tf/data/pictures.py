@@ -1,16 +1,21 @@
 """Picture files: decoding, cropping, shrinking; and a folder of them as a data set."""
 
+import math
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
+from flexae_tf.data import memory
 from flexae_tf.data.dataset import Split, fixed_order, hold_out_test, share_for_test
-from flexae_tf.errors import MissingDataError, UsageError
+from flexae_tf.errors import MissingDataError
 
 SUFFIXES = ('.png', '.jpg', '.jpeg')
+LISTED = 10  # of the files that cannot be read, in the error
 
 
 def load_folder(folder: Path, *, size: int) -> tuple[Split, Split]:
@@ -25,8 +30,8 @@ def load_folder(folder: Path, *, size: int) -> tuple[Split, Split]:
         square, resized with antialiasing. Transparency and EXIF rotation are ignored.
 
     Raises:
-        MissingDataError: there is no picture, or one cannot be read.
-        UsageError: this machine has not the memory for them.
+        MissingDataError: there is no picture, or some cannot be read.
+        UsageError: there is not the memory for them.
     """
     paths = _paths(folder, '--data_dir')
     pictures = Split(read_pictures(file_contents(paths), paths, size=size))
@@ -41,27 +46,23 @@ def load_alike(folder: Path, *, most: int) -> np.ndarray:
         most: how many are read, those that come first in a fixed random order of the paths.
 
     Raises:
-        MissingDataError: there is no picture, one cannot be read, or they differ in size.
+        MissingDataError: there is no picture, some cannot be read, or they differ in size.
+        UsageError: there is not the memory for them.
     """
     paths = _paths(folder, '--real or --fake')
     paths = [paths[i] for i in fixed_order(len(paths), index=2)[:most]]
-    images, done = None, 0
-    try:
-        for content in file_contents(paths):
-            image = tf.io.decode_image(content, channels=3, expand_animations=False).numpy()
-            if images is None:
-                images = np.empty([len(paths), *image.shape], np.uint8)
-            if image.shape != images.shape[1:]:
-                raise MissingDataError(
-                    f'{paths[done]} is {image.shape[1]}x{image.shape[0]}, but {paths[0]} is '
-                    f'{images.shape[2]}x{images.shape[1]}: make all pictures of one size'
-                )
-            images[done] = image
-            done += 1
-    except tf.errors.OpError:
-        raise MissingDataError(
-            f'{paths[done]}: not a readable PNG or JPEG picture; remove or replace it'
-        ) from None
+    images = None
+    for i, image in _decoded(file_contents(paths), paths, _decode):
+        if images is None:
+            first, shape = paths[i], [len(paths), *image.shape]
+            memory.check(math.prod(shape), f'{len(paths)} pictures as large as {first}')
+            images = np.empty(shape, np.uint8)
+        if image.shape != images.shape[1:]:
+            raise MissingDataError(
+                f'{paths[i]} is {image.shape[1]}x{image.shape[0]}, but {first} is '
+                f'{images.shape[2]}x{images.shape[1]}: make all pictures of one size'
+            )
+        images[i] = image
     return images
 
 
@@ -75,13 +76,16 @@ def _paths(folder: Path, flag: str) -> list[str]:
     Raises:
         MissingDataError: there is none, or a folder cannot be read.
     """
+    seen = set()  # a link may lead back, or to what another one leads to
 
     def refuse(error: OSError) -> None:
         raise MissingDataError(f'{error.filename}: {error.strerror}; mend that, or move it away')
 
     found, others = [], 0
-    for where, folders, files in os.walk(folder, onerror=refuse):
-        if 'config.json' in files and 'checkpoints' in folders:  # a workdir, with its grids
+    for where, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        known = os.path.realpath(where) in seen
+        seen.add(os.path.realpath(where))
+        if known or ('config.json' in files and 'checkpoints' in folders):  # a workdir's grids
             folders.clear()
             continue
         pictures = [name for name in files if name.lower().endswith(SUFFIXES)]
@@ -124,35 +128,52 @@ def read_pictures(
         uint8 [n, size, size, 3]
 
     Raises:
-        MissingDataError: the first picture that cannot be read or has another shape.
-        UsageError: this machine has not the memory for them.
+        MissingDataError: pictures that cannot be read or have another shape.
+        UsageError: there is not the memory for them.
     """
     need = 2 * len(names) * size**2 * 3  # a part of them is cut out of the whole
-    there = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-    if need > there:
-        raise UsageError(
-            f'{len(names)} pictures of {size}x{size} need {need / 2**30:.0f} GiB of memory, there '
-            f'are {there / 2**30:.0f}: take fewer, or a smaller --image_size'
-        )
+    memory.check(need, f'{len(names)} pictures of {size}x{size}')
 
     def decode(content: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(content, channels=3, expand_animations=False)
-        return shrink(tf.ensure_shape(image, [*shape, 3]), size=size, crop=crop)
+        return shrink(tf.ensure_shape(_decode(content), [*shape, 3]), size=size, crop=crop)
 
     images = np.empty([len(names), size, size, 3], np.uint8)
-    done = 0
-    try:
-        # The order is kept, so the picture after the last good one is the bad one.
-        decoded = encoded.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        for image in decoded.as_numpy_iterator():
-            images[done] = image
-            done += 1
-    except tf.errors.OpError as error:
-        what = 'picture' if None in shape else f'picture of {shape[1]}x{shape[0]}'
-        raise MissingDataError(
-            f'{names[done]}: not a readable PNG or JPEG {what}; remove or replace it'
-        ) from error
+    what = 'picture' if None in shape else f'picture of {shape[1]}x{shape[0]}'
+    for i, image in _decoded(encoded, names, decode, what=what):
+        images[i] = image
     return images
+
+
+def _decode(content: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(content, channels=3, expand_animations=False)
+
+
+def _decoded(
+    encoded: tf.data.Dataset,
+    names: Sequence[str],
+    decode: Callable[[tf.Tensor], tf.Tensor],
+    *,
+    what: str = 'picture',
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Which picture and what it is, in order. All are tried before any is complained of."""
+    decoded = encoded.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    images, bad = decoded.as_numpy_iterator(), []
+    bar = tqdm(names, desc='reading pictures', disable=not sys.stderr.isatty())
+    for i, name in enumerate(bar):
+        try:
+            image = next(images)
+        except tf.errors.OpError:
+            bad.append(name)
+            continue
+        except StopIteration:  # what reads them gave up after an error
+            break
+        yield i, image
+    if bad:
+        listed = ', '.join(bad[:LISTED]) + (', ...' if len(bad) > LISTED else '')
+        count = f'{len(bad)} files: ' if len(bad) > 1 else ''
+        raise MissingDataError(
+            f'{count}{listed}: not a readable PNG or JPEG {what}; remove or replace it'
+        )
 
 
 def shrink(image: tf.Tensor, *, size: int, crop: int | None = None) -> tf.Tensor:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
+from flexae_tf.data import memory
 from flexae_tf.data.dataset import fixed_order
 from flexae_tf.data.pictures import shrink
 from flexae_tf.errors import MissingDataError, UsageError
@@ -153,6 +154,47 @@ def test_unreadable_picture_is_named(folder, content):
     path = folder / 'a' / '13.JPG'
     path.write_bytes(path.read_bytes()[:200] if content == 'cut' else content)
     refused(folder, str(path), 'remove or replace')
+
+
+def test_all_unreadable_pictures_are_named_at_once(folder):
+    for name in ('a/03.png', 'a/13.JPG', 'b/c/29.jpeg'):
+        (folder / name).write_bytes(b'no picture')
+    refused(folder, f'3 files: {folder}/a/03.png, {folder}/a/13.JPG, {folder}/b/c/29.jpeg: not a')
+    for i in range(12):
+        (folder / f'{i}.png').write_bytes(b'')
+    with pytest.raises(MissingDataError, match='15 files: .*, ...: not a') as error:
+        load(folder)
+    assert str(error.value).count('.png') == 10
+
+
+def test_links_to_folders_are_followed_once(folder, tmp_path_factory):
+    before = load(folder)
+    away = tmp_path_factory.mktemp('away') / 'b'
+    (folder / 'b').rename(away)
+    (folder / 'b').symlink_to(away)
+    (folder / 'back').symlink_to(folder)
+    (folder / 'c').symlink_to(away)
+    np.testing.assert_array_equal(load(folder).train.x, before.train.x)
+
+
+def test_what_a_scheduler_allows_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, 'GROUPS', tmp_path / 'groups')
+    monkeypatch.setattr(memory, 'LIMITS', tmp_path)
+    machine = memory.allowed()  # there is no file that tells more
+    job = tmp_path / 'slurm' / 'job_7' / 'step_0'
+    job.mkdir(parents=True)
+    (tmp_path / 'groups').write_text('0::/slurm/job_7/step_0\n')
+    (job / 'memory.max').write_text('max\n')
+    assert memory.allowed() == machine
+    (job.parent / 'memory.max').write_text('3000000\n')
+    assert memory.allowed() == 3_000_000
+    memory.check(3_000_000, 'they')
+    with pytest.raises(UsageError, match='they need 0.0 GiB of memory, there are 0.0'):
+        memory.check(3_000_001, 'they')
+    (tmp_path / 'groups').write_text('5:cpu:/slurm\n4:memory:/slurm/job_7\n')
+    (tmp_path / 'memory' / 'slurm').mkdir(parents=True)
+    (tmp_path / 'memory' / 'slurm' / 'memory.limit_in_bytes').write_text('2000000')
+    assert memory.allowed() == 2_000_000
 
 
 def test_too_few_pictures(tmp_path):
