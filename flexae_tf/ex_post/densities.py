@@ -1,8 +1,8 @@
 """Which density a run samples from, and where it is kept: WORKDIR/ex_post/STEP/NAME.
 
-A density belongs to one checkpoint. It is not part of what a run is: any method can be given any
-density, and one run several. `density.npz` holds its tensors and `density.json`, written last,
-names the checkpoint and the contents of that file; without it there is no density.
+A density belongs to the weights of one step. It is not part of what a run is: any method can be
+given any density, and one run several. `density.npz` holds its tensors and `density.json`, written
+last, names the checkpoint and the contents of that file; without it there is no density.
 """
 
 import functools
@@ -109,7 +109,7 @@ def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = 
         return run
     path = _manifest(run, name)
     there = _read(path) if path.exists() else None
-    if there and there.get('checkpoint') != run.digest:
+    if there and not _is_of(there, run):
         print(f'{path.parent} was fitted to another checkpoint', flush=True)
         there = None
     if there and steps not in (None, there.get('steps', steps)):
@@ -127,7 +127,7 @@ def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = 
             tensors = KINDS[name].fit(run, dataset, folder, steps)
             np.savez(folder / 'density.npz', **tensors)
             contents = {
-                'checkpoint': run.digest,
+                'checkpoint': sorted(run.digests),
                 'sha256': _sha256(folder / 'density.npz'),
                 'steps': steps,
             }
@@ -144,7 +144,7 @@ def _attach(run: Run, name: str) -> Run:
     """Puts a fitted density in the place of the method's prior."""
     path = _manifest(run, name)
     manifest = _read(path)
-    if manifest.get('checkpoint') != run.digest:
+    if not _is_of(manifest, run):
         raise DamagedStateError(f'{path.parent} was fitted to another checkpoint: {_cure(path)}')
     with np.load(path.with_suffix('.npz')) as tensors:
         run.method.prior = KINDS[name].build(run, dict(tensors))
@@ -162,6 +162,11 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     if not whole:
         raise DamagedStateError(f'{tensors} has changed since it was written: {_cure(path)}')
     return manifest
+
+
+def _is_of(manifest: dict[str, Any], run: Run) -> bool:
+    """Whether a density was fitted to the weights of a run; its checkpoint may be gone since."""
+    return not run.digests.isdisjoint(stages.as_names(manifest.get('checkpoint', [])))
 
 
 def _cure(manifest: pathlib.Path) -> str:

@@ -82,7 +82,7 @@ def _codes(name: str, run: Run, dataset: Dataset, folder: pathlib.Path) -> list[
     path, names = folder / 'codes.npz', ('train', 'held_out')
     if path.exists():
         with np.load(path) as kept:
-            if str(kept['checkpoint']) == run.digest:
+            if not run.digests.isdisjoint(as_names(kept['checkpoint'].tolist())):
                 return [kept[name] for name in names]
         shutil.rmtree(folder)
         folder.mkdir()
@@ -92,8 +92,13 @@ def _codes(name: str, run: Run, dataset: Dataset, folder: pathlib.Path) -> list[
         for split in (dataset.train, dataset.validation)
     ]
     with replacing(path) as temporary:
-        np.savez(temporary, checkpoint=run.digest, **dict(zip(names, codes, strict=True)))
+        np.savez(temporary, checkpoint=sorted(run.digests), **dict(zip(names, codes, strict=True)))
     return codes
+
+
+def as_names(digests: str | list[str]) -> list[str]:
+    """Digests as they are kept: of all files with the weights; older files have one alone."""
+    return [digests] if isinstance(digests, str) else digests
 
 
 def build(name: str, run: Run, tensors: dict[str, np.ndarray]) -> Prior:

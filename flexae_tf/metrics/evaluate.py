@@ -12,7 +12,7 @@ from flexae_tf import data
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.data import fixed_order
 from flexae_tf.data.batches import map_batches
-from flexae_tf.errors import DamagedStateError, NonFiniteLossError, Stopped
+from flexae_tf.errors import DamagedStateError, MissingDataError, NonFiniteLossError, Stopped
 from flexae_tf.ex_post import densities
 from flexae_tf.metrics import compare
 from flexae_tf.metrics.features import Features
@@ -68,8 +68,6 @@ class _RunEvaluation:
         self._run_config = dataclasses.replace(run_config, **overrides)
         self._chosen = config.checkpoint or ('late' if config.protocol == 'authors' else 'last')
         self._steps = self._candidates(steps)
-        self._dataset = data.load(self._run_config)
-        workdir.check_examples(self._dataset)
         told = pathlib.Path(config.output) if config.output else None
         self._scorer = Scorer(
             config,
@@ -78,15 +76,17 @@ class _RunEvaluation:
             check=check,
             own=workdir.path / 'features',
         )
+        self._dataset = data.load(self._run_config)
+        workdir.check_examples(self._dataset)
 
     def evaluate(self) -> None:
         config = self._config
-        if self._chosen == 'best_validation':
-            self._steps = [self._best_on_validation()]
         x = self._real(config.split)
         protocol = self._protocol(config.split, x)
         judge = self._scorer.final_judge(protocol, self._real_features(protocol, x))
         metrics, kinds = self._scorer.metrics(len(x)), config.kinds.split(',')
+        if self._chosen == 'best_validation':
+            self._steps = [self._best_on_validation()]
         distances: dict[str, dict[Subject, float]] = {'rec': {}, 'gen': {}}
         for run in self._runs():
             if 'gen' in kinds or 'codes' in kinds:
@@ -120,12 +120,15 @@ class _RunEvaluation:
         return [None if self._chosen == 'last' else int(self._chosen)]
 
     def _runs(self) -> Iterator[Run]:
-        """The run at each checkpoint to score, one after the other; of many, damaged ones pass."""
+        """The run at each checkpoint to score, one after the other.
+
+        Of many, damaged ones pass, and those that a training has removed since.
+        """
         whole = False
         for step in self._steps:
             try:
                 run = open_run(self._config.workdir, 'last' if step is None else step)
-            except DamagedStateError as error:
+            except (DamagedStateError, MissingDataError) as error:
                 if len(self._steps) == 1:
                     raise
                 print(f'{error}: passed over', flush=True)

@@ -9,9 +9,7 @@ the cache. A record of the cache, `golden/CHECKSUM.json`, can be checked in as i
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +17,7 @@ import tensorflow as tf
 
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.metrics import preprocessing
+from flexae_tf.training.workdir import write_text
 
 if TYPE_CHECKING:
     from flexae_tf.metrics.inception import Inception
@@ -152,11 +151,7 @@ def _write(path: pathlib.Path, record: _Record) -> None:
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Of several processes each writes a file of its own; the last one counts.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix='.writing-') as temporary:
-            written = pathlib.Path(temporary, path.name)
-            written.write_text(json.dumps({**record._asdict(), 'features': features}) + '\n')
-            os.replace(written, path)
+        write_text(path, json.dumps({**record._asdict(), 'features': features}) + '\n')
     except OSError as error:
         raise UsageError(
             f'{path} cannot be written ({error.strerror}): make its folder writable, or give '

@@ -187,10 +187,11 @@ def _load(source: str, cache: pathlib.Path) -> tuple[str, Callable]:
         else:
             folder = tensorflow_hub.resolve(source)
         return folder, tensorflow_hub.load(folder)
+    except tf.errors.ResourceExhaustedError:  # says nothing of the network
+        raise
     except Exception as error:  # urllib, tarfile, hub and TensorFlow each have errors of their own
         cure = _CURE
-        # A full GPU passes; what is damaged does not, and others may be reading the rest.
-        if folder != source and packed and not isinstance(error, tf.errors.ResourceExhaustedError):
+        if folder != source and packed:
             shutil.rmtree(folder, ignore_errors=True)  # nor does a bad one stay in the cache
         elif folder != source:
             cure = f'remove {folder} to have it fetched again; {_CURE}'

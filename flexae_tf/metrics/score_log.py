@@ -115,7 +115,10 @@ def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
         raise UsageError(f'{path} holds no scores ({error}): give another file') from None
     # Known now, not after an hour of computing.
     if path and not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f'{path} cannot be written: give another file, or make it writable')
+        raise UsageError(
+            f'{path} cannot be written: make it writable, or give another file (a run: a copy of '
+            'its config.json and checkpoints/)'
+        )
     return records
 
 

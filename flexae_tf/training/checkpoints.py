@@ -88,6 +88,9 @@ class Checkpoints:
         problem = self._problem(step)
         if problem:
             raise DamagedStateError(f'checkpoint of step {step} in {self._folder} {problem}')
+        self._read(step)
+
+    def _read(self, step: int) -> None:
         try:
             self._checkpoint.read(str(self._prefix(step))).assert_consumed()
         except AssertionError as error:
@@ -106,7 +109,7 @@ class Checkpoints:
         for step in reversed(steps):
             problem = self._problem(step)
             if not problem:
-                self.restore(step)
+                self._read(step)
                 return step
             log(f'checkpoint of step {step} {problem}: falling back to the one before')
         if steps:
@@ -115,9 +118,12 @@ class Checkpoints:
             )
         return None
 
-    def digest(self, step: int) -> str:
-        """Twelve hexadecimal digits that name the contents of the checkpoint of `step`."""
-        return hashlib.sha256(self._manifest_path(step).read_bytes()).hexdigest()[:12]
+    def digest(self, step: int) -> str | None:
+        """Twelve hexadecimal digits that name the contents of the checkpoint of `step`, if any."""
+        try:
+            return hashlib.sha256(self._manifest_path(step).read_bytes()).hexdigest()[:12]
+        except FileNotFoundError:
+            return None
 
     def _problem(self, step: int) -> str | None:
         """What is wrong with the checkpoint of `step`; None when it is whole."""

@@ -25,5 +25,7 @@ def train(config: TrainConfig) -> None:
     print(distribution.choose_devices(config.device), flush=True)
     if config.dry_run:
         plan.show(config, spec)
-    else:
-        trainer.Trainer(config, data.load(config)).train()
+        return
+    replicas = distribution.choose_strategy().num_replicas_in_sync
+    distribution.check_shares(config.batch_size, replicas, jit_compile=config.jit_compile)
+    trainer.Trainer(config, data.load(config)).train()

@@ -16,15 +16,28 @@ from flexae_tf.training.workdir import Workdir
 
 
 class Run(NamedTuple):
-    """A trained method and where it came from."""
+    """A trained method and where it came from.
+
+    Attributes:
+        method: its weights restored.
+        config: of its training.
+        spec: of its data.
+        workdir: where it is kept.
+        step: of the checkpoint.
+        digest: names the contents of the files it was restored from.
+        digests: of all files that have the weights of this step: a checkpoint is removed one day
+            and the snapshot stays.
+        density: fitted ex post, in the place of the method's prior.
+    """
 
     method: Method
     config: TrainConfig
     spec: DatasetSpec
     workdir: Workdir
     step: int
-    digest: str  # names the checkpoint's contents
-    density: str | None = None  # fitted ex post, in the place of the method's prior
+    digest: str
+    digests: frozenset[str]
+    density: str | None = None
 
 
 def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
@@ -32,7 +45,8 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
 
     Args:
         workdir: the run's folder.
-        checkpoint: 'last', or the step of a checkpoint or of a weights-only snapshot.
+        checkpoint: 'last', the newest from which training would go on, or where there is none the
+            newest snapshot; or the step of a checkpoint or of a weights-only snapshot.
 
     Raises:
         UsageError: `checkpoint` is neither 'last' nor a number.
@@ -45,7 +59,8 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
     ckpt, weights = stores(folder, config, method, initial_state(method))
     step = checkpoint_step(checkpoint)
     if step is None:
-        store, step = ckpt, ckpt.restore_latest(print)
+        store = ckpt if ckpt.steps() else weights
+        step = store.restore_latest(print)
         if step is None:
             raise MissingDataError(f'{folder.path} holds no checkpoint yet: train it first')
     else:
@@ -56,7 +71,8 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
                 f'no checkpoint of step {step} in {folder.checkpoints}; there are: {there}'
             )
         store = _restore_first(holders, step)
-    return Run(method, config, spec, folder, step, store.digest(step))
+    digests = {s.digest(step) for s in (ckpt, weights)} - {None}
+    return Run(method, config, spec, folder, step, store.digest(step), frozenset(digests))
 
 
 def saved_steps(workdir: str | os.PathLike) -> list[int]:

@@ -114,6 +114,13 @@ class Trainer:
 
     def _resume(self) -> None:
         restored = self._checkpoints.restore_latest(self._log)
+        snapshot = max(self._snapshots.steps(), default=0)
+        # A run that is killed before its first checkpoint may have snapshots up to there.
+        if restored is None and snapshot > self.config.save_every_steps:
+            raise DamagedStateError(
+                f'{self._workdir.path} has a snapshot of step {snapshot}, but no checkpoint to go '
+                'on from: take another --workdir to start at 0, this one is left as it is'
+            )
         step = restored or 0
         if restored is not None:
             self._log(f'resuming at step {step}')
@@ -190,6 +197,11 @@ class Trainer:
                 self.run_steps(tf.constant(step, tf.int64), tf.constant(count, tf.int64))
             )
         except tf.errors.ResourceExhaustedError:
+            if step:
+                raise UsageError(
+                    f'the device had memory enough until step {step}: free it of what else runs '
+                    'there, and the same command resumes'
+                ) from None
             raise UsageError(
                 f'the device has too little memory for --batch_size={config.batch_size}: lower it, '
                 'or --width_multiplier, or use --critic_batches=shared or more GPUs'
@@ -239,8 +251,8 @@ class Trainer:
         saved = self._checkpoints.steps() if self._workdir else []
         kept = f'the checkpoint of step {saved[-1]} is kept' if saved else 'nothing was saved yet'
         return (
-            f'{", ".join(names)} not finite at step {step}; {kept}: '
-            'lower the learning rates, or try --precision=float32 or another --seed'
+            f'{", ".join(names)} not finite at step {step}; {kept}: try lower learning rates, '
+            '--precision=float32 or another --seed, in another --workdir'
         )
 
     def _report(self, step: int, losses: dict[str, float], meter: Meter) -> None:

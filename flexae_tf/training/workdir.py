@@ -252,7 +252,10 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def environment() -> dict[str, Any]:
     """What the program runs on and from which code."""
-    packages = ('tensorflow', 'keras', 'numpy', 'scipy', 'tensorflow-datasets', 'tensorflow-gan')
+    packages = (
+        *('tensorflow', 'keras', 'numpy', 'scipy', 'scikit-learn'),
+        *('tensorflow-datasets', 'tensorflow-gan'),
+    )
     return {
         'code': code_version(),
         'python': platform.python_version(),

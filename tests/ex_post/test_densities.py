@@ -141,7 +141,7 @@ def test_what_is_not_whole_or_not_there(run):
     with pytest.raises(DamagedStateError, match='another checkpoint'):
         densities.open_sampler(folder, 'last', 'gaussian_mixture')
     densities.fit(run, 'gaussian_mixture', dataset)  # again
-    assert json.loads(tensors.with_suffix('.json').read_text())['checkpoint'] == run.digest
+    assert json.loads(tensors.with_suffix('.json').read_text())['checkpoint'] == [run.digest]
     densities.open_sampler(folder, 'last', 'gaussian_mixture')
     kept, manifest = tensors.read_bytes(), tensors.with_suffix('.json').read_text()
     tensors.with_suffix('.json').write_text('{')
@@ -190,8 +190,26 @@ def test_a_stage_begins_again_on_the_codes_of_another_checkpoint(run):
     manifest.write_text(manifest.read_text().replace(run.digest, 'f' * 12))
     after = densities.fit(run, 'latent_gan', dataset, steps=STEPS)
     with np.load(codes) as kept:
-        assert str(kept['checkpoint']) == run.digest
+        assert kept['checkpoint'].tolist() == [run.digest]
     assert after.density == before.density
+
+
+def test_a_density_stays_when_the_checkpoint_of_its_step_goes(run, monkeypatch):
+    run, dataset = run
+    _, snapshots = stores(run.workdir, run.config, run.method, initial_state(run.method))
+    snapshots.save(run.step)
+    both = open_run(run.workdir.path)
+    assert both.digest == run.digest and len(both.digests) == 2
+    fitted = densities.fit(both, 'latent_gan', dataset, steps=STEPS)
+    for path in run.workdir.checkpoints.glob('ckpt-*'):
+        path.unlink()
+    alone = open_run(run.workdir.path, run.step)
+    assert alone.digest != run.digest and alone.digests < both.digests
+    assert densities.open_sampler(run.workdir.path, run.step, 'latent_gan').density
+    monkeypatch.setattr(stages, 'draw_codes', lambda *_, **__: pytest.fail('encoded again'))
+    assert densities.fit(alone, 'latent_gan', dataset).density == fitted.density
+    (run.workdir.path / 'ex_post' / '000000030' / 'latent_gan' / 'density.json').unlink()
+    assert densities.fit(alone, 'latent_gan', dataset, steps=STEPS).density == fitted.density
 
 
 @pytest.mark.parametrize('name', STAGES)
@@ -352,7 +370,7 @@ def test_stages_have_the_sizes_of_their_run(run):
     run, _ = run
     images = DatasetSpec('mnist', 'images', (28, 28, 1), 100, 100, (0.0, 1.0))
     config = TrainConfig(dataset='mnist', latent_dim=6, noise_dim=3, generator='capacity_2', seed=7)
-    config = _config('latent_gan', Run(None, config, images, run.workdir, 1, ''))
+    config = _config('latent_gan', Run(None, config, images, run.workdir, 1, '', frozenset()))
     assert (config.network, config.latent_dim, config.noise_dim) == ('mnist', 6, 3)
     assert (config.generator, config.seed) == ('capacity_2', 7)
     assert config.gen_learning_rate == 5e-4 and config.critic_learning_rate == 1e-4

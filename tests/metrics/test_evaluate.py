@@ -443,6 +443,18 @@ def test_a_damaged_checkpoint_among_many_is_passed_over(own, score, capsys):
     assert score(folder, checkpoint='12', sample_seed=1, **options)
 
 
+def test_a_checkpoint_that_a_training_removed_meanwhile_is_passed_over(own, score, monkeypatch):
+    from flexae_tf.metrics import evaluate as program
+
+    folder, _ = own
+    monkeypatch.setattr(program, 'saved_steps', lambda _: [8, 11, 12])
+    options = dict(num_examples=40, metrics='fd', kinds='gen', features='pixels')
+    score(folder, checkpoint='all', **options)
+    assert [record['step'] for record in read_jsonl(folder / 'scores.jsonl')] == [8, 12]
+    with pytest.raises(MissingDataError, match='no checkpoint of step 11'):
+        score(folder, checkpoint='11', **options)
+
+
 # Statistics in a file
 
 

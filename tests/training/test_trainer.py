@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import shutil
@@ -406,6 +407,25 @@ def test_load_run_gives_the_trained_method_back(config, synthetic, tmp_path):
     np.testing.assert_array_equal(loaded.sample(4, seed=3), trainer.method.sample(4, seed=3))
     snapshot = flexae_tf.load_run(tmp_path / 'run', checkpoint=5)
     assert not np.array_equal(snapshot.sample(4, seed=3), loaded.sample(4, seed=3))
+
+
+def test_without_a_checkpoint_to_go_on_from_nothing_begins_again(config, synthetic, tmp_path):
+    options = config(workdir=str(tmp_path / 'run'), save_every_steps=4, snapshot_steps=5)
+    method = train(options, synthetic).method
+    for path in (tmp_path / 'run' / 'checkpoints').glob('ckpt-*'):
+        path.unlink()
+    kept = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
+    with pytest.raises(DamagedStateError, match='a snapshot of step 10, but no checkpoint'):
+        Trainer(options, synthetic).train()
+    now = {path: path.read_bytes() for path in kept if path.name not in ('.lock', 'log.txt')}
+    assert now.items() <= kept.items() and read_jsonl(tmp_path / 'run' / 'stats.jsonl')
+    # The weights are there, to sample and to score.
+    loaded = flexae_tf.load_run(tmp_path / 'run')
+    np.testing.assert_array_equal(loaded.sample(4, seed=3), method.sample(4, seed=3))
+    # Before the first checkpoint was due, there may be snapshots alone.
+    for path in (tmp_path / 'run' / 'checkpoints').glob('weights-000000010*'):
+        path.unlink()
+    train(dataclasses.replace(options, save_every_steps=5), synthetic)
 
 
 def test_flags_txt_gives_the_same_run_again(config, synthetic, tmp_path, here, capsys):
