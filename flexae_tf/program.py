@@ -21,6 +21,8 @@ def run(main: Callable[[Options], None], options: type[Options]) -> None:
     # TensorFlow leaves oneDNN's convolutions off on processors without AVX-512, where they take
     # half the time of its own as well.
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+    # Whatever other work has in the environment or in keras.json: the methods are TensorFlow's.
+    os.environ['KERAS_BACKEND'] = 'tensorflow'
     define_flags(options)
     for flag in flags.FLAGS.flags_by_module_dict()[define_flags.__module__]:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # what `--help` shows
@@ -37,6 +39,13 @@ def run(main: Callable[[Options], None], options: type[Options]) -> None:
             _fail(
                 f'{error.filename}: {error.strerror}; give another path, or mend that',
                 MissingDataError.exit_code,
+            )
+        except Exception as error:  # by name: a wrong flag must not wait for TensorFlow
+            if type(error).__name__ != 'ResourceExhaustedError':
+                raise
+            _fail(
+                'the device has too little memory: free it, lower --batch_size, or --device=cpu',
+                UsageError.exit_code,
             )
 
     app.run(checked_main, flags_parser=_parse)

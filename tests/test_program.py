@@ -1,8 +1,10 @@
 """The command lines: what is refused, how fast, with which words and exit code."""
 
+import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +13,7 @@ from flexae_tf import options as options_lib
 from flexae_tf.config import METHODS, EvaluateConfig, SampleConfig, TrainConfig
 from flexae_tf.config.names import OPEN
 from flexae_tf.errors import UsageError
+from flexae_tf.methods import build_method
 from flexae_tf.options import to_flagfile
 from tests.conftest import ROOT
 
@@ -80,6 +83,35 @@ def test_flags_are_checked_without_tensorflow():
 def test_what_is_needed_is_asked_for(refused, quick, flag, name, flags):
     with quick():
         refused(2, [flag, 'needed'], name, *flags)
+
+
+def test_a_full_device_is_one_line_and_keras_is_tensorflows():
+    code = (
+        'import os, sys; from flexae_tf import config, program\n'
+        'class ResourceExhaustedError(Exception): pass  # as TensorFlow names it\n'
+        'def main(_):\n'
+        '    print(os.environ["KERAS_BACKEND"], flush=True)\n'
+        '    raise ResourceExhaustedError("OOM when allocating\\nlines")\n'
+        'program.run(main, config.DoctorConfig)'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {'KERAS_BACKEND': 'jax'},
+    )
+    assert (done.returncode, done.stdout) == (2, 'tensorflow\n')
+    assert done.stderr.count('\n') == 1 and 'too little memory: free it' in done.stderr
+
+
+def test_keras_set_up_for_other_work_is_refused(synthetic):
+    keras.config.set_image_data_format('channels_first')
+    try:
+        with pytest.raises(UsageError, match='Keras is set up for tensorflow, channels_first'):
+            build_method(TrainConfig(dataset='synthetic_2d'), synthetic.spec)
+    finally:
+        keras.config.set_image_data_format('channels_last')
 
 
 def test_an_unwritable_workdir(refused_here, tmp_path):

@@ -1,9 +1,11 @@
 """The table of methods: structure lives here, numbers live in flagfiles."""
 
+import keras
 import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
+from flexae_tf.errors import UsageError
 from flexae_tf.methods.base import Method, Recipe
 from flexae_tf.methods.flexae import FlexAE
 from flexae_tf.methods.flexae_sr import FlexAESR
@@ -25,6 +27,7 @@ from flexae_tf.priors import (
     VampPrior,
 )
 
+KERAS = ('tensorflow', 'channels_last', 'float32')  # backend, order of axes, numbers
 RECIPES = {
     'flexae': Recipe(FlexAE, prior=Learned),
     'wae_normal': Recipe(FlexAE, prior=StandardNormal),
@@ -58,8 +61,14 @@ def build_method(config: TrainConfig, spec: DatasetSpec) -> Method:
     """An untrained method for the examples that `spec` describes.
 
     Raises:
-        UsageError: networks that do not fit the examples.
+        UsageError: networks that do not fit the examples, or Keras is set up for something else.
     """
+    found = keras.config.backend(), keras.config.image_data_format(), keras.config.floatx()
+    if found != KERAS:
+        raise UsageError(
+            f'Keras is set up for {", ".join(found)}, not {", ".join(KERAS)}: correct '
+            'KERAS_BACKEND, or ~/.keras/keras.json'
+        )
     # A property of the process: set wherever a method is made, so that it computes everywhere as
     # it was trained.
     tf.config.experimental.enable_tensor_float_32_execution(config.precision != 'float32')
