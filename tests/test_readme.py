@@ -23,7 +23,7 @@ def test_every_flag_named_in_the_readme_exists():
 
 
 def test_every_file_named_in_the_readme_exists():
-    for path in re.findall(r'(?:flexae_tf|flags|bin)/[\w/]+(?:\.\w+)?', README):
+    for path in re.findall(r'(?<!/)(?:flexae_tf|flags|bin)/[\w/]+(?:\.\w+)?', README):
         assert (ROOT / path).exists(), path
 
 

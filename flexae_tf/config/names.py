@@ -22,7 +22,7 @@ STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another metho
 EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
 # Methods of their own in the paper that are other methods with a density fitted to their codes.
 FITTED = {('injflow', 'gaussian_mixture'): 'injflow_gmm'}
-STAGED = ('two_stage_vae',)  # methods that need one of STAGES
+STAGED = {'two_stage_vae': 'second_stage'}  # methods that sample from one of STAGES
 # What they do at a step depends on how many there will be.
 SCHEDULED = (
     'vae_vampprior',

@@ -72,7 +72,7 @@ class ReproduceConfig(Options):
     list: bool = where(
         False,
         'Print the runs, their commands, how far they are, and what they need of time and disk; '
-        'run nothing.',
+        'train nothing.',
     )
     render: bool = where(False, 'Render from the scores that are there; run nothing.')
     report: bool = where(False, 'With --artifact, write OUTPUT/report.html of what is rendered.')
@@ -103,7 +103,7 @@ class ReproduceConfig(Options):
             raise UsageError('--output is needed: the folder of the runs and what comes of them')
         if self.tune and self.dataset is None:
             raise UsageError(f'--dataset is needed with --tune={self.tune}: on what is it trained?')
-        for name in ('render', 'report', 'record', 'recorded'):
+        for name in ('render', 'report', 'record', 'recorded', 'seeds'):
             if self.tune and getattr(self, name):
                 raise UsageError(f'--{name} goes with --artifact: leave it out')
         if self.tune and self.shard != '1/1':

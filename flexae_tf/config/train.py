@@ -65,7 +65,7 @@ class TrainConfig(Options):
         1.0, 'Scales the channels of every convolution, for small machines.', above=0.0
     )
     latent_dim: int | None = option(
-        None, 'Size m of a latent code (32 / 128 / 128 / 2 as in Tables 5-6).', minimum=1
+        None, 'Size m of a latent code (32 / 128 / 128 / 2 / 50 as in Tables 5-6).', minimum=1
     )
     noise_dim: int | None = option(
         None, "Size m' of the input of P-GEN (latent_dim when not given).", minimum=1

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from flexae_tf import data
 from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import runs
 from flexae_tf.experiments.durations import duration
@@ -20,6 +21,8 @@ from flexae_tf.experiments.records import FOLDER, pace
 from flexae_tf.experiments.runs import Run
 
 PROBED = 'ae_gmm'  # nothing but encoder and decoder
+# Of each image; the logits beside pool_3 included.
+FEATURES = {'pool_3': 2048 + 1008, 'mixed_7': 768, 'mixed_8': 1280}
 COST = FOLDER / 'cost.json'
 
 
@@ -41,7 +44,7 @@ class Need(NamedTuple):
     Attributes:
         train_seconds: of training.
         score_seconds: of scoring; None before anything alike was scored.
-        disk_bytes: that its checkpoints will take when it is done.
+        disk_bytes: that its checkpoints and the features of its scores take when it is done.
     """
 
     train_seconds: float
@@ -142,13 +145,23 @@ def _probe(run: Run) -> float:
 
 
 def _disk(run: Run) -> int:
-    """Bytes of the checkpoints of a run, one more than it keeps, and of its snapshots."""
+    """Bytes of the checkpoints of a run, one more than it keeps, of snapshots and features."""
     config = run.config
     sizes = _recorded()['sizes']
     own = sizes.get(f'{config.dataset}-{config.width_multiplier:g}') or sizes[config.dataset + '-1']
     snapshots = config.training_steps // config.snapshot_steps if config.snapshot_steps else 0
     checkpoint, snapshot = (own[k][config.method] for k in ('checkpoint_bytes', 'snapshot_bytes'))
-    return (config.keep_checkpoints + 1) * checkpoint + snapshots * snapshot
+    kept = (config.keep_checkpoints + 1) * checkpoint + snapshots * snapshot
+    return kept + sum(_features(run, flags) for flags in run.scorings)
+
+
+def _features(run: Run, flags: tuple[str, ...]) -> int:
+    """Bytes of the features that a scoring keeps: float32, of generated and of decoded images."""
+    options = run.scoring(flags).options()
+    if data.describe(run.config).kind != 'images' or options.features == 'pixels':
+        return 0
+    made = {'rec', 'gen'} & set(options.kinds.split(','))
+    return 4 * options.num_examples * len(made) * FEATURES[options.feature_layer]
 
 
 def _medians(pairs: Iterable[tuple[Kind, float]]) -> dict[Kind, float]:

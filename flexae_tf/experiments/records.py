@@ -9,7 +9,7 @@ from typing import Any
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
-from flexae_tf.config.names import FITTED
+from flexae_tf.config.names import FITTED, STAGED, STAGES
 from flexae_tf.experiments.columns import Score
 from flexae_tf.experiments.runs import Run
 from flexae_tf.networks.tables import resolve
@@ -173,9 +173,9 @@ def pace(path: pathlib.Path) -> float | None:
 def _of_run(run: Run) -> Iterable[Record]:
     config, digest = _resolved(run), run.digest
     machine = _machine(run.workdir.path / 'environment.json')
-    speed = pace(run.workdir.perf)
     for flags in run.scorings:
         method, split = scored(run, flags)
+        seconds = _seconds(run, flags)
         for score in run.scores(flags) or ():
             yield Record(
                 method=method,
@@ -187,8 +187,7 @@ def _of_run(run: Run) -> Iterable[Record]:
                 metric=score['metric'],
                 value=score['value'],
                 protocol=score['protocol'],
-                # As long as it takes where nothing else runs, stopped and resumed or not.
-                seconds=round(config.training_steps / speed, 1) if speed else None,
+                seconds=seconds,
                 run=run.name,
                 split=split,
                 step=score['step'],
@@ -199,6 +198,41 @@ def _of_run(run: Run) -> Iterable[Record]:
                 code=score['code'],
                 machine=machine,
             )
+
+
+def _seconds(run: Run, flags: tuple[str, ...]) -> float | None:
+    """How long a run was trained, and the stage it samples from; None where nobody knows.
+
+    By their speed: without the time that they were stopped, but with whatever ran beside them.
+    """
+    steps = run.config.training_steps
+    trained = [(run.workdir.perf, steps)]
+    options = run.scoring(flags).options()
+    stage = options.ex_post or STAGED.get(run.config.method)
+    if stage in STAGES:
+        folder = run.workdir.path / 'ex_post' / f'{steps:09d}' / stage
+        trained.append((folder / run.workdir.perf.name, options.ex_post_steps))
+    seconds = 0.0
+    for path, length in trained:
+        speed = pace(path)
+        if speed is None:
+            return None
+        seconds += (length or read_jsonl(path)[-1]['step']) / speed
+    return round(seconds, 1)
+
+
+def environments(runs: Iterable[Run]) -> dict[str, str]:
+    """Versions of what trained runs, by name: all of them where they were not the same."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        try:
+            there = json.loads((run.workdir.path / 'environment.json').read_text())
+        except (OSError, ValueError):
+            continue
+        versions = {'Python': there['python'], 'platform': there['platform'], **there['packages']}
+        for name, version in versions.items():
+            found.setdefault(name, set()).add(str(version))
+    return {name: ', '.join(sorted(versions)) for name, versions in found.items()}
 
 
 def _resolved(run: Run) -> TrainConfig:

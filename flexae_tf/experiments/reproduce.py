@@ -11,7 +11,7 @@ from flexae_tf.experiments import artifacts, estimate, execution, records, runs
 from flexae_tf.experiments.exhibits import readme, rendering, report, strips
 from flexae_tf.experiments.exhibits.layout import Exhibit
 from flexae_tf.experiments.records import Record
-from flexae_tf.training.workdir import environment, write_text
+from flexae_tf.training.workdir import code_version, write_bytes, write_text
 
 
 def reproduce(config: ReproduceConfig) -> None:
@@ -65,10 +65,10 @@ def _todo(config: ReproduceConfig) -> list[runs.Run]:
 
 
 def _known(config: ReproduceConfig, planned: list[runs.Run]) -> dict[str, list[Record]]:
-    """Of runs that are not trained here, by name, the records to take for them."""
+    """Of runs that are not finished here, by name, the records to take for them."""
     if not config.recorded:
         return {}
-    return records.recorded(run for run in planned if not run.digest)
+    return records.recorded(run for run in planned if run.missing())
 
 
 def _list(planned: list[runs.Run]) -> None:
@@ -85,7 +85,7 @@ def _render(config: ReproduceConfig) -> list[UserError]:
     Returns:
         why artifacts could not be rendered; the others are, but nothing is recorded then.
     """
-    exhibits, missing, all_found, fresh, refused = [], [], [], [], []
+    exhibits, missing, all_planned, all_found, fresh, refused = [], [], [], [], [], []
     for name in config.artifact.split(','):
         planned = artifacts.plan(config.only(name))
         known = _known(config, planned)
@@ -93,7 +93,7 @@ def _render(config: ReproduceConfig) -> list[UserError]:
             missing.append(f'{name}: nothing is trained yet')
             print(missing[-1])
             continue
-        found = records.collect(planned)
+        found = records.collect(run for run in planned if run.name not in known)
         fresh += found
         found += itertools.chain.from_iterable(known.values())
         folder = rendering.folder_of(config, name)
@@ -111,13 +111,14 @@ def _render(config: ReproduceConfig) -> list[UserError]:
         if unfinished:
             listed = ', '.join(unfinished[:3]) + (', ...' if len(unfinished) > 3 else '')
             missing.append(f'{name}: {len(unfinished)} of {len(planned)} runs: {listed}')
+        all_planned += planned
         all_found += found
-    if config.record and not refused:
-        _record(config, fresh, exhibits)
     if config.report and exhibits:
         path = pathlib.Path(config.output) / 'report.html'
-        write_text(path, _report(config, exhibits, missing, all_found))
+        write_text(path, _report(config, exhibits, missing, all_found, all_planned))
         print(f'report: {path}')
+    if config.record and not refused:
+        _record(config, fresh, exhibits)
     return refused
 
 
@@ -140,7 +141,7 @@ def _record(config: ReproduceConfig, fresh: list[Record], exhibits: list[Exhibit
         write_text(path, text)
         drawn_here = (e.pictures for e in exhibits if e.name == 'fig3' and _is_readmes(config))
         for picture in itertools.chain(readme.pictures(text), *drawn_here):
-            (readme.PICTURES / f'{picture.name}.png').write_bytes(picture.png)
+            write_bytes(readme.PICTURES / f'{picture.name}.png', picture.png)
     print(f'kept in {records.RECORDED}')
 
 
@@ -152,14 +153,16 @@ def _is_readmes(config: ReproduceConfig) -> bool:
 
 
 def _report(
-    config: ReproduceConfig, exhibits: list[Exhibit], missing: list[str], found: list[Record]
+    config: ReproduceConfig,
+    exhibits: list[Exhibit],
+    missing: list[str],
+    found: list[Record],
+    planned: list[runs.Run],
 ) -> str:
     now = datetime.datetime.now(datetime.UTC)
-    here = environment()
     about = {
         'scale': config.scale,
-        'rendered': f'{now:%Y-%m-%d %H:%M} UTC',
-        'code': here['code'],
+        'rendered': f'{now:%Y-%m-%d %H:%M} UTC by code {code_version()}',
         'trained on': ', '.join(sorted({record.machine for record in found})) or 'unknown',
         'scored by code': ', '.join(sorted({record.code for record in found})) or 'unknown',
     }
@@ -169,12 +172,11 @@ def _report(
         for record in found
         if not str(record.fields.get('estimator')).startswith('critic_of_')
     }
-    versions = {'Python': here['python'], 'platform': here['platform'], **here['packages']}
     return report.report(
         exhibits,
         about=about,
         protocols=protocols,
-        environment={name: str(version) for name, version in versions.items()},
+        environment=records.environments(run for run in planned if run.digest),
         deviations=report.DEVIATIONS.read_text(),
         missing=missing,
     )

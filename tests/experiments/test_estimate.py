@@ -10,7 +10,9 @@ from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import artifacts, estimate, execution
 from flexae_tf.training.workdir import append_json
 
-DISK = 4 * 2**20  # three checkpoints are kept, and the next one is written before one goes
+# Three checkpoints are kept, and the next one is written before one goes; and the features of 5000
+# reconstructions and of as many samples.
+DISK = 4 * 2**20 + 4 * 2 * 5000 * (2048 + 1008)
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_without_any_run_the_plain_autoencoder_is_timed_once(plan, calls):
     assert found['vae-mnist-small-seed=0'].train_seconds == 3000.0
     assert found['flexae-mnist-small-seed=0'].train_seconds == 6000.0
     assert str(found['ae_gmm-mnist-small-seed=0']) == (
-        '25 min of training, ? of scoring, 4 MiB of disk'
+        '25 min of training, ? of scoring, 121 MiB of disk'
     )
 
 

@@ -151,6 +151,11 @@ def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, caps
     assert f'![fig4a-{run}](fig4a-{run}.png)' in page and 'class 0, class 1, ' in page
     reproduce.reproduce(config)
     assert len(drawn) == 2 and (folder / f'fig4a-{run}.png').read_bytes() == first
+    # What somebody removed is drawn again.
+    (folder / f'fig4a-{run}.png').unlink()
+    reproduce.reproduce(config)
+    assert drawn.pop() == ('fig4', run) and (folder / f'fig4a-{run}.png').exists()
+    first = (folder / f'fig4a-{run}.png').read_bytes()
     # Another run has pictures of its own.
     reproduce.reproduce(dataclasses.replace(config, seed=1))
     assert len(drawn) == 4 and (folder / f'fig4a-{run}.png').read_bytes() == first
@@ -277,6 +282,19 @@ def test_records_do_not_stand_for_networks(clone, table_1, calls, tmp_path, monk
     # It is trained for the figure, and not scored again.
     assert run.name == 'flexae-mnist-small-seed=0' and run.scorings == ()
     assert reproduce._todo(both.only('table1')) == []
+    # Once trained, the tables still have its row of the records, and it is still not scored.
+    monkeypatch.setattr(
+        galleries, 'GALLERIES', {'fig6': lambda _: {'fig6a': np.ones([4, 4, 1], np.uint8)}}
+    )
+    monkeypatch.setattr(galleries, 'Gallery', lambda method, dataset: method)
+    monkeypatch.setattr(densities, 'load_run', lambda workdir, checkpoint: workdir.name)
+    monkeypatch.setattr(data, 'load', lambda config: None)
+    calls()
+    for trained in (1, 0):
+        reproduce.reproduce(both)
+        assert [call.split()[0] for call in calls()] == ['train'] * trained
+        table = (tmp_path / 'b' / 'artifacts' / 'table1-small' / 'table1.md').read_text()
+        assert '| FlexAE | ' in table and '| FlexAE | - |' not in table
 
 
 def test_another_run_in_a_workdir_is_never_taken_for_it(clone, table_1, shown, tmp_path):

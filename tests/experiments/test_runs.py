@@ -10,10 +10,13 @@ import signal
 import subprocess
 
 import pytest
+import tensorflow as tf
 
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import Stopped, UsageError
 from flexae_tf.experiments import artifacts, execution, planning, records, runs
+from flexae_tf.experiments.exhibits.figures import figure_2
+from flexae_tf.training.workdir import append_json
 from tests.experiments.conftest import wait_for
 
 LOCK = '.reproduce.lock'
@@ -194,6 +197,50 @@ def test_what_the_programs_leave_is_what_is_collected(here, tmp_path):
     assert {r.kind for r in found} == {'rec', 'gen', 'floor', 'codes'}
     assert {r.metric for r in found if r.kind == 'gen'} == {'fd_vectors_50_gen'}
     assert all(r.machine.startswith('CPU') and r.method == 'vae' for r in found)
+    versions = records.environments([run])
+    assert versions['tensorflow'] == tf.__version__ and versions['scikit-learn'] != 'None'
+
+
+def test_what_the_programs_leave_of_every_snapshot_is_drawn(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, 'SNAPSHOTS', 1)
+    config = ReproduceConfig(
+        artifact='fig2', scale='small', training_steps=2, num_examples=50, output=str(tmp_path)
+    )
+    run = next(run for run in artifacts.plan(config) if run.config.method == 'wae_normal')
+    training, scoring = run.commands()
+    here('train', *training.flags)
+    run.begin(scoring)
+    here('evaluate', *scoring.flags)
+    run.end(scoring, seconds=1.0, exit_code=0)
+    found = records.collect([run])
+    assert [r.step for r in found if (r.kind, r.stem) == ('gen', 'fd')] == [1, 2]
+    critics = [r.protocol for r in found if r.stem == 'critic_distance']
+    assert len(set(critics)) == 2  # each checkpoint has its own
+    (table,) = figure_2(found).tables
+    assert table.rows[0][0].text == 'WAE (normal prior)' and table.rows[0][2].text.endswith('(1)')
+
+
+def test_the_time_of_a_training_has_that_of_its_stage(reproduce):
+    config = reproduce(tune=None, values=None, artifact='table1,joint', dataset='mnist', seeds=1)
+    planned = {run.config.method: run for run in artifacts.plan(config)}
+    staged = planned['two_stage_vae']
+    (flags,) = staged.scorings
+    steps = staged.config.training_steps
+    assert records._seconds(staged, flags) is None
+    staged.workdir.path.mkdir(parents=True)
+    append_json(staged.workdir.perf, {'step': 3, 'perf/steps_per_sec': 2.0})
+    assert records._seconds(staged, flags) is None  # nobody knows of the second stage
+    folder = staged.workdir.path / 'ex_post' / f'{steps:09d}' / 'second_stage'
+    folder.mkdir(parents=True)
+    append_json(folder / 'perf.jsonl', {'step': 3000, 'perf/steps_per_sec': 100.0})
+    assert records._seconds(staged, flags) == steps / 2.0 + 30.0
+    # Of a density that is not trained the time does not count.
+    plain = planned['ae_gmm']
+    own, latent_gan = plain.scorings
+    plain.workdir.path.mkdir(parents=True)
+    append_json(plain.workdir.perf, {'step': 3, 'perf/steps_per_sec': 2.0})
+    assert records._seconds(plain, own) == steps / 2.0
+    assert '--ex_post=latent_gan' in latent_gan and records._seconds(plain, latent_gan) is None
 
 
 def test_a_failed_run_stops_no_other(clone, planned, calls, capsys):

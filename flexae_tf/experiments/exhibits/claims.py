@@ -22,13 +22,14 @@ def lower(
 ) -> str:
     """Whether every row of `better` is lower than every row of `worse`.
 
-    It holds where all pairs do, and does not where one is the other way round.
+    It holds where all pairs do, and does not where one is the other way round; it is undecided
+    while a row is missing, unless it fails already.
 
     Args:
         claim: of the paper; begins the note.
         better: rows.
         worse: rows.
-        values: of a column; rows that it lacks are passed over.
+        values: of a column.
         names: of all these rows.
         decimals: of their values; three digits of the largest when None.
     """
@@ -45,11 +46,11 @@ def lower(
     for a, b in pairs:
         texts = (f'{names[row]} {number(values[row], decimals)}' for row in (a, b))
         found[is_lower(values[a], values[b], pooled=pooled)].append(' against '.join(texts))
-    holds = False if found[False] else (None if found[None] else True)
+    holds = False if found[False] else (None if found[None] or missing else True)
     note = f'{claim}: {HOLDS[holds]}'
-    if len(pairs) == 1:
-        return f'{note} ({next(iter(found[holds]))}).{aside}'
-    note += f'; of {len(pairs)} pairs {len(found[True])} hold'
+    if len(pairs) == 1 and not missing:
+        return f'{note} ({next(iter(found[holds]))}).'
+    note += f'; of {len(pairs)} pair{"s" if len(pairs) > 1 else ""} {len(found[True])} hold'
     for key, what in ((False, 'the other way round'), (None, 'undecided')):
         if found[key]:
             note += f', {len(found[key])} {what} ({"; ".join(found[key])})'

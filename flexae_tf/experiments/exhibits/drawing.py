@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def over(
     axes.errorbar(
         x,
         [values[at].mean for at in x],
-        yerr=[values[at].sd or 0.0 for at in x],
+        yerr=[math.nan if values[at].sd is None else values[at].sd for at in x],
         label=label,
         color=color,
         marker=marker,

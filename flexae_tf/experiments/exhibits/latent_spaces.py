@@ -51,11 +51,14 @@ def model_of(record: Record) -> str:
     return f'{record.method}-{mixture}' if mixture else record.method
 
 
-def latent_view(workdir: str | os.PathLike, *, distance: float | None = None) -> LatentView:
+def latent_view(
+    workdir: str | os.PathLike, checkpoint: int | str = 'last', *, distance: float | None = None
+) -> LatentView:
     """Codes of the first of the test examples that are scored, and as many draws of the prior.
 
     Args:
         workdir: of a run on synthetic_2d.
+        checkpoint: 'last' or a step.
         distance: Frechet distance of its samples.
 
     Raises:
@@ -64,7 +67,7 @@ def latent_view(workdir: str | os.PathLike, *, distance: float | None = None) ->
     """
     from flexae_tf.ex_post.densities import open_sampler  # TensorFlow, which tables do without
 
-    run = open_sampler(workdir)
+    run = open_sampler(workdir, checkpoint)
     test = data.load(run.config).test
     test = test.take(data.fixed_order(len(test), index=2)[:SHOWN])
     z, z_hat = run.method.encode(test.x), run.method.sample_latent(SHOWN, 0)

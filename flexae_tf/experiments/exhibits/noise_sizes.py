@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from flexae_tf.experiments.artifacts import NOISE_DIMS
 from flexae_tf.experiments.columns import Column, Score, gather
 from flexae_tf.experiments.exhibits import claims, drawing
 from flexae_tf.experiments.exhibits.layout import Exhibit, Head, Picture
@@ -32,7 +33,8 @@ def theorem_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exh
         stem: gather((r for r in records if (r.kind, r.stem) == (kind, stem)), row=_noise_dim)
         for kind, stem in (('gen', GEN), ('codes', CODES), ('codes', FLOOR))
     }
-    sizes = sorted({size for column in columns.values() for size in column.values})
+    there = sorted({size for column in columns.values() for size in column.values})
+    sizes = sorted({*NOISE_DIMS, *there})
     names = {size: f"m' = {size}" for size in sizes}
     small, large = _parted(sizes)
     shown = [
@@ -49,7 +51,7 @@ def theorem_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exh
     notes.append(chance(columns[GEN].values, columns[CODES].values))
     caption = "Theorem 2: FlexAE on synthetic_5d by the size m' of P-GEN's input; lower is better"
     table = assemble(caption, names, shown, notes=notes, commands=commands, first='Input')
-    pictures = (_picture(columns, sizes),) if sizes else ()
+    pictures = (_picture(columns, there),) if there else ()
     return Exhibit('theorem2', 'P-GEN inputs around the true size', (table,), pictures)
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 METHODS = {'wae_normal': 'WAE (normal prior)', 'flexae': 'FlexAE'}
 STYLES = {'wae_normal': drawing.VERMILLION, 'flexae': drawing.BLUE}
-NEAR = 2.0  # times the lower of the two last distances: where a distance has come down
 
 
 class _Measure(NamedTuple):
@@ -138,7 +137,7 @@ def _faster(measure: _Measure, at: Mapping[str, OverSeeds], curves: Curves) -> s
     claim = f'FlexAE is down sooner ({measure.group})'
     if len(at) < len(METHODS):
         return claims.lower(claim, ['flexae'], ['wae_normal'], at, names=METHODS)
-    level = NEAR * min(value.mean for value in at.values())
+    level = max(value.mean for value in at.values())  # what both come to
     steps: dict[str, list[float]] = {method: [] for method in METHODS}
     never = 0
     for (method, _), curve in curves.items():
@@ -154,10 +153,12 @@ def _faster(measure: _Measure, at: Mapping[str, OverSeeds], curves: Curves) -> s
         decimals=0,
     )
     note += (
-        f' Counted is the first step from which it stays at or below {level:.3g}, twice the lower '
-        'of the two last means'
+        f' Counted is the first step from which it stays at or below {level:.3g}, the higher of '
+        'the two last means'
     )
-    return f'{note}; {never} runs never do, counted with their last step.' if never else f'{note}.'
+    if never:
+        note += f'; {never} of {len(curves)} runs never do, and count with their last step'
+    return f'{note}.'
 
 
 def _floor(measure: _Measure) -> _Measure:

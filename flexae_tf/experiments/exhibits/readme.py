@@ -49,7 +49,7 @@ def plan_of(name: str) -> ReproduceConfig:
     config = ReproduceConfig(artifact=name, scale=SCALE, output='OUTPUT')
     if set(artifacts.datasets(config, name)) <= set(SYNTHETIC):
         return config
-    return dataclasses.replace(config, feature_layer=LAYER)
+    return dataclasses.replace(config, feature_layer=LAYER, **rendering.PLACES)
 
 
 def _exhibit(name: str, known: list[Record]) -> Exhibit:

@@ -20,6 +20,7 @@ from flexae_tf.experiments.runs import Run
 from flexae_tf.training.workdir import write_bytes, write_json, write_text
 
 STRIPS = 'strips'  # folder of the pictures of each method
+PLACES = {'data_dir': 'DATA', 'inception_path': 'INCEPTION'}
 TABLES = {'table1': tables.table_1, 'table2': tables.table_2, 'table3': tables.table_3}
 
 
@@ -74,10 +75,11 @@ def write(shown: Exhibit, folder: pathlib.Path) -> pathlib.Path:
 
 
 def _command(config: ReproduceConfig, name: str) -> str:
-    """What makes it, but for where things are."""
+    """What makes it; words stand for where things are."""
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     options = config.only(name).identity().items()
     flags = [f'--{k}={v}' for k, v in options if v != defaults[k]]
+    flags += [f'--{place}={word}' for place, word in PLACES.items() if getattr(config, place)]
     return shlex.join(['python', 'bin/reproduce.py', *flags, '--output=OUTPUT'])
 
 
@@ -87,13 +89,15 @@ def _trained(runs: Sequence[Run]) -> list[Run]:
 
 def _latent_views(runs: Sequence[Run], records: Sequence[Record]) -> dict[str, figures.LatentView]:
     """Of each model that is trained, the first run's."""
-    distances = {r.run: r.value for r in records if (r.kind, r.stem) == ('gen', 'fd')}
+    distances = {
+        (r.run, r.checkpoint): r.value for r in records if (r.kind, r.stem) == ('gen', 'fd')
+    }
     views: dict[str, figures.LatentView] = {}
     for run in _trained(runs):
         mixture = f'-{run.config.mixture}' if run.config.mixture else ''
         if (name := f'{run.config.method}{mixture}') not in views:
-            distance = distances.get(run.name)
-            views[name] = figures.latent_view(run.workdir.path, distance=distance)
+            step, distance = run.config.training_steps, distances.get((run.name, run.digest))
+            views[name] = figures.latent_view(run.workdir.path, step, distance=distance)
     return views
 
 
@@ -102,20 +106,20 @@ def _gallery(name: str, runs: Sequence[Run], folder: pathlib.Path) -> tuple[Pict
     for run in _trained(runs):
         kept = folder / f'{run.name}.json'
         for part, caption in (_captions(kept, run) or _draw(name, run, kept)).items():
-            stem = f'{part}-{run.name}'
-            png = (folder / f'{stem}.png').read_bytes()
+            path = _picture(kept, part)
             of = f'{run.name}, step {run.config.training_steps}'
-            pictures.append(Picture(stem, f'{caption} ({of})', png))
+            pictures.append(Picture(path.stem, f'{caption} ({of})', path.read_bytes()))
     return tuple(pictures)
 
 
 def _strips(
     runs: Sequence[Run], records: Sequence[Record], folder: pathlib.Path
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Those of what is trained here, and where records stand for a run, that of the package."""
+    """Those of what the records are of: of a checkpoint here, or of one that was recorded."""
     checkpoints = {record.run: record.checkpoint for record in records}
-    elsewhere = (run for run in runs if not run.digest)
-    paths = strips.kept(elsewhere, checkpoints) | strips.draw(runs, folder / STRIPS)
+    here = [run for run in runs if run.digest and checkpoints.get(run.name) == run.digest]
+    elsewhere = [run for run in runs if run not in here]
+    paths = strips.kept(elsewhere, checkpoints) | strips.draw(here, folder / STRIPS)
     return {what: strips.read(path) for what, path in paths.items()}
 
 
@@ -130,12 +134,18 @@ def _open_gallery(workdir: pathlib.Path, config: TrainConfig, digest: str) -> An
 
 
 def _captions(kept: pathlib.Path, run: Run) -> dict[str, str]:
-    """What is in the parts of a figure that were drawn of this very checkpoint; else nothing."""
+    """Of the parts of a figure, if all of them were drawn of this very checkpoint; else none."""
     try:
         document = json.loads(kept.read_text())
     except OSError:
         return {}
-    return document.get('captions', {}) if document['checkpoint'] == run.digest else {}
+    captions = document.get('captions', {})
+    there = all(_picture(kept, part).exists() for part in captions)
+    return captions if there and document['checkpoint'] == run.digest else {}
+
+
+def _picture(kept: pathlib.Path, part: str) -> pathlib.Path:
+    return kept.with_name(f'{part}-{kept.stem}.png')
 
 
 def _draw(name: str, run: Run, kept: pathlib.Path) -> dict[str, str]:
@@ -144,7 +154,7 @@ def _draw(name: str, run: Run, kept: pathlib.Path) -> dict[str, str]:
 
     drawn = GALLERIES[name](_open_gallery(run.workdir.path, run.config, run.digest))
     for part, image in drawn.items():
-        write_bytes(kept.parent / f'{part}-{run.name}.png', grids.to_png(image))
+        write_bytes(_picture(kept, part), grids.to_png(image))
     spec = data.describe(run.config)
     captions = {part: caption(part, spec) for part in drawn}
     write_json(kept, {'checkpoint': run.digest, 'captions': captions})

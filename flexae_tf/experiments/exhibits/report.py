@@ -72,6 +72,8 @@ figcaption { max-width: 46rem; margin-bottom: .6rem; }
 .picture {
   display: inline-block; max-width: 100%; margin: 1rem min(2rem, 3vw) 1rem 0; vertical-align: top;
 }
+.view { overflow-x: auto; }
+.view img { max-width: max(100%, 44rem); }
 .picture figcaption { max-width: 34rem; margin-top: .5rem; font-size: .9rem; }
 img { display: block; max-width: 100%; height: auto; padding: 4px; background: #fff; }
 .scroll {
@@ -101,7 +103,8 @@ pre code { white-space: pre; }
   @page { size: landscape; margin: 12mm; }
   body { max-width: none; padding: 0; font-size: 10pt; }
   .table .number, .table thead th { white-space: normal; }
-  .scroll { overflow: visible; }
+  .scroll, .view { overflow: visible; }
+  .view img { max-width: 100%; }
   table { width: auto; font-size: 7pt; }
   th, td { padding: .15rem .3rem; }
   tbody th, thead tr:first-child th:first-child { position: static; }
@@ -127,7 +130,7 @@ def report(
         exhibits: a section each.
         about: what stands below the title: scale, date, code version, machine.
         protocols: fields of each `Protocol.id` that the exhibits name.
-        environment: versions of what computed, and other settings.
+        environment: versions of what trained the runs, as far as they are known here.
         deviations: Markdown as `to_html` reads it, of a heading of level 1 and what is below it;
             `DEVIATIONS` has ours.
         missing: what is not shown, and why; a line each.
@@ -140,7 +143,7 @@ def report(
     own = {
         'missing': ('What is missing', _missing(missing)),
         'protocols': ('Protocols', _protocols(protocols)),
-        'environment': ('Environment', _facts(environment)),
+        'environment': ('Environment of the trainings', _facts(environment)),
     }
     names = [exhibit.name for exhibit in exhibits]
     for name in names:
@@ -212,8 +215,9 @@ def _picture(picture: Picture, title: str) -> str:
     data = base64.b64encode(picture.png).decode()
     return (
         '<figure class="picture">\n'
-        f'<img src="data:image/png;base64,{data}" width="{width + 8}" height="{height + 8}" '
-        f'decoding="async" alt="{escape(f"{picture.name}: {title}")}">\n'
+        f'<div class="view" tabindex="0"><img src="data:image/png;base64,{data}" '
+        f'width="{width + 8}" height="{height + 8}" decoding="async" '
+        f'alt="{escape(f"{picture.name}: {title}")}"></div>\n'
         f'<figcaption>{escape(picture.caption)}</figcaption>\n</figure>'
     )
 

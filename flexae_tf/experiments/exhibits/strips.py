@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from flexae_tf import data
+from flexae_tf.data import Dataset
 from flexae_tf.experiments.records import FOLDER, scored
 from flexae_tf.experiments.runs import Run
 from flexae_tf.training.workdir import write_bytes, write_json
@@ -16,17 +18,24 @@ KEPT = FOLDER / 'strips'  # those that come with the package
 def draw(runs: Iterable[Run], folder: pathlib.Path) -> dict[tuple[str, str], pathlib.Path]:
     """The strips of what is trained and scored, by data set and method; of the first run of each.
 
+    What is there of these very checkpoints is not drawn again.
+
     Args:
-        runs: untrained ones are passed over.
+        runs: untrained ones are passed over; those on one data set have the same examples.
         folder: where they are kept; made when the first is drawn.
     """
     found: dict[tuple[str, str], pathlib.Path] = {}
+    dataset = None
     for run in runs:
         for flags in run.scorings if run.config.training_steps else ():
             what = run.config.dataset, scored(run, flags)[0]
             if what not in found and run.scores(flags):
                 found[what] = folder / f'{_stem(run, flags)}.png'
-                _draw(run, flags, found[what])
+                if _is_of(found[what], run.digest):
+                    continue
+                if dataset is None or dataset.spec.name != run.config.dataset:
+                    dataset = data.load(run.config)
+                _draw(run, flags, found[what], dataset)
     return found
 
 
@@ -68,18 +77,15 @@ def _stem(run: Run, flags: tuple[str, ...]) -> str:
     return f'{run.name}+{density}' if density else run.name
 
 
-def _draw(run: Run, flags: tuple[str, ...], path: pathlib.Path) -> None:
-    """Draws a strip unless it is there, of this very checkpoint."""
-    if _is_of(path, run.digest):
-        return
-    from flexae_tf import data, grids
+def _draw(run: Run, flags: tuple[str, ...], path: pathlib.Path, dataset: Dataset) -> None:
+    from flexae_tf import grids
     from flexae_tf.ex_post.densities import load_run
     from flexae_tf.experiments.exhibits.galleries import Gallery, strip
 
     density = run.scoring(flags).options().ex_post
     method = load_run(run.workdir.path, run.config.training_steps, density)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, grids.to_png(strip(Gallery(method, data.load(run.config)))))
+    write_bytes(path, grids.to_png(strip(Gallery(method, dataset))))
     write_json(_manifest(path), {'checkpoint': run.digest})
 
 

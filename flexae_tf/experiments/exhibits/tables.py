@@ -4,14 +4,23 @@ Verdicts are computed from both, never typed in. Whatever scores there are may b
 takes its own, and leaves out data sets without any.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import Column, OverSeeds, Score, gather, over_seeds, pooled_sd
 from flexae_tf.experiments.exhibits.layout import Cell, Head, Table
 from flexae_tf.experiments.exhibits.showing import Shown, assemble, beside, times
 from flexae_tf.experiments.exhibits.trends import STAYS, trend
-from flexae_tf.experiments.exhibits.verdicts import HOLDS, LEVEL, Judgement, chance, judge
+from flexae_tf.experiments.exhibits.verdicts import (
+    HOLDS,
+    LEVEL,
+    Judgement,
+    chance,
+    is_lower,
+    judge,
+)
 
 KINDS = {'rec': 'Rec.', 'gen': 'Gen.'}
 SIDES = {'precision': 'Precision', 'recall': 'Recall'}
@@ -117,6 +126,7 @@ def table_3(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
     for dataset, base in paper.BASE_LATENT_DIMS.items():
         title, methods = paper.DATASETS[dataset], {paper.WAE: 'WAE', paper.FLEXAE: 'FlexAE'}
         sizes = {multiple: multiple * base for multiple in paper.TABLE_3}
+        grown: dict[str, Growth] = {}
         taken = [
             score
             for score in scores
@@ -142,6 +152,9 @@ def table_3(scores: Sequence[Score], *, commands: Sequence[str] = ()) -> Table:
                 what, claimed = f'{title}: {name} of {short}', paper.CLAIMS[method, kind]
                 pooled = pooled_sd(column.values.values())
                 judged.append(_claim(what, claimed, ours, published, pooled=pooled))
+                if kind == 'gen':
+                    grown[short] = _growth(ours, published, pooled=pooled)
+        judged.append(_contrast(title, grown))
         for method, short in methods.items():
             shown += times(
                 (s for s in taken if s.method == method),
@@ -212,6 +225,43 @@ def _about(what: str, column: Column, judgement: Judgement | None = None) -> lis
         if pooled_sd(column.values.values()) is None:
             note += '; by one seed of each row, so chance may have decided the nearer pairs'
     return [f'{note}.']
+
+
+class Growth(NamedTuple):
+    """The last value over the first, here (None where one was not run) and in the paper."""
+
+    ours: OverSeeds | None
+    papers: float
+
+
+def _growth(
+    ours: Mapping[int, OverSeeds], published: Mapping[int, float], *, pooled: float | None
+) -> Growth:
+    first, last = min(published), max(published)
+    papers = published[last] / published[first]
+    if not {first, last} <= set(ours):
+        return Growth(None, papers)
+    ratio = ours[last].mean / ours[first].mean
+    ends = [(ours[m], pooled if ours[m].sd is None else ours[m].sd) for m in (first, last)]
+    # Of a ratio, relative squared errors add up.
+    known = None not in [sd for _, sd in ends]
+    squares = sum((sd / end.mean) ** 2 / end.n for end, sd in ends) if known else None
+    return Growth(OverSeeds(ratio, ratio * math.sqrt(squares) if known else None, 1), papers)
+
+
+def _contrast(title: str, grown: Mapping[str, Growth]) -> str:
+    """Whether the samples of WAE suffer more from a large latent space than those of FlexAE."""
+    wae, flexae = grown['WAE'], grown['FlexAE']
+    note = (
+        f'{title}: from m_b to 4 m_b Gen. of WAE becomes {wae.papers:.2f} times what it was, of '
+        f'FlexAE {flexae.papers:.2f} times, in the paper. '
+    )
+    if None in (wae.ours, flexae.ours):
+        return f'{note}Not judged.'
+    holds = HOLDS[is_lower(flexae.ours, wae.ours, pooled=None)]
+    return (
+        f'{note}Here {wae.ours.mean:.2f} and {flexae.ours.mean:.2f}: that WAE loses more {holds}.'
+    )
 
 
 def _claim(

@@ -32,7 +32,7 @@ class Trend(NamedTuple):
             return f'has ends that differ by no more than chance {factor}'
         return f'{self.direction} {"at" if self.every_step else "but not at"} every step {factor}'
 
-    def agrees(self, claimed: str, *, constant: float) -> bool | None:
+    def agrees(self, claimed: str, *, constant: float = 1.0) -> bool | None:
         """Whether a claim holds; None where it cannot be told.
 
         Args:
