@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from flexae_tf import config
 from flexae_tf.experiments.exhibits import readme
@@ -45,10 +46,26 @@ def test_the_library_in_a_dozen_lines(tmp_path, monkeypatch, here, short_network
     assert (tmp_path / 'exported' / 'saved_model.pb').exists()
 
 
+def test_pictures_as_an_npz_are_cut_alike(tmp_path, monkeypatch):
+    from flexae_tf import data
+
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        image = rng.integers(0, 256, [70, 66, 3], np.uint8)
+        (tmp_path / 'PICTURES').mkdir(exist_ok=True)
+        (tmp_path / 'PICTURES' / f'{i:02}.png').write_bytes(tf.io.encode_png(image).numpy())
+    monkeypatch.chdir(tmp_path)
+    exec(next(b for b in re.findall(r'```python\n(.*?)```', README, re.S) if 'savez' in b), {})
+    options = dict(dataset='folder', batch_size=2)
+    folder = data.load(config.TrainConfig(data_dir='PICTURES', image_size=64, **options))
+    npz = data.load(config.TrainConfig(data_dir='images.npz', **options))
+    for split in ('train', 'validation', 'test'):
+        np.testing.assert_array_equal(getattr(folder, split).x, getattr(npz, split).x)
+
+
 def test_metrics_in_two_lines():
     code = next(b for b in re.findall(r'```python\n(.*?)```', README, re.S) if 'frechet' in b)
     rng = np.random.default_rng(0)
-    names = dict(real=rng.normal(size=[60, 3]), fake=rng.normal(size=[60, 3]))
     exec(code, names)
     for name in ('distance', 'kid', 'precision', 'recall', 'density', 'coverage'):
         assert isinstance(names[name], float)
