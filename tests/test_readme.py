@@ -66,6 +66,7 @@ def test_pictures_as_an_npz_are_cut_alike(tmp_path, monkeypatch):
 def test_metrics_in_two_lines():
     code = next(b for b in re.findall(r'```python\n(.*?)```', README, re.S) if 'frechet' in b)
     rng = np.random.default_rng(0)
+    names = dict(real=rng.normal(size=[60, 3]), fake=rng.normal(size=[60, 3]))
     exec(code, names)
     for name in ('distance', 'kid', 'precision', 'recall', 'density', 'coverage'):
         assert isinstance(names[name], float)

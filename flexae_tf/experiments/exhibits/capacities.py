@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import Column, OverSeeds, gather, pooled_sd
 from flexae_tf.experiments.exhibits import claims, drawing
-from flexae_tf.experiments.exhibits.layout import Cell, Exhibit, Head, Picture, Table
+from flexae_tf.experiments.exhibits.layout import Cell, Head, Parts, Picture, Table
 from flexae_tf.experiments.exhibits.showing import Shown, alone, assemble, times
 from flexae_tf.experiments.exhibits.trends import FALLS, RISES, trend
 from flexae_tf.experiments.exhibits.verdicts import HOLDS, chance
@@ -25,7 +25,7 @@ STYLES = {
 Columns = Mapping[tuple[str, str], Column]  # by kind and split
 
 
-def figure_5(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exhibit:
+def figure_5(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Parts:
     """Distances from test and training images by capacity: a table and a picture per data set.
 
     Args:
@@ -54,9 +54,7 @@ def figure_5(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exhi
         trained = times(here, head, row=lambda r: r.options['generator'])
         tables.append(_table(title, columns, sizes, floor, trained, commands))
         pictures.append(_picture(dataset, title, columns, sizes, floor))
-    return Exhibit(
-        'fig5', 'Six capacities of P-GEN on few examples', tuple(tables), tuple(pictures)
-    )
+    return Parts(tuple(tables), tuple(pictures))
 
 
 def parameters(record: Record) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import gather
 from flexae_tf.experiments.exhibits import claims
-from flexae_tf.experiments.exhibits.layout import Exhibit, Head, Table
+from flexae_tf.experiments.exhibits.layout import Head, Parts, Table
 from flexae_tf.experiments.exhibits.showing import alone, assemble
 from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, latest
@@ -39,7 +39,7 @@ SHOWN = (  # kind, stem, head, best
 )
 
 
-def joint(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exhibit:
+def joint(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Parts:
     """Whether a prior learned together with the codes is ahead of one learned after them.
 
     Args:
@@ -54,7 +54,7 @@ def joint(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exhibit
         _table(dataset, [r for r in taken if r.dataset == dataset], commands)
         for dataset in dict.fromkeys(r.dataset for r in taken)
     ]
-    return Exhibit('joint', 'Joint training and a sampler fitted afterwards', tuple(tables))
+    return Parts(tuple(tables))
 
 
 def _table(dataset: str, records: Sequence[Record], commands: Sequence[str]) -> Table:

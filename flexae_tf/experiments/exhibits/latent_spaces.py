@@ -9,7 +9,7 @@ import numpy as np
 from flexae_tf import data
 from flexae_tf.experiments.columns import gather
 from flexae_tf.experiments.exhibits import claims, drawing
-from flexae_tf.experiments.exhibits.layout import Cell, Exhibit, Head, Picture
+from flexae_tf.experiments.exhibits.layout import Cell, Head, Parts, Picture
 from flexae_tf.experiments.exhibits.showing import alone, assemble
 from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, latest
@@ -79,7 +79,7 @@ def figure_3(
     codes: Mapping[str, LatentView] | None = None,
     *,
     commands: Sequence[str] = (),
-) -> Exhibit:
+) -> Parts:
     """The Frechet distances of the models, and their latent spaces.
 
     Args:
@@ -120,7 +120,7 @@ def figure_3(
     title = 'Fig. 3: Frechet distance by prior on synthetic_2d, m=2; lower is better'
     table = assemble(title, rows, shown, notes=notes, commands=commands, first='Model')
     pictures = (_picture(codes),) if codes and set(codes) & set(MODELS) else ()
-    return Exhibit('fig3', 'Latent spaces of six Gaussians', (table,), pictures)
+    return Parts((table,), pictures)
 
 
 def _picture(codes: Mapping[str, LatentView]) -> Picture:

@@ -140,14 +140,26 @@ class Picture(NamedTuple):
     png: bytes
 
 
+class Parts(NamedTuple):
+    """What an exhibit is made of.
+
+    Attributes:
+        tables: with verdicts and protocols in their notes.
+        pictures: as they are to be looked at.
+    """
+
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+
+
 class Exhibit(NamedTuple):
     """All that is made of an artifact: a table or figure of the paper, or an experiment.
 
     Attributes:
         name: of the artifact.
         title: what it shows.
-        tables: with verdicts and protocols in their notes.
-        pictures: as they are to be looked at.
+        tables: as in `Parts`.
+        pictures: as in `Parts`.
     """
 
     name: str

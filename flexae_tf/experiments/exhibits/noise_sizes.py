@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from flexae_tf.experiments.artifacts import NOISE_DIMS
 from flexae_tf.experiments.columns import Column, Score, gather
 from flexae_tf.experiments.exhibits import claims, drawing
-from flexae_tf.experiments.exhibits.layout import Exhibit, Head, Picture
+from flexae_tf.experiments.exhibits.layout import Head, Parts, Picture
 from flexae_tf.experiments.exhibits.showing import alone, assemble
 from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, latest
@@ -15,7 +15,7 @@ GEN, CODES, FLOOR = 'fd', 'sliced_wasserstein_scaled', 'sliced_wasserstein_floor
 NAMES = {GEN: 'Frechet distance of samples', CODES: 'P_z to Q_z, sliced W1 over scale of Q_z'}
 
 
-def theorem_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exhibit:
+def theorem_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Parts:
     """What FlexAE's prior reaches from inputs of fewer and of more than the true dimensions.
 
     The theorem lets the distance of prior and codes go to 0 where m' >= n. The dimension of its
@@ -52,7 +52,7 @@ def theorem_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exh
     caption = "Theorem 2: FlexAE on synthetic_5d by the size m' of P-GEN's input; lower is better"
     table = assemble(caption, names, shown, notes=notes, commands=commands, first='Input')
     pictures = (_picture(columns, there),) if there else ()
-    return Exhibit('theorem2', 'P-GEN inputs around the true size', (table,), pictures)
+    return Parts((table,), pictures)
 
 
 def _noise_dim(record: Score) -> int:

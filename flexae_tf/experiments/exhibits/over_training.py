@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flexae_tf.experiments.columns import Column, OverSeeds, gather, over_seeds
 from flexae_tf.experiments.exhibits import claims, drawing
-from flexae_tf.experiments.exhibits.layout import Exhibit, Head, Picture
+from flexae_tf.experiments.exhibits.layout import Head, Parts, Picture
 from flexae_tf.experiments.exhibits.showing import alone, assemble
 from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, distinct
@@ -60,7 +60,7 @@ CRITICS = (CRITIC, _scaled(CRITIC))
 Curves = Mapping[tuple[str, int], Mapping[int, float]]  # by method and seed, then by step
 
 
-def figure_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exhibit:
+def figure_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Parts:
     """The distances over training steps, and what they tell at the last.
 
     The paper does not say how it measures the distance of P_z and Q_z. A method's own critic is
@@ -111,7 +111,7 @@ def figure_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Exhi
     title = 'Fig. 2: a fixed and a learned prior on synthetic_5d over training; lower is better'
     table = assemble(title, METHODS, shown, notes=notes, commands=commands)
     pictures = [_picture(records, columns, floors)] if records else []
-    return Exhibit('fig2', 'A fixed and a learned prior over training', (table,), tuple(pictures))
+    return Parts((table,), tuple(pictures))
 
 
 def first_below(curve: Mapping[int, float], level: float) -> int | None:

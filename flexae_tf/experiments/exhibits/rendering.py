@@ -13,7 +13,7 @@ import numpy as np
 from flexae_tf.config import ReproduceConfig, TrainConfig
 from flexae_tf.experiments import artifacts
 from flexae_tf.experiments.exhibits import figures, strips, tables
-from flexae_tf.experiments.exhibits.layout import Exhibit, Picture
+from flexae_tf.experiments.exhibits.layout import Exhibit, Parts, Picture
 from flexae_tf.experiments.exhibits.side_by_side import side_by_side
 from flexae_tf.experiments.records import Record
 from flexae_tf.experiments.runs import Run
@@ -43,19 +43,18 @@ def exhibit(
     Raises:
         UsageError: scores that cannot be compared, or images that cannot be drawn.
     """
-    title = artifacts.ARTIFACTS[name].title
     commands = [_command(config, name)]
     if name in TABLES:
-        return Exhibit(name, title, (TABLES[name](records, commands=commands),))
-    if name == 'fig3':
-        shown = figures.figure_3(records, _latent_views(runs, records), commands=commands)
+        parts = Parts((TABLES[name](records, commands=commands),))
+    elif name == 'fig3':
+        parts = figures.figure_3(records, _latent_views(runs, records), commands=commands)
     elif name == 'methods':
-        shown = side_by_side(records, _strips(runs, records, folder), commands=commands)
+        parts = side_by_side(records, _strips(runs, records, folder), commands=commands)
     elif name in figures.EXHIBITS:
-        shown = figures.EXHIBITS[name](records, commands=commands)
+        parts = figures.EXHIBITS[name](records, commands=commands)
     else:
-        shown = Exhibit(name, title, pictures=_gallery(name, runs, folder))
-    return shown._replace(name=name, title=title)
+        parts = Parts(pictures=_gallery(name, runs, folder))
+    return Exhibit(name, artifacts.ARTIFACTS[name].title, *parts)
 
 
 def folder_of(config: ReproduceConfig, name: str) -> pathlib.Path:

@@ -9,7 +9,7 @@ from flexae_tf.errors import UsageError
 from flexae_tf.experiments import estimate, paper
 from flexae_tf.experiments.columns import Column, gather
 from flexae_tf.experiments.exhibits import claims, drawing
-from flexae_tf.experiments.exhibits.layout import Cell, Exhibit, Head, Picture, Table
+from flexae_tf.experiments.exhibits.layout import Cell, Head, Parts, Picture, Table
 from flexae_tf.experiments.exhibits.showing import Shown, alone, assemble
 from flexae_tf.experiments.exhibits.verdicts import HOLDS
 from flexae_tf.experiments.records import Record, latest
@@ -28,7 +28,7 @@ def side_by_side(
     strips: Mapping[tuple[str, str], np.ndarray] | None = None,
     *,
     commands: Sequence[str] = (),
-) -> Exhibit:
+) -> Parts:
     """Distances of every method before and after training, and a strip of its pictures.
 
     Args:
@@ -48,7 +48,7 @@ def side_by_side(
     for (dataset, method), strip in (strips or {}).items():
         drawn.setdefault(dataset, {})[method] = strip
     pictures = tuple(_picture(dataset, of_methods) for dataset, of_methods in drawn.items())
-    return Exhibit('methods', 'Every method side by side', tuple(tables), pictures)
+    return Parts(tuple(tables), pictures)
 
 
 def _table(dataset: str, records: Sequence[Record], commands: Sequence[str]) -> Table:
