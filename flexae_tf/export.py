@@ -153,8 +153,9 @@ def model_card(run: Run) -> dict:
 def sample(config: SampleConfig) -> None:
     """The sampling program: images of a run or of an export to a PNG grid or an .npz file."""
     print(distribution.choose_devices(config.device), flush=True)
-    if not os.access(pathlib.Path(config.output).parent, os.W_OK):
-        raise UsageError(f'{config.output} cannot be written: its folder has to be there')
+    output = pathlib.Path(config.output)
+    if not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise UsageError(f'{output} cannot be written: give a file in a folder that can')
     draw_latents, decode = _functions(config)
     z = draw_latents(config.num_samples, config.sample_seed).numpy()
     x = map_batches(decode, z, config.batch_size)

@@ -43,8 +43,9 @@ def run(main: Callable[[Options], None], options: type[Options]) -> None:
         except Exception as error:  # by name: a wrong flag must not wait for TensorFlow
             if type(error).__name__ != 'ResourceExhaustedError':
                 raise
+            reason = str(error).partition('\n')[0]
             _fail(
-                'the device has too little memory: free it, lower --batch_size, or --device=cpu',
+                f'a device or a disk is full ({reason}): free it; instead of a GPU, --device=cpu',
                 UsageError.exit_code,
             )
 

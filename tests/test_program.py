@@ -102,7 +102,7 @@ def test_a_full_device_is_one_line_and_keras_is_tensorflows():
         env=os.environ | {'KERAS_BACKEND': 'jax'},
     )
     assert (done.returncode, done.stdout) == (2, 'tensorflow\n')
-    assert done.stderr.count('\n') == 1 and 'too little memory: free it' in done.stderr
+    assert done.stderr.count('\n') == 1 and 'is full (OOM when allocating): free' in done.stderr
 
 
 def test_keras_set_up_for_other_work_is_refused(synthetic):

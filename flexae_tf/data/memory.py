@@ -20,7 +20,7 @@ def check(need: int, what: str) -> None:
     if need > there:
         raise UsageError(
             f'{what} need {need / 2**30:.1f} GiB of memory, there are {there / 2**30:.1f}: take '
-            'fewer or smaller ones'
+            'fewer, or smaller ones (--image_size, of a folder)'
         )
 
 

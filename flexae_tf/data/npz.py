@@ -74,7 +74,8 @@ def load(path: Path) -> tuple[Split, Split]:
     """
     headers = _headers(path)
     parts, splits = _parts(path, headers), []
-    memory.check(sum(math.prod(headers[images].shape) for images, _ in parts), f'images of {path}')
+    size = sum(math.prod(headers[images].shape) for images, _ in parts)
+    memory.check(2 * size, f'images of {path}')  # parts of them are cut out of the whole
     for images, labels in parts:
         shape = _image_shape(path, images, headers[images])
         x = _read(path, images).reshape(shape)

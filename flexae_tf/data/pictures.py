@@ -85,6 +85,7 @@ def _paths(folder: Path, flag: str) -> list[str]:
     for where, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         known = os.path.realpath(where) in seen
         seen.add(os.path.realpath(where))
+        folders.sort()  # of two ways to one folder the same is taken everywhere
         if known or ('config.json' in files and 'checkpoints' in folders):  # a workdir's grids
             folders.clear()
             continue

@@ -2,7 +2,7 @@
 
 A density belongs to the weights of one step. It is not part of what a run is: any method can be
 given any density, and one run several. `density.npz` holds its tensors and `density.json`, written
-last, names the checkpoint and the contents of that file; without it there is no density.
+last, names the files with these weights and the contents of that one; without it there is none.
 """
 
 import functools
@@ -90,7 +90,7 @@ def open_sampler(
 def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = None) -> Run:
     """`run`, sampling from the density asked for, which is fitted when it is not there.
 
-    One of another checkpoint is none: it is fitted again.
+    One of other weights is none: it is fitted again.
 
     Args:
         run: of a whole checkpoint.

@@ -135,8 +135,10 @@ def _record(config: ReproduceConfig, fresh: list[Record], exhibits: list[Exhibit
     records.write(records.RECORDED, known)
     for name in config.artifact.split(','):
         if name == 'methods':
-            planned, folder = artifacts.plan(config.only(name)), rendering.folder_of(config, name)
-            strips.keep(strips.draw(planned, folder / rendering.STRIPS).values())
+            recorded = {record.run for record in fresh}
+            here = [run for run in artifacts.plan(config.only(name)) if run.name in recorded]
+            folder = rendering.folder_of(config, name) / rendering.STRIPS
+            strips.keep(strips.draw(here, folder).values())
     if text is not None:
         write_text(path, text)
         drawn_here = (e.pictures for e in exhibits if e.name == 'fig3' and _is_readmes(config))

@@ -1,9 +1,10 @@
 """Scores as they are kept and shown."""
 
+import contextlib
 import functools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,13 +66,12 @@ class ScoreLog:
             if self._path:
                 _append(self._path, record)
             self._records.append(record)
-            with self._writer.as_default(step=record['step']):
-                tag = f'metrics/{record["metric"]}/{record["protocol"]}'
-                if record['density']:
-                    tag += f'/{record["density"]}'
+            tag = f'metrics/{record["metric"]}/{record["protocol"]}'
+            if record['density']:
+                tag += f'/{record["density"]}'
+            with self._summaries(record['step']):
                 tf.summary.scalar(tag, record['value'])
             self.show(record)
-        self._writer.flush()
 
     def show(self, record: dict[str, Any], *, note: str = '') -> None:
         """Prints a score with what is known of its uncertainty, and tells it to the file."""
@@ -103,8 +103,20 @@ class ScoreLog:
         axes.plot(*curve)
         axes.set(xlabel='recall', ylabel='precision', title=tag.split('/')[1])
         canvas.draw()
-        with self._writer.as_default(step=step):
+        with self._summaries(step):
             tf.summary.image(tag, np.asarray(canvas.buffer_rgba())[None, :, :, :3])
+
+    @contextlib.contextmanager
+    def _summaries(self, step: int) -> Iterator[None]:
+        try:
+            with self._writer.as_default(step=step):
+                yield
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            reason = str(error).partition('\n')[0]
+            raise UsageError(
+                f'{self._tensorboard} cannot be written ({reason}): mend that'
+            ) from None
 
 
 def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
@@ -116,8 +128,8 @@ def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
     # Known now, not after an hour of computing.
     if path and not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(
-            f'{path} cannot be written: make it writable, or give another file (a run: a copy of '
-            'its config.json and checkpoints/)'
+            f'{path} cannot be written: make it writable, give another file, or score a copy of '
+            'the run (its config.json and checkpoints/)'
         )
     return records
 

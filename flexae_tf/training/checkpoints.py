@@ -137,11 +137,11 @@ class Checkpoints:
         if identity != self._identity:
             return 'belongs to another configuration'
         for name, fingerprint in expected.items():
-            path = self._folder / name
-            if not path.exists():
+            try:
+                if _fingerprint(self._folder / name) != fingerprint:
+                    return f'is damaged ({name} has changed)'
+            except FileNotFoundError:
                 return f'is damaged ({name} is missing)'
-            if _fingerprint(path) != fingerprint:
-                return f'is damaged ({name} has changed)'
         return None
 
     def _prefix(self, step: int) -> pathlib.Path:

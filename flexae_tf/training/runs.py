@@ -50,7 +50,7 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
 
     Raises:
         UsageError: `checkpoint` is neither 'last' nor a number.
-        MissingDataError: no run, or no such checkpoint there.
+        MissingDataError: no run, or no such checkpoint there, or none any more.
         DamagedStateError: the checkpoint is not whole.
     """
     folder = Workdir(workdir)
@@ -71,8 +71,11 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
                 f'no checkpoint of step {step} in {folder.checkpoints}; there are: {there}'
             )
         store = _restore_first(holders, step)
+    digest = store.digest(step)
+    if digest is None:
+        raise MissingDataError(f'the checkpoint of step {step} in {folder.path} was just removed')
     digests = {s.digest(step) for s in (ckpt, weights)} - {None}
-    return Run(method, config, spec, folder, step, store.digest(step), frozenset(digests))
+    return Run(method, config, spec, folder, step, digest, frozenset(digests))
 
 
 def saved_steps(workdir: str | os.PathLike) -> list[int]:

@@ -197,10 +197,10 @@ class Trainer:
                 self.run_steps(tf.constant(step, tf.int64), tf.constant(count, tf.int64))
             )
         except tf.errors.ResourceExhaustedError:
-            if step:
+            if self._workdir and self._checkpoints.steps():
                 raise UsageError(
-                    f'the device had memory enough until step {step}: free it of what else runs '
-                    'there, and the same command resumes'
+                    f'the device has too little memory at step {step}: free it of what else runs '
+                    f'there, and the same command resumes at {self._checkpoints.steps()[-1]}'
                 ) from None
             raise UsageError(
                 f'the device has too little memory for --batch_size={config.batch_size}: lower it, '

@@ -3,6 +3,7 @@ import pytest
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
+from flexae_tf.data import memory
 from flexae_tf.errors import MissingDataError, UsageError
 
 IMAGES = np.arange(40 * 5 * 5 * 3, dtype=np.uint32).reshape(40, 5, 5, 3).astype(np.uint8)
@@ -96,6 +97,16 @@ def refused(path, *words):
 )
 def test_unfit_arrays(tmp_path, arrays, words):
     refused(save(tmp_path, **arrays), *words)
+
+
+def test_more_than_memory(tmp_path, monkeypatch):
+    np.savez(tmp_path / 'a.npz', images=np.zeros([30, 8, 8], np.uint8))
+    need = 2 * 30 * 64  # while they are cut, twice
+    monkeypatch.setattr(memory, 'allowed', lambda: need)
+    data.load(config(tmp_path / 'a.npz'))
+    monkeypatch.setattr(memory, 'allowed', lambda: need - 1)
+    with pytest.raises(UsageError, match='images of .*a.npz need'):
+        data.load(config(tmp_path / 'a.npz'))
 
 
 def test_not_an_archive(tmp_path):

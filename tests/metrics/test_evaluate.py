@@ -1,5 +1,6 @@
 """The evaluation program on real, if tiny, runs."""
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -578,6 +579,20 @@ def test_two_sets_by_a_network_as_the_authors_would(pictures, tmp_path):
         assert record['metric'] == 'fd_pool_3_60_fake' and record['protocol_name'] == protocol
         values.append(record['value'])
     assert values[0] != values[1]
+
+
+def test_events_that_cannot_be_written(run, score, monkeypatch):
+    from flexae_tf.metrics.score_log import ScoreLog
+
+    class Full:
+        as_default = staticmethod(lambda step: contextlib.nullcontext())
+
+        def flush(self):
+            raise tf.errors.ResourceExhaustedError(None, None, 'events; No space left\nFailed')
+
+    monkeypatch.setattr(ScoreLog, '_writer', Full())
+    with pytest.raises(UsageError, match=r'tb cannot be written \(events; No space left\)'):
+        score(run[0], kinds='gen', metrics='fd', num_examples=50)
 
 
 def test_output_that_cannot_take_scores(tmp_path):

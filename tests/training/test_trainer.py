@@ -297,10 +297,16 @@ def test_too_little_memory_is_told_with_a_cure(config, synthetic, tmp_path, monk
     trainer = Trainer(config(), synthetic)
 
     def full(*_):
-        raise tf.errors.ResourceExhaustedError(None, None, 'OOM')
+        raise tf.errors.ResourceExhaustedError(None, None, 'OOM')  # as on a full GPU
 
     monkeypatch.setattr(trainer, 'run_steps', full)
     with pytest.raises(UsageError, match='--batch_size=16: lower it'):
+        trainer.train()
+    options = config(workdir=str(tmp_path / 'run'), training_steps=3)
+    train(options, synthetic)
+    trainer = Trainer(dataclasses.replace(options, training_steps=6), synthetic)
+    monkeypatch.setattr(trainer, 'run_steps', full)
+    with pytest.raises(UsageError, match='at step 3: free it .* the same command resumes at 3'):
         trainer.train()
 
 

@@ -50,7 +50,7 @@ def lower(
     note = f'{claim}: {HOLDS[holds]}'
     if len(pairs) == 1 and not missing:
         return f'{note} ({next(iter(found[holds]))}).'
-    note += f'; of {len(pairs)} pair{"s" if len(pairs) > 1 else ""} {len(found[True])} hold'
+    note += f'; {len(found[True])} of {len(pairs)} pairs as claimed'
     for key, what in ((False, 'the other way round'), (None, 'undecided')):
         if found[key]:
             note += f', {len(found[key])} {what} ({"; ".join(found[key])})'

@@ -259,9 +259,8 @@ def _contrast(title: str, grown: Mapping[str, Growth]) -> str:
     if None in (wae.ours, flexae.ours):
         return f'{note}Not judged.'
     holds = HOLDS[is_lower(flexae.ours, wae.ours, pooled=None)]
-    return (
-        f'{note}Here {wae.ours.mean:.2f} and {flexae.ours.mean:.2f}: that WAE loses more {holds}.'
-    )
+    here = f'{wae.ours.mean:.2f} and {flexae.ours.mean:.2f}'
+    return f'{note}Here {here}; that WAE loses more: {holds}.'
 
 
 def _claim(
