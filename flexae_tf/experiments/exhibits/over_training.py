@@ -114,14 +114,9 @@ def figure_2(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Part
     return Parts((table,), tuple(pictures))
 
 
-def first_below(curve: Mapping[int, float], level: float) -> int:
-    """The first step from which a curve, whose last value is at most `level`, stays there."""
-    first = max(curve)
-    for step in sorted(curve, reverse=True):
-        if curve[step] > level:
-            break
-        first = step
-    return first
+def first_at(curve: Mapping[int, float], level: float) -> int:
+    """The first step at which a curve is at or below `level`; raises `ValueError` for none."""
+    return min(step for step, value in curve.items() if value <= level)
 
 
 def _behind(methods: Sequence[str]) -> str:
@@ -137,10 +132,10 @@ def _faster(measure: _Measure, at: Mapping[str, OverSeeds], curves: Curves) -> s
     claim = f'FlexAE is down sooner ({measure.group})'
     if len(at) < len(METHODS):
         return claims.lower(claim, ['flexae'], ['wae_normal'], at, names=METHODS)
-    level = max(curve[max(curve)] for curve in curves.values())
+    level = max(min(curve.values()) for curve in curves.values())  # every run comes to it
     steps: dict[str, list[float]] = {method: [] for method in METHODS}
     for (method, _), curve in curves.items():
-        steps[method].append(first_below(curve, level))
+        steps[method].append(first_at(curve, level))
     note = claims.lower(
         claim,
         ['flexae'],
@@ -150,8 +145,8 @@ def _faster(measure: _Measure, at: Mapping[str, OverSeeds], curves: Curves) -> s
         decimals=0,
     )
     return (
-        f'{note} Counted is the first step from which it stays at or below {level:.3g}, the '
-        'highest last value of any run.'
+        f'{note} Counted is the first step at which it is at or below {level:.3g}, the highest of '
+        'the lowest values of the runs.'
     )
 
 
