@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from flexae_tf.errors import UsageError
+from flexae_tf.training.summaries import recording
 from flexae_tf.training.workdir import append_json, code_version, read_jsonl
 
 
@@ -61,17 +62,17 @@ class ScoreLog:
         Raises:
             UsageError: the file cannot be written.
         """
-        for record in records:
-            record |= {'parts': len(records), 'code': self._code}
-            if self._path:
-                _append(self._path, record)
-            self._records.append(record)
-            tag = f'metrics/{record["metric"]}/{record["protocol"]}'
-            if record['density']:
-                tag += f'/{record["density"]}'
-            with self._summaries(record['step']):
-                tf.summary.scalar(tag, record['value'])
-            self.show(record)
+        with self._summaries():
+            for record in records:
+                record |= {'parts': len(records), 'code': self._code}
+                if self._path:
+                    _append(self._path, record)
+                self._records.append(record)
+                tag = f'metrics/{record["metric"]}/{record["protocol"]}'
+                if record['density']:
+                    tag += f'/{record["density"]}'
+                tf.summary.scalar(tag, record['value'], step=record['step'])
+                self.show(record)
 
     def show(self, record: dict[str, Any], *, note: str = '') -> None:
         """Prints a score with what is known of its uncertainty, and tells it to the file."""
@@ -107,15 +108,13 @@ class ScoreLog:
             tf.summary.image(tag, np.asarray(canvas.buffer_rgba())[None, :, :, :3])
 
     @contextlib.contextmanager
-    def _summaries(self, step: int) -> Iterator[None]:
+    def _summaries(self, step: int | None = None) -> Iterator[None]:
         try:
-            with self._writer.as_default(step=step):
+            with recording(self._writer, step):
                 yield
-            self._writer.flush()
-        except tf.errors.OpError as error:
-            reason = str(error).partition('\n')[0]
+        except OSError as error:
             raise UsageError(
-                f'{self._tensorboard} cannot be written ({reason}): mend that'
+                f'{self._tensorboard} cannot be written ({error}): mend that'
             ) from None
 
 

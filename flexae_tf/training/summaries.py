@@ -23,6 +23,17 @@ GRID = 64  # images in a grid
 SAMPLE_SEED = 0  # the same noise for every grid of a run
 
 
+@contextlib.contextmanager
+def recording(writer: tf.summary.SummaryWriter, step: int | None = None) -> Iterator[None]:
+    """Writes the summaries that are made inside; raises `OSError` where that fails."""
+    try:
+        with writer.as_default(step=step):
+            yield
+        writer.flush()
+    except tf.errors.OpError as error:
+        raise OSError(str(error).partition('\n')[0]) from None
+
+
 class Summaries:
     """Statistics on held-out examples, and pictures of fixed noise and fixed test images.
 
@@ -55,13 +66,8 @@ class Summaries:
 
     @contextlib.contextmanager
     def _recording(self, step: int) -> Iterator[None]:
-        """Writes the summaries that are made inside; raises `OSError` where that fails."""
-        try:
-            with self._writer.as_default(step=step):
-                yield
-            self._writer.flush()
-        except tf.errors.OpError as error:
-            raise OSError(str(error).partition('\n')[0]) from None
+        with recording(self._writer, step):
+            yield
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Adds scalars under their tags."""
