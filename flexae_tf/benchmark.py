@@ -21,6 +21,7 @@ from flexae_tf.networks.tables import resolve
 from flexae_tf.training import distribution, plan
 from flexae_tf.training.trainer import Trainer
 
+NETWORK_BATCH = 64  # images in a call of the network
 EXAMPLES = 10_000  # random examples stand in for the data: their values do not change the speed
 
 
@@ -28,14 +29,18 @@ def benchmark(config: BenchmarkConfig) -> None:
     """Prints one line of JSON: seconds per iteration, TFLOP/s, and the pipeline's images/s.
 
     With `subject='methods'` instead the seconds of an iteration of every method, with
-    `subject='metrics'` those of every metric.
+    `subject='metrics'` those of every metric, with `subject='network'` its images/s.
 
     Raises:
         UsageError: a configuration that cannot be run.
+        MissingDataError: no network where it should be.
     """
     device = distribution.choose_devices(config.device)
     if config.subject == 'metrics':
         print(json.dumps({'device': device, **_metrics_speed()}))
+        return
+    if config.subject == 'network':
+        print(json.dumps({'device': device, **_network_speed(config)}))
         return
     if config.subject == 'methods':
         print(json.dumps({'device': device, **_methods_speed(config)}))
@@ -131,6 +136,20 @@ def _pipeline_speed(config: BenchmarkConfig, spec: DatasetSpec, steps: int = 200
     started = time.perf_counter()
     run(tf.constant(steps)).numpy()
     return steps * 6 * config.batch_size / (time.perf_counter() - started)
+
+
+def _network_speed(config: BenchmarkConfig) -> dict[str, float]:
+    """Images per second of the network that images are compared by."""
+    from flexae_tf.metrics.inception import Inception  # what a training is timed without
+
+    network = Inception(config.inception_path, config.feature_layer, batch_size=NETWORK_BATCH)
+    x = np.random.RandomState(0).randint(0, 256, [NETWORK_BATCH, 28, 28, 1]).astype(np.uint8)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        network.features(x)
+        seconds.append(time.perf_counter() - started)
+    return {'images_per_second': round(NETWORK_BATCH / min(seconds), 2)}
 
 
 def _metrics_speed() -> dict[str, float | dict[str, float]]:

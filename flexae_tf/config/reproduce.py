@@ -94,6 +94,7 @@ class ReproduceConfig(Options):
     inception_path: str | None = place(INCEPTION_HELP)
     cache_dir: str | None = place(CACHE_HELP)
     device: str = device_option()
+    jit_compile: bool = where(False, 'Compile the trainings with XLA (one device only).')
 
     def __post_init__(self) -> None:
         super().__post_init__()

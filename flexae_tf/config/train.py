@@ -10,6 +10,7 @@ from flexae_tf.config.names import (
     DATASETS,
     DIVERGENCES,
     GENERATORS,
+    LAYERS,
     MAX_SEED,
     METHODS,
     MIXTURES,
@@ -19,7 +20,7 @@ from flexae_tf.config.names import (
     SCHEDULED,
     STAGES,
 )
-from flexae_tf.config.shared import device_option
+from flexae_tf.config.shared import INCEPTION_HELP, device_option
 from flexae_tf.errors import UsageError
 from flexae_tf.options import Options, option, place, where
 
@@ -229,9 +230,12 @@ class BenchmarkConfig(TrainConfig):
     subject: str = where(
         'training',
         'What to time: the training; an iteration of every method, with the numbers of its '
-        'flagfile; or every metric on 10000 random features of 2048 dimensions a side.',
-        choices=('training', 'methods', 'metrics'),
+        'flagfile; every metric on 10000 random features of 2048 dimensions a side; or the network '
+        'of the scores.',
+        choices=('training', 'methods', 'metrics', 'network'),
     )
+    inception_path: str | None = place(INCEPTION_HELP)
+    feature_layer: str = where('pool_3', 'Output of the Inception network.', choices=LAYERS)
     iterations: int = where(10, 'Iterations to time; 0 for sizes alone, of all methods.', minimum=0)
     warmup: int = where(2, 'Iterations before them, the compilation included.', minimum=1)
 

@@ -21,7 +21,7 @@ from flexae_tf.ex_post import gaussian_mixture, stages
 from flexae_tf.methods import Method
 from flexae_tf.priors import Prior
 from flexae_tf.training.runs import Run, open_run
-from flexae_tf.training.workdir import write_json
+from flexae_tf.training.workdir import lock, replacing, write_json
 
 NONE = 'none'  # the method's own prior, where its default is a density
 Tensors = dict[str, np.ndarray]
@@ -100,7 +100,8 @@ def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = 
             has that is there.
 
     Raises:
-        UsageError: too few examples, or one of other `steps` was trained there, or begun.
+        UsageError: too few examples, or one of other `steps` was trained there, or begun, or
+            another process fits this one.
         DamagedStateError: files that are not whole.
         Stopped: SIGTERM or Ctrl-C was heard; the next call goes on there.
     """
@@ -119,25 +120,42 @@ def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = 
             'remove that folder'
         )
     if not there:
-        print(f'fitting {name} to the codes of step {run.step}', flush=True)
-        folder = path.parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            tensors = KINDS[name].fit(run, dataset, folder, steps)
-            np.savez(folder / 'density.npz', **tensors)
-            contents = {
-                'checkpoint': sorted(run.digests),
-                'sha256': _sha256(folder / 'density.npz'),
-                'steps': steps,
-            }
-            write_json(path, contents)
+            _fit(run, name, dataset, steps)
         except OSError as error:
             raise UsageError(
-                f'{folder} cannot be written ({error.strerror}): mend that, and the same command '
-                'goes on'
+                f'{path.parent} cannot be written ({error.strerror}): mend that, and the same '
+                'command goes on'
             ) from None
     return _attach(run, name)
+
+
+def _fit(run: Run, name: str, dataset: Dataset, steps: int | None) -> None:
+    """Fits a density that is not there, in one process at a time."""
+    path = _manifest(run, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, which a stage may remove.
+    with open(path.parent.with_suffix('.lock'), 'w') as file:
+        try:
+            lock(file)
+        except BlockingIOError:
+            raise UsageError(
+                f'another process fits {path.parent}: when it has ended, the same command takes '
+                'what it fitted'
+            ) from None
+        if path.exists() and _is_of(_read(path), run):
+            return  # by another process, since we looked
+        print(f'fitting {name} to the codes of step {run.step}', flush=True)
+        path.unlink(missing_ok=True)
+        tensors = KINDS[name].fit(run, dataset, path.parent, steps)
+        with replacing(path.with_suffix('.npz')) as temporary:
+            np.savez(temporary, **tensors)
+        contents = {
+            'checkpoint': sorted(run.digests),
+            'sha256': _sha256(path.with_suffix('.npz')),
+            'steps': steps,
+        }
+        write_json(path, contents)
 
 
 def _attach(run: Run, name: str) -> Run:

@@ -6,10 +6,11 @@ import pathlib
 import shutil
 
 import numpy as np
+import tensorflow as tf
 
 from flexae_tf.config import CODES, TrainConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
-from flexae_tf.errors import UsageError
+from flexae_tf.errors import Stopped, UsageError, UserError
 from flexae_tf.ex_post.codes import draw_codes, posteriors
 from flexae_tf.methods import Method, build_method
 from flexae_tf.methods.second_stage import SecondStage, TwoStages
@@ -28,7 +29,8 @@ def fit(
 ) -> dict[str, np.ndarray]:
     """Trains the stage `name` in `folder`, and gives its weights by name.
 
-    The second stage is trained on posteriors, the latent GAN on codes. Killed, it resumes.
+    The second stage is trained on posteriors, the latent GAN on codes. Killed, it resumes. It has
+    one device, whatever there is: several have nothing to share of such small networks.
 
     Args:
         name: of `config.STAGES`.
@@ -41,6 +43,7 @@ def fit(
     Raises:
         UsageError: a training of other steps was begun in the folder.
         Stopped: SIGTERM or Ctrl-C was heard.
+        UserError: as a training.
     """
     train, held_out = map(Split, _codes(name, run, dataset, folder))
     spec = DatasetSpec(
@@ -68,8 +71,15 @@ def fit(
                 f'{config.training_steps}: give --ex_post_steps={begun}, or remove that folder'
             )
     # Held-out codes in the place of test codes, which no training is to see.
-    trainer = Trainer(config, Dataset(spec, train, held_out, held_out))
-    trainer.train()
+    trainer = Trainer(
+        config, Dataset(spec, train, held_out, held_out), strategy=tf.distribute.get_strategy()
+    )
+    try:
+        trainer.train()
+    except Stopped:
+        raise
+    except UserError as error:
+        raise type(error)(f'training {name} in {folder}: {error}') from None
     return {v.path: v.numpy() for v in trainer.method.weights}
 
 
@@ -124,6 +134,8 @@ def _config(name: str, run: Run) -> TrainConfig:
         noise_dim=own.noise_dim,
         ae_learning_rate=1e-4,  # of the second stage
         precision=own.precision,
+        jit_compile=own.jit_compile,
+        deterministic=own.deterministic,
         sample_every_steps=1000,
         snapshot_steps=0,
     )

@@ -3,26 +3,37 @@
 The pace of a run is that of runs of its method on its data set at its scale in the same output
 folder; else that of another method there, times what the two cost beside each other where both were
 timed (`recorded/cost.json`, of `bin/benchmark.py --subject=methods`, which also has the sizes of
-checkpoints); else that of the plain auto-encoder, which is timed now. Expect a factor of two.
+checkpoints); else that of the plain auto-encoder, which is timed now. Scoring takes what it took
+for a run alike, or for another one on the data set; else as long as the network takes for the
+images, which is timed now where it is on this machine. Expect a factor of two.
 """
 
+import contextlib
+import dataclasses
 import json
+import os
+import pathlib
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from flexae_tf import data
+from flexae_tf.config import STAGES, TrainConfig
+from flexae_tf.config.names import STAGED
 from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import runs
 from flexae_tf.experiments.durations import duration
 from flexae_tf.experiments.records import FOLDER, pace
 from flexae_tf.experiments.runs import Run
+from flexae_tf.networks.tables import choose_row, perceptron_parameters, resolve
 
 PROBED = 'ae_gmm'  # nothing but encoder and decoder
 # Of each image; the logits beside pool_3 included.
 FEATURES = {'pool_3': 2048 + 1008, 'mixed_7': 768, 'mixed_8': 1280}
+# Seconds of a scoring, seen on two cores: before its first checkpoint, and of one that has vectors.
+START, OF_VECTORS = 10.0, 1.5
 COST = FOLDER / 'cost.json'
 
 
@@ -43,8 +54,8 @@ class Need(NamedTuple):
 
     Attributes:
         train_seconds: of training.
-        score_seconds: of scoring; None before anything alike was scored.
-        disk_bytes: that its checkpoints and the features of its scores take when it is done.
+        score_seconds: of scoring; None where nobody knows.
+        disk_bytes: of checkpoints, features and densities that are not there yet.
     """
 
     train_seconds: float
@@ -63,21 +74,29 @@ def needs(planned: Sequence[Run]) -> dict[str, Need]:
     """What each run, by name, still needs.
 
     Raises:
-        FailedRunError: the plain auto-encoder could not be timed.
+        FailedRunError: the plain auto-encoder, or the network of the scores, could not be timed.
     """
     begun = [run for run in planned if pace(run.workdir.perf)]
     paces = _medians((_kind(run), pace(run.workdir.perf)) for run in begun)
-    scored = _medians((_kind(run), seconds) for run in begun for seconds in run.journal.scorings())
+    scored = _medians(
+        (key, seconds)
+        for run in begun
+        for seconds in run.journal.scorings()
+        for key in (_kind(run), run.config.dataset)
+    )
+    probed: dict[tuple[str, str], float] = {}
     found = {}
     for run in planned:
         kind, left = _kind(run), run.config.training_steps - run.step()
         if left and not any(kind.other(method) in paces for method in costs()):
             paces[kind.other(PROBED)] = _probe(run)
-        unscored = sum(run.scores(flags) is None for flags in run.scorings)
+        unscored = [flags for flags in run.scorings if run.scores(flags) is None]
+        known = scored.get(kind, scored.get(run.config.dataset))
+        times = [_scoring(run, flags, probed) if known is None else known for flags in unscored]
         found[run.name] = Need(
             left / _pace(kind, paces) if left else 0.0,
-            unscored * scored[kind] if kind in scored else (None if unscored else 0.0),
-            _disk(run),
+            None if None in times else sum(times),
+            _disk(run) if run.missing() else 0,
         )
     return found
 
@@ -130,7 +149,41 @@ def _probe(run: Run) -> float:
         '--iterations=3',
         f'--device={config.device}',
     ]
-    print(f'timing {PROBED} on {config.dataset}, width {config.width_multiplier:g}', flush=True)
+    what = f'{PROBED} on {config.dataset}, width {config.width_multiplier:g}'
+    return 1.0 / _benchmark(what, flags, 'median')
+
+
+def _scoring(
+    run: Run, flags: tuple[str, ...], probed: dict[tuple[str, str], float]
+) -> float | None:
+    """Seconds of a scoring when nothing on its data set was scored yet; None where nobody knows.
+
+    Nothing is fetched for an estimate: a network has to be on this machine to be timed.
+    """
+    options, images = run.scoring(flags).options(), _network_images(run, flags)
+    if not images:
+        every = run.config.training_steps // (
+            run.config.snapshot_steps or run.config.training_steps
+        )
+        return START + OF_VECTORS * (every if options.checkpoint == 'all' else 1)
+    network = options.inception_path, options.feature_layer
+    if network[0] is None:
+        return None
+    if network not in probed:
+        what = f'layer {network[1]} of {network[0]}'
+        chosen = [f'--inception_path={network[0]}', f'--feature_layer={network[1]}']
+        chosen += ['--subject=network', f'--device={options.device}']
+        probed[network] = _benchmark(what, chosen, 'images_per_second')
+    return START + images / probed[network]
+
+
+def _benchmark(what: str, flags: Sequence[str], key: str) -> float:
+    """One number of what the benchmark says.
+
+    Raises:
+        FailedRunError: it says nothing of the kind.
+    """
+    print(f'timing {what}', flush=True)
     done = subprocess.run(
         [sys.executable, 'bin/benchmark.py', *flags],
         cwd=runs.ROOT,
@@ -138,34 +191,80 @@ def _probe(run: Run) -> float:
         text=True,
     )
     try:
-        return 1.0 / json.loads(done.stdout.splitlines()[-1])['median']
+        return json.loads(done.stdout.splitlines()[-1])[key]
     except (IndexError, ValueError, KeyError):
         said = (done.stderr.splitlines() or ['it said nothing'])[-1]
-        raise FailedRunError(f'bin/benchmark.py could not time {PROBED}: {said}') from None
+        raise FailedRunError(f'bin/benchmark.py could not time {what}: {said}') from None
 
 
 def _disk(run: Run) -> int:
-    """Bytes of the checkpoints of a run, one more than it keeps, of snapshots and features."""
-    config = run.config
+    """Bytes that a run will take, but for those that it takes already.
+
+    They are of its checkpoints, one more than it keeps, of snapshots, features and densities.
+    """
+    config = resolve(run.config, data.describe(run.config).shape)
     sizes = _recorded()['sizes']
     own = sizes.get(f'{config.dataset}-{config.width_multiplier:g}') or sizes[config.dataset + '-1']
     snapshots = config.training_steps // config.snapshot_steps if config.snapshot_steps else 0
     checkpoint, snapshot = (own[k][config.method] for k in ('checkpoint_bytes', 'snapshot_bytes'))
-    kept = (config.keep_checkpoints + 1) * checkpoint + snapshots * snapshot
-    return kept + sum(_features(run, flags) for flags in run.scorings)
+    more = _more_generator(config)
+    kept = (config.keep_checkpoints + 1) * (checkpoint + 12 * more)
+    kept += snapshots * (snapshot + 4 * more)
+    kept += sum(_features(run, flags) for flags in run.scorings)
+    # P-GEN and critic stand for a second stage, too.
+    size = own['checkpoint_bytes']
+    kept += len(_stages(run)) * (config.keep_checkpoints + 1) * (size['flexae'] - size['ae_gmm'])
+    folders = (run.workdir.checkpoints, run.workdir.path / 'features', run.workdir.path / 'ex_post')
+    return max(0, kept - sum(map(_size, folders)))
+
+
+def _more_generator(config: TrainConfig) -> int:
+    """By how many parameters P-GEN is larger than it would be by default."""
+    if config.generator == 'default':
+        return 0
+    shape = data.describe(config).shape
+    default = dataclasses.replace(config, generator='default')
+    chosen, usual = (
+        perceptron_parameters(c.noise_dim, *choose_row(c, shape).generator, c.latent_dim)
+        for c in (config, default)
+    )
+    return chosen - usual
+
+
+def _stages(run: Run) -> set[str]:
+    """The densities of a run that are trained."""
+    found = set()
+    for flags in run.scorings:
+        asked = run.scoring(flags).options().ex_post
+        found.add(asked or STAGED.get(run.config.method))
+    return found & set(STAGES)
+
+
+def _size(folder: pathlib.Path) -> int:
+    """Bytes of the files in a folder, in which another process may be at work."""
+    total = 0
+    for path in folder.rglob('*'):
+        with contextlib.suppress(FileNotFoundError):
+            total += os.path.getsize(path) if path.is_file() else 0
+    return total
 
 
 def _features(run: Run, flags: tuple[str, ...]) -> int:
     """Bytes of the features that a scoring keeps: float32, of generated and of decoded images."""
+    images = _network_images(run, flags)
+    return 4 * images * FEATURES[run.scoring(flags).options().feature_layer] if images else 0
+
+
+def _network_images(run: Run, flags: tuple[str, ...]) -> int:
+    """How many images a scoring shows to the network; real ones are shown once for all runs."""
     options = run.scoring(flags).options()
     if data.describe(run.config).kind != 'images' or options.features == 'pixels':
         return 0
-    made = {'rec', 'gen'} & set(options.kinds.split(','))
-    return 4 * options.num_examples * len(made) * FEATURES[options.feature_layer]
+    return options.num_examples * len({'rec', 'gen'} & set(options.kinds.split(',')))
 
 
-def _medians(pairs: Iterable[tuple[Kind, float]]) -> dict[Kind, float]:
-    values: dict[Kind, list[float]] = {}
+def _medians(pairs: Iterable[tuple[Hashable, float]]) -> dict[Hashable, float]:
+    values: dict[Hashable, list[float]] = {}
     for kind, value in pairs:
         values.setdefault(kind, []).append(value)
     return {kind: statistics.median(group) for kind, group in values.items()}

@@ -115,7 +115,8 @@ def method_run(
         train=(
             *files,
             *_as_flags(scale | changed),
-            *_given(config, *([] if dataset in SYNTHETIC else ['data_dir', 'download']), 'device'),
+            *_given(config, *([] if dataset in SYNTHETIC else ['data_dir', 'download'])),
+            *_given(config, 'device', 'jit_compile'),
         ),
         scorings=tuple(scorings),
     )

@@ -35,6 +35,8 @@ class Record(Score):
         scoring: hash of the options of the evaluation.
         fields: of the protocol.
         code: version of the package, with the commit, that scored.
+        environment: versions of what trained: 'code', with its commit, 'Python' and packages;
+            empty where nobody knows.
     """
 
     run: str
@@ -45,12 +47,13 @@ class Record(Score):
     scoring: str
     fields: dict[str, Any]
     code: str
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 # What the scores of one evaluation share, and what each has of its own; `protocol` has the fields.
 _OF_SCORING = (
     *('run', 'method', 'dataset', 'latent_dim', 'seed', 'options', 'seconds', 'machine'),
-    *('checkpoint', 'split', 'scoring', 'code'),
+    *('checkpoint', 'split', 'scoring', 'code', 'environment'),
 )
 _OF_SCORE = ('kind', 'stem', 'step', 'metric', 'value', 'protocol')
 
@@ -172,7 +175,7 @@ def pace(path: pathlib.Path) -> float | None:
 
 def _of_run(run: Run) -> Iterable[Record]:
     config, digest = _resolved(run), run.digest
-    machine = _machine(run.workdir.path / 'environment.json')
+    machine, environment = _trained_by(run.workdir.path / 'environment.json')
     for flags in run.scorings:
         method, split = scored(run, flags)
         seconds = _seconds(run, flags)
@@ -197,6 +200,7 @@ def _of_run(run: Run) -> Iterable[Record]:
                 fields=score['fields'],
                 code=score['code'],
                 machine=machine,
+                environment=environment,
             )
 
 
@@ -221,17 +225,12 @@ def _seconds(run: Run, flags: tuple[str, ...]) -> float | None:
     return round(seconds, 1)
 
 
-def environments(runs: Iterable[Run]) -> dict[str, str]:
+def environments(records: Iterable[Record]) -> dict[str, str]:
     """Versions of what trained runs, by name: all of them where they were not the same."""
     found: dict[str, set[str]] = {}
-    for run in runs:
-        try:
-            there = json.loads((run.workdir.path / 'environment.json').read_text())
-        except (OSError, ValueError):
-            continue
-        versions = {'Python': there['python'], 'platform': there['platform'], **there['packages']}
-        for name, version in versions.items():
-            found.setdefault(name, set()).add(str(version))
+    for record in records:
+        for name, version in record.environment.items():
+            found.setdefault(name, set()).add(version)
     return {name: ', '.join(sorted(versions)) for name, versions in found.items()}
 
 
@@ -246,8 +245,12 @@ def _options(config: TrainConfig) -> dict[str, Any]:
     return changed | {'training_steps': config.training_steps}
 
 
-def _machine(path: pathlib.Path) -> str:
+def _trained_by(path: pathlib.Path) -> tuple[str, dict[str, str]]:
+    """(machine, environment) of a record, from what a training notes."""
     try:
-        return json.loads(path.read_text())['device'] or 'unknown'
+        noted = json.loads(path.read_text())
+        packages = {name: version for name, version in noted['packages'].items() if version}
+        environment = {'code': noted['code'], 'Python': noted['python'], **packages}
+        return noted['device'] or 'unknown', environment
     except (OSError, ValueError, KeyError):
-        return 'unknown'
+        return 'unknown', {}

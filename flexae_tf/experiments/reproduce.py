@@ -85,7 +85,7 @@ def _render(config: ReproduceConfig) -> list[UserError]:
     Returns:
         why artifacts could not be rendered; the others are, but nothing is recorded then.
     """
-    exhibits, missing, all_planned, all_found, fresh, refused = [], [], [], [], [], []
+    exhibits, missing, all_found, fresh, refused = [], [], [], [], []
     for name in config.artifact.split(','):
         planned = artifacts.plan(config.only(name))
         known = _known(config, planned)
@@ -111,12 +111,13 @@ def _render(config: ReproduceConfig) -> list[UserError]:
         if unfinished:
             listed = ', '.join(unfinished[:3]) + (', ...' if len(unfinished) > 3 else '')
             missing.append(f'{name}: {len(unfinished)} of {len(planned)} runs: {listed}')
-        all_planned += planned
         all_found += found
     if config.report and exhibits:
         path = pathlib.Path(config.output) / 'report.html'
-        write_text(path, _report(config, exhibits, missing, all_found, all_planned))
+        write_text(path, _report(config, exhibits, missing, all_found))
         print(f'report: {path}')
+    elif config.report:
+        print('report: none, since there is nothing to show yet')
     if config.record and not refused:
         _record(config, fresh, exhibits)
     return refused
@@ -159,7 +160,6 @@ def _report(
     exhibits: list[Exhibit],
     missing: list[str],
     found: list[Record],
-    planned: list[runs.Run],
 ) -> str:
     now = datetime.datetime.now(datetime.UTC)
     about = {
@@ -178,7 +178,7 @@ def _report(
         exhibits,
         about=about,
         protocols=protocols,
-        environment=records.environments(run for run in planned if run.digest),
+        environment=records.environments(found),
         deviations=report.DEVIATIONS.read_text(),
         missing=missing,
     )

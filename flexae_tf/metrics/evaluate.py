@@ -14,10 +14,11 @@ from flexae_tf.data import fixed_order
 from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import DamagedStateError, MissingDataError, NonFiniteLossError, Stopped
 from flexae_tf.ex_post import densities
+from flexae_tf.ex_post.codes import draw_codes
 from flexae_tf.metrics import compare
 from flexae_tf.metrics.features import Features
 from flexae_tf.metrics.judge import Judge, Subject
-from flexae_tf.metrics.protocol import Protocol, raw_protocol
+from flexae_tf.metrics.protocol import CODES, Protocol, raw_protocol
 from flexae_tf.metrics.score_log import ScoreLog
 from flexae_tf.metrics.scorer import Scorer
 from flexae_tf.metrics.scores import METRICS, code_metric, critic_metric
@@ -204,20 +205,28 @@ class _RunEvaluation:
         )
 
     def _score_codes(self, run: Run, x: np.ndarray, subject: Subject) -> None:
-        """How far the codes of the real examples are from the prior."""
+        """How far the codes of the real examples, draws of their posteriors, are from the prior."""
         base = raw_protocol(self._run_config, self._spec, split=self._config.split, x=x)
+        method, seed = run.method, self._config.sample_seed
+        deterministic = method.recipe.posterior == 'deterministic'
+
+        def codes() -> np.ndarray:
+            if deterministic:
+                return self._map(method.encode, x)
+            return draw_codes(method, x, seed=seed)
+
         judge = self._scorer.judge(
-            dataclasses.replace(base, features='codes'),
-            lambda: Features(self._finite(self._map(run.method.encode, x), run)),
+            dataclasses.replace(base, features=CODES[deterministic]),
+            lambda: Features(self._finite(codes(), run)),
         )
         # Twice as many codes of the prior: how far they are from each other is the floor.
-        num, seed = 2 * len(x), self._config.sample_seed
+        num = 2 * len(x)
         metrics = {'codes': code_metric()}
-        if run.method.has_critic:
-            metrics['critic'] = critic_metric(run.method.critic_distance, run.digest)
+        if method.has_critic:
+            metrics['critic'] = critic_metric(method.critic_distance, run.digest)
         judge.score(
             'codes',
-            lambda _: Features(self._finite(run.method.sample_latent(num, seed).numpy(), run)),
+            lambda _: Features(self._finite(method.sample_latent(num, seed).numpy(), run)),
             subject,
             metrics=metrics,
         )

@@ -19,7 +19,8 @@ if TYPE_CHECKING:  # what a score means must not need TensorFlow
 # What is compared with the real examples: reconstructions, samples, training examples, other
 # pictures (`--fake`); or the codes of the real examples with those of the prior.
 KINDS = ('rec', 'gen', 'floor', 'fake', 'codes')
-FEATURES = ('pixels', 'vectors', 'inception', 'codes')
+CODES = {True: 'codes', False: 'drawn_codes'}  # of an encoder that is deterministic, or is not
+FEATURES = ('pixels', 'vectors', 'inception', *CODES.values())
 QUANTISATIONS = ('uint8_round', 'none')
 SELECTIONS = ('none', 'minimum_of_late', 'minimum_of_all')  # the others: by the test set
 FRECHET = 'frechet_eigh_f64'  # the estimator of Frechet distances
@@ -39,7 +40,8 @@ class Protocol:
             pictures, of training examples, which depend on how many are held out, and of CelebA.
         statistics: checksum of a file of mean and covariance from elsewhere, which stands for the
             real side; None where the real side is our own.
-        features: 'pixels', 'vectors' (as they are), 'inception', or 'codes' (of auto-encoders).
+        features: 'pixels', 'vectors' (as they are), 'inception', 'codes' (of auto-encoders), or
+            'drawn_codes' (draws of posteriors).
         layer: output of the network: 'pool_3', 'mixed_7', ...
         network: checksum of the network.
         resize: how images got to the size of the network: 'tf1_bilinear_299'.
@@ -163,7 +165,7 @@ class Protocol:
         )
 
     def _space(self) -> str:
-        if self.features == 'codes':
+        if self.features in CODES.values():
             return ''
         return f'{self.layer or self.features}_'
 

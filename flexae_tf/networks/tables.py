@@ -5,6 +5,7 @@ padding is the only one that makes the decoder's sizes come out.
 """
 
 import dataclasses
+import itertools
 import math
 from typing import NamedTuple
 
@@ -261,6 +262,11 @@ def row_name(network: str, shape: tuple[int, ...]) -> str:
             f'take a multiple of {row.stride} (the nearest: {sizes})'
         )
     return network
+
+
+def perceptron_parameters(*sizes: int) -> int:
+    """Weights and biases of dense layers: `sizes` of the input, of each layer, of the output."""
+    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))
 
 
 def _nearest_row(height: int) -> str:

@@ -98,6 +98,16 @@ class Checkpoints:
                 f'checkpoint of step {step} in {self._folder} holds other variables than this '
                 f'version of the code has ({_first_line(error)}): use the version that wrote it'
             ) from None
+        except tf.errors.OpError as error:
+            if not self._manifest_path(step).exists():
+                raise MissingDataError(
+                    f'checkpoint of step {step} in {self._folder} was removed while it was read: '
+                    'take a later one'
+                ) from None
+            raise DamagedStateError(
+                f'checkpoint of step {step} in {self._folder} cannot be read '
+                f'({_first_line(error)}): check the disk'
+            ) from None
 
     def restore_latest(self, log: Callable[[str], None]) -> int | None:
         """Restores the newest whole checkpoint and returns its step; None when there are no files.

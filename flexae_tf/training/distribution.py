@@ -1,5 +1,6 @@
 """Devices: which there are, and running a step on all of them."""
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -40,6 +41,7 @@ def describe_devices() -> str:
     return f'{len(gpus)} x GPU {names}' if gpus else f'CPU, {os.cpu_count()} cores'
 
 
+@functools.cache  # collectives of two mirrored strategies in a process are taken for one another
 def choose_strategy() -> tf.distribute.Strategy:
     """Mirrored over all visible GPUs when there are several; else TensorFlow's default."""
     several = len(tf.config.list_logical_devices('GPU')) > 1

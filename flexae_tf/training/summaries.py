@@ -11,6 +11,7 @@ from flexae_tf import grids
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset
 from flexae_tf.data.batches import as_float, map_batches
+from flexae_tf.ex_post.codes import draw_codes
 from flexae_tf.methods import Method
 from flexae_tf.metrics import frechet, latent
 from flexae_tf.metrics.protocol import raw_protocol
@@ -84,11 +85,14 @@ class Summaries:
     def sample(self, step: int) -> dict[str, float]:
         """Writes grids and histograms; returns latent and validation statistics by tag.
 
-        Nothing is drawn of a method without a prior: there are statistics of its codes, and
-        reconstructions.
+        Codes are draws of their posteriors, whose law the prior is to have; reconstructions are of
+        the posteriors' means. Nothing is drawn of a method without a prior: there are statistics of
+        its codes, and reconstructions.
         """
         x = self._held_out
         z, x_hat = self._codes_and_reconstructions(x)
+        if self._method.recipe.posterior != 'deterministic':
+            z = draw_codes(self._method, x, seed=SAMPLE_SEED)
         drawn = self._draw(max(len(x), GRID))
         codes = {'z': z} if drawn is None else {'z': z, 'zhat': drawn[: len(x)]}
         if self._workdir:

@@ -13,20 +13,28 @@ from sklearn import mixture
 from flexae_tf import losses, noise
 from flexae_tf.config import EX_POST, STAGES, EvaluateConfig, ExportConfig, TrainConfig
 from flexae_tf.config.names import MAX_SEED
-from flexae_tf.data import Dataset, DatasetSpec, Split
-from flexae_tf.errors import DamagedStateError, MissingDataError, Stopped, UsageError
+from flexae_tf.data import Dataset, DatasetSpec, Split, fixed_order
+from flexae_tf.errors import (
+    DamagedStateError,
+    MissingDataError,
+    NonFiniteLossError,
+    Stopped,
+    UsageError,
+)
 from flexae_tf.ex_post import densities, stages
 from flexae_tf.ex_post.codes import NO_SPREAD, draw_codes, posteriors
 from flexae_tf.ex_post.stages import _config
 from flexae_tf.export import export
 from flexae_tf.methods import build_method
 from flexae_tf.methods.second_stage import TwoStages
+from flexae_tf.metrics import latent
 from flexae_tf.metrics.evaluate import evaluate
 from flexae_tf.noise import Role
 from flexae_tf.training.runs import Run, initial_state, open_run, stores
 from flexae_tf.training.signals import StopSignals
+from flexae_tf.training.summaries import MONITORED, Summaries
 from flexae_tf.training.trainer import Trainer
-from flexae_tf.training.workdir import Workdir, read_jsonl
+from flexae_tf.training.workdir import Workdir, lock, read_jsonl
 
 STEPS = 6  # of the densities that are trained
 
@@ -212,6 +220,47 @@ def test_a_density_stays_when_the_checkpoint_of_its_step_goes(run, monkeypatch):
     assert densities.fit(alone, 'latent_gan', dataset, steps=STEPS).density == fitted.density
 
 
+def test_one_process_at_a_time_fits_a_density(run, monkeypatch):
+    run, dataset = run
+    manifest = run.workdir.path / 'ex_post' / '000000030' / 'gaussian_mixture' / 'density.json'
+    manifest.parent.mkdir(parents=True)
+    with open(manifest.parent.with_suffix('.lock'), 'w') as file:
+        lock(file)
+        with pytest.raises(UsageError, match='another process fits .*gaussian_mixture'):
+            densities.fit(run, 'gaussian_mixture', dataset)
+    fitted, text = densities.fit(run, 'gaussian_mixture', dataset).density, manifest.read_text()
+    manifest.unlink()
+    # While this one waits for the lock another one finishes.
+    monkeypatch.setattr(densities, 'lock', lambda _: manifest.write_text(text))
+    monkeypatch.setattr(densities, 'KINDS', {'gaussian_mixture': densities.KINDS['second_stage']})
+    monkeypatch.setattr(stages, 'fit', lambda *_: pytest.fail('fitted again'))
+    densities._fit(run, 'gaussian_mixture', dataset, None)
+    monkeypatch.undo()
+    assert densities.fit(run, 'gaussian_mixture', dataset).density == fitted
+
+
+def test_a_stage_has_one_device_and_the_arithmetic_of_its_run(run, monkeypatch):
+    run, dataset = run
+    monkeypatch.setattr(
+        'flexae_tf.training.trainer.choose_strategy', lambda: pytest.fail('all devices')
+    )
+    densities.fit(run, 'second_stage', dataset, steps=STEPS)
+    own = dataclasses.replace(run.config, jit_compile=True, deterministic=True, precision='float32')
+    config = _config('latent_gan', run._replace(config=own))
+    assert config.jit_compile and config.deterministic and config.precision == 'float32'
+
+
+def test_what_went_wrong_in_a_stage_is_said_to_be_of_the_stage(run, monkeypatch):
+    run, dataset = run
+
+    def fail(self):
+        raise NonFiniteLossError('loss/critic is nan')
+
+    monkeypatch.setattr(Trainer, 'train', fail)
+    with pytest.raises(NonFiniteLossError, match='^training latent_gan in .*: loss/critic is nan'):
+        densities.fit(run, 'latent_gan', dataset, steps=STEPS)
+
+
 @pytest.mark.parametrize('name', STAGES)
 def test_a_stage_samples_with_what_it_learned(run, name):
     run, dataset = run
@@ -245,6 +294,23 @@ def test_scores_tell_densities_apart(run):
     assert records[0]['metric'] == records[1]['metric']
     assert records[0]['protocol'] == records[1]['protocol']
     assert records[0]['value'] != records[1]['value']
+
+
+def test_codes_are_scored_as_draws_of_their_posteriors(run):
+    """The prior is to have the law of these, not that of the posteriors' means."""
+    run, dataset = run
+    folder = str(run.workdir.path)
+    evaluate(EvaluateConfig(workdir=folder, num_examples=200, kinds='codes'))
+    scores = {r['stem']: r for r in read_jsonl(run.workdir.scores)}
+    x = dataset.test.x[fixed_order(len(dataset.test), index=2)[:200]]
+    drawn = latent.scale(draw_codes(run.method, x, seed=0))
+    assert scores['z_scale']['value'] == pytest.approx(drawn, rel=1e-5)
+    assert drawn > 1.01 * latent.scale(np.asarray(run.method.encode(x)))
+    assert {r['fields']['features'] for r in scores.values()} == {'drawn_codes'}
+    assert scores['z_scale']['metric'] == 'z_scale_200_codes'
+    said = Summaries(run.method, dataset, run.config, None).sample(0)
+    drawn = draw_codes(run.method, dataset.validation.x[:MONITORED], seed=0)
+    assert said['latent/z_scale'] == pytest.approx(latent.scale(drawn), rel=1e-5)
 
 
 def stage(name, size, **options):

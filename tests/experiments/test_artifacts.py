@@ -104,6 +104,15 @@ def test_figure_5_is_scored_against_what_it_was_trained_on_too():
         assert (train.split, train.num_examples) == ('train', 5000)
 
 
+def test_xla_makes_no_other_run():
+    plain, compiled = planned('table1,fig2'), planned('table1,fig2', jit_compile=True)
+    assert [run.name for run in plain] == [run.name for run in compiled]
+    for run, faster in zip(plain, compiled, strict=True):
+        assert faster.config == dataclasses.replace(run.config, jit_compile=True)
+        assert faster.config.identity_hash() == run.config.identity_hash()
+        assert faster.scorings == run.scorings
+
+
 def test_what_is_run_once_is_repeated_when_asked_for():
     for name in ('table3', 'fig5'):
         once, thrice = planned(name), planned(name, seeds=3)

@@ -8,6 +8,7 @@ import pytest
 from flexae_tf.config import METHODS, ReproduceConfig
 from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import artifacts, estimate, execution
+from flexae_tf.networks.tables import CAPACITIES, perceptron_parameters
 from flexae_tf.training.workdir import append_json
 
 # Three checkpoints are kept, and the next one is written before one goes; and the features of 5000
@@ -61,14 +62,55 @@ def test_what_was_run_tells_the_rest(plan, calls):
         first.journal.add('evaluate', seconds=seconds, exit_code=0)
     calls()
     found = estimate.needs(list(runs.values()))
-    assert calls() == [] and found[first.name] == (0.0, 0.0, DISK)
+    assert calls() == [] and found[first.name] == (0.0, 0.0, 0)
     train, score, _ = found['vae-mnist-small-seed=1']
     assert (train, score) == (1500.0, 40.0)  # medians; the stub itself took no time
-    # FlexAE costs twice as much; how long its scoring takes nobody knows yet, nor of everything.
-    assert found['flexae-mnist-small-seed=0'] == (3000.0, None, DISK)
-    assert estimate.total(found.values()).score_seconds is None
+    # FlexAE costs twice as much; the scoring is the same network's.
+    assert found['flexae-mnist-small-seed=0'] == (3000.0, 40.0, DISK)
     both = [found[first.name], found['vae-mnist-small-seed=1']]
-    assert estimate.total(both) == (1500.0, score, 2 * DISK)
+    assert estimate.total(both) == (1500.0, score, DISK)
+
+
+def test_without_any_scoring_the_network_is_timed_once_where_it_is_here(plan, calls):
+    unknown = estimate.needs(plan('table1'))
+    assert calls() == ['benchmark']
+    assert estimate.total(unknown.values()).score_seconds is None  # nothing is fetched for this
+    found = estimate.needs(plan('table1', inception_path='there'))
+    assert sorted(calls()) == ['benchmark', 'benchmark network']
+    images = 2 * 5000
+    assert found['vae-mnist-small-seed=0'].score_seconds == estimate.START + images / 20.0
+    assert found['injflow-mnist-small-seed=0'].score_seconds == 2 * (10.0 + 500.0)  # two densities
+    pixels = estimate.needs(plan('table1', features='pixels'))
+    assert pixels['vae-mnist-small-seed=0'].score_seconds == 11.5
+
+
+def test_scores_of_vectors_take_as_long_as_there_are_checkpoints(plan):
+    runs = {run.name: run for run in plan('fig2')}
+    flags = runs['flexae-synthetic_5d-paper-seed=0'].scorings[0]
+    seconds = estimate._scoring(runs['flexae-synthetic_5d-paper-seed=0'], flags, {})
+    assert seconds == 10.0 + 1.5 * 20_000 / artifacts.SNAPSHOTS
+
+
+def test_what_takes_more_disk_than_by_default(plan):
+    runs = plan('fig5')
+    disk = [estimate.needs([run])[run.name].disk_bytes for run in runs]
+    base = estimate._disk(plan('table1', dataset='mnist')[0])
+    # Both scorings show the network reconstructions and samples.
+    assert disk[5] - disk[4] == 4 * 12 * (parameters('capacity_6') - parameters('capacity_5'))
+    assert disk[0] < disk[1] < disk[2] < disk[3] < disk[4] and base < disk[5]
+    (joint,) = [run for run in plan('joint') if run.config.method == 'ae_gmm']
+    assert estimate._stages(joint) == {'latent_gan'}
+
+
+def parameters(generator):
+    return perceptron_parameters(32, *CAPACITIES[generator], 32)
+
+
+def test_what_is_there_already_takes_no_more_disk(plan):
+    (run,) = [run for run in plan('table1') if run.config.method == 'vae']
+    run.workdir.checkpoints.mkdir(parents=True)
+    (run.workdir.checkpoints / 'ckpt-000001000.data').write_bytes(bytes(1000))
+    assert estimate._disk(run) == DISK - 1000
 
 
 def test_what_is_half_done_needs_half(plan):
@@ -81,5 +123,5 @@ def test_what_is_half_done_needs_half(plan):
 
 def test_a_machine_that_cannot_be_timed(plan, clone):
     (clone / 'bin' / 'benchmark.py').write_text('import sys; sys.exit("no such data")')
-    with pytest.raises(FailedRunError, match='could not time ae_gmm: no such data'):
+    with pytest.raises(FailedRunError, match='could not time ae_gmm on mnist, .*: no such data'):
         estimate.needs(plan('table1'))

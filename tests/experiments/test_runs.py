@@ -12,6 +12,7 @@ import subprocess
 import pytest
 import tensorflow as tf
 
+import flexae_tf
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import Stopped, UsageError
 from flexae_tf.experiments import artifacts, execution, planning, records, runs
@@ -197,8 +198,11 @@ def test_what_the_programs_leave_is_what_is_collected(here, tmp_path):
     assert {r.kind for r in found} == {'rec', 'gen', 'floor', 'codes'}
     assert {r.metric for r in found if r.kind == 'gen'} == {'fd_vectors_50_gen'}
     assert all(r.machine.startswith('CPU') and r.method == 'vae' for r in found)
-    versions = records.environments([run])
+    versions = records.environments(found)
     assert versions['tensorflow'] == tf.__version__ and versions['scikit-learn'] != 'None'
+    assert versions['code'].startswith(flexae_tf.__version__)
+    records.write(tmp_path / 'records.jsonl', found)
+    assert sorted(records.read(tmp_path / 'records.jsonl'), key=str) == sorted(found, key=str)
 
 
 def test_what_the_programs_leave_of_every_snapshot_is_drawn(here, tmp_path, monkeypatch):

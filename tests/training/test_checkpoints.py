@@ -51,6 +51,27 @@ def flip_a_bit(folder):
     path.write_bytes(bytes(raw))
 
 
+@pytest.mark.parametrize(
+    'gone, error, said',
+    [
+        ('ckpt-*', MissingDataError, 'was removed while it was read'),
+        ('ckpt-*.data*', DamagedStateError, 'cannot be read'),
+    ],
+)
+def test_what_goes_between_the_check_and_the_reading(
+    store, value, tmp_path, monkeypatch, gone, error, said
+):
+    fill(store, value, [10])
+
+    def check(step):
+        for path in tmp_path.glob(gone):
+            path.unlink()
+
+    monkeypatch.setattr(store, '_problem', check)
+    with pytest.raises(error, match=said):
+        store.restore(10)
+
+
 def lose_the_data(folder):
     next(folder.glob('ckpt-000000030.data*')).unlink()
 

@@ -234,11 +234,14 @@ def fig12(gallery: Gallery) -> dict[str, np.ndarray]:
 
 
 def strip(gallery: Gallery) -> np.ndarray:
-    """Test images above their reconstructions, then two rows of samples: uint8 [h, w, c]."""
-    x = gallery.test.x[gallery.choose(gallery.test, STRIP)]
+    """Test images above their reconstructions, then two rows of samples: uint8 [h, w, c].
+
+    The test images are those of the pictures in a run's workdir.
+    """
+    x = gallery.test.x[:STRIP]
     x_hat = grids.to_uint8(map_batches(gallery.method.reconstruct, x, BATCH))
-    pairs = grids.pairs(x, x_hat, columns=STRIP)
-    samples = grids.grid(gallery.samples(2 * STRIP), columns=STRIP)
+    pairs = grids.pairs(x, x_hat, columns=len(x))
+    samples = grids.grid(gallery.samples(2 * len(x)), columns=len(x))
     return np.concatenate([pairs, samples])
 
 

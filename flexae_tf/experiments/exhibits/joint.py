@@ -6,7 +6,7 @@ from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import gather
 from flexae_tf.experiments.exhibits import claims
 from flexae_tf.experiments.exhibits.layout import Head, Parts, Table
-from flexae_tf.experiments.exhibits.showing import alone, assemble
+from flexae_tf.experiments.exhibits.showing import alone, assemble, times
 from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, latest
 
@@ -71,6 +71,9 @@ def _table(dataset: str, records: Sequence[Record], commands: Sequence[str]) -> 
             gen = column.values
             if floor := claims.floor(records, column):
                 notes.append(f'As many training images are at {floor.mean:.3g} from the real ones.')
+    if trained := times(records, Head('Training', numeric=True), row=lambda r: r.method):
+        shown += trained
+        notes.append('Training has the time of what is trained afterwards, too.')
     for other, claim in CLAIMS.items():
         notes.append(claims.lower(claim, [JOINT], [other], gen, names=ROWS))
     notes.append(chance(gen))
