@@ -7,12 +7,13 @@ import numpy as np
 from flexae_tf.config import METHODS
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments import estimate, paper
-from flexae_tf.experiments.columns import Column, gather
+from flexae_tf.experiments.columns import Column, OverSeeds, gather
 from flexae_tf.experiments.exhibits import claims, drawing
 from flexae_tf.experiments.exhibits.layout import Cell, Head, Parts, Picture, Table
 from flexae_tf.experiments.exhibits.showing import Shown, alone, assemble
 from flexae_tf.experiments.exhibits.verdicts import HOLDS
 from flexae_tf.experiments.records import Record, latest
+from flexae_tf.metrics.protocol import CODES
 
 OTHERS = {
     'flexae_sr': 'FlexAE-SR',
@@ -20,6 +21,13 @@ OTHERS = {
     'wae_gmm_prior': 'WAE (GMM prior)',
 }
 ROWS = {method: {**paper.METHODS, **OTHERS}.get(method, method) for method in METHODS}
+GROUP = 'Prior and codes'
+LATENT = {  # of trained methods, by stem
+    'sliced_wasserstein_scaled': (Head('Sliced W1 over scale', GROUP, numeric=True), min),
+    'sliced_wasserstein_floor_scaled': (Head('its floor', GROUP, numeric=True), None),
+    'z_rank': (Head('rank of codes', GROUP, numeric=True), None),
+    'z_hat_rank': (Head('rank of the prior', GROUP, numeric=True), None),
+}
 LEARNED = 0.3  # times the distance of the untrained method: below it, a method has learned
 
 
@@ -39,7 +47,9 @@ def side_by_side(
     Raises:
         UsageError: scores cannot be compared.
     """
-    taken = [r for r in latest(records) if r.method in ROWS and r.stem == 'fd']
+    taken = [
+        r for r in latest(records) if r.method in ROWS and (r.stem == 'fd' or r.kind == 'codes')
+    ]
     tables = [
         _table(dataset, [r for r in taken if r.dataset == dataset], commands)
         for dataset in dict.fromkeys(r.dataset for r in taken)
@@ -67,25 +77,31 @@ def _table(dataset: str, records: Sequence[Record], commands: Sequence[str]) -> 
         for method, value in gen.values.items()
         if method in untrained.values
     }
+    latent, codes = _latent([r for r in records if r.options['training_steps']])
     group = 'Frechet distance'
     shown = [
         alone(untrained.values, Head('Gen. untrained', group, numeric=True)),
         alone(gen.values, Head('Gen.', group, numeric=True), best=min),
         _plain(share, Head('Gen. over untrained', group, numeric=True)),
         alone(rec.values, Head('Rec.', group, numeric=True), best=min),
+        *latent,
         _plain(estimate.costs(), Head("Iteration over FlexAE's", 'Time', numeric=True)),
     ]
     notes = [
         claims.OURS,
         *claims.about('Gen.', gen),
         *claims.about('Rec.', rec),
+        *codes,
         _learned(share),
         'Untrained methods are scored as trained ones: where samples come from a density that is '
         'fitted to the codes, it was fitted to those of the untrained encoder.',
         f'Time of an iteration: {estimate.timed()}.',
     ]
     title = paper.DATASETS.get(dataset, dataset)
-    caption = f'Every method on {title}, before and after training; lower is better'
+    caption = (
+        f'Every method on {title}, before and after training; lower is better, but of the two '
+        'ranks, which are to agree'
+    )
     return assemble(caption, ROWS, shown, notes=notes, commands=commands)
 
 
@@ -94,6 +110,28 @@ def _column(records: Sequence[Record], kind: str, *, trained: bool) -> Column:
         (r for r in records if r.kind == kind and bool(r.options['training_steps']) == trained),
         row=lambda r: r.method,
     )
+
+
+def _latent(records: Sequence[Record]) -> tuple[list[Shown], list[str]]:
+    """Columns of how near the prior is to the codes, and notes on them.
+
+    Codes that were drawn from posteriors have a protocol of their own: by what those of a
+    deterministic encoder are compared, they are, too.
+    """
+    shown, notes = [], []
+    for stem, (head, best) in LATENT.items():
+        values: dict[str, OverSeeds] = {}
+        for deterministic, features in CODES.items():
+            column = gather(
+                (r for r in records if (r.stem, r.fields['features']) == (stem, features)),
+                row=lambda r: r.method,
+            )
+            values |= column.values
+            if head.name == 'Sliced W1 over scale':
+                drawn = '' if deterministic else ', codes drawn from their posteriors'
+                notes += claims.about(f'{head.name}{drawn}', column)
+        shown.append(alone(values, head, best=best))
+    return shown, notes
 
 
 def _plain(values: Mapping[str, float], head: Head) -> Shown:

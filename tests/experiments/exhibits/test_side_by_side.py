@@ -9,7 +9,7 @@ from matplotlib import image
 
 from flexae_tf.config import METHODS
 from flexae_tf.errors import UsageError
-from flexae_tf.experiments.exhibits.side_by_side import ROWS, side_by_side
+from flexae_tf.experiments.exhibits.side_by_side import LATENT, ROWS, side_by_side
 from tests.experiments.exhibits.test_figures import note, records, row
 
 IMAGES = dict(dataset='mnist', latent_dim=32)
@@ -47,6 +47,32 @@ def test_what_training_made_of_a_method():
     (better,) = side_by_side(of_method('vae', 4.0, 1.0, 0.5)).tables
     assert note(better, 'After training').endswith(': holds, for 1 of 1 methods.')
     assert shown.pictures == () and side_by_side([]).tables == ()
+
+
+def test_how_near_the_prior_is_to_the_codes():
+    found = of_method('vae', 4.0, 1.0, 0.5) + of_method('flexae', 5.0, 2.0, 0.25)
+    options = dict(kind='codes', step=3000, options={'training_steps': 3000}, **IMAGES)
+    for method, values in {
+        'vae': (0.2, 0.01, 9.0, 31.0),
+        'flexae': (0.1, 0.02, 25.0, 26.0),
+    }.items():
+        for stem, value in zip(LATENT, values, strict=True):
+            (made,) = records(value, method=method, stem=stem, estimator='sliced', **options)
+            if method == 'vae':
+                drawn = dict(made.fields, features='drawn_codes')
+                made = dataclasses.replace(made, fields=drawn, protocol='beef0123')
+            found.append(made)
+    (table,) = side_by_side(found).tables
+    assert row(table, 'VAE')[4:8] == ['0.200 (1)', '0.0100 (1)', '9.00 (1)', '31.00 (1)']
+    assert row(table, 'FlexAE')[4:8] == ['0.100 (1)', '0.0200 (1)', '25.00 (1)', '26.00 (1)']
+    assert row(table, 'WAE-GAN')[4:8] == ['-'] * 4
+    assert [cells[0].text for cells in table.rows if cells[5].best] == ['FlexAE']
+    assert not any(cells[k].best for cells in table.rows for k in (6, 7, 8))
+    assert 'beef0123' in note(table, 'Sliced W1 over scale, codes drawn from their posteriors')
+    assert 'beef0123' not in note(table, 'Sliced W1 over scale:')
+    other = [dataclasses.replace(r, protocol='0000beef') for r in found[-4:]]
+    with pytest.raises(UsageError, match='0000beef'):
+        side_by_side([*found, *(dataclasses.replace(r, method='wae_gan') for r in other)])
 
 
 def test_half_of_it_is_shown_without_a_verdict():
