@@ -103,7 +103,8 @@ class Protocol:
             return 'custom'
         if self.selection != 'none' or (self.stretch and self.quantisation == 'none'):
             return 'authors'
-        rounded = self.features == 'vectors' or self.quantisation == 'uint8_round'
+        as_they_are = ('vectors', *CODES.values())
+        rounded = self.features in as_they_are or self.quantisation == 'uint8_round'
         return 'standard' if rounded and not self.stretch else 'custom'
 
     def fields(self) -> dict[str, str | int | bool | None]:

@@ -73,6 +73,8 @@ def test_names_of_other_metrics(protocol, stem, name):
         (dataclasses.replace(TFGAN, resize='half_pixel_bilinear_299', **AUTHORS), 'custom'),
         (dataclasses.replace(VECTORS, selection='minimum_of_all'), 'authors'),
         (TFGAN.against_foreign('0' * 12), 'custom'),
+        (dataclasses.replace(VECTORS, features='codes'), 'standard'),
+        (dataclasses.replace(VECTORS, features='drawn_codes'), 'standard'),
     ],
 )
 def test_labels(protocol, label):
