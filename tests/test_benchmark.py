@@ -2,9 +2,12 @@
 
 import json
 
+import tensorflow as tf
+
 from flexae_tf import benchmark
 from flexae_tf.config import METHODS, BenchmarkConfig
 from flexae_tf.experiments.planning import method_config
+from tests.metrics.test_inception import TinyInception
 
 
 def test_methods_take_turns(monkeypatch, capsys):
@@ -14,6 +17,14 @@ def test_methods_take_turns(monkeypatch, capsys):
     found = json.loads(capsys.readouterr().out)
     assert set(found['seconds']) == {'flexae', 'ae_gmm'} and found['batch_size'] == 8
     assert found['over_flexae']['flexae'] == 1.0 > found['over_flexae']['ae_gmm'] > 0.0
+
+
+def test_the_network_of_the_scores(monkeypatch, capsys, tmp_path):
+    tf.saved_model.save(TinyInception(), str(tmp_path))
+    monkeypatch.setattr(benchmark, 'NETWORK_BATCH', 4)
+    options = dict(subject='network', inception_path=str(tmp_path))
+    benchmark.benchmark(BenchmarkConfig(**options))
+    assert json.loads(capsys.readouterr().out)['images_per_second'] > 0.0
 
 
 def test_every_method_has_numbers_on_every_data_set():

@@ -108,26 +108,33 @@ def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = 
     name = _choose(run, ex_post)
     if name is None:
         return run
+    if not _is_there(run, name, steps):
+        try:
+            _fit(run, name, dataset, steps)
+        except OSError as error:
+            raise UsageError(
+                f'{_manifest(run, name).parent} cannot be written ({error.strerror}): mend that, '
+                'and the same command goes on'
+            ) from None
+    return _attach(run, name)
+
+
+def _is_there(run: Run, name: str, steps: int | None) -> bool:
+    """Whether a density is fitted to these weights; raises `UsageError` where by other `steps`."""
     path = _manifest(run, name)
-    there = _read(path) if path.exists() else None
-    if there and not _is_of(there, run):
+    if not path.exists():
+        return False
+    there = _read(path)
+    if not _is_of(there, run):
         print(f'{path.parent} was fitted to another checkpoint', flush=True)
-        there = None
-    if there and steps not in (None, there.get('steps', steps)):
+        return False
+    if steps not in (None, there.get('steps', steps)):
         given = f'--ex_post_steps={there["steps"]}' if there['steps'] else 'no --ex_post_steps'
         raise UsageError(
             f'--ex_post_steps={steps}: {path.parent} was fitted with {given}; leave it out, or '
             'remove that folder'
         )
-    if not there:
-        try:
-            _fit(run, name, dataset, steps)
-        except OSError as error:
-            raise UsageError(
-                f'{path.parent} cannot be written ({error.strerror}): mend that, and the same '
-                'command goes on'
-            ) from None
-    return _attach(run, name)
+    return True
 
 
 def _fit(run: Run, name: str, dataset: Dataset, steps: int | None) -> None:
@@ -143,7 +150,7 @@ def _fit(run: Run, name: str, dataset: Dataset, steps: int | None) -> None:
                 f'another process fits {path.parent}: when it has ended, the same command takes '
                 'what it fitted'
             ) from None
-        if path.exists() and _is_of(_read(path), run):
+        if _is_there(run, name, steps):
             return  # by another process, since we looked
         print(f'fitting {name} to the codes of step {run.step}', flush=True)
         path.unlink(missing_ok=True)

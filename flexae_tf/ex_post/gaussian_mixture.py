@@ -7,7 +7,7 @@ from sklearn import mixture
 
 from flexae_tf.data import Dataset
 from flexae_tf.errors import NonFiniteLossError, UsageError
-from flexae_tf.ex_post.codes import draw_codes
+from flexae_tf.methods.codes import draw_codes
 from flexae_tf.priors import GaussianMixture
 from flexae_tf.training.runs import Run
 

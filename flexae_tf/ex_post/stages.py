@@ -11,8 +11,8 @@ import tensorflow as tf
 from flexae_tf.config import CODES, TrainConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.errors import Stopped, UsageError, UserError
-from flexae_tf.ex_post.codes import draw_codes, posteriors
 from flexae_tf.methods import Method, build_method
+from flexae_tf.methods.codes import draw_codes, posteriors
 from flexae_tf.methods.second_stage import SecondStage, TwoStages
 from flexae_tf.networks.tables import row_name
 from flexae_tf.priors import Prior

@@ -3,9 +3,10 @@
 The pace of a run is that of runs of its method on its data set at its scale in the same output
 folder; else that of another method there, times what the two cost beside each other where both were
 timed (`recorded/cost.json`, of `bin/benchmark.py --subject=methods`, which also has the sizes of
-checkpoints); else that of the plain auto-encoder, which is timed now. Scoring takes what it took
-for a run alike, or for another one on the data set; else as long as the network takes for the
-images, which is timed now where it is on this machine. Expect a factor of two.
+checkpoints); else that of the plain auto-encoder, which is timed now. Scoring of images takes what
+it took for a run alike, or for another one on the data set; else as long as the network takes for
+the images, which is timed now where it is on this machine. Densities that are trained come on top.
+Expect a factor of two.
 """
 
 import contextlib
@@ -92,7 +93,10 @@ def needs(planned: Sequence[Run]) -> dict[str, Need]:
             paces[kind.other(PROBED)] = _probe(run)
         unscored = [flags for flags in run.scorings if run.scores(flags) is None]
         known = scored.get(kind, scored.get(run.config.dataset))
-        times = [_scoring(run, flags, probed) if known is None else known for flags in unscored]
+        if known is None or data.describe(run.config).kind == 'vectors':
+            times = [_scoring(run, flags, probed) for flags in unscored]
+        else:
+            times = [known] * len(unscored)
         found[run.name] = Need(
             left / _pace(kind, paces) if left else 0.0,
             None if None in times else sum(times),
@@ -160,21 +164,19 @@ def _scoring(
 
     Nothing is fetched for an estimate: a network has to be on this machine to be timed.
     """
-    options, images = run.scoring(flags).options(), _network_images(run, flags)
-    if not images:
-        every = run.config.training_steps // (
-            run.config.snapshot_steps or run.config.training_steps
-        )
-        return START + OF_VECTORS * (every if options.checkpoint == 'all' else 1)
+    options, config = run.scoring(flags).options(), run.config
+    if data.describe(config).kind == 'vectors':
+        every = options.checkpoint == 'all'
+        return START + OF_VECTORS * (config.training_steps // config.snapshot_steps if every else 1)
     network = options.inception_path, options.feature_layer
-    if network[0] is None:
+    if options.features == 'pixels' or not (network[0] and os.path.exists(network[0])):
         return None
     if network not in probed:
         what = f'layer {network[1]} of {network[0]}'
         chosen = [f'--inception_path={network[0]}', f'--feature_layer={network[1]}']
         chosen += ['--subject=network', f'--device={options.device}']
         probed[network] = _benchmark(what, chosen, 'images_per_second')
-    return START + images / probed[network]
+    return START + _network_images(run, flags) / probed[network]
 
 
 def _benchmark(what: str, flags: Sequence[str], key: str) -> float:
@@ -243,9 +245,9 @@ def _stages(run: Run) -> set[str]:
 def _size(folder: pathlib.Path) -> int:
     """Bytes of the files in a folder, in which another process may be at work."""
     total = 0
-    for path in folder.rglob('*'):
-        with contextlib.suppress(FileNotFoundError):
-            total += os.path.getsize(path) if path.is_file() else 0
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.rglob('*'):
+            total += path.stat().st_size if path.is_file() else 0
     return total
 
 
@@ -256,11 +258,20 @@ def _features(run: Run, flags: tuple[str, ...]) -> int:
 
 
 def _network_images(run: Run, flags: tuple[str, ...]) -> int:
-    """How many images a scoring shows to the network; real ones are shown once for all runs."""
+    """How many images a scoring shows to the network that no scoring of the run before it did.
+
+    Real ones are shown once for all runs.
+    """
     options = run.scoring(flags).options()
-    if data.describe(run.config).kind != 'images' or options.features == 'pixels':
+    if data.describe(run.config).kind == 'vectors' or options.features == 'pixels':
         return 0
-    return options.num_examples * len({'rec', 'gen'} & set(options.kinds.split(',')))
+
+    def shown(flags: tuple[str, ...]) -> set[tuple[str, str | None]]:
+        o = run.scoring(flags).options()
+        return {(k, o.split if k == 'rec' else o.ex_post) for k in ('rec', 'gen') if k in o.kinds}
+
+    before = run.scorings[: run.scorings.index(flags)]
+    return options.num_examples * len(shown(flags).difference(*map(shown, before)))
 
 
 def _medians(pairs: Iterable[tuple[Hashable, float]]) -> dict[Hashable, float]:

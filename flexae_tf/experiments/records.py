@@ -35,8 +35,8 @@ class Record(Score):
         scoring: hash of the options of the evaluation.
         fields: of the protocol.
         code: version of the package, with the commit, that scored.
-        environment: versions of what trained: 'code', with its commit, 'Python' and packages;
-            empty where nobody knows.
+        environment: versions of what trained the run (a density may have been trained by
+            others): 'code', with its commit, 'Python' and packages; empty where nobody knows.
     """
 
     run: str

@@ -76,7 +76,10 @@ def _list(planned: list[runs.Run]) -> None:
     needs = estimate.needs(planned)
     runs.show(planned, {name: [f'needs {need}'] for name, need in needs.items()})
     total = estimate.total(needs.values())
-    print(f'\nall of it: {total} (estimates from runs in the same --output, or a short trial)')
+    print(
+        f'\nall of it: {total} (estimates from runs in the same --output, or a short trial; '
+        'densities that are trained come on top)'
+    )
 
 
 def _render(config: ReproduceConfig) -> list[UserError]:

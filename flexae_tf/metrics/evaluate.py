@@ -14,7 +14,7 @@ from flexae_tf.data import fixed_order
 from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import DamagedStateError, MissingDataError, NonFiniteLossError, Stopped
 from flexae_tf.ex_post import densities
-from flexae_tf.ex_post.codes import draw_codes
+from flexae_tf.methods.codes import draw_codes
 from flexae_tf.metrics import compare
 from flexae_tf.metrics.features import Features
 from flexae_tf.metrics.judge import Judge, Subject

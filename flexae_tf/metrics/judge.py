@@ -142,7 +142,6 @@ class Judge:
             'step': subject.step,
             'kind': kind,
             'protocol': protocol.id,
-            'protocol_name': protocol.label,
             'selection': subject.selection,
             'checkpoint': subject.checkpoint,
             'seed': subject.seed,
@@ -181,6 +180,7 @@ class Judge:
             record = {
                 'metric': protocol.name(kind, stem),
                 'stem': stem,
+                'protocol_name': protocol.label,
                 'value': float(np.mean(drawn)),
                 'sd': None if alone else float(np.std(drawn, ddof=1)),
                 'estimator_sd': first.sd if alone else None,

@@ -80,7 +80,7 @@ class Checkpoints:
         """Restores the checkpoint of `step`.
 
         Raises:
-            MissingDataError: there is none.
+            MissingDataError: there is none, or it was removed while it was read.
             DamagedStateError: it is not whole, or of another configuration.
         """
         if step not in self.steps():
@@ -113,6 +113,7 @@ class Checkpoints:
         """Restores the newest whole checkpoint and returns its step; None when there are no files.
 
         Raises:
+            MissingDataError: it was removed while it was read.
             DamagedStateError: there are files, but no checkpoint among them is whole.
         """
         steps = self.steps()

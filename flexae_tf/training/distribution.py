@@ -41,11 +41,15 @@ def describe_devices() -> str:
     return f'{len(gpus)} x GPU {names}' if gpus else f'CPU, {os.cpu_count()} cores'
 
 
-@functools.cache  # collectives of two mirrored strategies in a process are taken for one another
 def choose_strategy() -> tf.distribute.Strategy:
     """Mirrored over all visible GPUs when there are several; else TensorFlow's default."""
     several = len(tf.config.list_logical_devices('GPU')) > 1
-    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+    return _mirrored() if several else tf.distribute.get_strategy()
+
+
+@functools.cache  # collectives of two mirrored strategies in a process are taken for one another
+def _mirrored() -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy()
 
 
 def check_shares(batch_size: int, replicas: int, *, jit_compile: bool) -> None:

@@ -98,7 +98,7 @@ def _restore_first(holders: list[Checkpoints], step: int) -> Checkpoints:
     """Restores `step` from the first that has it whole, and returns that."""
     *others, last = holders
     for store in others:
-        with contextlib.suppress(DamagedStateError):
+        with contextlib.suppress(DamagedStateError, MissingDataError):
             store.restore(step)
             return store
     last.restore(step)

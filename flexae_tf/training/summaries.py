@@ -11,8 +11,8 @@ from flexae_tf import grids
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset
 from flexae_tf.data.batches import as_float, map_batches
-from flexae_tf.ex_post.codes import draw_codes
 from flexae_tf.methods import Method
+from flexae_tf.methods.codes import draw_codes
 from flexae_tf.metrics import frechet, latent
 from flexae_tf.metrics.protocol import raw_protocol
 from flexae_tf.metrics.raw import finish, raw_features

@@ -22,10 +22,10 @@ from flexae_tf.errors import (
     UsageError,
 )
 from flexae_tf.ex_post import densities, stages
-from flexae_tf.ex_post.codes import NO_SPREAD, draw_codes, posteriors
 from flexae_tf.ex_post.stages import _config
 from flexae_tf.export import export
 from flexae_tf.methods import build_method
+from flexae_tf.methods.codes import NO_SPREAD, draw_codes, posteriors
 from flexae_tf.methods.second_stage import TwoStages
 from flexae_tf.metrics import latent
 from flexae_tf.metrics.evaluate import evaluate

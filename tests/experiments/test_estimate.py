@@ -71,17 +71,26 @@ def test_what_was_run_tells_the_rest(plan, calls):
     assert estimate.total(both) == (1500.0, score, DISK)
 
 
-def test_without_any_scoring_the_network_is_timed_once_where_it_is_here(plan, calls):
+def test_without_any_scoring_the_network_is_timed_once_where_it_is_here(plan, calls, tmp_path):
     unknown = estimate.needs(plan('table1'))
     assert calls() == ['benchmark']
     assert estimate.total(unknown.values()).score_seconds is None  # nothing is fetched for this
-    found = estimate.needs(plan('table1', inception_path='there'))
+    missing = estimate.needs(plan('table1', inception_path=str(tmp_path / 'nowhere')))
+    assert missing == unknown and calls() == ['benchmark']
+    found = estimate.needs(plan('table1', inception_path=str(tmp_path)))
     assert sorted(calls()) == ['benchmark', 'benchmark network']
     images = 2 * 5000
     assert found['vae-mnist-small-seed=0'].score_seconds == estimate.START + images / 20.0
-    assert found['injflow-mnist-small-seed=0'].score_seconds == 2 * (10.0 + 500.0)  # two densities
-    pixels = estimate.needs(plan('table1', features='pixels'))
-    assert pixels['vae-mnist-small-seed=0'].score_seconds == 11.5
+    # Of two densities, but once of reconstructions.
+    assert found['injflow-mnist-small-seed=0'].score_seconds == 10.0 + 500.0 + 10.0 + 250.0
+    pixels = estimate.needs(plan('table1', features='pixels', inception_path=str(tmp_path)))
+    assert pixels['vae-mnist-small-seed=0'].score_seconds is None
+
+
+def test_what_fig_5_shows_to_the_network(plan):
+    run = plan('fig5')[0]
+    images = [estimate._network_images(run, flags) for flags in run.scorings]
+    assert images == [10_000, 5000]  # the samples are the same in both
 
 
 def test_scores_of_vectors_take_as_long_as_there_are_checkpoints(plan):
@@ -95,7 +104,6 @@ def test_what_takes_more_disk_than_by_default(plan):
     runs = plan('fig5')
     disk = [estimate.needs([run])[run.name].disk_bytes for run in runs]
     base = estimate._disk(plan('table1', dataset='mnist')[0])
-    # Both scorings show the network reconstructions and samples.
     assert disk[5] - disk[4] == 4 * 12 * (parameters('capacity_6') - parameters('capacity_5'))
     assert disk[0] < disk[1] < disk[2] < disk[3] < disk[4] and base < disk[5]
     (joint,) = [run for run in plan('joint') if run.config.method == 'ae_gmm']

@@ -123,7 +123,7 @@ def _over_fits(gen: Mapping[str, OverSeeds], train: Mapping[str, OverSeeds]) -> 
     if not set(TOP) <= set(gen):
         return _not_judged(claim, gen)
     if _trend(gen, TOP).direction != RISES:
-        return f'{claim}: not judged, since there is no rise.'
+        return f'{claim}: not judged, since no rise is decided.'
     return _goes(claim, FALLS, train, TOP)
 
 

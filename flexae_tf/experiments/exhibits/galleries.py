@@ -1,8 +1,8 @@
 """The pictures of Figs. 4, 6 and 7-12: walks through the latent space, samples, neighbours.
 
-Images of the data are the first that fit in an order which is random but the same in every run:
-nobody chose them. What Figs. 7-11 show of five attributes of CelebA is shown of five classes where
-a data set has labels instead.
+Images of the data are the first that fit in an order which is random but the same in every run,
+and in a `strip` those that a training shows: nobody chose them. What Figs. 7-11 show of five
+attributes of CelebA is shown of five classes where a data set has labels instead.
 """
 
 import functools

@@ -56,6 +56,8 @@ def latent_view(
 ) -> LatentView:
     """Codes of the first of the test examples that are scored, and as many draws of the prior.
 
+    Codes of a stochastic encoder are drawn, as those that are scored.
+
     Args:
         workdir: of a run on synthetic_2d.
         checkpoint: 'last' or a step.
@@ -66,12 +68,13 @@ def latent_view(
         DamagedStateError: the checkpoint is not whole.
     """
     from flexae_tf.ex_post.densities import open_sampler  # TensorFlow, which tables do without
+    from flexae_tf.methods.codes import draw_codes
 
     run = open_sampler(workdir, checkpoint)
     test = data.load(run.config).test
     test = test.take(data.fixed_order(len(test), index=2)[:SHOWN])
-    z, z_hat = run.method.encode(test.x), run.method.sample_latent(SHOWN, 0)
-    return LatentView(z.numpy(), test.labels, z_hat.numpy(), test.latents, distance)
+    z, z_hat = draw_codes(run.method, test.x, seed=0), run.method.sample_latent(SHOWN, 0).numpy()
+    return LatentView(z, test.labels, z_hat, test.latents, distance)
 
 
 def figure_3(

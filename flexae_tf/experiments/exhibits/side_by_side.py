@@ -23,10 +23,10 @@ OTHERS = {
 ROWS = {method: {**paper.METHODS, **OTHERS}.get(method, method) for method in METHODS}
 GROUP = 'Prior and codes'
 LATENT = {  # of trained methods, by stem
-    'sliced_wasserstein_scaled': (Head('Sliced W1 over scale', GROUP, numeric=True), min),
-    'sliced_wasserstein_floor_scaled': (Head('its floor', GROUP, numeric=True), None),
-    'z_rank': (Head('rank of codes', GROUP, numeric=True), None),
-    'z_hat_rank': (Head('rank of the prior', GROUP, numeric=True), None),
+    'sliced_wasserstein_scaled': Head('Sliced W1 over scale', GROUP, numeric=True),
+    'sliced_wasserstein_floor_scaled': Head('its floor', GROUP, numeric=True),
+    'z_rank': Head('rank of codes', GROUP, numeric=True),
+    'z_hat_rank': Head('rank of the prior', GROUP, numeric=True),
 }
 LEARNED = 0.3  # times the distance of the untrained method: below it, a method has learned
 
@@ -115,11 +115,10 @@ def _column(records: Sequence[Record], kind: str, *, trained: bool) -> Column:
 def _latent(records: Sequence[Record]) -> tuple[list[Shown], list[str]]:
     """Columns of how near the prior is to the codes, and notes on them.
 
-    Codes that were drawn from posteriors have a protocol of their own: by what those of a
-    deterministic encoder are compared, they are, too.
+    Codes that are drawn from posteriors have a protocol of their own, so nothing is best of all.
     """
     shown, notes = [], []
-    for stem, (head, best) in LATENT.items():
+    for stem, head in LATENT.items():
         values: dict[str, OverSeeds] = {}
         for deterministic, features in CODES.items():
             column = gather(
@@ -130,7 +129,7 @@ def _latent(records: Sequence[Record]) -> tuple[list[Shown], list[str]]:
             if head.name == 'Sliced W1 over scale':
                 drawn = '' if deterministic else ', codes drawn from their posteriors'
                 notes += claims.about(f'{head.name}{drawn}', column)
-        shown.append(alone(values, head, best=best))
+        shown.append(alone(values, head))
     return shown, notes
 
 

@@ -288,12 +288,12 @@ def _below(what: str, kind: str, dataset: str, sizes: Mapping[int, int], column:
         for m in sizes.values()
         if {(paper.FLEXAE, m), (paper.WAE, m)} <= set(values)
     ]
+    note = f'{what} with FlexAE than with WAE at each size, in the paper. '
+    if not found:
+        return f'{note}Not judged.'
     holds = False if False in found else (None if None in found else True)
     verdict = HOLDS[holds] if len(found) == len(sizes) or holds is False else 'undecided'
-    note = (
-        f'{what} with FlexAE than with WAE at each size, in the paper. Here at '
-        f'{found.count(True)} of {len(found)} that were run: {verdict}'
-    )
+    note += f'Here at {found.count(True)} of {len(found)} that were run: {verdict}'
     if column.is_papers:
         near = [
             abs(values[method, m].mean - getattr(paper.TABLE_3[k][dataset][method], kind))

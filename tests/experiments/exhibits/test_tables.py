@@ -296,6 +296,8 @@ def test_claims_are_not_judged_by_half_of_the_sizes_nor_within_chance(sizes):
     )
     assert 'Here at 0 of 3 that were run: undecided' in note(table_3(noisy), 'MNIST: Gen. is lower')
     assert 'Here at 2 of 2 that were run: undecided' in note(table_3(some), 'MNIST: Gen. is lower')
+    (alone,) = (text for text in table_3(sizes[:3]).notes if 'MNIST: Rec. is lower' in text)
+    assert alone.endswith('in the paper. Not judged.')
     half = [score for score in sizes if score.latent_dim == 20]
     assert note(table_3(half), 'MNIST: from m_b to 4 m_b').endswith('in the paper. Not judged.')
 

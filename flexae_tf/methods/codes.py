@@ -1,4 +1,4 @@
-"""What densities are fitted to: codes of a run's examples."""
+"""Codes of examples: draws of their posteriors, or these themselves."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf.data.batches import map_batches
-from flexae_tf.methods import Method
+from flexae_tf.methods.base import Method
 
 BATCH = 256
 # Of a code that has no spread: far below what any of the methods distinguishes.
