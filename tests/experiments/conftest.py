@@ -49,7 +49,8 @@ for kind in flags['kinds'].split(','):
     record = dict(
         step=0 if kind == 'floor' else step, kind=kind, stem='fd', n=50, density=None, code='0',
         metric=f'fd_vectors_50_{kind}', protocol=protocol,
-        value=abs(weight - 0.1) + 1.0, repeats=1, bootstrap=0, fields={'network': protocol},
+        value=abs(weight - 0.1) + 1.0, repeats=1, bootstrap=0,
+        fields={'network': protocol, 'features': 'codes' if kind == 'codes' else 'vectors'},
         sample_seed=0 if kind == 'gen' else None,
     )
     for path in (workdir / 'scores.jsonl', pathlib.Path(flags['output'])):
