@@ -1,6 +1,7 @@
 """What the paper says of an order of rows, and what ours tell of it, as notes of a table."""
 
-from collections.abc import Hashable, Iterable, Mapping
+import itertools
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments.columns import Column, OverSeeds, over_seeds, pooled_sd
@@ -20,26 +21,38 @@ def lower(
     names: Mapping[Hashable, str],
     decimals: int | None = None,
 ) -> str:
-    """Whether every row of `better` is lower than every row of `worse`.
+    """Whether every row of `better` is lower than every row of `worse`; as `ordered`."""
+    pairs = list(itertools.product(better, worse))
+    return ordered(claim, pairs, values, names=names, decimals=decimals)
+
+
+def ordered(
+    claim: str,
+    pairs: Sequence[tuple[Hashable, Hashable]],
+    values: Mapping[Hashable, OverSeeds],
+    *,
+    names: Mapping[Hashable, str],
+    decimals: int | None = None,
+) -> str:
+    """Whether of all pairs of rows the first is lower than the second.
 
     It holds where all pairs do, and does not where one is the other way round; it is undecided
     while a row is missing, unless it fails already.
 
     Args:
         claim: of the paper; begins the note.
-        better: rows.
-        worse: rows.
+        pairs: of rows.
         values: of a column.
         names: of all these rows.
         decimals: of their values; three digits of the largest when None.
     """
-    better, worse = list(better), list(worse)
-    missing = [names[row] for row in better + worse if row not in values]
+    rows = list(dict.fromkeys([*(a for a, _ in pairs), *(b for _, b in pairs)]))
+    missing = [names[row] for row in rows if row not in values]
     aside = f' Not run: {", ".join(missing)}.' if missing else ''
-    pairs = [(a, b) for a in better for b in worse if a in values and b in values]
+    pairs = [pair for pair in pairs if set(pair) <= set(values)]
     if not pairs:
         return f'{claim}: not judged.{aside}'
-    pooled = pooled_sd(values[row] for row in (*better, *worse) if row in values)
+    pooled = pooled_sd(values[row] for row in rows if row in values)
     found: dict[bool | None, list[str]] = {True: [], False: [], None: []}
     if decimals is None:
         decimals = decimals_for(values[row].mean for pair in pairs for row in pair)

@@ -12,7 +12,7 @@ import numpy as np
 
 from flexae_tf.config import ReproduceConfig, TrainConfig
 from flexae_tf.experiments import artifacts
-from flexae_tf.experiments.exhibits import figures, strips, tables
+from flexae_tf.experiments.exhibits import figures, latent_sizes, strips, tables
 from flexae_tf.experiments.exhibits.layout import Exhibit, Parts, Picture
 from flexae_tf.experiments.exhibits.side_by_side import side_by_side
 from flexae_tf.experiments.records import Record
@@ -21,7 +21,7 @@ from flexae_tf.training.workdir import write_bytes, write_json, write_text
 
 STRIPS = 'strips'  # folder of the pictures of each method
 PLACES = {'data_dir': 'DATA', 'inception_path': 'INCEPTION'}
-TABLES = {'table1': tables.table_1, 'table2': tables.table_2, 'table3': tables.table_3}
+TABLES = {'table1': tables.table_1, 'table2': tables.table_2, 'table3': latent_sizes.table_3}
 
 
 def exhibit(

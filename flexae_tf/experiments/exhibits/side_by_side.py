@@ -7,7 +7,7 @@ import numpy as np
 from flexae_tf.config import METHODS
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments import estimate, paper
-from flexae_tf.experiments.columns import Column, OverSeeds, gather
+from flexae_tf.experiments.columns import Column, gather
 from flexae_tf.experiments.exhibits import claims, drawing
 from flexae_tf.experiments.exhibits.layout import Cell, Head, Parts, Picture, Table
 from flexae_tf.experiments.exhibits.showing import Shown, alone, assemble
@@ -117,19 +117,23 @@ def _latent(records: Sequence[Record]) -> tuple[list[Shown], list[str]]:
 
     Codes that are drawn from posteriors have a protocol of their own, so nothing is best of all.
     """
-    shown, notes = [], []
-    for stem, head in LATENT.items():
-        values: dict[str, OverSeeds] = {}
-        for deterministic, features in CODES.items():
-            column = gather(
-                (r for r in records if (r.stem, r.fields['features']) == (stem, features)),
-                row=lambda r: r.method,
-            )
-            values |= column.values
-            if head.name == 'Sliced W1 over scale':
-                drawn = '' if deterministic else ', codes drawn from their posteriors'
-                notes += claims.about(f'{head.name}{drawn}', column)
-        shown.append(alone(values, head))
+
+    def column(stem: str, features: str) -> Column:
+        return gather(
+            (r for r in records if (r.stem, r.fields['features']) == (stem, features)),
+            row=lambda r: r.method,
+        )
+
+    plain, drawn = CODES[True], CODES[False]
+    shown = [
+        alone({**column(stem, plain).values, **column(stem, drawn).values}, head)
+        for stem, head in LATENT.items()
+    ]
+    stem, head = next(iter(LATENT.items()))
+    notes = [
+        *claims.about(head.name, column(stem, plain)),
+        *claims.about(f'{head.name}, codes drawn from their posteriors', column(stem, drawn)),
+    ]
     return shown, notes
 
 

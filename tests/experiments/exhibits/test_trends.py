@@ -6,7 +6,7 @@ import pytest
 
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.columns import OverSeeds, over_seeds
-from flexae_tf.experiments.exhibits.tables import CONSTANT
+from flexae_tf.experiments.exhibits.latent_sizes import CONSTANT
 from flexae_tf.experiments.exhibits.trends import FALLS, RISES, STAYS, Trend, trend
 
 
