@@ -126,7 +126,6 @@ def _is_there(run: Run, name: str, steps: int | None) -> bool:
         return False
     there = _read(path)
     if not _is_of(there, run):
-        print(f'{path.parent} was fitted to another checkpoint', flush=True)
         return False
     if steps not in (None, there.get('steps', steps)):
         given = f'--ex_post_steps={there["steps"]}' if there['steps'] else 'no --ex_post_steps'
@@ -152,6 +151,8 @@ def _fit(run: Run, name: str, dataset: Dataset, steps: int | None) -> None:
             ) from None
         if _is_there(run, name, steps):
             return  # by another process, since we looked
+        if path.exists():
+            print(f'{path.parent} was fitted to another checkpoint', flush=True)
         print(f'fitting {name} to the codes of step {run.step}', flush=True)
         path.unlink(missing_ok=True)
         tensors = KINDS[name].fit(run, dataset, path.parent, steps)
