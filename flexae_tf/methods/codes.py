@@ -1,6 +1,7 @@
 """Codes of examples: draws of their posteriors, or these themselves."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -13,13 +14,16 @@ BATCH = 256
 NO_SPREAD = -20.0
 
 
-def draw_codes(method: Method, x: np.ndarray, *, seed: int) -> np.ndarray:
+def draw_codes(
+    method: Method, x: np.ndarray, *, seed: int, compiled: Callable | None = None
+) -> np.ndarray:
     """A draw of q(z given x) for each example [n, ...]: float32 [n, latent_dim].
 
-    The code itself where the method is deterministic.
+    The code itself where the method is deterministic. Who draws often gives the `tf.function` of
+    the method's `sample_posterior`, which is compiled for each call without.
     """
     seeds = itertools.count(seed)  # another one for every batch
-    sample = tf.function(method.sample_posterior)
+    sample = compiled or tf.function(method.sample_posterior)
 
     def draw(batch: tf.Tensor) -> tf.Tensor:
         return sample(batch, tf.constant(next(seeds) % 2**31))

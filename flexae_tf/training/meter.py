@@ -41,3 +41,10 @@ class Meter:
             peak = tf.config.experimental.get_memory_info('GPU:0')['peak']
             measured['resources/peak_gpu_mem_gb'] = peak / 2**30
         return measured
+
+
+def eta(steps: int, steps_per_sec: float) -> str:
+    """How long so many iterations will take: `1:02:03`."""
+    minutes, seconds = divmod(int(steps / steps_per_sec), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02}:{seconds:02}'

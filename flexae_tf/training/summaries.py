@@ -56,6 +56,7 @@ class Summaries:
         self._reals = dataset.test.x[:GRID]
         self._spec = dataset.spec
         self._encode = tf.function(method.encode)
+        self._sample_posterior = tf.function(method.sample_posterior)
         self._decode = tf.function(method.decode)
 
     @functools.cached_property
@@ -92,7 +93,7 @@ class Summaries:
         x = self._held_out
         z, x_hat = self._codes_and_reconstructions(x)
         if self._method.recipe.posterior != 'deterministic':
-            z = draw_codes(self._method, x, seed=SAMPLE_SEED)
+            z = draw_codes(self._method, x, seed=SAMPLE_SEED, compiled=self._sample_posterior)
         drawn = self._draw(max(len(x), GRID))
         codes = {'z': z} if drawn is None else {'z': z, 'zhat': drawn[: len(x)]}
         if self._workdir:

@@ -19,7 +19,7 @@ from flexae_tf.training.distribution import (
     describe_devices,
     mean_over_replicas,
 )
-from flexae_tf.training.meter import Meter
+from flexae_tf.training.meter import Meter, eta
 from flexae_tf.training.runs import initial_state, stores
 from flexae_tf.training.signals import StopSignals
 from flexae_tf.training.summaries import Summaries
@@ -259,7 +259,6 @@ class Trainer:
         measured = meter.lap(step)
         steps_per_sec = measured['perf/steps_per_sec']
         total = self.config.training_steps
-        remaining = (total - step) / steps_per_sec
         shown = '  '.join(
             f'{tag.removeprefix("loss/")} {value:.4g}'
             for tag, value in losses.items()
@@ -267,7 +266,8 @@ class Trainer:
         )
         self._log(
             f'step {step:>{len(str(total))}}/{total}  {steps_per_sec:.3g} steps/s  '
-            f'{measured["perf/images_per_sec"]:.0f} images/s  ETA {_hours(remaining)}  {shown}'
+            f'{measured["perf/images_per_sec"]:.0f} images/s  '
+            f'ETA {eta(total - step, steps_per_sec)}  {shown}'
         )
         if self._workdir:
             append_json(self._workdir.perf, {'step': step, **measured})
@@ -294,9 +294,3 @@ class Trainer:
             self._workdir.log(message)
         else:
             print(message, flush=True)
-
-
-def _hours(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f'{hours}:{minutes:02}:{seconds:02}'
