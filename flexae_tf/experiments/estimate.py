@@ -35,6 +35,7 @@ PROBED = 'ae_gmm'  # nothing but encoder and decoder
 FEATURES = {'pool_3': 2048 + 1008, 'mixed_7': 768, 'mixed_8': 1280}
 # Seconds of a scoring, seen on two cores: before its first checkpoint, and of one that has vectors.
 START, OF_VECTORS = 10.0, 1.5
+FLOAT = 4  # bytes
 COST = FOLDER / 'cost.json'
 
 
@@ -210,8 +211,8 @@ def _disk(run: Run) -> int:
     snapshots = config.training_steps // config.snapshot_steps if config.snapshot_steps else 0
     checkpoint, snapshot = (own[k][config.method] for k in ('checkpoint_bytes', 'snapshot_bytes'))
     more = _more_generator(config)
-    kept = (config.keep_checkpoints + 1) * (checkpoint + 12 * more)
-    kept += snapshots * (snapshot + 4 * more)
+    kept = (config.keep_checkpoints + 1) * (checkpoint + 3 * FLOAT * more)  # Adam's moments, too
+    kept += snapshots * (snapshot + FLOAT * more)
     kept += sum(_features(run, flags) for flags in run.scorings)
     # P-GEN and critic stand for a second stage, too.
     size = own['checkpoint_bytes']
@@ -254,7 +255,7 @@ def _size(folder: pathlib.Path) -> int:
 def _features(run: Run, flags: tuple[str, ...]) -> int:
     """Bytes of the features that a scoring keeps: float32, of generated and of decoded images."""
     images = _network_images(run, flags)
-    return 4 * images * FEATURES[run.scoring(flags).options().feature_layer] if images else 0
+    return FLOAT * images * FEATURES[run.scoring(flags).options().feature_layer] if images else 0
 
 
 def _network_images(run: Run, flags: tuple[str, ...]) -> int:
