@@ -25,7 +25,7 @@ tf.config.experimental.enable_tensor_float_32_execution(False)
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def config():
     """`config(**options)`: the smallest real training there is, Table 5's nets on vectors."""
     from flexae_tf.config import TrainConfig

@@ -1,6 +1,7 @@
 """Densities fitted after training: what they are fitted to, kept as, and sampled from."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import shutil
@@ -64,6 +65,20 @@ def run(trained, tmp_path):
     folder, dataset = trained
     shutil.copytree(folder, tmp_path / 'run')
     return open_run(tmp_path / 'run'), dataset
+
+
+@pytest.fixture(scope='module')
+def fitted(trained, tmp_path_factory):
+    """`fitted(name)`: the folder of that run with this stage, which is trained once."""
+    folder, dataset = trained
+
+    @functools.cache
+    def fit(name):
+        copy = shutil.copytree(folder, tmp_path_factory.mktemp(name) / 'run')
+        densities.fit(open_run(copy), name, dataset, steps=STEPS)
+        return copy
+
+    return fit
 
 
 def steps_of(name):
@@ -161,7 +176,7 @@ def test_what_is_not_whole_or_not_there(run):
         densities.open_sampler(folder, 'last', 'gaussian_mixture')
 
 
-def test_a_stage_that_was_stopped_goes_on(run, monkeypatch):
+def test_a_stage_that_was_stopped_goes_on(run, fitted, monkeypatch):
     run, dataset = run
     name = 'latent_gan'  # as any stage
     asked = itertools.count(1)  # once after every call of the loop
@@ -182,15 +197,14 @@ def test_a_stage_that_was_stopped_goes_on(run, monkeypatch):
     with pytest.raises(UsageError, match=f'was fitted with --ex_post_steps={STEPS}'):
         densities.fit(run, name, dataset, steps=STEPS + 1)
     densities.fit(run, name, dataset)  # as it is
-    shutil.rmtree(folder)
-    np.testing.assert_array_equal(
-        densities.fit(run, name, dataset, steps=STEPS).method.sample_latent(9, 0), resumed
-    )
+    straight = densities.open_sampler(fitted(name), 'last', name)
+    np.testing.assert_array_equal(straight.method.sample_latent(9, 0), resumed)
 
 
-def test_a_stage_begins_again_on_the_codes_of_another_checkpoint(run):
-    run, dataset = run
-    before = densities.fit(run, 'latent_gan', dataset, steps=STEPS)
+def test_a_stage_begins_again_on_the_codes_of_another_checkpoint(trained, fitted, tmp_path):
+    folder = shutil.copytree(fitted('latent_gan'), tmp_path / 'run')
+    run, (_, dataset) = open_run(folder), trained
+    before = densities.open_sampler(folder, 'last', 'latent_gan')
     codes = run.workdir.path / 'ex_post' / '000000030' / 'latent_gan' / 'codes.npz'
     with np.load(codes) as kept:
         np.savez(codes, **{**kept, 'checkpoint': 'f' * 12, 'train': kept['train'] + 1.0})
@@ -262,13 +276,12 @@ def test_what_went_wrong_in_a_stage_is_said_to_be_of_the_stage(run, monkeypatch)
 
 
 @pytest.mark.parametrize('name', STAGES)
-def test_a_stage_samples_with_what_it_learned(run, name):
-    run, dataset = run
-    fitted = densities.fit(run, name, dataset, steps=STEPS)
+def test_a_stage_samples_with_what_it_learned(fitted, name):
+    run = densities.open_sampler(fitted(name), 'last', name)
     stage = open_run(run.workdir.path / 'ex_post' / '000000030' / name).method  # its checkpoint's
     prior = TwoStages(stage) if name == 'second_stage' else stage.prior
     np.testing.assert_allclose(
-        fitted.method.sample_latent(70, 3), prior.sample(70, 3), rtol=1e-5, atol=1e-5
+        run.method.sample_latent(70, 3), prior.sample(70, 3), rtol=1e-5, atol=1e-5
     )
     fresh = build_method(stage.options, stage.spec)
     for a, b in zip(stage.trainable_variables, fresh.trainable_variables, strict=True):

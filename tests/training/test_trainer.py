@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import pathlib
 import re
 import shutil
 import signal
@@ -47,22 +48,38 @@ def assert_equal_states(a, b):
         np.testing.assert_array_equal(a[path], b[path], err_msg=path)
 
 
-def test_ten_steps_are_six_and_four_resumed(config, synthetic, tmp_path, monkeypatch):
-    straight = train(config(workdir=str(tmp_path / 'a')), synthetic)
+@pytest.fixture(scope='module')
+def straight(config, synthetic, tmp_path_factory):
+    """The run of `config()` from its first step to its last, trained once: tracing is slow."""
+    trainer = train(config(workdir=str(tmp_path_factory.mktemp('straight') / 'run')), synthetic)
+    trainer._workdir.close()
+    return trainer
+
+
+@pytest.fixture
+def run(straight, tmp_path):
+    """The folder of `straight`, a copy to go on in."""
+    return shutil.copytree(straight.config.workdir, tmp_path / 'run')
+
+
+def test_ten_steps_are_six_and_four_resumed(config, synthetic, straight, tmp_path, monkeypatch):
     train(config(workdir=str(tmp_path / 'b'), training_steps=6), synthetic)
     begun, advance = [], Trainer._advance
     monkeypatch.setattr(Trainer, '_advance', lambda self, n: (begun.append(n), advance(self, n))[1])
     resumed = train(config(workdir=str(tmp_path / 'b')), synthetic)
     assert begun[0] == 6  # not from the start, which would end alike
     assert_equal_states(straight, resumed)
-    first, second = (read_jsonl(tmp_path / name / 'stats.jsonl') for name in 'ab')
+    first, second = (
+        read_jsonl(pathlib.Path(name) / 'stats.jsonl')
+        for name in (straight.config.workdir, tmp_path / 'b')
+    )
     # The shorter run sampled at its own end; everything else is the same, line by line.
     assert [r['step'] for r in first] == [2, 4, 5, 6, 8, 10]
     for a, b in zip(first, second, strict=True):
         assert {k: b[k] for k in a} == a
 
 
-def test_no_steps_keep_the_method_as_it_begins(config, synthetic, tmp_path):
+def test_no_steps_keep_the_method_as_it_begins(config, synthetic, straight, tmp_path):
     began = Trainer(config(), synthetic)
     kept = train(config(workdir=str(tmp_path), training_steps=0), synthetic)
     assert_equal_states(began, kept)
@@ -70,27 +87,24 @@ def test_no_steps_keep_the_method_as_it_begins(config, synthetic, tmp_path):
     for a, b in zip(began.method.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(a, b)
     # The same workdir goes on from there.
-    straight = train(config(), synthetic)
     assert_equal_states(straight, train(config(workdir=str(tmp_path)), synthetic))
 
 
-def test_a_resume_in_the_middle_of_a_log_interval_is_exact(config, synthetic, tmp_path):
-    options = dict(log_every_steps=4, sample_every_steps=1000)
-    straight = train(config(workdir=str(tmp_path / 'a'), **options), synthetic)
-    train(config(workdir=str(tmp_path / 'b'), training_steps=6, **options), synthetic)
-    # The run ended at 6 and logged there; take it back to its checkpoint of step 3.
-    for path in (tmp_path / 'b' / 'checkpoints').glob('ckpt-000000006*'):
+def test_a_resume_in_the_middle_of_a_log_interval_is_exact(config, synthetic, straight, run):
+    before = (run / 'stats.jsonl').read_text()
+    # The run ended at 10 and logged there; take it back to its checkpoint of step 9.
+    for path in (run / 'checkpoints').glob('*-000000010*'):
         path.unlink()
-    resumed = train(config(workdir=str(tmp_path / 'b'), **options), synthetic)
+    resumed = train(config(workdir=str(run)), synthetic)
+    assert 'resuming at step 9' in (run / 'log.txt').read_text()
     assert_equal_states(straight, resumed)
-    logs = [(tmp_path / name / 'stats.jsonl').read_text() for name in 'ab']
-    assert logs[0] == logs[1]
+    assert (run / 'stats.jsonl').read_text() == before
 
 
-def test_two_runs_are_equal_and_two_seeds_differ(config, synthetic):
-    first, again, other = (train(config(seed=s), synthetic) for s in (0, 0, 1))
-    assert_equal_states(first, again)
-    assert not np.array_equal(first.method.encoder.weights[0], other.method.encoder.weights[0])
+def test_two_runs_are_equal_and_two_seeds_differ(config, synthetic, straight):
+    assert_equal_states(straight, train(config(), synthetic))
+    first, other = (Trainer(config(seed=s), synthetic).method.encoder.weights[0] for s in (0, 1))
+    assert not np.array_equal(first, other)
 
 
 def test_image_methods_resume_exactly_too(config, tmp_path, short_networks):
@@ -134,34 +148,36 @@ def test_what_a_run_leaves_behind(config, synthetic, tmp_path):
     assert all(line['perf/steps_per_sec'] > 0 and line['perf/tflops'] > 0 for line in perf)
 
 
-def test_a_logged_loss_is_the_mean_over_its_interval(config, synthetic, tmp_path):
-    every = train(config(workdir=str(tmp_path / 'a'), log_every_steps=1), synthetic)
-    train(config(workdir=str(tmp_path / 'b'), log_every_steps=5), synthetic)
-    one = [r['loss/ae'] for r in read_jsonl(tmp_path / 'a' / 'stats.jsonl')]
-    five = [r['loss/ae'] for r in read_jsonl(tmp_path / 'b' / 'stats.jsonl')]
-    np.testing.assert_allclose(five, [np.mean(one[:5]), np.mean(one[5:])], rtol=1e-6)
+def test_a_logged_loss_is_the_mean_over_its_interval(config, synthetic, straight, tmp_path):
+    every = train(config(workdir=str(tmp_path), log_every_steps=1), synthetic)
+    one, two = (
+        [line['loss/ae'] for line in read_jsonl(folder / 'stats.jsonl') if 'loss/ae' in line]
+        for folder in (tmp_path, pathlib.Path(straight.config.workdir))
+    )
+    np.testing.assert_allclose(two, np.reshape(one, [5, 2]).mean(1), rtol=1e-6)
     assert every.run_steps.experimental_get_tracing_count() == 1
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
-    config, synthetic, tmp_path, monkeypatch
+    config, synthetic, run, monkeypatch
 ):
-    run = tmp_path / 'run'
-    train(config(workdir=str(run), training_steps=3), synthetic)
     before = sorted(p.name for p in (run / 'checkpoints').iterdir())
-    trainer = Trainer(config(workdir=str(run)), synthetic)
+    longer = config(workdir=str(run), training_steps=14)
+    trainer = Trainer(longer, synthetic)
     healthy = trainer.method.train_step
 
     def diverging(blocks, step):
         values = healthy(blocks, step)
-        values['loss/gen'] *= tf.where(step == 4, np.nan, 1.0)
+        values['loss/gen'] *= tf.where(step == 11, np.nan, 1.0)
         return values
 
     monkeypatch.setattr(trainer.method, 'train_step', diverging)
-    with pytest.raises(NonFiniteLossError, match=r'loss/gen not finite at step 4.*step 3 is kept'):
+    with pytest.raises(
+        NonFiniteLossError, match=r'loss/gen not finite at step 11.*step 10 is kept'
+    ):
         trainer.train()
     assert sorted(p.name for p in (run / 'checkpoints').iterdir()) == before
-    assert train(config(workdir=str(run)), synthetic)  # and the run can go on
+    train(longer, synthetic)  # and the run can go on
 
 
 def test_divergence_is_exit_code_5(refused_here, tmp_path):
@@ -221,13 +237,12 @@ def test_a_snapshot_is_written_before_the_checkpoint_of_its_step(
     assert saved.index((6, 'weights')) < saved.index((6, 'ckpt'))
 
 
-def test_the_environment_is_that_of_the_training(config, synthetic, tmp_path):
-    train(config(workdir=str(tmp_path)), synthetic)
-    path = tmp_path / 'environment.json'
+def test_the_environment_is_that_of_the_training(config, synthetic, run):
+    path = run / 'environment.json'
     path.write_text('{"device": "elsewhere"}')
-    train(config(workdir=str(tmp_path)), synthetic)  # nothing to do
+    train(config(workdir=str(run)), synthetic)  # nothing to do
     assert path.read_text() == '{"device": "elsewhere"}'
-    train(config(workdir=str(tmp_path), training_steps=12), synthetic)
+    train(config(workdir=str(run), training_steps=12), synthetic)
     assert 'elsewhere' not in path.read_text()
 
 
@@ -240,9 +255,7 @@ def test_statistics_are_of_held_out_examples(synthetic):
     assert found['latent/z_norm'] == pytest.approx(np.linalg.norm(z, axis=1).mean(), rel=1e-4)
 
 
-def test_a_folder_that_holds_no_whole_run_is_refused(config, synthetic, tmp_path):
-    run = tmp_path / 'run'
-    train(config(workdir=str(run), training_steps=2), synthetic)
+def test_a_folder_that_holds_no_whole_run_is_refused(run):
     shutil.rmtree(run / 'checkpoints')
     (run / 'checkpoints').mkdir()
     with pytest.raises(MissingDataError, match='holds no checkpoint yet'):
@@ -252,27 +265,23 @@ def test_a_folder_that_holds_no_whole_run_is_refused(config, synthetic, tmp_path
         flexae_tf.load_run(run)
 
 
-def test_another_configuration_in_the_workdir_is_refused(config, synthetic, tmp_path):
-    run = str(tmp_path / 'run')
-    train(config(workdir=run, training_steps=2), synthetic)
+def test_another_configuration_in_the_workdir_is_refused(config, synthetic, run):
     with pytest.raises(UsageError, match='--seed=0 there, 1 now; --batch_size=16 there, 8 now'):
-        train(config(workdir=run, batch_size=8, seed=1), synthetic)
-    train(config(workdir=run, training_steps=3, log_every_steps=1), synthetic)  # same mathematics
+        train(config(workdir=str(run), batch_size=8, seed=1), synthetic)
+    # The same mathematics goes on.
+    train(config(workdir=str(run), training_steps=11, log_every_steps=1), synthetic)
 
 
-def test_other_training_data_in_the_workdir_are_refused(config, synthetic, tmp_path):
-    import dataclasses
-
-    run = str(tmp_path / 'run')
-    train(config(workdir=run, training_steps=2), synthetic)
+def test_other_training_data_in_the_workdir_are_refused(config, synthetic, run):
     # Another processor computes vectors that differ in a last bit here and there.
     near = synthetic.train.x.copy()
     near[:20, 0] = np.nextafter(near[:20, 0], np.float32(2.0))
     near = dataclasses.replace(synthetic, train=dataclasses.replace(synthetic.train, x=near))
-    train(config(workdir=run, training_steps=3), near)
+    longer = config(workdir=str(run), training_steps=11)
+    train(longer, near)
     fewer = dataclasses.replace(synthetic, train=synthetic.train.take(np.arange(100)))
     with pytest.raises(UsageError, match='other training data'):
-        train(config(workdir=run), fewer)
+        train(longer, fewer)
 
 
 def test_two_processes_cannot_train_in_one_workdir(config, synthetic, tmp_path):
@@ -293,7 +302,7 @@ def test_a_handful_of_pictures_is_enough(config, tmp_path, short_networks):
     assert (tmp_path / 'run' / 'samples' / 'recon_000000001.png').exists()
 
 
-def test_too_little_memory_is_told_with_a_cure(config, synthetic, tmp_path, monkeypatch):
+def test_too_little_memory_is_told_with_a_cure(config, synthetic, run, monkeypatch):
     trainer = Trainer(config(), synthetic)
 
     def full(*_):
@@ -302,11 +311,9 @@ def test_too_little_memory_is_told_with_a_cure(config, synthetic, tmp_path, monk
     monkeypatch.setattr(trainer, 'run_steps', full)
     with pytest.raises(UsageError, match='--batch_size=16: lower it'):
         trainer.train()
-    options = config(workdir=str(tmp_path / 'run'), training_steps=3)
-    train(options, synthetic)
-    trainer = Trainer(dataclasses.replace(options, training_steps=6), synthetic)
+    trainer = Trainer(config(workdir=str(run), training_steps=12), synthetic)
     monkeypatch.setattr(trainer, 'run_steps', full)
-    with pytest.raises(UsageError, match='at step 3: free it .* the same command resumes at 3'):
+    with pytest.raises(UsageError, match='at step 10: free it .* the same command resumes at 10'):
         trainer.train()
 
 
@@ -353,17 +360,15 @@ def wait_for(path, process):
     pytest.fail('no progress in five minutes')
 
 
-def test_two_devices_train_resume_and_are_loaded_on_one(config, synthetic, mirrored, tmp_path):
-    options = dict(precision='float32', snapshot_steps=0)
-    one, two = str(tmp_path / 'one'), str(tmp_path / 'two')
-    train(config(workdir=one, training_steps=6, **options), synthetic)
-    for steps in (4, 6):  # a whole log interval each
-        strategy = mirrored(2)
-        train(config(workdir=two, training_steps=steps, **options), synthetic, strategy=strategy)
-    lines = [
-        {r['step']: r for r in read_jsonl(tmp_path / n / 'stats.jsonl')} for n in ('one', 'two')
-    ]
-    assert {2, 4, 5, 6} <= lines[0].keys() <= lines[1].keys()
+def test_two_devices_train_resume_and_are_loaded_on_one(
+    config, synthetic, straight, mirrored, tmp_path
+):
+    one, two = pathlib.Path(straight.config.workdir), tmp_path / 'two'
+    for steps in (4, 10):  # a whole log interval each
+        shared = config(workdir=str(two), training_steps=steps)
+        train(shared, synthetic, strategy=mirrored(2))
+    lines = [{r['step']: r for r in read_jsonl(run / 'stats.jsonl')} for run in (one, two)]
+    assert {2, 4, 5, 6, 8, 10} == lines[0].keys() == lines[1].keys()
     for step, line in lines[0].items():
         for tag, value in line.items():
             assert lines[1][step][tag] == pytest.approx(value, rel=0.01, abs=2e-3), (step, tag)
@@ -379,11 +384,15 @@ def test_xla_trains_as_it_is(config, synthetic):
         np.testing.assert_allclose(a, b, atol=3e-4, err_msg=a.path)
 
 
-def test_two_devices_train_as_one(config, mirrored):
+def test_two_devices_train_as_one(config, mirrored, short_networks):
     """Losses, norms, weights and batch-norm averages, on images."""
-    small = dict(dataset='digits', width_multiplier=0.05, latent_dim=4, validation_examples=20)
+    small = dict(dataset='digits', latent_dim=4, validation_examples=20)
     small |= dict(training_steps=1, batch_size=8, precision='float32')
     images = flexae_tf.load_dataset(config(**small))
+    # The black borders of digits are features without a gradient: all that Adam divides there is
+    # rounding, of which it makes whole steps.
+    x = np.random.RandomState(0).randint(0, 256, images.train.x.shape).astype(np.uint8)
+    images = dataclasses.replace(images, train=dataclasses.replace(images.train, x=x))
     one = Trainer(config(**small), images)
     two = Trainer(config(**small), images, strategy=mirrored(2))
     scalar = [tf.constant(n, tf.int64) for n in (0, 1)]
@@ -395,9 +404,9 @@ def test_two_devices_train_as_one(config, mirrored):
         two._state.totals.read_value().numpy(),
         strict=True,
     ):
-        assert b == pytest.approx(a, rel=2e-3, abs=1e-4), tag
+        assert b == pytest.approx(a, rel=1e-4, abs=1e-5), tag
     for a, b in zip(one.method.weights, two.method.weights, strict=True):
-        np.testing.assert_allclose(a, b, atol=3e-4, err_msg=a.path)
+        np.testing.assert_allclose(a, b, atol=2e-5, err_msg=a.path)
 
 
 def test_batches_that_cannot_be_shared_are_refused():
@@ -407,34 +416,33 @@ def test_batches_that_cannot_be_shared_are_refused():
         distribution.check_shares(16, 2, jit_compile=True)
 
 
-def test_load_run_gives_the_trained_method_back(config, synthetic, tmp_path):
-    trainer = train(config(workdir=str(tmp_path / 'run')), synthetic)
-    loaded = flexae_tf.load_run(tmp_path / 'run')
-    np.testing.assert_array_equal(loaded.sample(4, seed=3), trainer.method.sample(4, seed=3))
-    snapshot = flexae_tf.load_run(tmp_path / 'run', checkpoint=5)
+def test_load_run_gives_the_trained_method_back(straight, run):
+    loaded = flexae_tf.load_run(run)
+    np.testing.assert_array_equal(loaded.sample(4, seed=3), straight.method.sample(4, seed=3))
+    snapshot = flexae_tf.load_run(run, checkpoint=5)
     assert not np.array_equal(snapshot.sample(4, seed=3), loaded.sample(4, seed=3))
 
 
-def test_without_a_checkpoint_to_go_on_from_nothing_begins_again(config, synthetic, tmp_path):
-    options = config(workdir=str(tmp_path / 'run'), save_every_steps=4, snapshot_steps=5)
-    method = train(options, synthetic).method
-    for path in (tmp_path / 'run' / 'checkpoints').glob('ckpt-*'):
+def test_without_a_checkpoint_to_go_on_from_nothing_begins_again(
+    config, synthetic, straight, run, tmp_path
+):
+    options = config(workdir=str(run))
+    for path in (run / 'checkpoints').glob('ckpt-*'):
         path.unlink()
     kept = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
     with pytest.raises(DamagedStateError, match='a snapshot of step 10, but no checkpoint'):
         Trainer(options, synthetic).train()
     now = {path: path.read_bytes() for path in kept if path.name not in ('.lock', 'log.txt')}
-    assert now.items() <= kept.items() and read_jsonl(tmp_path / 'run' / 'stats.jsonl')
+    assert now.items() <= kept.items() and read_jsonl(run / 'stats.jsonl')
     # The weights are there, to sample and to score.
-    loaded = flexae_tf.load_run(tmp_path / 'run')
-    np.testing.assert_array_equal(loaded.sample(4, seed=3), method.sample(4, seed=3))
+    loaded = flexae_tf.load_run(run)
+    np.testing.assert_array_equal(loaded.sample(4, seed=3), straight.method.sample(4, seed=3))
     # Before the first checkpoint was due, there may be snapshots alone.
-    for path in (tmp_path / 'run' / 'checkpoints').glob('weights-000000010*'):
+    for path in (run / 'checkpoints').glob('weights-000000010*'):
         path.unlink()
     train(dataclasses.replace(options, save_every_steps=5), synthetic)
 
 
-def test_flags_txt_gives_the_same_run_again(config, synthetic, tmp_path, here, capsys):
-    train(config(workdir=str(tmp_path / 'run')), synthetic)._workdir.close()
-    here('train', f'--flagfile={tmp_path}/run/flags.txt')
+def test_flags_txt_gives_the_same_run_again(straight, here, capsys):
+    here('train', f'--flagfile={straight.config.workdir}/flags.txt')
     assert 'nothing to do' in capsys.readouterr().out
