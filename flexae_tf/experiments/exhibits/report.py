@@ -211,12 +211,13 @@ def _picture(picture: Picture, title: str) -> str:
     if not picture.png.startswith(PNG):
         raise ValueError(f'{picture.name}: no PNG, it begins with {picture.png[:8]!r}')
     # Known before they are decoded, so that nothing moves under the reader; the frame is 4 wide.
+    # Decoded with the page, not beside it: else a print of it may have holes.
     width, height = struct.unpack('>II', picture.png[16:24])
     data = base64.b64encode(picture.png).decode()
     return (
         '<figure class="picture">\n'
         f'<div class="view" tabindex="0"><img src="data:image/png;base64,{data}" '
-        f'width="{width + 8}" height="{height + 8}" decoding="async" '
+        f'width="{width + 8}" height="{height + 8}" '
         f'alt="{escape(f"{picture.name}: {title}")}"></div>\n'
         f'<figcaption>{escape(picture.caption)}</figcaption>\n</figure>'
     )
