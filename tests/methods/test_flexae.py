@@ -114,11 +114,17 @@ def two_iterations(method, step_fn):
     return history
 
 
+def two_compiled_iterations(method, **options):
+    """The same by one trace of `train_step`."""
+    step_fn = tf.function(method.train_step, **options)
+    history = two_iterations(method, step_fn)
+    assert step_fn.experimental_get_tracing_count() == 1
+    return history
+
+
 def test_two_iterations_are_those_of_algorithm_1(short_networks):
     ours, plain = make(width_multiplier=1.0), make(width_multiplier=1.0)
-    step_fn = tf.function(ours.train_step)
-    losses = two_iterations(ours, step_fn)
-    assert step_fn.experimental_get_tracing_count() == 1
+    losses = two_compiled_iterations(ours)
     expected = plain_iterations(plain, [blocks_for(plain, step) for step in range(2)])
     np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-5)
     for a, b in zip(ours.weights, plain.weights, strict=True):
@@ -131,7 +137,7 @@ def test_xla_computes_the_same_iterations(short_networks):
     # their own magnitude enlarges wherever they are small: losses can be compared, weights on
     # average.
     ours, plain = make(**sizes), make(**sizes)
-    losses = two_iterations(ours, tf.function(ours.train_step, jit_compile=True))
+    losses = two_compiled_iterations(ours, jit_compile=True)
     np.testing.assert_allclose(losses, two_iterations(plain, plain.train_step), rtol=1e-2)
     start = make(**sizes)
     for a, b, c in zip(ours.weights, plain.weights, start.weights, strict=True):
