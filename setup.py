@@ -34,7 +34,7 @@ setup(
     python_requires='>=3.11.4',  # tarfile's filters
     packages=find_packages(include=['flexae_tf', 'flexae_tf.*']),
     package_data={
-        'flexae_tf.metrics': ['golden/*.json'],
+        'flexae_tf.evaluation': ['golden/*.json'],
         'flexae_tf.experiments': ['DEVIATIONS.md', 'recorded/*.json*', 'recorded/strips/*'],
     },
     install_requires=REQUIREMENTS,
@@ -43,6 +43,6 @@ setup(
         'test': ['pytest>=8', 'pytest-xdist>=3', 'ruff>=0.6'],
     },
     entry_points={
-        'console_scripts': [f'flexae-{name} = flexae_tf.programs:{name}' for name in PROGRAMS]
+        'console_scripts': [f'flexae-{name} = flexae_tf.cli:{name}' for name in PROGRAMS]
     },
 )

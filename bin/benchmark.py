@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # runs from a clone as it is
 
-from flexae_tf.programs import benchmark
+from flexae_tf.cli import benchmark
 
 if __name__ == '__main__':
     benchmark()

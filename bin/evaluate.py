@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # runs from a clone as it is
 
-from flexae_tf.programs import evaluate
+from flexae_tf.cli import evaluate
 
 if __name__ == '__main__':
     evaluate()

@@ -19,7 +19,7 @@ _PUBLIC = {
     'load_dataset': ('flexae_tf.data', 'load'),
     'build_method': ('flexae_tf.methods', 'build_method'),
     'Trainer': ('flexae_tf.training.trainer', 'Trainer'),
-    'load_run': ('flexae_tf.ex_post.densities', 'load_run'),
+    'load_run': ('flexae_tf.densities.densities', 'load_run'),
     'Sampler': ('flexae_tf.export', 'Sampler'),
 }
 __all__ = ['__version__', *_PUBLIC]

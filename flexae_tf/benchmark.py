@@ -14,11 +14,11 @@ from flexae_tf import data
 from flexae_tf.config import METHODS, BenchmarkConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.data.batches import Batches
+from flexae_tf.evaluation.features import Features
 from flexae_tf.experiments.planning import method_config
-from flexae_tf.metrics.features import Features
-from flexae_tf.metrics.scores import METRICS
-from flexae_tf.networks.tables import resolve
-from flexae_tf.training import distribution, plan
+from flexae_tf.metrics.table import METRICS
+from flexae_tf.networks.architectures import resolve
+from flexae_tf.training import distribution, dry_run
 from flexae_tf.training.trainer import Trainer
 
 NETWORK_BATCH = 64  # images in a call of the network
@@ -65,7 +65,7 @@ def benchmark(config: BenchmarkConfig) -> None:
         'median': round(median, 4),
         'images_per_second': round(config.batch_size / median, 1),
         'tflop_per_second': round(
-            plan.step_flop(trainer.method, config.batch_size) / median / 1e12, 4
+            dry_run.step_flop(trainer.method, config.batch_size) / median / 1e12, 4
         ),
         'pipeline_images_per_second': round(_pipeline_speed(config, spec)),
     }
@@ -140,7 +140,7 @@ def _pipeline_speed(config: BenchmarkConfig, spec: DatasetSpec, steps: int = 200
 
 def _network_speed(config: BenchmarkConfig) -> dict[str, float]:
     """Images per second of the network that images are compared by."""
-    from flexae_tf.metrics.inception import Inception  # what a training is timed without
+    from flexae_tf.evaluation.inception import Inception  # what a training is timed without
 
     network = Inception(config.inception_path, config.feature_layer, batch_size=NETWORK_BATCH)
     x = np.random.RandomState(0).randint(0, 256, [NETWORK_BATCH, 28, 28, 1]).astype(np.uint8)

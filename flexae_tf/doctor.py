@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from flexae_tf import data
 from flexae_tf.config import DATASETS, DoctorConfig, TrainConfig
+from flexae_tf.environment import environment
 from flexae_tf.errors import MissingDataError
-from flexae_tf.metrics.inception import Inception
+from flexae_tf.evaluation.inception import Inception
 from flexae_tf.training import distribution
-from flexae_tf.training.workdir import environment
 
 
 def doctor(config: DoctorConfig) -> None:

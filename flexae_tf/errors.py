@@ -5,7 +5,7 @@ A message is one line: the cause first, then the cure.
 
 
 class UserError(Exception):
-    """Base of the errors that end a program with one line instead of a traceback."""
+    """DenseReshape of the errors that end a program with one line instead of a traceback."""
 
     exit_code = 1
 
@@ -22,7 +22,7 @@ class MissingDataError(UserError):
     exit_code = 3
 
 
-class DamagedStateError(UserError):
+class CorruptRunError(UserError):
     """A run's own files are damaged, or could not be written."""
 
     exit_code = 4
@@ -40,7 +40,7 @@ class FailedRunError(UserError):
     exit_code = 6
 
 
-class Stopped(UserError):
+class Interrupted(UserError):
     """SIGTERM or Ctrl-C was heard.
 
     Args:

@@ -11,13 +11,14 @@ import tensorflow as tf
 
 from flexae_tf.config import ExportConfig, SampleConfig
 from flexae_tf.data.batches import map_batches
+from flexae_tf.densities.densities import load_run, open_sampler
+from flexae_tf.environment import code_version
 from flexae_tf.errors import MissingDataError, UsageError
-from flexae_tf.ex_post.densities import load_run, open_sampler
-from flexae_tf.grids import grid, to_uint8, write_png
+from flexae_tf.files import write_json
+from flexae_tf.image_grid import grid, to_uint8, write_png
 from flexae_tf.methods import Method
 from flexae_tf.training import distribution
-from flexae_tf.training.runs import Run
-from flexae_tf.training.workdir import code_version, write_json
+from flexae_tf.training.restore import Run
 
 
 class Sampler(tf.Module):
@@ -47,7 +48,7 @@ class Sampler(tf.Module):
         num = tf.TensorSpec([], tf.int32, name='num')
         seed = tf.TensorSpec([], tf.int32, name='seed')
         images = tf.TensorSpec([None, *method.spec.shape], tf.float32, name='images')
-        latents = tf.TensorSpec([None, method.options.latent_dim], tf.float32, name='latents')
+        latents = tf.TensorSpec([None, method.config.latent_dim], tf.float32, name='latents')
 
         def sample(num: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
             return {'images': method.sample(num, seed)}

@@ -17,7 +17,7 @@ def reconstruction(x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.reduce_sum(tf.square(error), axis=1))
 
 
-def critic(score: tf.Tensor, score_hat: tf.Tensor) -> tf.Tensor:
+def critic_loss(score: tf.Tensor, score_hat: tf.Tensor) -> tf.Tensor:
     """L_Critic of Eq. 5 without its penalty: minus the critic's estimate of the distance W.
 
     Args:
@@ -27,12 +27,12 @@ def critic(score: tf.Tensor, score_hat: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(score_hat) - tf.reduce_mean(score)
 
 
-def generator(score_hat: tf.Tensor) -> tf.Tensor:
+def generator_loss(score_hat: tf.Tensor) -> tf.Tensor:
     """L_Gen of Eq. 6, of the critic scores of generated codes [batch, 1]."""
     return -tf.reduce_mean(score_hat)
 
 
-def encoder(score: tf.Tensor) -> tf.Tensor:
+def encoder_loss(score: tf.Tensor) -> tf.Tensor:
     """L_Enc of Eq. 7, of the critic scores of encoded images [batch, 1]."""
     return tf.reduce_mean(score)
 
@@ -66,7 +66,7 @@ def gradient_penalty(
     return tf.reduce_mean(tf.square(norm - 1.0))
 
 
-def normal_divergence(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
+def kl_to_standard_normal(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
     """KL(N(mean, exp(log_variance)) || N(0, I)), averaged over the batch.
 
     Kingma and Welling 2014, Appendix B.
@@ -79,7 +79,7 @@ def normal_divergence(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
     return 0.5 * tf.reduce_mean(tf.reduce_sum(terms, axis=1))
 
 
-def adversarial(logit: tf.Tensor, *, real: bool) -> tf.Tensor:
+def sigmoid_cross_entropy(logit: tf.Tensor, *, real: bool) -> tf.Tensor:
     """Cross-entropy of logits [batch, 1] with the claim that all are real, or that all are not."""
     return tf.reduce_mean(tf.nn.softplus(-logit if real else logit))
 
@@ -124,14 +124,14 @@ def sliced_wasserstein(z: tf.Tensor, z_hat: tf.Tensor, directions: tf.Tensor) ->
     return tf.reduce_mean(tf.square(sorted_z - sorted_z_hat))
 
 
-def effective_share(log_weight: tf.Tensor) -> tf.Tensor:
+def normalized_ess(log_weight: tf.Tensor) -> tf.Tensor:
     """The effective sample size of importance weights [n, 1], as a share of n: 1 when all equal."""
     log_weight = tf.reshape(log_weight, [-1])
     log_size = 2.0 * tf.reduce_logsumexp(log_weight) - tf.reduce_logsumexp(2.0 * log_weight)
     return tf.exp(log_size) / tf.cast(tf.size(log_weight), tf.float32)
 
 
-def mean_square(x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
+def mean_squared_error(x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
     """The squared error of a value, averaged over values and batch; shapes as `reconstruction`."""
     return tf.reduce_mean(tf.square(x - x_hat))
 
@@ -158,12 +158,12 @@ def masked_variance(z: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(variance * tf.exp(-10.0 * tf.square(mask)))
 
 
-def indecision(mask: tf.Tensor) -> tf.Tensor:
+def mask_polarization(mask: tf.Tensor) -> tf.Tensor:
     """How far a mask [latent_dim] is from one of zeros and ones: the sum of |a (1 - a)|."""
     return tf.reduce_sum(tf.abs(mask * (1.0 - mask)))
 
 
-def gaussian(square: tf.Tensor, log_scale: tf.Tensor, *, size: int) -> tf.Tensor:
+def gaussian_nll(square: tf.Tensor, log_scale: tf.Tensor, *, size: int) -> tf.Tensor:
     """Minus ln N(x; x_hat, scale^2 I), in nats.
 
     Args:
@@ -205,7 +205,7 @@ def decoder_penalty(kernels: Iterable[tf.Tensor]) -> tf.Tensor:
     return tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
 
 
-def squared_stretch(
+def squared_jvp_norm(
     decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, direction: tf.Tensor
 ) -> tf.Tensor:
     """|J u|^2 with J the derivative of `decode` at z; exact, no finite difference.

@@ -24,12 +24,12 @@ class Prior(abc.ABC):
     variables: tuple = ()
 
     @abc.abstractmethod
-    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
+    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
         """Codes [num, latent_dim], a function of the key; a longer draw begins as the shorter."""
 
     def sample(self, num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
         """Codes [num, latent_dim] for users: the same seed, the same codes."""
-        return self.draw(noise.key(seed, 0, Role.SAMPLE), num)
+        return self.sample_with_key(num, noise.key(seed, 0, Role.SAMPLE))
 
 
 class StandardNormal(Prior):
@@ -38,16 +38,16 @@ class StandardNormal(Prior):
     def __init__(self, latent_dim: int) -> None:
         self._latent_dim = latent_dim
 
-    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
-        """As `Prior.draw`."""
+    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
+        """As `Prior.sample_with_key`."""
         return noise.normal(key, [num, self._latent_dim])
 
-    def log_density(self, z: tf.Tensor) -> tf.Tensor:
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """ln N(z; 0, I) of codes [n, latent_dim]: [n]."""
-        return log_normal(z, 0.0, 0.0)
+        return normal_log_prob(z, 0.0, 0.0)
 
 
-class Learned(Prior):
+class LearnedPrior(Prior):
     """z = G(n), n ~ N(0, I): the paper's P-GEN."""
 
     def __init__(self, generator: keras.Model, noise_dim: int) -> None:
@@ -59,8 +59,8 @@ class Learned(Prior):
         """The weights of P-GEN."""
         return tuple(self._generator.weights)
 
-    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
-        """As `Prior.draw`."""
+    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
+        """As `Prior.sample_with_key`."""
         return self._generator(noise.normal(key, [num, self._noise_dim]))
 
 
@@ -71,8 +71,8 @@ class MaskedNormal(Prior):
         self._mask = mask
         self._latent_dim = latent_dim
 
-    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
-        """As `Prior.draw`."""
+    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
+        """As `Prior.sample_with_key`."""
         return self._mask() * noise.normal(key, [num, self._latent_dim])
 
 
@@ -91,8 +91,8 @@ class GaussianMixture(Prior):
         self._means = np.asarray(means, np.float32)
         self._factors = np.asarray(factors, np.float32)
 
-    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
-        """As `Prior.draw`."""
+    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
+        """As `Prior.sample_with_key`."""
         uniform = noise.uniform(key, [num, 1 + self._means.shape[1]])
         ends = np.cumsum(self._shares)[:-1].astype(np.float32)
         component = tf.reduce_sum(tf.cast(uniform[:, :1] > ends, tf.int32), axis=1)  # [num]
@@ -101,7 +101,7 @@ class GaussianMixture(Prior):
         z = self._means + tf.einsum('kij,nj->nki', self._factors, n)
         return tf.gather(z, component, axis=1, batch_dims=1)
 
-    def log_density(self, z: tf.Tensor) -> tf.Tensor:
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """ln of the density at codes [n, latent_dim]: [n]."""
         offsets = z[:, None] - self._means  # [n, k, latent_dim]
         factors = tf.constant(self._factors)
@@ -123,8 +123,8 @@ class VampPrior(Prior):
     def __init__(self, posteriors: Callable[[], tuple[tf.Tensor, tf.Tensor]]) -> None:
         self._posteriors = posteriors
 
-    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
-        """As `Prior.draw`."""
+    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
+        """As `Prior.sample_with_key`."""
         means, log_variances = self._posteriors()
         count, latent_dim = means.shape
         uniform = noise.uniform(key, [num, 1 + latent_dim])
@@ -132,10 +132,10 @@ class VampPrior(Prior):
         deviations = tf.exp(0.5 * tf.gather(log_variances, component))
         return tf.gather(means, component) + deviations * tf.math.ndtri(uniform[:, 1:])
 
-    def log_density(self, z: tf.Tensor) -> tf.Tensor:
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """ln of the density at codes [n, latent_dim]: [n]."""
         means, log_variances = self._posteriors()
-        terms = log_normal(z[:, None], means, log_variances)  # [n, k]
+        terms = normal_log_prob(z[:, None], means, log_variances)  # [n, k]
         return tf.reduce_logsumexp(terms, axis=1) - np.float32(np.log(means.shape[0]))
 
 
@@ -157,8 +157,8 @@ class ImplicitPrior(Prior):
         self._log_ratio = log_ratio
         self._latent_dim = latent_dim
 
-    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
-        """As `Prior.draw`."""
+    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
+        """As `Prior.sample_with_key`."""
         blocks = tf.map_fn(
             lambda block: self._draw_block(tf.random.fold_in(key, block, alg='philox')),
             tf.range((num + self.BLOCK - 1) // self.BLOCK),
@@ -176,7 +176,7 @@ class ImplicitPrior(Prior):
         return tf.gather(z, chosen, axis=1, batch_dims=1)
 
 
-def log_normal(z: tf.Tensor, mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
+def normal_log_prob(z: tf.Tensor, mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
     """ln N(z; mean, exp(log_variance)), summed over the last axis; the others broadcast."""
     terms = LOG_TWO_PI + log_variance + tf.square(z - mean) * tf.exp(-log_variance)
     return -0.5 * tf.reduce_sum(terms, axis=-1)

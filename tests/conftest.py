@@ -40,7 +40,7 @@ def config():
             log_every_steps=2,
             sample_every_steps=5,
             save_every_steps=3,
-            snapshot_steps=5,
+            snapshot_every_steps=5,
         )
         return TrainConfig(**{**small, **options})
 
@@ -92,8 +92,8 @@ def program():
 def here():
     """`here('train', '--flag=...')`: what a program does after its start, which takes seconds."""
     from flexae_tf import config, export
-    from flexae_tf.metrics.evaluate import evaluate
-    from flexae_tf.options import from_arguments
+    from flexae_tf.config.options import from_arguments
+    from flexae_tf.evaluation.evaluate import evaluate
     from flexae_tf.training import launch
 
     programs = {
@@ -165,14 +165,14 @@ def short_networks(monkeypatch):
 
 def shorten_networks(monkeypatch):
     """As `short_networks`, for fixtures that last longer than a test."""
-    from flexae_tf.networks import tables
-    from flexae_tf.networks.tables import Base, Conv, Row, TConv
+    from flexae_tf.networks import architectures
+    from flexae_tf.networks.architectures import Architecture, Conv, DenseReshape, TConv
 
-    row = Row(
+    row = Architecture(
         size=28,
         latent_dim=4,
         encoder=(Conv(4, 4, 2),),
-        decoder=(Base(3), TConv(5, 4, 2)),
+        decoder=(DenseReshape(3), TConv(5, 4, 2)),
         last_kernel=4,
     )
-    monkeypatch.setitem(tables.ROWS, 'mnist', row)
+    monkeypatch.setitem(architectures.ARCHITECTURES, 'mnist', row)

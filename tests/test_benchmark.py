@@ -7,7 +7,7 @@ import tensorflow as tf
 from flexae_tf import benchmark
 from flexae_tf.config import METHODS, BenchmarkConfig
 from flexae_tf.experiments.planning import method_config
-from tests.metrics.test_inception import TinyInception
+from tests.evaluation.test_inception import TinyInception
 
 
 def test_methods_take_turns(monkeypatch, capsys):

@@ -11,7 +11,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
 from flexae_tf.export import Sampler
-from flexae_tf.grids import grid, read_png, to_uint8
+from flexae_tf.image_grid import grid, read_png, to_uint8
 from flexae_tf.training.trainer import Trainer
 from tests.conftest import ROOT
 

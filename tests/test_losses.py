@@ -15,9 +15,9 @@ def test_reconstruction_sums_over_pixels_and_averages_over_the_batch():
 
 def test_critic_climbs_on_codes_and_generator_and_encoder_close_the_gap():
     score, score_hat = tf.constant([[1.0], [3.0]]), tf.constant([[5.0], [7.0]])
-    assert float(losses.critic(score, score_hat)) == 4.0  # Eq. 5: mean C(z_hat) - mean C(z)
-    assert float(losses.generator(score_hat)) == -6.0  # Eq. 6
-    assert float(losses.encoder(score)) == 2.0  # Eq. 7
+    assert float(losses.critic_loss(score, score_hat)) == 4.0  # Eq. 5: mean C(z_hat) - mean C(z)
+    assert float(losses.generator_loss(score_hat)) == -6.0  # Eq. 6
+    assert float(losses.encoder_loss(score)) == 2.0  # Eq. 7
 
 
 @pytest.mark.parametrize('norm', [0.0, 0.5, 1.0, 3.0])

@@ -42,7 +42,7 @@ def tilted(mean, deviation):
 
     def log_ratio(z):
         log_variance = 2.0 * np.log(deviation).astype(np.float32)
-        ratio = priors.log_normal(z, mean, log_variance) - priors.log_normal(z, 0.0, 0.0)
+        ratio = priors.normal_log_prob(z, mean, log_variance) - priors.normal_log_prob(z, 0.0, 0.0)
         return ratio[:, None]
 
     return priors.ImplicitPrior(log_ratio, len(mean))
@@ -53,7 +53,7 @@ def every_prior():
     mask = tf.Variable([1.0, 0.25])
     return {
         'normal': priors.StandardNormal(2),
-        'learned': priors.Learned(Generator((8,), noise_dim=3, latent_dim=2, seed=0), 3),
+        'learned': priors.LearnedPrior(Generator((8,), noise_dim=3, latent_dim=2, seed=0), 3),
         'masked': priors.MaskedNormal(lambda: mask, 2),
         'mixture': mixture(),
         'vamp': vamp(MEANS, np.zeros_like(MEANS)),
@@ -67,53 +67,53 @@ def prior(request):
 
 
 def test_draws_are_a_function_of_the_key(prior):
-    codes = prior.draw(noise.key(*KEY), 70)
+    codes = prior.sample_with_key(70, noise.key(*KEY))
     assert codes.shape == (70, 2) and codes.dtype == tf.float32
-    np.testing.assert_array_equal(codes, prior.draw(noise.key(*KEY), 70))
+    np.testing.assert_array_equal(codes, prior.sample_with_key(70, noise.key(*KEY)))
     assert len(np.unique(codes.numpy()[:, 0])) == 70
-    other = prior.draw(noise.key(7, 4, Role.SAMPLE), 70).numpy()
+    other = prior.sample_with_key(70, noise.key(7, 4, Role.SAMPLE)).numpy()
     assert not np.isin(other[:, 0], codes.numpy()[:, 0]).any()
     np.testing.assert_array_equal(
-        prior.sample(70, seed=5), prior.draw(noise.key(5, 0, Role.SAMPLE), 70)
+        prior.sample(70, seed=5), prior.sample_with_key(70, noise.key(5, 0, Role.SAMPLE))
     )
 
 
 def test_a_longer_draw_begins_with_the_shorter(prior):
     block = priors.ImplicitPrior.BLOCK
-    longest = prior.draw(noise.key(*KEY), 2 * block + 1).numpy()
+    longest = prior.sample_with_key(2 * block + 1, noise.key(*KEY)).numpy()
     for num in (1, block - 1, block, block + 1):
-        codes = prior.draw(noise.key(*KEY), num).numpy()
+        codes = prior.sample_with_key(num, noise.key(*KEY)).numpy()
         assert codes.shape == (num, 2)
         # A matrix product may group its sums by the number of rows.
         np.testing.assert_allclose(codes, longest[:num], atol=1e-6)
 
 
 def test_the_number_of_draws_may_be_a_tensor(prior):
-    function = tf.function(lambda num: prior.draw(noise.key(*KEY), num))
+    function = tf.function(lambda num: prior.sample_with_key(num, noise.key(*KEY)))
     for num in (3, 65, 70):
         codes = function(tf.constant(num))
-        np.testing.assert_allclose(codes, prior.draw(noise.key(*KEY), num), atol=1e-5)
+        np.testing.assert_allclose(codes, prior.sample_with_key(num, noise.key(*KEY)), atol=1e-5)
     assert function.experimental_get_tracing_count() == 1
 
 
 def test_standard_normal():
     prior = priors.StandardNormal(3)
-    z = prior.draw(noise.key(*KEY), NUM).numpy()
+    z = prior.sample_with_key(NUM, noise.key(*KEY)).numpy()
     np.testing.assert_allclose(z.mean(axis=0), np.zeros(3), atol=0.02)
     np.testing.assert_allclose(np.cov(z.T), np.eye(3), atol=0.03)
     expected = scipy.stats.multivariate_normal(np.zeros(3)).logpdf(z[:50])
-    np.testing.assert_allclose(prior.log_density(z[:50]), expected, rtol=1e-5)
+    np.testing.assert_allclose(prior.log_prob(z[:50]), expected, rtol=1e-5)
 
 
 def test_log_normal_against_scipy():
     rng = np.random.default_rng(0)
     z, mean, log_variance = rng.normal(size=[3, 20, 4]).astype(np.float32)
     expected = scipy.stats.norm(mean, np.exp(log_variance / 2)).logpdf(z).sum(axis=1)
-    np.testing.assert_allclose(priors.log_normal(z, mean, log_variance), expected, rtol=1e-5)
+    np.testing.assert_allclose(priors.normal_log_prob(z, mean, log_variance), expected, rtol=1e-5)
 
 
 def test_shares_and_moments_of_a_mixture():
-    z = mixture().draw(noise.key(*KEY), NUM).numpy()
+    z = mixture().sample_with_key(NUM, noise.key(*KEY)).numpy()
     nearest = np.argmin(np.linalg.norm(z[:, None] - MEANS, axis=2), axis=1)
     counts = np.bincount(nearest, minlength=3)
     assert scipy.stats.chisquare(counts, NUM * SHARES).pvalue > 1e-3
@@ -128,7 +128,7 @@ def test_shares_and_moments_of_a_mixture():
 
 def test_the_component_says_nothing_of_where_in_it_a_code_lies():
     close = priors.GaussianMixture(np.ones(2), np.zeros([2, 2]), np.stack([np.eye(2)] * 2))
-    z = close.draw(noise.key(*KEY), NUM).numpy()
+    z = close.sample_with_key(NUM, noise.key(*KEY)).numpy()
     assert scipy.stats.kstest(z[:, 0], 'norm').pvalue > 1e-3  # two halves of one Gaussian
     assert abs(np.corrcoef(z.T)[0, 1]) < 0.02
 
@@ -136,12 +136,12 @@ def test_the_component_says_nothing_of_where_in_it_a_code_lies():
 def test_density_of_a_mixture():
     z = np.random.default_rng(0).normal(size=[60, 2]) * 12.0
     expected = mixture_log_density(z, SHARES, MEANS, FACTORS @ FACTORS.transpose(0, 2, 1))
-    np.testing.assert_allclose(mixture().log_density(np.float32(z)), expected, rtol=1e-4)
+    np.testing.assert_allclose(mixture().log_prob(np.float32(z)), expected, rtol=1e-4)
 
 
 def test_a_mixture_of_one_is_a_gaussian():
     one = priors.GaussianMixture(np.array([3.0]), MEANS[1:2], FACTORS[1:2])
-    z = one.draw(noise.key(*KEY), NUM).numpy()
+    z = one.sample_with_key(NUM, noise.key(*KEY)).numpy()
     np.testing.assert_allclose(z.mean(axis=0), MEANS[1], atol=0.04)
     np.testing.assert_allclose(np.cov(z.T), FACTORS[1] @ FACTORS[1].T, atol=0.1)
 
@@ -149,18 +149,18 @@ def test_a_mixture_of_one_is_a_gaussian():
 def test_a_vamp_prior_of_one_pseudo_input_is_its_posterior():
     mean, log_variance = np.array([[1.0, -2.0]]), np.array([[0.5, -1.0]])
     prior = vamp(mean, log_variance)
-    z = prior.draw(noise.key(*KEY), NUM).numpy()
+    z = prior.sample_with_key(NUM, noise.key(*KEY)).numpy()
     variance = np.exp(log_variance[0])
     np.testing.assert_allclose(z.mean(axis=0), mean[0], atol=0.03)
     np.testing.assert_allclose(np.cov(z.T), np.diag(variance), atol=0.04)
     expected = scipy.stats.multivariate_normal(mean[0], np.diag(variance)).logpdf(z[:50])
-    np.testing.assert_allclose(prior.log_density(z[:50]), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(prior.log_prob(z[:50]), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_vamp_prior_is_the_mixture_of_its_posteriors():
     log_variances = np.array([[0.0, 1.0], [-1.0, 0.5], [0.3, -2.0]])
     prior = vamp(MEANS, log_variances)
-    z = prior.draw(noise.key(*KEY), NUM).numpy()
+    z = prior.sample_with_key(NUM, noise.key(*KEY)).numpy()
     nearest = np.argmin(np.linalg.norm(z[:, None] - MEANS, axis=2), axis=1)
     assert scipy.stats.chisquare(np.bincount(nearest)).pvalue > 1e-3  # any one as likely
     for i in range(3):
@@ -169,24 +169,24 @@ def test_a_vamp_prior_is_the_mixture_of_its_posteriors():
         np.testing.assert_allclose(np.cov(own.T), np.eye(2), atol=0.06)
     covariances = [np.diag(np.exp(row)) for row in log_variances]
     expected = mixture_log_density(z[:60], np.full(3, 1 / 3), MEANS, covariances)
-    np.testing.assert_allclose(prior.log_density(z[:60]), expected, rtol=1e-4)
+    np.testing.assert_allclose(prior.log_prob(z[:60]), expected, rtol=1e-4)
 
 
 def test_a_vamp_prior_follows_what_it_is_made_of():
     mean = tf.Variable(np.float32([[1.0, 0.0]]))
     prior = priors.VampPrior(lambda: (mean.value(), tf.zeros([1, 2])))
     with tf.GradientTape() as tape:
-        density = prior.log_density(tf.constant([[3.0, -1.0]]))[0]
+        density = prior.log_prob(tf.constant([[3.0, -1.0]]))[0]
     np.testing.assert_allclose(tape.gradient(density, mean), [[2.0, -1.0]])  # (z - mean) / 1
-    before = prior.draw(noise.key(*KEY), 5).numpy()
+    before = prior.sample_with_key(5, noise.key(*KEY)).numpy()
     mean.assign_add([[10.0, 0.0]])
-    moved = prior.draw(noise.key(*KEY), 5) - before
+    moved = prior.sample_with_key(5, noise.key(*KEY)) - before
     np.testing.assert_allclose(moved, [[10.0, 0.0]] * 5, atol=1e-5)
 
 
 def test_the_implicit_prior_recovers_the_gaussian_of_its_ratio():
     mean, deviation = np.float32([1.0, -0.5]), np.float32([0.5, 1.2])
-    z = tilted(mean, deviation).draw(noise.key(*KEY), 1500).numpy()
+    z = tilted(mean, deviation).sample_with_key(1500, noise.key(*KEY)).numpy()
     for i in range(2):
         assert scipy.stats.kstest(z[:, i], 'norm', (mean[i], deviation[i])).pvalue > 1e-3
     np.testing.assert_allclose(z.mean(axis=0), mean, atol=0.08)
@@ -196,7 +196,7 @@ def test_the_implicit_prior_recovers_the_gaussian_of_its_ratio():
 
 def test_the_implicit_prior_of_no_ratio_is_the_normal():
     prior = priors.ImplicitPrior(lambda z: tf.zeros([tf.shape(z)[0], 1]), 1)
-    z = prior.draw(noise.key(*KEY), 1000).numpy()[:, 0]
+    z = prior.sample_with_key(1000, noise.key(*KEY)).numpy()[:, 0]
     assert scipy.stats.kstest(z, 'norm').pvalue > 1e-3
 
 
@@ -204,12 +204,16 @@ def test_a_mask_scales_the_normal_and_is_read_at_every_draw():
     mask = tf.Variable([1.0, 0.5, 0.0])
     prior = priors.MaskedNormal(lambda: mask.value(), 3)
     n = noise.normal(noise.key(*KEY), [NUM, 3]).numpy()
-    np.testing.assert_allclose(prior.draw(noise.key(*KEY), NUM), n * [1.0, 0.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(
+        prior.sample_with_key(NUM, noise.key(*KEY)), n * [1.0, 0.5, 0.0], atol=1e-6
+    )
     mask.assign([0.0, 1.0, 1.0])
-    np.testing.assert_allclose(prior.draw(noise.key(*KEY), NUM), n * [0.0, 1.0, 1.0], atol=1e-6)
+    np.testing.assert_allclose(
+        prior.sample_with_key(NUM, noise.key(*KEY)), n * [0.0, 1.0, 1.0], atol=1e-6
+    )
 
 
 def test_the_learned_prior_is_the_generator_of_normal_noise():
     generator = Generator((8,), noise_dim=3, latent_dim=2, seed=0)
-    z = priors.Learned(generator, 3).draw(noise.key(*KEY), 20)
+    z = priors.LearnedPrior(generator, 3).sample_with_key(20, noise.key(*KEY))
     np.testing.assert_array_equal(z, generator(noise.normal(noise.key(*KEY), [20, 3])))

@@ -15,7 +15,7 @@ import sklearn.svm
 import flexae_tf
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
-from flexae_tf.training.workdir import read_jsonl
+from flexae_tf.files import read_jsonl
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif('FLEXAE_TF_SOAK' not in os.environ, reason='bin/test --soak')

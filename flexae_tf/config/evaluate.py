@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from flexae_tf.config.names import FEATURES, KINDS, LAYERS, MAX_SEED, METRICS, RESIZES
+from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import (
     CACHE_HELP,
     INCEPTION_HELP,
@@ -13,19 +14,18 @@ from flexae_tf.config.shared import (
     ex_post_option,
 )
 from flexae_tf.errors import UsageError
-from flexae_tf.options import Options, option, place, where
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(Options):
     """What `bin/evaluate.py` needs to know."""
 
-    workdir: str | None = place('Folder of the trained run.')
-    real: str | None = place(
+    workdir: str | None = path_option('Folder of the trained run.')
+    real: str | None = path_option(
         'Instead of a run: a folder or .npz of real pictures, scored against --fake.'
     )
-    fake: str | None = place('A folder or .npz of generated pictures.')
-    output: str | None = place(
+    fake: str | None = path_option('A folder or .npz of generated pictures.')
+    output: str | None = path_option(
         'Append the scores to this file. Those of a run are in its workdir anyway: this file gets '
         'what was asked for, recorded before or not.',
     )
@@ -34,7 +34,7 @@ class EvaluateConfig(Options):
         'last, best_validation, late (from 8/13 of the newest step on, which the authors choose '
         'from), all, or a step; last when not given, late with --protocol=authors.',
     )
-    data_dir: str | None = place("Folder of the data; the run's own when not given.")
+    data_dir: str | None = path_option("Folder of the data; the run's own when not given.")
     split: str = option(
         'test', 'What the run is compared with.', choices=('test', 'validation', 'train')
     )
@@ -70,9 +70,9 @@ class EvaluateConfig(Options):
         "How images get to the network's size; tf1_bilinear is what FID means.",
         choices=RESIZES,
     )
-    inception_path: str | None = place(INCEPTION_HELP)
+    inception_path: str | None = path_option(INCEPTION_HELP)
     ex_post: str | None = ex_post_option()
-    ex_post_steps: int | None = where(
+    ex_post_steps: int | None = runtime_option(
         None,
         'Iterations of second_stage (400 epochs when not given) or latent_gan (as many as the run '
         'had).',
@@ -96,11 +96,11 @@ class EvaluateConfig(Options):
     foreign_statistics: bool = option(
         False, 'Take --real_statistics that do not say what they were made of.'
     )
-    write_statistics: str | None = place(
+    write_statistics: str | None = path_option(
         'Write mean and covariance of the real images to this .npz file.'
     )
-    cache_dir: str | None = place(CACHE_HELP)
-    batch_size: int = where(50, 'Images per call of the networks.', minimum=1)
+    cache_dir: str | None = path_option(CACHE_HELP)
+    batch_size: int = runtime_option(50, 'Images per call of the networks.', minimum=1)
     device: str = device_option()
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from flexae_tf.config.names import MAX_SEED
+from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import (
     CACHE_HELP,
     INCEPTION_HELP,
@@ -14,24 +15,23 @@ from flexae_tf.config.shared import (
     ex_post_option,
 )
 from flexae_tf.errors import UsageError
-from flexae_tf.options import Options, option, place, where
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleConfig(Options):
     """What `bin/sample.py` needs to know."""
 
-    source: str | None = place("A run's workdir, or an exported SavedModel.", required=True)
+    source: str | None = path_option("A run's workdir, or an exported SavedModel.", required=True)
     checkpoint: str = checkpoint_option()
     ex_post: str | None = ex_post_option()
     num_samples: int = option(64, 'Images to sample.', minimum=1)
     sample_seed: int = option(
         0, 'Seed of the samples: the same seed, the same images.', minimum=0, maximum=MAX_SEED
     )
-    output: str | None = place(
+    output: str | None = path_option(
         'File to write: .png for a grid, .npz for the arrays.', required=True
     )
-    batch_size: int = where(256, 'Images per call of the decoder.', minimum=1)
+    batch_size: int = runtime_option(256, 'Images per call of the decoder.', minimum=1)
     device: str = device_option()
 
     def __post_init__(self) -> None:
@@ -45,10 +45,10 @@ class SampleConfig(Options):
 class ExportConfig(Options):
     """What `bin/export.py` needs to know."""
 
-    workdir: str | None = place('Folder of the trained run.', required=True)
+    workdir: str | None = path_option('Folder of the trained run.', required=True)
     checkpoint: str = checkpoint_option()
     ex_post: str | None = ex_post_option()
-    export_dir: str | None = place(
+    export_dir: str | None = path_option(
         'Folder of the SavedModel; when not given WORKDIR/export/STEP, or STEP-DENSITY with '
         '--ex_post.'
     )
@@ -63,7 +63,7 @@ class ExportConfig(Options):
 class DoctorConfig(Options):
     """What `bin/doctor.py` needs to know."""
 
-    data_dir: str | None = place('Folder of tensorflow-datasets to look into.')
-    inception_path: str | None = place(INCEPTION_HELP)
-    cache_dir: str | None = place(CACHE_HELP)
+    data_dir: str | None = path_option('Folder of tensorflow-datasets to look into.')
+    inception_path: str | None = path_option(INCEPTION_HELP)
+    cache_dir: str | None = path_option(CACHE_HELP)
     device: str = device_option()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from flexae_tf.config.names import ARTIFACTS, DATASETS, FEATURES, LAYERS, MAX_SEED, SCALES
+from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import CACHE_HELP, INCEPTION_HELP, device_option
 from flexae_tf.errors import UsageError
-from flexae_tf.options import Options, option, place, where
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,35 +66,37 @@ class ReproduceConfig(Options):
     )
     feature_layer: str = option('pool_3', 'Output of the Inception network.', choices=LAYERS)
 
-    output: str | None = place(
+    output: str | None = path_option(
         'Folder of the runs and of what comes of them; the same again resumes.'
     )
-    list: bool = where(
+    list: bool = runtime_option(
         False,
         'Print the runs, their commands, how far they are, and what they need of time and disk; '
         'train nothing.',
     )
-    render: bool = where(False, 'Render from the scores that are there; run nothing.')
-    report: bool = where(False, 'With --artifact, write OUTPUT/report.html of what is rendered.')
-    record: bool = where(
+    render: bool = runtime_option(False, 'Render from the scores that are there; run nothing.')
+    report: bool = runtime_option(
+        False, 'With --artifact, write OUTPUT/report.html of what is rendered.'
+    )
+    record: bool = runtime_option(
         False,
         'With --artifact, keep the scores among the records that come with the package, and fill '
         'the tables of README.md from these.',
     )
-    recorded: bool = where(
+    recorded: bool = runtime_option(
         False,
         'With --artifact, take the scores that come with the package for runs that are the same in '
         'every option, and run only the others.',
     )
-    shard: str = where(
+    shard: str = runtime_option(
         '1/1', 'With --artifact, 2/8 takes the second eighth of the runs, for several machines.'
     )
-    data_dir: str | None = place('Folder of the data, as for `bin/train.py`.')
-    download: bool = where(False, 'Let tensorflow-datasets download what is missing.')
-    inception_path: str | None = place(INCEPTION_HELP)
-    cache_dir: str | None = place(CACHE_HELP)
+    data_dir: str | None = path_option('Folder of the data, as for `bin/train.py`.')
+    download: bool = runtime_option(False, 'Let tensorflow-datasets download what is missing.')
+    inception_path: str | None = path_option(INCEPTION_HELP)
+    cache_dir: str | None = path_option(CACHE_HELP)
     device: str = device_option()
-    jit_compile: bool = where(False, 'Compile the trainings with XLA (one device only).')
+    jit_compile: bool = runtime_option(False, 'Compile the trainings with XLA (one device only).')
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flexae_tf.config.names import EX_POST
+from flexae_tf.config.options import option, runtime_option
 from flexae_tf.errors import UsageError
-from flexae_tf.options import option, where
 
 INCEPTION_HELP = (
     "SavedModel of the network, a folder or an archive; TF-GAN's own from its hub when not given."
@@ -19,7 +19,7 @@ CACHE_HELP = (
 
 def device_option() -> Any:
     """`--device`."""
-    return where(
+    return runtime_option(
         'auto',
         'What programs run on: auto uses every GPU there is, gpu fails when there is none.',
         choices=('auto', 'gpu', 'cpu'),

@@ -20,9 +20,9 @@ from flexae_tf.config.names import (
     SCHEDULED,
     STAGES,
 )
+from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import INCEPTION_HELP, device_option
 from flexae_tf.errors import UsageError
-from flexae_tf.options import Options, option, place, where
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,17 +30,17 @@ class TrainConfig(Options):
     """What `bin/train.py` needs to know; the defaults are the paper's (Algorithm 1, Table 6)."""
 
     method: str = option('flexae', 'Method to train.', choices=(*METHODS, *STAGES))
-    workdir: str | None = place('Folder of this run; the same command again resumes it.')
+    workdir: str | None = path_option('Folder of this run; the same command again resumes it.')
     seed: int = option(
         0, 'Seed of initial weights, batches and noise.', minimum=0, maximum=MAX_SEED
     )
 
     dataset: str = option('digits', 'Data set to train on.', choices=(*DATASETS, CODES))
-    data_dir: str | None = place(
+    data_dir: str | None = path_option(
         'Folder of the data: of tensorflow-datasets, or of your own pictures (--dataset=folder), '
         'or an .npz file.',
     )
-    download: bool = where(False, 'Let tensorflow-datasets download what is missing.')
+    download: bool = runtime_option(False, 'Let tensorflow-datasets download what is missing.')
     image_size: int | None = option(
         None, 'Height and width of images of --dataset=folder (64 when not given).', minimum=4
     )
@@ -58,8 +58,8 @@ class TrainConfig(Options):
 
     network: str = option(
         'auto',
-        "Row of Tables 5-6 to build; auto takes the nearest image size. Or the authors' released "
-        'networks.',
+        'Architecture of Tables 5-6 to build; auto takes the nearest image size. Or the released '
+        'networks of the authors.',
         choices=NETWORKS,
     )
     width_multiplier: float = option(
@@ -88,7 +88,7 @@ class TrainConfig(Options):
         choices=MIXTURES,
     )
 
-    training_steps: int = where(
+    training_steps: int = runtime_option(
         130_000, 'Train until this iteration; 0 keeps the method as it begins.', minimum=0
     )
     batch_size: int = option(128, 'Images in a batch, all devices together.', minimum=2)
@@ -164,25 +164,25 @@ class TrainConfig(Options):
         'encoder and decoder and tf32 elsewhere.',
         choices=('float32', 'tf32', 'mixed_bfloat16'),
     )
-    jit_compile: bool = where(False, 'Compile the iteration with XLA (one device only).')
-    deterministic: bool = where(
+    jit_compile: bool = runtime_option(False, 'Compile the iteration with XLA (one device only).')
+    deterministic: bool = runtime_option(
         False, 'On a GPU, use only kernels that repeat to the last bit; slower.'
     )
     device: str = device_option()
 
-    log_every_steps: int = where(100, 'Log losses this often.', minimum=1)
-    sample_every_steps: int = where(
+    log_every_steps: int = runtime_option(100, 'Log losses this often.', minimum=1)
+    sample_every_steps: int = runtime_option(
         1000, 'Write image grids and latent and validation statistics this often.', minimum=1
     )
-    eval_every_steps: int = where(
+    eval_every_steps: int = runtime_option(
         0, 'Add Frechet distances on validation data this often (0: never).', minimum=0
     )
-    save_every_steps: int = where(1000, 'Write a checkpoint this often.', minimum=1)
-    keep_checkpoints: int = where(3, 'Rolling checkpoints to keep.', minimum=1)
-    snapshot_steps: int = where(
+    save_every_steps: int = runtime_option(1000, 'Write a checkpoint this often.', minimum=1)
+    keep_checkpoints: int = runtime_option(3, 'Rolling checkpoints to keep.', minimum=1)
+    snapshot_every_steps: int = runtime_option(
         10_000, 'Keep the weights alone this often, for later choice (0: never).', minimum=0
     )
-    dry_run: bool = where(False, 'Print what would be run and what it needs, then stop.')
+    dry_run: bool = runtime_option(False, 'Print what would be run and what it needs, then stop.')
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -227,17 +227,21 @@ class TrainConfig(Options):
 class BenchmarkConfig(TrainConfig):
     """What `bin/benchmark.py` needs to know: a training, and how much of it to time."""
 
-    subject: str = where(
+    subject: str = runtime_option(
         'training',
         'What to time: the training; an iteration of every method, with the numbers of its '
         'flagfile; every metric on 10000 random features of 2048 dimensions a side; or the network '
         'of the scores.',
         choices=('training', 'methods', 'metrics', 'network'),
     )
-    inception_path: str | None = place(INCEPTION_HELP)
-    feature_layer: str = where('pool_3', 'Output of the Inception network.', choices=LAYERS)
-    iterations: int = where(10, 'Iterations to time; 0 for sizes alone, of all methods.', minimum=0)
-    warmup: int = where(2, 'Iterations before them, the compilation included.', minimum=1)
+    inception_path: str | None = path_option(INCEPTION_HELP)
+    feature_layer: str = runtime_option(
+        'pool_3', 'Output of the Inception network.', choices=LAYERS
+    )
+    iterations: int = runtime_option(
+        10, 'Iterations to time; 0 for sizes alone, of all methods.', minimum=0
+    )
+    warmup: int = runtime_option(2, 'Iterations before them, the compilation included.', minimum=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,8 +8,8 @@ import dataclasses
 import numpy as np
 
 from flexae_tf.config import TrainConfig
+from flexae_tf.data.catalog import DATASETS, Source
 from flexae_tf.data.dataset import Dataset, DatasetSpec, Split, fingerprint, fixed_order
-from flexae_tf.data.sources import DATASETS, Source
 from flexae_tf.errors import UsageError
 
 __all__ = [

@@ -14,10 +14,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from flexae_tf.config import TrainConfig
+from flexae_tf.data.catalog import CELEBA_ATTRIBUTES, CELEBA_HEIGHT, CELEBA_SIZE, CELEBA_WIDTH
 from flexae_tf.data.dataset import Split
-from flexae_tf.data.images import damaged, prepared_builder
-from flexae_tf.data.pictures import file_contents, read_pictures, shrink
-from flexae_tf.data.sources import CELEBA_ATTRIBUTES, CELEBA_HEIGHT, CELEBA_SIZE, CELEBA_WIDTH
+from flexae_tf.data.image_folder import file_contents, read_pictures, shrink
+from flexae_tf.data.tfds import damaged, prepared_builder
 from flexae_tf.errors import MissingDataError
 
 PICTURES = 'img_align_celeba'  # .zip, or unpacked

@@ -213,7 +213,7 @@ def _on_vectors(
         config, method, dataset, split='test', kinds=kinds, metrics='fd'
     )
     # Snapshots cost next to nothing here, and runs that two artifacts share must have them.
-    options = {'snapshot_steps': SNAPSHOTS} | dict(options or {})
+    options = {'snapshot_every_steps': SNAPSHOTS} | dict(options or {})
     for seed in seeds(config, SEEDS):
         yield planning.method_run(
             config, method, dataset, seed=seed, options=options, scorings=[(*scoring, *scored)]

@@ -28,7 +28,7 @@ from flexae_tf.experiments import runs
 from flexae_tf.experiments.durations import duration
 from flexae_tf.experiments.records import FOLDER, pace
 from flexae_tf.experiments.runs import Run
-from flexae_tf.networks.tables import choose_row, perceptron_parameters, resolve
+from flexae_tf.networks.architectures import choose_architecture, perceptron_parameters, resolve
 
 PROBED = 'ae_gmm'  # nothing but encoder and decoder
 # Of each image; the logits beside pool_3 included.
@@ -168,7 +168,9 @@ def _scoring(
     options, config = run.scoring(flags).options(), run.config
     if data.describe(config).kind == 'vectors':
         every = options.checkpoint == 'all'
-        return START + OF_VECTORS * (config.training_steps // config.snapshot_steps if every else 1)
+        return START + OF_VECTORS * (
+            config.training_steps // config.snapshot_every_steps if every else 1
+        )
     network = options.inception_path, options.feature_layer
     if options.features == 'pixels' or not (network[0] and os.path.exists(network[0])):
         return None
@@ -208,7 +210,9 @@ def _disk(run: Run) -> int:
     config = resolve(run.config, data.describe(run.config).shape)
     sizes = _recorded()['sizes']
     own = sizes.get(f'{config.dataset}-{config.width_multiplier:g}') or sizes[config.dataset + '-1']
-    snapshots = config.training_steps // config.snapshot_steps if config.snapshot_steps else 0
+    snapshots = (
+        config.training_steps // config.snapshot_every_steps if config.snapshot_every_steps else 0
+    )
     checkpoint, snapshot = (own[k][config.method] for k in ('checkpoint_bytes', 'snapshot_bytes'))
     more = _more_generator(config)
     kept = (config.keep_checkpoints + 1) * (checkpoint + 3 * FLOAT * more)  # Adam's moments, too
@@ -228,7 +232,7 @@ def _more_generator(config: TrainConfig) -> int:
     shape = data.describe(config).shape
     default = dataclasses.replace(config, generator='default')
     chosen, usual = (
-        perceptron_parameters(c.noise_dim, *choose_row(c, shape).generator, c.latent_dim)
+        perceptron_parameters(c.noise_dim, *choose_architecture(c, shape).generator, c.latent_dim)
         for c in (config, default)
     )
     return chosen - usual

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flexae_tf.errors import FailedRunError, Stopped, UserError
+from flexae_tf.errors import FailedRunError, Interrupted, UserError
 from flexae_tf.experiments import runs
-from flexae_tf.training.signals import StopSignals
-from flexae_tf.training.workdir import lock
+from flexae_tf.files import lock
+from flexae_tf.training.shutdown import GracefulShutdown
 
 POLL_SECONDS = 1.0
 
@@ -25,7 +25,7 @@ def execute(todo: Sequence[runs.Run]) -> dict[str, str]:
         of the runs that failed, name -> reason.
 
     Raises:
-        Stopped: SIGTERM or Ctrl-C was heard; the command that was running was told to stop, too.
+        Interrupted: SIGTERM or Ctrl-C; the running command is stopped, too.
     """
     failures: dict[str, str] = {}
     waiting, told = list(todo), set()
@@ -36,7 +36,7 @@ def execute(todo: Sequence[runs.Run]) -> dict[str, str]:
                 try:
                     if not _attempt(run, relay, f'[{todo.index(run) + 1}/{len(todo)}]'):
                         held.append(run)
-                except Stopped:
+                except Interrupted:
                     raise
                 except (UserError, OSError) as error:
                     failures[run.name] = str(error)
@@ -121,7 +121,7 @@ def _reason(command: runs.Command, code: int, output: list[str]) -> str:
     return (errors or said or [f'{command.program}.py ended with exit code {code}'])[-1]
 
 
-class _Relay(StopSignals):
+class _Relay(GracefulShutdown):
     """Passes signals on to the process that is running."""
 
     _process: subprocess.Popen | None = None
@@ -131,20 +131,20 @@ class _Relay(StopSignals):
     def to(self, process: subprocess.Popen) -> Iterator[None]:
         """While active, signals are passed on to `process`; as is one heard while it started."""
         self._process = process
-        if self.heard is not None and not self._passed_on:
-            process.send_signal(self.heard)
+        if self.requested is not None and not self._passed_on:
+            process.send_signal(self.requested)
         try:
             yield
         finally:
             self._process = None
 
     def check(self, when: str) -> None:
-        """Raises `Stopped` when a signal was heard."""
-        if self.heard is not None:
-            raise Stopped(self.heard, when)
+        """Raises `Interrupted` when a signal was heard."""
+        if self.requested is not None:
+            raise Interrupted(self.requested, when)
 
     def _hear(self, number: int, _: Any) -> None:
-        self.heard = self.heard or number
+        self.requested = self.requested or number
         if self._process:
             self._passed_on = True
             self._process.send_signal(number)

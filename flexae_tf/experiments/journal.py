@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from flexae_tf.config import EvaluateConfig
-from flexae_tf.training.workdir import append_json, read_jsonl
+from flexae_tf.files import append_json, read_jsonl
 
 
 class Journal:

@@ -12,8 +12,8 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.config.names import FITTED, STAGED, STAGES
 from flexae_tf.experiments.columns import Score
 from flexae_tf.experiments.runs import Run
-from flexae_tf.networks.tables import resolve
-from flexae_tf.training.workdir import read_jsonl, write_text
+from flexae_tf.files import read_jsonl, write_text
+from flexae_tf.networks.architectures import resolve
 
 FOLDER = pathlib.Path(__file__).with_name('recorded')  # of what was really run, package data
 RECORDED = FOLDER / 'scores.jsonl'

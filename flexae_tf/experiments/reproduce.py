@@ -6,12 +6,13 @@ import itertools
 import pathlib
 
 from flexae_tf.config import ReproduceConfig
+from flexae_tf.environment import code_version
 from flexae_tf.errors import FailedRunError, UserError
 from flexae_tf.experiments import artifacts, estimate, execution, records, runs
 from flexae_tf.experiments.exhibits import readme, rendering, report, strips
 from flexae_tf.experiments.exhibits.layout import Exhibit
 from flexae_tf.experiments.records import Record
-from flexae_tf.training.workdir import code_version, write_bytes, write_text
+from flexae_tf.files import write_bytes, write_text
 
 
 def reproduce(config: ReproduceConfig) -> None:
@@ -21,7 +22,7 @@ def reproduce(config: ReproduceConfig) -> None:
         UsageError: wrong flags, or scores that cannot be compared.
         MissingDataError: `--data_dir` or `--inception_path` leads nowhere.
         FailedRunError: a run failed; the others were executed, and what there is was rendered.
-        Stopped: SIGTERM or Ctrl-C was heard.
+        Interrupted: SIGTERM or Ctrl-C was heard.
     """
     planned = _todo(config)
     if config.list:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import flexae_tf
 from flexae_tf import data
 from flexae_tf.config import EvaluateConfig, ReproduceConfig, TrainConfig
+from flexae_tf.config.options import from_arguments
 from flexae_tf.errors import MissingDataError, UsageError, UserError
 from flexae_tf.experiments.journal import Journal
-from flexae_tf.networks.tables import resolve
-from flexae_tf.options import from_arguments
+from flexae_tf.networks.architectures import resolve
 from flexae_tf.training.workdir import Workdir
 
 ROOT = pathlib.Path(flexae_tf.__file__).resolve().parents[1]  # of a clone: flags/ and bin/ are here

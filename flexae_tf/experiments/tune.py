@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flexae_tf.config import METHODS, ReproduceConfig, TrainConfig
+from flexae_tf.environment import code_version
 from flexae_tf.errors import FailedRunError, UsageError
 from flexae_tf.experiments import execution, planning, runs
-from flexae_tf.training.workdir import code_version, write_json
+from flexae_tf.files import write_json
 
 
 class Grid(NamedTuple):
@@ -81,7 +82,7 @@ def tune(config: ReproduceConfig) -> None:
         UsageError: nothing to tune, wrong flags, or scores that cannot be compared.
         MissingDataError: `--data_dir` or `--inception_path` leads nowhere.
         FailedRunError: a run failed; the others were executed.
-        Stopped: SIGTERM or Ctrl-C was heard.
+        Interrupted: SIGTERM or Ctrl-C was heard.
     """
     grid = _grid(config)
     planned = _plan(config, grid)

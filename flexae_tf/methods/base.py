@@ -14,15 +14,15 @@ from flexae_tf import noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
+from flexae_tf.networks.architectures import choose_architecture
 from flexae_tf.networks.autoencoder import Decoder, Encoder, GaussianEncoder
 from flexae_tf.networks.batch_norm import set_momentum
-from flexae_tf.networks.tables import choose_row
 from flexae_tf.noise import Role
 from flexae_tf.priors import Prior
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class MethodSpec:
     """A row of the table of methods.
 
     Attributes:
@@ -44,7 +44,7 @@ class Recipe:
 LOG_VARIANCE_LIMITS = (-10.0, 10.0)
 
 
-class Part(enum.IntEnum):
+class NetworkRole(enum.IntEnum):
     """Whose initial weights; equal numbers begin equal in every method of a seed."""
 
     ENCODER = 0
@@ -64,7 +64,7 @@ class Method(keras.Model, abc.ABC):
     Attributes:
         options: the resolved configuration.
         spec: what the examples are.
-        recipe: the method's row of the table.
+        method_spec: the method's row of the table.
         prior: where `sample_latent` draws from; an ex-post density may take its place, and a method
             without a prior has None until then.
         tags: the names of what `train_step` returns, which are TensorBoard tags.
@@ -72,29 +72,33 @@ class Method(keras.Model, abc.ABC):
 
     tags: tuple[str, ...] = ()
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(name=config.method)
-        self.options = config
+        self.config = config
         self.spec = spec
-        self.recipe = recipe
-        self.row = choose_row(config, spec.shape)
+        self.method_spec = method_spec
+        self.architecture = choose_architecture(config, spec.shape)
         self.prior: Prior | None = None
 
     def build_autoencoder(
         self, encoder: Callable[..., Encoder | GaussianEncoder] = Encoder
     ) -> None:
         """Makes `encoder` and `decoder` of Tables 5-6."""
-        dtype = 'mixed_bfloat16' if self.options.precision == 'mixed_bfloat16' else 'float32'
-        sizes = dict(shape=self.spec.shape, latent_dim=self.options.latent_dim, dtype=dtype)
-        self.encoder = encoder(self.row, seed=self.weight_seed(Part.ENCODER), **sizes)
-        self.decoder = Decoder(self.row, seed=self.weight_seed(Part.DECODER), **sizes)
+        dtype = 'mixed_bfloat16' if self.config.precision == 'mixed_bfloat16' else 'float32'
+        sizes = dict(shape=self.spec.shape, latent_dim=self.config.latent_dim, dtype=dtype)
+        self.encoder = encoder(
+            self.architecture, seed=self.weight_seed(NetworkRole.ENCODER), **sizes
+        )
+        self.decoder = Decoder(
+            self.architecture, seed=self.weight_seed(NetworkRole.DECODER), **sizes
+        )
         for network in (self.encoder, self.decoder):
-            set_momentum(network, self.options.bn_momentum)
+            set_momentum(network, self.config.bn_momentum)
 
-    def weight_seed(self, part: Part) -> int:
-        """The seed of a part's initial weights; its layers take the numbers that follow."""
-        key = noise.key(self.options.seed, 0, Role.WEIGHTS)
-        return int(noise.integers(key, [len(Part)], 2**31 - 64)[part])
+    def weight_seed(self, role: NetworkRole) -> int:
+        """The seed of the initial weights of a network; its layers take the numbers that follow."""
+        key = noise.key(self.config.seed, 0, Role.WEIGHTS)
+        return int(noise.integers(key, [len(NetworkRole)], 2**31 - 64)[role])
 
     @property
     def autoencoder_variables(self) -> list:
@@ -102,7 +106,7 @@ class Method(keras.Model, abc.ABC):
         return self.encoder.trainable_variables + self.decoder.trainable_variables
 
     @property
-    def image_blocks(self) -> int:
+    def batches_per_step(self) -> int:
         """How many batches of examples one iteration eats."""
         return 1
 
@@ -117,7 +121,7 @@ class Method(keras.Model, abc.ABC):
         """One iteration.
 
         Args:
-            blocks: examples [image_blocks, batch, ...].
+            blocks: examples [batches_per_step, batch, ...].
             step: the iteration's number, int64; all noise and every schedule come from it.
 
         Returns:
@@ -180,7 +184,7 @@ class Method(keras.Model, abc.ABC):
 
     def key(self, step: tf.Tensor, role: Role, index: int = 0) -> noise.Key:
         """The key of this run's draws of `role` at `step`."""
-        return noise.key(self.options.seed, step, role, index)
+        return noise.key(self.config.seed, step, role, index)
 
 
 def adam(
@@ -202,7 +206,7 @@ def draw_normal(mean: tf.Tensor, log_variance: tf.Tensor, key: noise.Key) -> tf.
     return mean + tf.exp(0.5 * log_variance) * noise.normal(key, shape)
 
 
-def scheduled(
+def piecewise_constant(
     start: float, steps: int, drops: tuple[tuple[float, float], ...]
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """A learning rate that is `start` times a factor from each share of `steps` updates on.
@@ -219,12 +223,12 @@ def scheduled(
     )
 
 
-def warm_up(step: tf.Tensor, steps: int) -> tf.Tensor:
+def linear_warmup(step: tf.Tensor, steps: int) -> tf.Tensor:
     """Rises linearly from 0 to 1 over the first tenth of a training of `steps` iterations."""
     return tf.minimum(1.0, tf.cast(step, tf.float32) / (0.1 * steps))
 
 
-def gather_batch(values: tf.Tensor) -> tf.Tensor:
+def all_gather_batch(values: tf.Tensor) -> tf.Tensor:
     """The global batch [replicas * batch, ...] of which `values` [batch, ...] is this replica's.
 
     For losses that are no plain means over examples. Its gradient is the sum of those of all

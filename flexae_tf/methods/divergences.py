@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
-from flexae_tf.methods.base import adam, gather_batch, minimize
+from flexae_tf.methods.base import adam, all_gather_batch, minimize
 from flexae_tf.networks.latent import Critic
 
 
@@ -81,7 +81,7 @@ class Wasserstein(_Learned):
         """One step on L_Critic (Eq. 5), which updates kappa."""
         mix = noise.uniform(key, [z.shape[0], 1])
         with tf.GradientTape() as tape:
-            distance = -losses.critic(self.critic(z), self.critic(z_hat))
+            distance = -losses.critic_loss(self.critic(z), self.critic(z_hat))
             penalty = losses.gradient_penalty(self.critic, z, z_hat, mix)
             loss = -distance + self._config.gradient_penalty_weight * penalty
         norm = self._minimize(loss, tape)
@@ -89,15 +89,15 @@ class Wasserstein(_Learned):
 
     def encoder_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
         """L_Enc (Eq. 7)."""
-        return losses.encoder(self.critic(z))
+        return losses.encoder_loss(self.critic(z))
 
     def generator_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
         """L_Gen (Eq. 6)."""
-        return losses.generator(self.critic(z_hat))
+        return losses.generator_loss(self.critic(z_hat))
 
     def distance(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
         """The critic's lower bound of the Wasserstein-1 distance (Eq. 5 without its penalty)."""
-        return -losses.critic(self.critic(z), self.critic(z_hat))
+        return -losses.critic_loss(self.critic(z), self.critic(z_hat))
 
 
 class _Classified(_Learned):
@@ -106,8 +106,8 @@ class _Classified(_Learned):
     def update(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> dict[str, tf.Tensor]:
         """One step on the classifier's cross-entropy."""
         with tf.GradientTape() as tape:
-            loss = losses.adversarial(self.critic(z), real=True)
-            loss += losses.adversarial(self.critic(z_hat), real=False)
+            loss = losses.sigmoid_cross_entropy(self.critic(z), real=True)
+            loss += losses.sigmoid_cross_entropy(self.critic(z_hat), real=False)
         norm = self._minimize(loss, tape)
         distance = self.distance(z, z_hat, key)
         return dict(zip(self.tags, (loss, distance, norm), strict=True))
@@ -120,16 +120,16 @@ class JensenShannon(_Classified):
 
     def encoder_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
         """Cross-entropy with "these codes are the prior's"."""
-        return losses.adversarial(self.critic(z), real=False)
+        return losses.sigmoid_cross_entropy(self.critic(z), real=False)
 
     def generator_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
         """Cross-entropy with "these codes are of examples"."""
-        return losses.adversarial(self.critic(z_hat), real=True)
+        return losses.sigmoid_cross_entropy(self.critic(z_hat), real=True)
 
     def distance(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
         """The classifier's lower bound of the divergence, in nats: at most ln 2."""
-        loss = losses.adversarial(self.critic(z), real=True)
-        loss += losses.adversarial(self.critic(z_hat), real=False)
+        loss = losses.sigmoid_cross_entropy(self.critic(z), real=True)
+        loss += losses.sigmoid_cross_entropy(self.critic(z_hat), real=False)
         return tf.math.log(2.0) - 0.5 * loss
 
 
@@ -176,7 +176,7 @@ class Mmd(_Direct):
 
     def distance(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
         """The unbiased estimate: 0 on average for equal laws, and then often negative."""
-        return losses.mmd(gather_batch(z), gather_batch(z_hat))
+        return losses.mmd(all_gather_batch(z), all_gather_batch(z_hat))
 
 
 class SlicedWasserstein(_Direct):
@@ -190,7 +190,7 @@ class SlicedWasserstein(_Direct):
         """The mean squared distance over the directions that `key` draws."""
         directions = noise.shared_normal(key, [z.shape[1], self.PROJECTIONS])
         directions /= tf.norm(directions, axis=0)
-        return losses.sliced_wasserstein(gather_batch(z), gather_batch(z_hat), directions)
+        return losses.sliced_wasserstein(all_gather_batch(z), all_gather_batch(z_hat), directions)
 
 
 def build_divergence(

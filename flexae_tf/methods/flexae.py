@@ -6,11 +6,11 @@ import tensorflow as tf
 from flexae_tf import losses
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec, synthetic
-from flexae_tf.methods.base import Method, Part, Recipe, adam, minimize
+from flexae_tf.methods.base import Method, MethodSpec, NetworkRole, adam, minimize
 from flexae_tf.methods.divergences import build_divergence
 from flexae_tf.networks.latent import Critic, Generator
 from flexae_tf.noise import Role
-from flexae_tf.priors import GaussianMixture, Learned, StandardNormal
+from flexae_tf.priors import GaussianMixture, LearnedPrior, StandardNormal
 
 
 class FlexAE(Method):
@@ -21,8 +21,8 @@ class FlexAE(Method):
     synthetic experiments (Figs. 2 and 3), which has no step for the prior.
     """
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
-        super().__init__(config, spec, recipe)
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(config, spec, method_spec)
         self.build_autoencoder()
         self.ae_optimizer = adam(
             config.ae_learning_rate, 0.9, 0.999, self.autoencoder_variables, 'ae'
@@ -31,26 +31,26 @@ class FlexAE(Method):
             config.enc_learning_rate, 0.0, 0.9, self.encoder.trainable_variables, 'enc'
         )
         self.generator: Generator | None = None
-        if recipe.prior is Learned:
+        if method_spec.prior is LearnedPrior:
             self.generator = Generator(
-                self.row.generator,
+                self.architecture.generator,
                 noise_dim=config.noise_dim,
                 latent_dim=config.latent_dim,
-                seed=self.weight_seed(Part.GENERATOR),
+                seed=self.weight_seed(NetworkRole.GENERATOR),
             )
             self.gen_optimizer = adam(
                 config.gen_learning_rate, 0.0, 0.9, self.generator.trainable_variables, 'gen'
             )
-            self.prior = Learned(self.generator, config.noise_dim)
-        elif recipe.prior is GaussianMixture:
+            self.prior = LearnedPrior(self.generator, config.noise_dim)
+        elif method_spec.prior is GaussianMixture:
             self.prior = six_gaussians(config)
         else:
             self.prior = StandardNormal(config.latent_dim)
         self.divergence = build_divergence(
             config,
-            self.row.critic,
+            self.architecture.critic,
             latent_dim=config.latent_dim,
-            seed=self.weight_seed(Part.CRITIC),
+            seed=self.weight_seed(NetworkRole.CRITIC),
         )
         # Here too, so that checkpoints hold them.
         self.critic: Critic | None = self.divergence.critic
@@ -64,9 +64,9 @@ class FlexAE(Method):
         return (*ae, *gen, *self.divergence.tags)
 
     @property
-    def image_blocks(self) -> int:
+    def batches_per_step(self) -> int:
         """The auto-encoder step's batch, and one for each critic step unless they share it."""
-        return 1 + self.divergence.updates if self.options.critic_batches == 'fresh' else 1
+        return 1 + self.divergence.updates if self.config.critic_batches == 'fresh' else 1
 
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """One turn of Algorithm 1's loop: L_AE, five times L_Critic, L_Gen, L_Enc."""
@@ -78,20 +78,22 @@ class FlexAE(Method):
         ae_norm = minimize(ae_loss, tape, self.ae_optimizer, self.autoencoder_variables)
 
         # 2. Minimize L_Critic (Eq. 5) and update kappa, `critic_steps` times.
-        fresh = self.options.critic_batches == 'fresh'
+        fresh = self.config.critic_batches == 'fresh'
         for i in range(self.divergence.updates):
             if fresh or i == 0:
                 with tf.GradientTape() as encoder_tape:
                     z = self.encoder(blocks[1 + i] if fresh else x, training=True)
             n = self.key(step, Role.CRITIC_NOISE, i)
             key = self.key(step, Role.CRITIC_MIX, i)
-            z_hat = self.prior.draw(n, x.shape[0])
+            z_hat = self.prior.sample_with_key(x.shape[0], n)
             values = self.divergence.update(z, z_hat, key)
 
         # 3. Minimize L_Gen (Eq. 6) and update psi, on the noise of the last critic step.
         if self.generator:
             with tf.GradientTape() as tape:
-                gen_loss = self.divergence.generator_loss(z, self.prior.draw(n, x.shape[0]), key)
+                gen_loss = self.divergence.generator_loss(
+                    z, self.prior.sample_with_key(x.shape[0], n), key
+                )
             psi = self.generator.trainable_variables
             values['loss/gen'] = gen_loss
             values['grad_norm/gen'] = minimize(gen_loss, tape, self.gen_optimizer, psi)
@@ -102,9 +104,9 @@ class FlexAE(Method):
         phi = self.encoder.trainable_variables
         enc_norm = minimize(enc_loss, encoder_tape, self.enc_optimizer, phi)
 
-        if self.options.bn_mix_generated:
+        if self.config.bn_mix_generated:
             # Only the decoder's batch-norm averages feel this pass.
-            self.decoder(self.prior.draw(n, x.shape[0]), training=True)
+            self.decoder(self.prior.sample_with_key(x.shape[0], n), training=True)
         return values | {
             'loss/ae': ae_loss,
             'grad_norm/ae': ae_norm,

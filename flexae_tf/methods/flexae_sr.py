@@ -7,13 +7,13 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, Part, Recipe, adam, minimize
+from flexae_tf.methods.base import Method, MethodSpec, NetworkRole, adam, minimize
 from flexae_tf.methods.divergences import build_divergence
-from flexae_tf.networks.batch_norm import averages_kept
+from flexae_tf.networks.batch_norm import preserve_moving_averages
 from flexae_tf.networks.image_critic import ImageCritic
 from flexae_tf.networks.latent import Critic, Generator
 from flexae_tf.noise import Role
-from flexae_tf.priors import Learned
+from flexae_tf.priors import LearnedPrior
 
 
 class FlexAESR(Method):
@@ -31,24 +31,24 @@ class FlexAESR(Method):
         'grad_norm/image_critic',
     )
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
-        super().__init__(config, spec, recipe)
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(config, spec, method_spec)
         self.build_autoencoder()
         self.generator = Generator(
-            self.row.generator,
+            self.architecture.generator,
             noise_dim=config.noise_dim,
             latent_dim=config.latent_dim,
-            seed=self.weight_seed(Part.GENERATOR),
+            seed=self.weight_seed(NetworkRole.GENERATOR),
         )
-        self.prior = Learned(self.generator, config.noise_dim)
+        self.prior = LearnedPrior(self.generator, config.noise_dim)
         self.divergence = build_divergence(
             config,
-            self.row.critic,
+            self.architecture.critic,
             latent_dim=config.latent_dim,
-            seed=self.weight_seed(Part.CRITIC),
+            seed=self.weight_seed(NetworkRole.CRITIC),
         )
         self.image_critic = ImageCritic(
-            self.row, shape=spec.shape, seed=self.weight_seed(Part.OTHER)
+            self.architecture, shape=spec.shape, seed=self.weight_seed(NetworkRole.OTHER)
         )
         self.ae_optimizer = adam(
             config.ae_learning_rate, 0.9, 0.999, self.autoencoder_variables, 'ae'
@@ -81,12 +81,12 @@ class FlexAESR(Method):
         return (*own, *self.divergence.tags, *self.IMAGE_TAGS)
 
     @property
-    def image_blocks(self) -> int:
+    def batches_per_step(self) -> int:
         """The auto-encoder step's batch and two for each critic step: x and the x' of its mixes.
 
         When the critic's steps share the auto-encoder's batch, only that and one x'.
         """
-        return 1 + 2 * self.divergence.updates if self.options.critic_batches == 'fresh' else 2
+        return 1 + 2 * self.divergence.updates if self.config.critic_batches == 'fresh' else 2
 
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """L_AE, five times L_Critic and the image critic's, smoothing, L_Gen, L_Enc."""
@@ -100,7 +100,7 @@ class FlexAESR(Method):
 
         # 2. Minimize L_Critic (Eq. 5) and update kappa, then the same of images, `critic_steps`
         #    times.
-        fresh = self.options.critic_batches == 'fresh'
+        fresh = self.config.critic_batches == 'fresh'
         for i in range(self.divergence.updates):
             if fresh or i == 0:
                 first = 1 + 2 * i if fresh else 0
@@ -110,11 +110,11 @@ class FlexAESR(Method):
                     z_other = self.encoder(blocks[first + 1], training=True)
             n = self.key(step, Role.CRITIC_NOISE, i)
             key = self.key(step, Role.CRITIC_MIX, i)
-            z_hat = self.prior.draw(n, num)
+            z_hat = self.prior.sample_with_key(num, n)
             values = self.divergence.update(z, z_hat, key)
             # Of codes, and of images in the penalty.
             mixes = noise.uniform(self.key(step, Role.IMAGE_MIX, i), [num, 2])
-            with averages_kept(self.decoder):
+            with preserve_moving_averages(self.decoder):
                 x_mix = self.decoder(_mixed(z, z_other, mixes[:, :1]), training=True)
             values |= self._update_image_critic(x, x_mix, mixes[:, 1])
 
@@ -123,14 +123,14 @@ class FlexAESR(Method):
         mix = noise.uniform(self.key(step, Role.IMAGE_MIX, self.divergence.updates), [num, 1])
         with smooth_tape, self._averages_of_generated():  # phi has not moved since the codes
             x_mix = self.decoder(_mixed(z, z_other, mix), training=True)
-            smooth_loss = losses.generator(self.image_critic(x_mix))
+            smooth_loss = losses.generator_loss(self.image_critic(x_mix))
         smooth_norm = minimize(
             smooth_loss, smooth_tape, self.smooth_optimizer, self.autoencoder_variables
         )
 
         # 4. Minimize L_Gen (Eq. 6) and update psi, on the noise of the last critic step.
         with tf.GradientTape() as tape:
-            gen_loss = self.divergence.generator_loss(z, self.prior.draw(n, num), key)
+            gen_loss = self.divergence.generator_loss(z, self.prior.sample_with_key(num, n), key)
         psi = self.generator.trainable_variables
         gen_norm = minimize(gen_loss, tape, self.gen_optimizer, psi)
 
@@ -142,9 +142,9 @@ class FlexAESR(Method):
         phi = self.encoder.trainable_variables
         enc_norm = minimize(enc_loss, tape, self.enc_optimizer, phi)
 
-        if self.options.bn_mix_generated:
+        if self.config.bn_mix_generated:
             # Only the decoder's batch-norm averages feel this pass.
-            self.decoder(self.prior.draw(n, num), training=True)
+            self.decoder(self.prior.sample_with_key(num, n), training=True)
         return values | {
             'loss/ae': ae_loss,
             'grad_norm/ae': ae_norm,
@@ -168,9 +168,9 @@ class FlexAESR(Method):
         """
         mix = tf.reshape(mix, [-1] + [1] * (x.shape.rank - 1))
         with tf.GradientTape() as tape:
-            distance = -losses.critic(self.image_critic(x), self.image_critic(x_mix))
+            distance = -losses.critic_loss(self.image_critic(x), self.image_critic(x_mix))
             penalty = losses.gradient_penalty(self.image_critic, x, x_mix, mix)
-            loss = -distance + self.options.gradient_penalty_weight * penalty
+            loss = -distance + self.config.gradient_penalty_weight * penalty
         norm = minimize(
             loss, tape, self.image_critic_optimizer, self.image_critic.trainable_variables
         )
@@ -186,8 +186,8 @@ class FlexAESR(Method):
         smoothing step's pass counts and the critic steps' do not: one of reconstructions, one of
         mixes, one of generated codes, the proportions of the release.
         """
-        kept = not self.options.bn_mix_generated
-        return averages_kept(self.decoder) if kept else contextlib.nullcontext()
+        kept = not self.config.bn_mix_generated
+        return preserve_moving_averages(self.decoder) if kept else contextlib.nullcontext()
 
     def critic_distance(self, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
         """The divergence of codes [n, m] from the prior's [n, m], by the critic of codes."""

@@ -5,7 +5,7 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, Recipe, adam, minimize
+from flexae_tf.methods.base import Method, MethodSpec, adam, minimize
 from flexae_tf.noise import Role
 from flexae_tf.priors import StandardNormal
 
@@ -39,8 +39,8 @@ class InjFlow(Method):
         'grad_norm/ae',
     )
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
-        super().__init__(config, spec, recipe)
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(config, spec, method_spec)
         self.build_autoencoder()
         self.prior = StandardNormal(config.latent_dim)
         self.ae_optimizer = adam(
@@ -49,17 +49,17 @@ class InjFlow(Method):
 
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step of Adam; the penalties are reported without their weights."""
-        x, latent_dim = blocks[0], self.options.latent_dim
+        x, latent_dim = blocks[0], self.config.latent_dim
         n = noise.normal(self.key(step, Role.DIRECTION), [x.shape[0], latent_dim])
         u = n / tf.norm(n, axis=1, keepdims=True)
         with tf.GradientTape() as tape:
             z = self.encoder(x, training=True)
             ae_loss = losses.reconstruction(x, self.decoder(z, training=True))
-            stretch = losses.squared_stretch(self.decode, z, u)
+            stretch = losses.squared_jvp_norm(self.decode, z, u)
             code = losses.code_penalty(z)
             volume = losses.log_volume(stretch, latent_dim=latent_dim)
             clamp = losses.clamp_penalty(stretch, least=LEAST_STRETCH)
-            total = ae_loss + self.options.volume_weight * (0.5 * code + volume)
+            total = ae_loss + self.config.volume_weight * (0.5 * code + volume)
             total += CLAMP_WEIGHT * clamp
         norm = minimize(total, tape, self.ae_optimizer, self.autoencoder_variables)
         return {

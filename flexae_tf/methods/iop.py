@@ -8,13 +8,13 @@ from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import (
     LOG_VARIANCE_LIMITS,
     Method,
-    Part,
-    Recipe,
+    MethodSpec,
+    NetworkRole,
     adam,
+    all_gather_batch,
     draw_normal,
-    gather_batch,
+    linear_warmup,
     minimize,
-    warm_up,
 )
 from flexae_tf.networks.autoencoder import GaussianEncoder
 from flexae_tf.networks.latent import RatioEstimator
@@ -51,11 +51,11 @@ class Iop(Method):
         'latent/effective_share',
     )
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
-        super().__init__(config, spec, recipe)
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(config, spec, method_spec)
         self.build_autoencoder(GaussianEncoder)
         self.ratio = RatioEstimator(
-            latent_dim=config.latent_dim, seed=self.weight_seed(Part.CRITIC)
+            latent_dim=config.latent_dim, seed=self.weight_seed(NetworkRole.CRITIC)
         )
         self.prior = ImplicitPrior(self.log_ratio, config.latent_dim)
         self.ae_optimizer = adam(
@@ -66,9 +66,9 @@ class Iop(Method):
         )
 
     @property
-    def image_blocks(self) -> int:
+    def batches_per_step(self) -> int:
         """The auto-encoder step's batch, and one for each classifier step unless they share it."""
-        return 1 + self.options.critic_steps if self.options.critic_batches == 'fresh' else 1
+        return 1 + self.config.critic_steps if self.config.critic_batches == 'fresh' else 1
 
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step of the auto-encoder, then `critic_steps` of the classifier."""
@@ -78,15 +78,15 @@ class Iop(Method):
             mean, log_variance = self.posterior(x, training=True)
             z = draw_normal(mean, log_variance, self.key(step, Role.POSTERIOR))
             ae_loss = losses.reconstruction(x, self.decoder(z, training=True))
-            kl = losses.normal_divergence(mean, log_variance)
+            kl = losses.kl_to_standard_normal(mean, log_variance)
             log_ratio = tf.reduce_mean(self.log_ratio(z))  # through T into z, not into its weights
-            weight = warm_up(step, self.options.training_steps)
+            weight = linear_warmup(step, self.config.training_steps)
             total = 0.5 * ae_loss + weight * (kl - log_ratio)
         ae_norm = minimize(total, tape, self.ae_optimizer, self.autoencoder_variables)
 
         # 2. Minimize the cross-entropy of z ~ q(z) and z ~ N(0, I) and update T.
-        fresh = self.options.critic_batches == 'fresh'
-        for i in range(self.options.critic_steps):
+        fresh = self.config.critic_batches == 'fresh'
+        for i in range(self.config.critic_steps):
             if fresh or i == 0:
                 # In training mode, although it moves the averages: T must know the codes that the
                 # step above sees, whose batch norm is the batch's.
@@ -96,8 +96,8 @@ class Iop(Method):
             n = noise.normal(self.key(step, Role.CRITIC_NOISE, i), z.shape)
             keep, keep_n = self._keep(z, step, 2 * i), self._keep(n, step, 2 * i + 1)
             with tf.GradientTape() as tape:
-                critic_loss = losses.adversarial(self.ratio(z, keep), real=True)
-                critic_loss += losses.adversarial(self.ratio(n, keep_n), real=False)
+                critic_loss = losses.sigmoid_cross_entropy(self.ratio(z, keep), real=True)
+                critic_loss += losses.sigmoid_cross_entropy(self.ratio(n, keep_n), real=False)
             phi = self.ratio.trainable_variables
             critic_norm = minimize(critic_loss, tape, self.critic_optimizer, phi)
         return {
@@ -109,7 +109,7 @@ class Iop(Method):
             'grad_norm/critic': critic_norm,
             'latent/kl': log_ratio,  # T's estimate of KL(q(z) || N(0, I))
             # 1 / n when a single draw would be taken again and again.
-            'latent/effective_share': losses.effective_share(gather_batch(self.log_ratio(n))),
+            'latent/effective_share': losses.normalized_ess(all_gather_batch(self.log_ratio(n))),
         }
 
     def posterior(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:

@@ -4,11 +4,11 @@ import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, Part, Recipe, adam, minimize
+from flexae_tf.methods.base import Method, MethodSpec, NetworkRole, adam, minimize
 from flexae_tf.methods.divergences import build_divergence
 from flexae_tf.networks.latent import Critic, Generator
 from flexae_tf.noise import Role
-from flexae_tf.priors import Learned
+from flexae_tf.priors import LearnedPrior
 
 
 class LatentGan(Method):
@@ -18,23 +18,23 @@ class LatentGan(Method):
     two differ in nothing but joint training, which is what the paper argues for.
     """
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
-        super().__init__(config, spec, recipe)
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(config, spec, method_spec)
         self.generator = Generator(
-            self.row.generator,
+            self.architecture.generator,
             noise_dim=config.noise_dim,
             latent_dim=config.latent_dim,
-            seed=self.weight_seed(Part.GENERATOR),
+            seed=self.weight_seed(NetworkRole.GENERATOR),
         )
         self.gen_optimizer = adam(
             config.gen_learning_rate, 0.0, 0.9, self.generator.trainable_variables, 'gen'
         )
-        self.prior = Learned(self.generator, config.noise_dim)
+        self.prior = LearnedPrior(self.generator, config.noise_dim)
         self.divergence = build_divergence(
             config,
-            self.row.critic,
+            self.architecture.critic,
             latent_dim=config.latent_dim,
-            seed=self.weight_seed(Part.CRITIC),
+            seed=self.weight_seed(NetworkRole.CRITIC),
         )
         # Here too, so that checkpoints hold them.
         self.critic: Critic = self.divergence.critic
@@ -46,7 +46,7 @@ class LatentGan(Method):
         return ('loss/gen', 'grad_norm/gen', *self.divergence.tags)
 
     @property
-    def image_blocks(self) -> int:
+    def batches_per_step(self) -> int:
         """A batch of codes for each critic step."""
         return self.divergence.updates
 
@@ -56,9 +56,11 @@ class LatentGan(Method):
             z = blocks[i]
             n = self.key(step, Role.CRITIC_NOISE, i)
             key = self.key(step, Role.CRITIC_MIX, i)
-            values = self.divergence.update(z, self.prior.draw(n, z.shape[0]), key)
+            values = self.divergence.update(z, self.prior.sample_with_key(z.shape[0], n), key)
         with tf.GradientTape() as tape:
-            gen_loss = self.divergence.generator_loss(z, self.prior.draw(n, z.shape[0]), key)
+            gen_loss = self.divergence.generator_loss(
+                z, self.prior.sample_with_key(z.shape[0], n), key
+            )
         psi = self.generator.trainable_variables
         values['loss/gen'] = gen_loss
         values['grad_norm/gen'] = minimize(gen_loss, tape, self.gen_optimizer, psi)

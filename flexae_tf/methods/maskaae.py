@@ -6,7 +6,14 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, Part, Recipe, gather_batch, minimize, scheduled
+from flexae_tf.methods.base import (
+    Method,
+    MethodSpec,
+    NetworkRole,
+    all_gather_batch,
+    minimize,
+    piecewise_constant,
+)
 from flexae_tf.networks.latent import Critic
 from flexae_tf.noise import Role
 from flexae_tf.priors import MaskedNormal
@@ -59,11 +66,13 @@ class MaskAae(Method):
         'grad_norm/mask',
     )
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
-        super().__init__(config, spec, recipe)
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(config, spec, method_spec)
         self.build_autoencoder()
         self.critic = Critic(
-            self.row.critic, latent_dim=config.latent_dim, seed=self.weight_seed(Part.CRITIC)
+            self.architecture.critic,
+            latent_dim=config.latent_dim,
+            seed=self.weight_seed(NetworkRole.CRITIC),
         )
         self.mask_weights = self.add_weight(
             shape=(config.latent_dim,),
@@ -73,7 +82,7 @@ class MaskAae(Method):
             name='mask',
         )
         self.prior = MaskedNormal(self.mask, config.latent_dim)
-        falling = scheduled(
+        falling = piecewise_constant(
             config.ae_learning_rate, config.training_steps, ((DROP / UNITS, 1 / 5),)
         )
         self.ae_optimizer = rmsprop(falling, self.autoencoder_variables, 'ae')
@@ -86,13 +95,13 @@ class MaskAae(Method):
         self.mask_optimizer = rmsprop(falling, [self.mask_weights], 'mask')
 
     @property
-    def image_blocks(self) -> int:
+    def batches_per_step(self) -> int:
         """A batch for each step of the four parts, unless they share the auto-encoder's."""
-        return 3 + self.options.critic_steps if self.options.critic_batches == 'fresh' else 1
+        return 3 + self.config.critic_steps if self.config.critic_batches == 'fresh' else 1
 
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """One iteration of the four parts."""
-        fresh, steps = self.options.critic_batches == 'fresh', self.options.critic_steps
+        fresh, steps = self.config.critic_batches == 'fresh', self.config.critic_steps
         mask = self.mask()
 
         # 1. The auto-encoder.
@@ -100,7 +109,7 @@ class MaskAae(Method):
         with tf.GradientTape() as tape:
             code = self.encoder(x, training=True)
             x_hat = self.decoder(mask * code, training=True)
-            variance = losses.masked_variance(gather_batch(code), mask)
+            variance = losses.masked_variance(all_gather_batch(code), mask)
             total = self._distortion(x, x_hat) + VARIANCE_WEIGHT * variance
         ae_norm = minimize(total, tape, self.ae_optimizer, self.autoencoder_variables)
 
@@ -108,19 +117,19 @@ class MaskAae(Method):
         for i in range(steps):
             if fresh or i == 0:
                 z = mask * self.encoder(blocks[1 + i] if fresh else x, training=True)
-            z_hat = self.prior.draw(self.key(step, Role.CRITIC_NOISE, i), x.shape[0])
+            z_hat = self.prior.sample_with_key(x.shape[0], self.key(step, Role.CRITIC_NOISE, i))
             mix = noise.uniform(self.key(step, Role.CRITIC_MIX, i), [x.shape[0], 1])
             with tf.GradientTape() as tape:
                 distance = self.critic_distance(z, z_hat)
                 penalty = losses.gradient_penalty(self.critic, z, z_hat, mix)
-                critic_loss = -distance + self.options.gradient_penalty_weight * penalty
+                critic_loss = -distance + self.config.gradient_penalty_weight * penalty
             kappa = self.critic.trainable_variables
             critic_norm = minimize(critic_loss, tape, self.critic_optimizer, kappa)
 
         # 3. The encoder.
         with tf.GradientTape() as tape:
             z = mask * self.encoder(blocks[1 + steps] if fresh else x, training=True)
-            enc_loss = losses.encoder(self.critic(z))
+            enc_loss = losses.encoder_loss(self.critic(z))
         phi = self.encoder.trainable_variables
         enc_norm = minimize(enc_loss, tape, self.enc_optimizer, phi)
 
@@ -130,14 +139,16 @@ class MaskAae(Method):
         key = self.key(step, Role.CRITIC_NOISE, steps)
         with tf.GradientTape() as tape:
             mask = self.mask()
-            z, z_hat = mask * code, self.prior.draw(key, x.shape[0])
-            mask_loss = self.options.mask_fidelity_weight * self._distortion(
+            z, z_hat = mask * code, self.prior.sample_with_key(x.shape[0], key)
+            mask_loss = self.config.mask_fidelity_weight * self._distortion(
                 x, self.decoder(z, training=True)
             )
             # A square of means: of the global batch.
-            gap = -losses.critic(gather_batch(self.critic(z)), gather_batch(self.critic(z_hat)))
+            gap = -losses.critic_loss(
+                all_gather_batch(self.critic(z)), all_gather_batch(self.critic(z_hat))
+            )
             mask_loss += tf.square(1.0 + gap)
-            mask_loss += self.indecision_weight(step) * losses.indecision(mask)
+            mask_loss += self.indecision_weight(step) * losses.mask_polarization(mask)
         mask_norm = minimize(mask_loss, tape, self.mask_optimizer, [self.mask_weights])
 
         mask = self.mask()
@@ -150,7 +161,7 @@ class MaskAae(Method):
             'loss/enc': enc_loss,
             'loss/mask': mask_loss,
             'latent/active_dims': tf.reduce_sum(tf.cast(mask >= ACTIVE, tf.float32)),
-            'latent/indecision': losses.indecision(mask),
+            'latent/indecision': losses.mask_polarization(mask),
             'grad_norm/ae': ae_norm,
             'grad_norm/critic': critic_norm,
             'grad_norm/enc': enc_norm,
@@ -167,22 +178,22 @@ class MaskAae(Method):
 
     def critic_distance(self, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
         """The critic's lower bound of the Wasserstein-1 distance of masked codes."""
-        return -losses.critic(self.critic(z), self.critic(z_hat))
+        return -losses.critic_loss(self.critic(z), self.critic(z_hat))
 
     def indecision_weight(self, step: tf.Tensor) -> tf.Tensor:
         """c_t: 2 / m at first, then doubled every `DOUBLING` units."""
-        doublings = step * UNITS // (DOUBLING * self.options.training_steps)
-        weight = 2.0 / self.options.latent_dim * 2.0 ** tf.cast(doublings, tf.float32)
+        doublings = step * UNITS // (DOUBLING * self.config.training_steps)
+        weight = 2.0 / self.config.latent_dim * 2.0 ** tf.cast(doublings, tf.float32)
         return tf.minimum(weight, MAX_INDECISION_WEIGHT)
 
     def _distortion(self, x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
         """What is optimised of a reconstruction: the authors' cross-entropy where it applies."""
         gray = self.spec.kind == 'images' and self.spec.shape[-1] == 1
-        return losses.cross_entropy(x, x_hat) if gray else losses.mean_square(x, x_hat)
+        return losses.cross_entropy(x, x_hat) if gray else losses.mean_squared_error(x, x_hat)
 
     def _initial_mask_weights(self, shape: tuple, dtype: str | None = None) -> tf.Tensor:
         """v ~ U[0, 5]."""
-        key = noise.key(self.options.seed, 0, Role.WEIGHTS, MASK_WEIGHTS)
+        key = noise.key(self.config.seed, 0, Role.WEIGHTS, MASK_WEIGHTS)
         return MAX_INITIAL_WEIGHT * noise.uniform(key, shape)
 
 

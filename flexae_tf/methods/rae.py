@@ -5,7 +5,7 @@ import tensorflow as tf
 from flexae_tf import losses
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, Recipe, adam, minimize
+from flexae_tf.methods.base import Method, MethodSpec, adam, minimize
 
 
 class Rae(Method):
@@ -19,8 +19,8 @@ class Rae(Method):
 
     tags = ('loss/ae', 'loss/code_penalty', 'loss/decoder_penalty', 'loss/total', 'grad_norm/ae')
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
-        super().__init__(config, spec, recipe)
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(config, spec, method_spec)
         self.build_autoencoder()
         self._code_weight = config.code_weight or 0.0
         self._decoder_weight = config.decoder_weight or 0.0

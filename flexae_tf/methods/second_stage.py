@@ -8,12 +8,12 @@ from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import (
     LOG_VARIANCE_LIMITS,
     Method,
-    Part,
-    Recipe,
+    MethodSpec,
+    NetworkRole,
     adam,
     draw_normal,
     minimize,
-    scheduled,
+    piecewise_constant,
 )
 from flexae_tf.networks.latent import SkipPerceptron
 from flexae_tf.noise import Role
@@ -31,17 +31,17 @@ class SecondStage(Method):
 
     tags = ('loss/ae', 'loss/kl', 'loss/total', 'grad_norm/ae', 'decoder/log_scale')
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
-        super().__init__(config, spec, recipe)
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(config, spec, method_spec)
         size = config.latent_dim
         self.encoder = SkipPerceptron(
-            size, outputs=(size, size), seed=self.weight_seed(Part.ENCODER), name='encoder'
+            size, outputs=(size, size), seed=self.weight_seed(NetworkRole.ENCODER), name='encoder'
         )
         self.decoder = SkipPerceptron(
-            size, outputs=(size,), seed=self.weight_seed(Part.DECODER), name='decoder'
+            size, outputs=(size,), seed=self.weight_seed(NetworkRole.DECODER), name='decoder'
         )
         self.log_scale = self.add_weight(shape=(), initializer='zeros', name='log_scale')
-        rate = scheduled(config.ae_learning_rate, config.training_steps, ((1 / 2, 1 / 2),))
+        rate = piecewise_constant(config.ae_learning_rate, config.training_steps, ((1 / 2, 1 / 2),))
         self.ae_optimizer = adam(rate, 0.9, 0.999, self.trainable_variables, 'ae')
         self.prior = StandardNormal(size)
 
@@ -52,9 +52,9 @@ class SecondStage(Method):
             mean, log_variance = self.posterior(z)
             u = draw_normal(mean, log_variance, self.key(step, Role.POSTERIOR, 1))
             ae_loss = losses.reconstruction(z, self.decoder(u))
-            kl = losses.normal_divergence(mean, log_variance)
+            kl = losses.kl_to_standard_normal(mean, log_variance)
             log_scale = losses.limited_log_scale(self.log_scale)
-            total = losses.gaussian(ae_loss, log_scale, size=z.shape[1]) + kl
+            total = losses.gaussian_nll(ae_loss, log_scale, size=z.shape[1]) + kl
         norm = minimize(total, tape, self.ae_optimizer, self.trainable_variables)
         return {
             'loss/ae': ae_loss,
@@ -91,9 +91,9 @@ class TwoStages(Prior):
         """The weights of the stage."""
         return tuple(self._stage.weights)
 
-    def draw(self, key: noise.Key, num: int | tf.Tensor) -> tf.Tensor:
-        """As `Prior.draw`."""
-        n = noise.normal(key, [num, 2 * self._stage.options.latent_dim])
+    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
+        """As `Prior.sample_with_key`."""
+        n = noise.normal(key, [num, 2 * self._stage.config.latent_dim])
         u, n = tf.split(n, 2, axis=1)
         mean, log_variance = tf.split(self._stage.decode(u), 2, axis=1)
         return mean + tf.exp(0.5 * log_variance) * n

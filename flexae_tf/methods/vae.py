@@ -11,18 +11,18 @@ from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import (
     LOG_VARIANCE_LIMITS,
     Method,
-    Part,
-    Recipe,
+    MethodSpec,
+    NetworkRole,
     adam,
     draw_normal,
+    linear_warmup,
     minimize,
-    scheduled,
-    warm_up,
+    piecewise_constant,
 )
 from flexae_tf.networks.autoencoder import CONTEXT, FlowEncoder, GaussianEncoder
 from flexae_tf.networks.flow import InverseAutoregressiveFlow
 from flexae_tf.noise import Role
-from flexae_tf.priors import StandardNormal, VampPrior, log_normal
+from flexae_tf.priors import StandardNormal, VampPrior, normal_log_prob
 
 # Narrower than elsewhere, as VampPrior's authors have them: their prior is made of posteriors.
 VAMP_LOG_VARIANCE_LIMITS = (-6.0, 2.0)
@@ -44,18 +44,18 @@ class Vae(Method):
       is halved after each third of the iterations.
     """
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
-        super().__init__(config, spec, recipe)
-        flow = recipe.posterior == 'flow'
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(config, spec, method_spec)
+        flow = method_spec.posterior == 'flow'
         self.build_autoencoder(FlowEncoder if flow else GaussianEncoder)
         self.flow: InverseAutoregressiveFlow | None = None
         if flow:
             self.flow = InverseAutoregressiveFlow(
-                config.latent_dim, context_dim=CONTEXT, seed=self.weight_seed(Part.OTHER)
+                config.latent_dim, context_dim=CONTEXT, seed=self.weight_seed(NetworkRole.OTHER)
             )
         self._limits = LOG_VARIANCE_LIMITS
         self.pseudo_inputs = None
-        if recipe.prior is VampPrior:
+        if method_spec.prior is VampPrior:
             self._limits = VAMP_LOG_VARIANCE_LIMITS
             self.pseudo_inputs = self._new_pseudo_inputs()
             self.prior = VampPrior(self._pseudo_posteriors)
@@ -63,15 +63,15 @@ class Vae(Method):
             self.prior = StandardNormal(config.latent_dim)
         self.log_scale = None
         rate = config.ae_learning_rate
-        if recipe.learned_scale:
+        if method_spec.learned_scale:
             self.log_scale = self.add_weight(shape=(), initializer='zeros', name='log_scale')
-            rate = scheduled(rate, config.training_steps, ((1 / 3, 1 / 2), (2 / 3, 1 / 4)))
+            rate = piecewise_constant(rate, config.training_steps, ((1 / 3, 1 / 2), (2 / 3, 1 / 4)))
         self.ae_optimizer = adam(rate, 0.9, 0.999, self.trainable_variables, 'ae')
 
     @property
     def tags(self) -> tuple[str, ...]:
         """The names of what `train_step` returns."""
-        scale = ('decoder/log_scale',) if self.recipe.learned_scale else ()
+        scale = ('decoder/log_scale',) if self.method_spec.learned_scale else ()
         return ('loss/ae', 'loss/kl', 'loss/total', 'grad_norm/ae', *scale)
 
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -107,18 +107,18 @@ class Vae(Method):
         mean, log_variance, *context = self.posterior(x, training=True)
         z = draw_normal(mean, log_variance, key)
         if not self.flow and self.pseudo_inputs is None:
-            return z, losses.normal_divergence(mean, log_variance)
-        log_q = log_normal(z, mean, log_variance)
+            return z, losses.kl_to_standard_normal(mean, log_variance)
+        log_q = normal_log_prob(z, mean, log_variance)
         if self.flow:
             z, log_determinant = self.flow([z, *context])
             log_q -= log_determinant
-        return z, tf.reduce_mean(log_q - self.prior.log_density(z))
+        return z, tf.reduce_mean(log_q - self.prior.log_prob(z))
 
     def _distortion(self, ae_loss: tf.Tensor) -> tf.Tensor:
         """Minus the log likelihood; without the constant where the variance is 1."""
         if self.log_scale is None:
             return 0.5 * ae_loss
-        return losses.gaussian(ae_loss, self._log_scale, size=math.prod(self.spec.shape))
+        return losses.gaussian_nll(ae_loss, self._log_scale, size=math.prod(self.spec.shape))
 
     @property
     def _log_scale(self) -> tf.Tensor:
@@ -126,16 +126,16 @@ class Vae(Method):
 
     def _kl_weight(self, step: tf.Tensor) -> tf.Tensor | float:
         if self.pseudo_inputs is not None:
-            return warm_up(step, self.options.training_steps)
-        return self.options.kl_weight or 1.0
+            return linear_warmup(step, self.config.training_steps)
+        return self.config.kl_weight or 1.0
 
     def _new_pseudo_inputs(self) -> keras.Variable:
         low, high = self.spec.value_range
         # Inside the range, near its lower end as the authors have it: outside there is no gradient.
         initializer = keras.initializers.RandomNormal(
-            low + 0.05 * (high - low), 0.01 * (high - low), seed=self.weight_seed(Part.OTHER)
+            low + 0.05 * (high - low), 0.01 * (high - low), seed=self.weight_seed(NetworkRole.OTHER)
         )
-        shape = (self.options.num_pseudo_inputs, *self.spec.shape)
+        shape = (self.config.num_pseudo_inputs, *self.spec.shape)
         return self.add_weight(shape=shape, initializer=initializer, name='pseudo_inputs')
 
     def _pseudo_posteriors(self) -> tuple[tf.Tensor, tf.Tensor]:

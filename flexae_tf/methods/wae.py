@@ -8,7 +8,14 @@ import tensorflow as tf
 from flexae_tf import losses
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, Part, Recipe, adam, minimize, scheduled
+from flexae_tf.methods.base import (
+    Method,
+    MethodSpec,
+    NetworkRole,
+    adam,
+    minimize,
+    piecewise_constant,
+)
 from flexae_tf.networks.autoencoder import Encoder
 from flexae_tf.networks.latent import Discriminator
 from flexae_tf.noise import Role
@@ -26,13 +33,13 @@ class Wae(Method):
 
     tags = ('loss/ae', 'loss/critic', 'loss/enc', 'grad_norm/ae', 'grad_norm/critic')
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, recipe: Recipe) -> None:
-        super().__init__(config, spec, recipe)
+    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(config, spec, method_spec)
         # One optimizer follows the sum, so the discriminator gives a bias of the codes a gradient.
         self.build_autoencoder(functools.partial(Encoder, code_bias=True))
         self.prior = StandardNormal(config.latent_dim)
         self.discriminator = Discriminator(
-            latent_dim=config.latent_dim, seed=self.weight_seed(Part.CRITIC)
+            latent_dim=config.latent_dim, seed=self.weight_seed(NetworkRole.CRITIC)
         )
         self.ae_optimizer = adam(
             self._rate(config.ae_learning_rate), 0.5, 0.999, self.autoencoder_variables, 'ae'
@@ -46,7 +53,7 @@ class Wae(Method):
         )
 
     def _rate(self, start: float) -> keras.optimizers.schedules.LearningRateSchedule:
-        return scheduled(start, self.options.training_steps, ((0.3, 1 / 2), (0.5, 1 / 10)))
+        return piecewise_constant(start, self.config.training_steps, ((0.3, 1 / 2), (0.5, 1 / 10)))
 
     def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step of the auto-encoder, and one of the discriminator on the same codes."""
@@ -54,14 +61,14 @@ class Wae(Method):
         with tf.GradientTape() as tape:
             z = self.encoder(x, training=True)
             ae_loss = losses.reconstruction(x, self.decoder(z, training=True))
-            enc_loss = losses.adversarial(self.discriminator(z), real=True)
-            total = ae_loss + self.options.adversarial_weight * enc_loss
+            enc_loss = losses.sigmoid_cross_entropy(self.discriminator(z), real=True)
+            total = ae_loss + self.config.adversarial_weight * enc_loss
         ae_norm = minimize(total, tape, self.ae_optimizer, self.autoencoder_variables)
 
-        z_hat = self.prior.draw(self.key(step, Role.CRITIC_NOISE), x.shape[0])
+        z_hat = self.prior.sample_with_key(x.shape[0], self.key(step, Role.CRITIC_NOISE))
         with tf.GradientTape() as tape:
-            critic_loss = losses.adversarial(self.discriminator(z_hat), real=True)
-            critic_loss += losses.adversarial(self.discriminator(z), real=False)
+            critic_loss = losses.sigmoid_cross_entropy(self.discriminator(z_hat), real=True)
+            critic_loss += losses.sigmoid_cross_entropy(self.discriminator(z), real=False)
         critic_norm = minimize(
             critic_loss, tape, self.critic_optimizer, self.discriminator.trainable_variables
         )

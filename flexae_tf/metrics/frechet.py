@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 import scipy.linalg
 
-from flexae_tf.metrics.samples import checked_pair, checked_samples
+from flexae_tf.metrics.checks import checked_pair, checked_samples
 
 
 @dataclasses.dataclass(frozen=True)

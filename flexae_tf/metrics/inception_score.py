@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from flexae_tf.metrics.samples import checked_samples
+from flexae_tf.metrics.checks import checked_samples
 
 
 class InceptionScore(NamedTuple):

@@ -8,8 +8,8 @@ import scipy.linalg
 from scipy.spatial import distance
 
 from flexae_tf import noise
+from flexae_tf.metrics.checks import checked_pair, checked_samples
 from flexae_tf.metrics.frechet import moments
-from flexae_tf.metrics.samples import checked_pair, checked_samples
 
 MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 

@@ -14,7 +14,7 @@ import numpy as np
 import threadpoolctl
 from sklearn.cluster import MiniBatchKMeans
 
-from flexae_tf.metrics.samples import checked_pair
+from flexae_tf.metrics.checks import checked_pair
 
 
 class PrecisionRecall(NamedTuple):

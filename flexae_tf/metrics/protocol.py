@@ -14,7 +14,7 @@ from flexae_tf.data import fingerprint
 if TYPE_CHECKING:  # what a score means must not need TensorFlow
     from flexae_tf.config import TrainConfig
     from flexae_tf.data import DatasetSpec
-    from flexae_tf.metrics.inception import Inception
+    from flexae_tf.evaluation.inception import Inception
 
 # What is compared with the real examples: reconstructions, samples, training examples, other
 # pictures (`--fake`); or the codes of the real examples with those of the prior.

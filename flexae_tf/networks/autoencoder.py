@@ -2,9 +2,9 @@
 
 import keras
 
+from flexae_tf.networks.architectures import Architecture, DenseReshape
 from flexae_tf.networks.batch_norm import BatchNorm
 from flexae_tf.networks.layers import glorot, hidden_layer, hidden_layers
-from flexae_tf.networks.tables import Base, Row
 
 CONTEXT = 128  # what a flow is told of an example, besides the mean and variance it begins with
 
@@ -24,7 +24,7 @@ class Encoder(keras.Sequential):
 
     def __init__(
         self,
-        row: Row,
+        row: Architecture,
         *,
         shape: tuple[int, ...],
         latent_dim: int,
@@ -61,7 +61,7 @@ class GaussianEncoder(keras.Model):
 
     def __init__(
         self,
-        row: Row,
+        row: Architecture,
         *,
         shape: tuple[int, ...],
         latent_dim: int,
@@ -109,7 +109,7 @@ class Decoder(keras.Sequential):
 
     def __init__(
         self,
-        row: Row,
+        row: Architecture,
         *,
         shape: tuple[int, ...],
         latent_dim: int,
@@ -133,11 +133,11 @@ class Decoder(keras.Sequential):
 
     @staticmethod
     def _image_layers(
-        row: Row, shape: tuple[int, ...], seed: int, dtype: str
+        row: Architecture, shape: tuple[int, ...], seed: int, dtype: str
     ) -> list[keras.layers.Layer]:
         layers = []
         for index, layer in enumerate(row.decoder):
-            if isinstance(layer, Base):
+            if isinstance(layer, DenseReshape):
                 side = shape[0] // row.decoder_stride
                 layers += _base_layers(layer, side, index, seed, dtype)
             else:
@@ -155,7 +155,7 @@ class Decoder(keras.Sequential):
 
 
 def _base_layers(
-    base: Base, side: int, index: int, seed: int, dtype: str
+    base: DenseReshape, side: int, index: int, seed: int, dtype: str
 ) -> list[keras.layers.Layer]:
     """A decoder's first feature map, [batch, side, side, channels]."""
     return [

@@ -50,7 +50,7 @@ def set_momentum(network: keras.Model, momentum: float) -> None:
 
 
 @contextlib.contextmanager
-def averages_kept(network: keras.Sequential) -> Iterator[None]:
+def preserve_moving_averages(network: keras.Sequential) -> Iterator[None]:
     """After it, the averages are what they were before, whatever passes `network` made within.
 
     They are put back, not held by a switch in the layers: replicas take turns within a step, and

@@ -2,8 +2,8 @@
 
 import keras
 
+from flexae_tf.networks.architectures import Architecture
 from flexae_tf.networks.layers import glorot, hidden_layers
-from flexae_tf.networks.tables import Row
 
 
 class ImageCritic(keras.Sequential):
@@ -18,7 +18,7 @@ class ImageCritic(keras.Sequential):
         seed: of the initial weights.
     """
 
-    def __init__(self, row: Row, *, shape: tuple[int, ...], seed: int) -> None:
+    def __init__(self, row: Architecture, *, shape: tuple[int, ...], seed: int) -> None:
         last = keras.layers.Dense(
             1, kernel_initializer=glorot(seed), dtype='float32', name='fc_score'
         )

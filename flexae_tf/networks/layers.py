@@ -2,8 +2,8 @@
 
 import keras
 
+from flexae_tf.networks.architectures import Conv, Dense, TConv
 from flexae_tf.networks.batch_norm import BatchNorm
-from flexae_tf.networks.tables import Conv, Dense, TConv
 
 
 def glorot(seed: int) -> keras.initializers.Initializer:

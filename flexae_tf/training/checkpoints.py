@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from flexae_tf.errors import DamagedStateError, MissingDataError
-from flexae_tf.training.workdir import write_json
+from flexae_tf.errors import CorruptRunError, MissingDataError
+from flexae_tf.files import write_json
 
 
 class Checkpoints:
@@ -55,7 +55,7 @@ class Checkpoints:
         """Writes the checkpoint of `step`, then removes the oldest beyond `keep`.
 
         Raises:
-            DamagedStateError: the files could not be written (disk full, say); what was written
+            CorruptRunError: the files could not be written (disk full, say); what was written
                 of them is removed and the older checkpoints are left as they are.
         """
         manifest = self._manifest_path(step)
@@ -67,7 +67,7 @@ class Checkpoints:
             write_json(manifest, {'step': step, 'config': self._identity, 'files': files})
         except (OSError, tf.errors.OpError) as error:
             self._remove(step)
-            raise DamagedStateError(
+            raise CorruptRunError(
                 f'checkpoint of step {step} could not be written ({_first_line(error)}): '
                 f'free some space in {self._folder}'
             ) from None
@@ -81,20 +81,20 @@ class Checkpoints:
 
         Raises:
             MissingDataError: there is none, or it was removed while it was read.
-            DamagedStateError: it is not whole, or of another configuration.
+            CorruptRunError: it is not whole, or of another configuration.
         """
         if step not in self.steps():
             raise MissingDataError(f'no checkpoint of step {step} in {self._folder}')
         problem = self._problem(step)
         if problem:
-            raise DamagedStateError(f'checkpoint of step {step} in {self._folder} {problem}')
+            raise CorruptRunError(f'checkpoint of step {step} in {self._folder} {problem}')
         self._read(step)
 
     def _read(self, step: int) -> None:
         try:
             self._checkpoint.read(str(self._prefix(step))).assert_consumed()
         except AssertionError as error:
-            raise DamagedStateError(
+            raise CorruptRunError(
                 f'checkpoint of step {step} in {self._folder} holds other variables than this '
                 f'version of the code has ({_first_line(error)}): use the version that wrote it'
             ) from None
@@ -104,7 +104,7 @@ class Checkpoints:
                     f'checkpoint of step {step} in {self._folder} was removed while it was read: '
                     'take a later one'
                 ) from None
-            raise DamagedStateError(
+            raise CorruptRunError(
                 f'checkpoint of step {step} in {self._folder} cannot be read '
                 f'({_first_line(error)}): check the disk'
             ) from None
@@ -114,7 +114,7 @@ class Checkpoints:
 
         Raises:
             MissingDataError: it was removed while it was read.
-            DamagedStateError: there are files, but no checkpoint among them is whole.
+            CorruptRunError: there are files, but no checkpoint among them is whole.
         """
         steps = self.steps()
         for step in reversed(steps):
@@ -124,7 +124,7 @@ class Checkpoints:
                 return step
             log(f'checkpoint of step {step} {problem}: falling back to the one before')
         if steps:
-            raise DamagedStateError(
+            raise CorruptRunError(
                 f'no checkpoint in {self._folder} is whole: move that folder away to start again'
             )
         return None

@@ -3,7 +3,7 @@
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
 from flexae_tf.errors import UsageError
-from flexae_tf.networks.tables import resolve
+from flexae_tf.networks.architectures import resolve
 from flexae_tf.training.workdir import Workdir
 
 
@@ -20,11 +20,11 @@ def train(config: TrainConfig) -> None:
     if config.workdir:
         Workdir(config.workdir).check(config)
 
-    from flexae_tf.training import distribution, plan, trainer
+    from flexae_tf.training import distribution, dry_run, trainer
 
     print(distribution.choose_devices(config.device), flush=True)
     if config.dry_run:
-        plan.show(config, spec)
+        dry_run.show(config, spec)
         return
     replicas = distribution.choose_strategy().num_replicas_in_sync
     distribution.check_shares(config.batch_size, replicas, jit_compile=config.jit_compile)

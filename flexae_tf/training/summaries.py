@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from flexae_tf import grids
+from flexae_tf import image_grid
 from flexae_tf.config import TrainConfig
+from flexae_tf.config.options import to_flagfile
 from flexae_tf.data import Dataset
 from flexae_tf.data.batches import as_float, map_batches
 from flexae_tf.methods import Method
-from flexae_tf.methods.codes import draw_codes
+from flexae_tf.methods.posterior_samples import draw_codes
 from flexae_tf.metrics import frechet, latent
+from flexae_tf.metrics.pixels import pixel_features, postprocess_images
 from flexae_tf.metrics.protocol import raw_protocol
-from flexae_tf.metrics.raw import finish, raw_features
-from flexae_tf.options import to_flagfile
 from flexae_tf.training.workdir import Workdir
 
 MONITORED = 1000  # held-out examples behind the statistics of a running training
@@ -92,7 +92,7 @@ class Summaries:
         """
         x = self._held_out
         z, x_hat = self._codes_and_reconstructions(x)
-        if self._method.recipe.posterior != 'deterministic':
+        if self._method.method_spec.posterior != 'deterministic':
             z = draw_codes(self._method, x, seed=SAMPLE_SEED, compiled=self._sample_posterior)
         drawn = self._draw(max(len(x), GRID))
         codes = {'z': z} if drawn is None else {'z': z, 'zhat': drawn[: len(x)]}
@@ -127,7 +127,7 @@ class Summaries:
         protocol = raw_protocol(self._config, self._spec, split='validation', x=x)
         return {
             f'metrics/{protocol.name(kind)}/{protocol.id}': frechet.frechet_distance(
-                raw_features(x), raw_features(finish(fake))
+                pixel_features(x), pixel_features(postprocess_images(fake))
             )
             for kind, fake in fakes.items()
         }
@@ -148,22 +148,22 @@ class Summaries:
         name = f'{step:09d}.png'
         reals = self._reals[: GRID // 2]
         _, x_hat = self._codes_and_reconstructions(reals)
-        pairs = grids.pairs(reals, grids.to_uint8(x_hat))
+        pairs = image_grid.pairs(reals, image_grid.to_uint8(x_hat))
         self._picture('reconstructions', f'recon_{name}', step, pairs)
         if drawn is None:
             return
-        fakes = grids.to_uint8(map_batches(self._decode, drawn[:GRID], GRID))
+        fakes = image_grid.to_uint8(map_batches(self._decode, drawn[:GRID], GRID))
         weights = np.linspace(0.0, 1.0, 8, dtype=np.float32)[None, :, None]
         path = (1.0 - weights) * drawn[:8, None] + weights * drawn[8:16, None]
         between = map_batches(self._decode, path.reshape([-1, drawn.shape[1]]), GRID)
         self._picture('samples', f'fakes_{name}', step, fakes)
-        self._picture('interpolations', f'interp_{name}', step, grids.to_uint8(between))
+        self._picture('interpolations', f'interp_{name}', step, image_grid.to_uint8(between))
 
     def _picture(self, tag: str, name: str, step: int, images: np.ndarray) -> None:
         """Writes images [n, h, w, c], or one that is a grid already, to TensorBoard and as PNG."""
         if not self._workdir or not self._images:
             return
-        picture = grids.grid(images) if images.ndim == 4 else images
-        grids.write_png(self._workdir.samples / name, picture)
+        picture = image_grid.grid(images) if images.ndim == 4 else images
+        image_grid.write_png(self._workdir.samples / name, picture)
         with self._recording(step):
             tf.summary.image(tag, picture[None])

@@ -8,22 +8,23 @@ import tensorflow as tf
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset
 from flexae_tf.data.batches import Batches
-from flexae_tf.errors import DamagedStateError, NonFiniteLossError, Stopped, UsageError
+from flexae_tf.errors import CorruptRunError, Interrupted, NonFiniteLossError, UsageError
+from flexae_tf.files import append_json, cut_back
 from flexae_tf.methods import Method, build_method
-from flexae_tf.networks.tables import resolve
+from flexae_tf.networks.architectures import resolve
 from flexae_tf.training.checkpoints import Checkpoints
-from flexae_tf.training.cost import graph_flop
 from flexae_tf.training.distribution import (
     check_shares,
     choose_strategy,
     describe_devices,
     mean_over_replicas,
 )
-from flexae_tf.training.meter import Meter, eta
-from flexae_tf.training.runs import initial_state, stores
-from flexae_tf.training.signals import StopSignals
+from flexae_tf.training.flops import graph_flop
+from flexae_tf.training.restore import initial_state, stores
+from flexae_tf.training.shutdown import GracefulShutdown
 from flexae_tf.training.summaries import Summaries
-from flexae_tf.training.workdir import Workdir, append_json, cut_back
+from flexae_tf.training.throughput import Throughput, eta
+from flexae_tf.training.workdir import Workdir
 
 SECONDS_PER_CALL = 1.0  # about how long the loop stays inside TensorFlow, deaf to signals
 
@@ -69,7 +70,7 @@ class Trainer:
             self._state = initial_state(self.method)
         self._batches = Batches(
             dataset.train.x,
-            blocks=self.method.image_blocks,
+            blocks=self.method.batches_per_step,
             batch_size=config.batch_size // self._strategy.num_replicas_in_sync,
             seed=config.seed,
         )
@@ -92,11 +93,11 @@ class Trainer:
 
         Raises:
             NonFiniteLossError: a loss or gradient is not finite; nothing is saved after it.
-            Stopped: SIGTERM or Ctrl-C was heard; the state is saved.
+            Interrupted: SIGTERM or Ctrl-C was heard; the state is saved.
             UsageError: the workdir is not ours to write, or the device's memory is too small.
-            DamagedStateError: no checkpoint there is whole, or the disk is full.
+            CorruptRunError: no checkpoint there is whole, or the disk is full.
         """
-        with StopSignals() as signals:
+        with GracefulShutdown() as signals:
             if not self._workdir:
                 self._train(signals)
                 return
@@ -105,7 +106,7 @@ class Trainer:
                 self._resume()
                 self._train(signals)
             except OSError as error:
-                raise DamagedStateError(
+                raise CorruptRunError(
                     f'{self._workdir.path} cannot be written any more ({error}): mend that, '
                     'and the same command resumes'
                 ) from None
@@ -117,7 +118,7 @@ class Trainer:
         snapshot = max(self._snapshots.steps(), default=0)
         # A run that is killed before its first checkpoint may have snapshots up to there.
         if restored is None and snapshot > self.config.save_every_steps:
-            raise DamagedStateError(
+            raise CorruptRunError(
                 f'{self._workdir.path} has a snapshot of step {snapshot}, but no checkpoint to go '
                 'on from: take another --workdir to start at 0, this one is left as it is'
             )
@@ -127,7 +128,7 @@ class Trainer:
         for path in (self._workdir.stats, self._workdir.perf):
             cut_back(path, step)
 
-    def _train(self, signals: StopSignals) -> None:
+    def _train(self, signals: GracefulShutdown) -> None:
         total = self.config.training_steps
         step = int(self._state.step.read_value())
         if step >= total:
@@ -141,7 +142,7 @@ class Trainer:
         if step == 0:
             self._summaries.write_reals()
         self._log('compiling the first iteration')
-        meter, compiled = Meter(step, batch_size=self.config.batch_size), False
+        meter, compiled = Throughput(step, batch_size=self.config.batch_size), False
         while step < total:
             step = self._advance(step)
             record = {}
@@ -159,18 +160,18 @@ class Trainer:
                 record |= self._summaries.evaluate()
             if record:
                 self._write(step, record)
-            stopping = signals.heard is not None
+            stopping = signals.requested is not None
             if self._workdir:
                 # The snapshot first: a run that is killed in between comes here again.
-                if self._due(step, self.config.snapshot_steps):
+                if self._due(step, self.config.snapshot_every_steps):
                     self._save(self._snapshots, step, must=step == total)
                 if self._due(step, self.config.save_every_steps) or stopping:
                     self._save(self._checkpoints, step, must=stopping or step == total)
             if stopping:
                 when = f'after step {step}'
                 if not self._workdir:
-                    raise Stopped(signals.heard, when, 'not saved: it has no workdir')
-                raise Stopped(signals.heard, when)
+                    raise Interrupted(signals.requested, when, 'not saved: it has no workdir')
+                raise Interrupted(signals.requested, when)
 
     def _due(self, step: int, every: int) -> bool:
         """Whether something done every so many steps, and at the end, is to be done now."""
@@ -185,7 +186,7 @@ class Trainer:
             config.sample_every_steps,
             config.eval_every_steps,
             config.save_every_steps,
-            config.snapshot_steps,
+            config.snapshot_every_steps,
         ):
             if every:
                 ends.append(step - step % every + every)
@@ -255,7 +256,7 @@ class Trainer:
             '--precision=float32 or another --seed, in another --workdir'
         )
 
-    def _report(self, step: int, losses: dict[str, float], meter: Meter) -> None:
+    def _report(self, step: int, losses: dict[str, float], meter: Throughput) -> None:
         measured = meter.lap(step)
         steps_per_sec = measured['perf/steps_per_sec']
         total = self.config.training_steps
@@ -283,7 +284,7 @@ class Trainer:
         started = time.monotonic()
         try:
             store.save(step)
-        except DamagedStateError as error:
+        except CorruptRunError as error:
             if must:
                 raise
             self._log(f'WARNING: {error}; training goes on without it')

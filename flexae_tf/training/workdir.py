@@ -1,28 +1,20 @@
 """The folder of a run: its configuration, its logs, and the lock that keeps others out."""
 
-import contextlib
 import dataclasses
 import datetime
-import errno
-import fcntl
 import json
 import os
 import pathlib
-import platform
-import subprocess
-import sys
-import uuid
-from collections.abc import Iterator
-from importlib import metadata
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-import flexae_tf
 from flexae_tf.config import TrainConfig
+from flexae_tf.config.options import to_flagfile
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
-from flexae_tf.errors import DamagedStateError, MissingDataError, UsageError
-from flexae_tf.options import to_flagfile
+from flexae_tf.environment import environment
+from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
+from flexae_tf.files import lock, write_json, write_text
 
 
 class Workdir:
@@ -108,7 +100,7 @@ class Workdir:
 
         Raises:
             MissingDataError: the folder is not a run.
-            DamagedStateError: `config.json` cannot be understood.
+            CorruptRunError: `config.json` cannot be understood.
         """
         document = self._document()
         if document is None:
@@ -156,7 +148,7 @@ class Workdir:
                 f'{self._config_path} cannot be read ({error.strerror}): give another --workdir'
             ) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise DamagedStateError(
+            raise CorruptRunError(
                 f'{self._config_path} is damaged ({error}): restore it, or use another --workdir'
             ) from None
 
@@ -169,124 +161,6 @@ class Workdir:
                 file.write(f'{now} {message}\n')
 
 
-def lock(file: IO) -> None:
-    """Locks an open file until it is closed, also by the processes that inherit it.
-
-    Some file systems of clusters have no locks: that is said, and goes on without.
-
-    Raises:
-        BlockingIOError: another process has it.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-            raise
-        print(
-            f'WARNING: {file.name} cannot be locked ({error.strerror}): see to it that no other '
-            'process works in this folder',
-            flush=True,
-        )
-
-
 def _rounded(x: np.ndarray) -> np.ndarray:
     """Vectors are computed, the same to the last bit on one kind of processor only."""
     return x if x.dtype == np.uint8 else np.round(x, 4) + 0.0  # no negative zeros
-
-
-def append_json(path: pathlib.Path, record: dict[str, Any]) -> None:
-    """Appends one record as a line of its own, also after a line that was torn by a kill."""
-    with open(path, 'a+b') as file:
-        if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b'\n':
-            file.write(b'\n')
-        file.write(json.dumps(record).encode() + b'\n')
-
-
-def read_jsonl(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The records of a file, none when there is no file; torn lines are left out."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text().splitlines():
-        with contextlib.suppress(ValueError):
-            records.append(json.loads(line))
-    return records
-
-
-def cut_back(path: pathlib.Path, step: int) -> None:
-    """Drops the records after `step`, which the resumed run writes again."""
-    if path.exists():
-        kept = [r for r in read_jsonl(path) if r['step'] <= step]
-        write_text(path, ''.join(json.dumps(r) + '\n' for r in kept))
-
-
-def write_json(path: pathlib.Path, document: Any) -> None:
-    """Writes a document so that readers see all of it or the old one."""
-    write_text(path, json.dumps(document, indent=2) + '\n')
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text so that readers see all of it or the old one."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file so that readers see all of it or the old one."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A file to write, of the same suffix, that takes the place of `path` when it is whole.
-
-    Whoever else writes `path` has another one; an error leaves nothing.
-    """
-    temporary = path.with_name(f'.{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}')
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def environment() -> dict[str, Any]:
-    """What the program runs on and from which code."""
-    packages = (
-        *('tensorflow', 'keras', 'numpy', 'scipy', 'scikit-learn'),
-        *('tensorflow-datasets', 'tensorflow-gan'),
-    )
-    return {
-        'code': code_version(),
-        'python': platform.python_version(),
-        'platform': platform.platform(),
-        'cpus': os.cpu_count(),
-        'packages': {name: _version(name) for name in packages},
-        'command': sys.argv,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def code_version() -> str:
-    """The package's version, with the commit when it runs from a clone."""
-    root = pathlib.Path(__file__).resolve().parents[2]
-    try:
-        described = subprocess.run(
-            ['git', 'describe', '--always', '--dirty'],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return flexae_tf.__version__
-    # A copy installed inside somebody else's clone must not report that clone's commit.
-    ours = described.returncode == 0 and (root / '.git').exists()
-    commit = f'+{described.stdout.strip()}' if ours else ''
-    return flexae_tf.__version__ + commit

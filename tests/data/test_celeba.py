@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
-from flexae_tf.data.sources import CELEBA_ATTRIBUTES
+from flexae_tf.data.catalog import CELEBA_ATTRIBUTES
 from flexae_tf.errors import MissingDataError
 
 # Names and official part (0 train, 1 validation, 2 test), in no order.

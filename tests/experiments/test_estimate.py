@@ -8,8 +8,8 @@ import pytest
 from flexae_tf.config import METHODS, ReproduceConfig
 from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import artifacts, estimate, execution
-from flexae_tf.networks.tables import CAPACITIES, perceptron_parameters
-from flexae_tf.training.workdir import append_json
+from flexae_tf.files import append_json
+from flexae_tf.networks.architectures import CAPACITIES, perceptron_parameters
 
 # Three checkpoints are kept, and the next one is written before one goes; and the features of 5000
 # reconstructions and of as many samples.

@@ -11,8 +11,8 @@ import pytest
 
 from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
+from flexae_tf.densities import densities
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
-from flexae_tf.ex_post import densities
 from flexae_tf.experiments import artifacts, paper, records, reproduce
 from flexae_tf.experiments.exhibits import galleries, readme, strips
 from tests.experiments.conftest import wait_for

@@ -14,10 +14,10 @@ import tensorflow as tf
 
 import flexae_tf
 from flexae_tf.config import ReproduceConfig
-from flexae_tf.errors import Stopped, UsageError
+from flexae_tf.errors import Interrupted, UsageError
 from flexae_tf.experiments import artifacts, execution, planning, records, runs
 from flexae_tf.experiments.exhibits.figures import figure_2
-from flexae_tf.training.workdir import append_json
+from flexae_tf.files import append_json
 from tests.experiments.conftest import wait_for
 
 LOCK = '.reproduce.lock'
@@ -85,10 +85,10 @@ def test_what_is_planned_twice_is_one_run(reproduce):
     config = reproduce(training_steps=None)
     default = planning.method_run(config, 'beta_vae', 'mnist')
     assert default.name == 'beta_vae-mnist-small-seed=0'
-    for options in ({'kl_weight': 0.5}, {'training_steps': 3000}, {'snapshot_steps': 500}):
+    for options in ({'kl_weight': 0.5}, {'training_steps': 3000}, {'snapshot_every_steps': 500}):
         run = planning.method_run(config, 'beta_vae', 'mnist', options=options)
         assert run.name == default.name and run.config.identity() == default.config.identity()
-    assert run.config.snapshot_steps == 500
+    assert run.config.snapshot_every_steps == 500
     other = planning.method_run(config, 'beta_vae', 'mnist', options={'kl_weight': 0.2}, seed=4)
     assert other.name == 'beta_vae-mnist-small-kl_weight=0.2-seed=4'
 
@@ -314,7 +314,7 @@ def test_a_file_system_without_locks_is_told_of(clone, planned, calls, monkeypat
 def test_a_signal_is_heard_between_programs():
     relay = execution._Relay()
     relay._hear(signal.SIGTERM, None)
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(Interrupted) as stopped:
         relay.check('before the next')
     assert stopped.value.exit_code == 143
     with subprocess.Popen(['sleep', '60']) as process, relay.to(process):

@@ -13,7 +13,7 @@ import pytest
 from flexae_tf.config import METHODS, TrainConfig
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
 from flexae_tf.experiments import runs, tune
-from flexae_tf.training.workdir import read_jsonl
+from flexae_tf.files import read_jsonl
 from tests.conftest import ROOT
 
 

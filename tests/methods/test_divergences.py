@@ -13,7 +13,7 @@ from flexae_tf.config import DIVERGENCES, TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
 from flexae_tf.methods import build_method
-from flexae_tf.methods.base import gather_batch
+from flexae_tf.methods.base import all_gather_batch
 from flexae_tf.methods.divergences import SlicedWasserstein, build_divergence
 from flexae_tf.noise import Role
 
@@ -45,7 +45,7 @@ def normals(num, index=0, dim=2):
 
 
 def blocks_for(method):
-    shape = [method.image_blocks, method.options.batch_size, 128]
+    shape = [method.batches_per_step, method.config.batch_size, 128]
     return tf.constant(np.random.RandomState(0).rand(*shape), tf.float32)
 
 
@@ -98,11 +98,11 @@ def test_a_learned_distance_is_the_divergence_when_its_critic_is_optimal(name):
     assert found == pytest.approx(expected, rel=0.03)
     set_linear(divergence.critic, SHIFT * [1.0, 0.2], 0.1)  # any other sees less, or is too steep
     if name != 'wasserstein':
-        other = -losses.adversarial(divergence.critic(z), real=True)
-        other -= losses.adversarial(divergence.critic(z_hat), real=False)
+        other = -losses.sigmoid_cross_entropy(divergence.critic(z), real=True)
+        other -= losses.sigmoid_cross_entropy(divergence.critic(z_hat), real=False)
         set_optimal(divergence, name)
-        best = -losses.adversarial(divergence.critic(z), real=True)
-        best -= losses.adversarial(divergence.critic(z_hat), real=False)
+        best = -losses.sigmoid_cross_entropy(divergence.critic(z), real=True)
+        best -= losses.sigmoid_cross_entropy(divergence.critic(z_hat), real=False)
         assert other < best  # what `update` climbs
 
 
@@ -224,7 +224,7 @@ def test_the_update_written_out(name):
         if name == 'wasserstein':
             mix = noise.uniform(key(), [8, 1])
             penalty = losses.gradient_penalty(twin, z, z_hat, mix)
-            loss = losses.critic(score, score_hat) + 3.0 * penalty
+            loss = losses.critic_loss(score, score_hat) + 3.0 * penalty
         else:
             p, p_hat = tf.sigmoid(score), tf.sigmoid(score_hat)
             loss = -tf.reduce_mean(tf.math.log(p)) - tf.reduce_mean(tf.math.log(1.0 - p_hat))
@@ -252,7 +252,7 @@ def test_an_update_trains_the_critic_and_nothing_else(name):
     before = [v.numpy() for v in others]
     x = blocks_for(method)[0]
     with tf.GradientTape() as tape:
-        z, z_hat = method.encoder(x, training=True), method.prior.draw(key(), 6)
+        z, z_hat = method.encoder(x, training=True), method.prior.sample_with_key(6, key())
         values = method.divergence.update(z, z_hat, key())
     for v, old in zip(others, before, strict=True):
         np.testing.assert_array_equal(v, old, err_msg=v.path)
@@ -371,7 +371,7 @@ def test_a_step_changes_exactly_the_parts_there_are(method, divergence):
     method = make_method(divergence, method)
     before = {v.path: v.numpy() for v in method.trainable_variables}
     parts = {'encoder', 'decoder'}
-    if method.options.method == 'flexae':
+    if method.config.method == 'flexae':
         parts.add('generator')
     else:
         assert method.generator is None and 'loss/gen' not in method.tags
@@ -391,8 +391,8 @@ def test_a_step_changes_exactly_the_parts_there_are(method, divergence):
 @pytest.mark.parametrize('divergence', DIVERGENCES)
 def test_critic_steps_are_rounds_of_learning(divergence):
     method = make_method(divergence, critic_steps=3)
-    assert method.image_blocks == (4 if divergence in LEARNED else 2)
-    assert make_method(divergence, critic_batches='shared').image_blocks == 1
+    assert method.batches_per_step == (4 if divergence in LEARNED else 2)
+    assert make_method(divergence, critic_batches='shared').batches_per_step == 1
     method.train_step(blocks_for(method), tf.constant(0, tf.int64))
     names = ['ae', 'gen', 'enc', *(['critic'] if divergence in LEARNED else [])]
     counts = {name: int(getattr(method, f'{name}_optimizer').iterations) for name in names}
@@ -463,8 +463,8 @@ def test_the_gathered_batch_is_the_whole_batch_and_gives_its_gradient(mirrored):
         with tf.GradientTape() as tape:
             tape.watch(shift)
             moved = own + shift
-            loss = losses.mmd(gather_batch(moved), gather_batch(own_hat))
-        return gather_batch(own), loss, tape.gradient(loss, shift)
+            loss = losses.mmd(all_gather_batch(moved), all_gather_batch(own_hat))
+        return all_gather_batch(own), loss, tape.gradient(loss, shift)
 
     parts = tf.function(lambda: strategy.run(half))()
     whole, each, gradients = (strategy.experimental_local_results(part) for part in parts)
@@ -506,8 +506,8 @@ def test_the_mixture_of_the_data_is_the_one_they_are_drawn_from():
     drawn = prior.sample(4000, seed=0).numpy()
     for i in range(2):
         assert scipy.stats.ks_2samp(latents[:, i], drawn[:, i]).pvalue > 1e-3
-    assert float(tf.reduce_mean(prior.log_density(latents))) == pytest.approx(
-        float(tf.reduce_mean(prior.log_density(drawn))), abs=0.06
+    assert float(tf.reduce_mean(prior.log_prob(latents))) == pytest.approx(
+        float(tf.reduce_mean(prior.log_prob(drawn))), abs=0.06
     )
 
 

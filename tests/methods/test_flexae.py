@@ -20,7 +20,7 @@ def make(**options):
 
 
 def blocks_for(method, seed=0):
-    shape = [method.image_blocks, method.options.batch_size, *method.spec.shape]
+    shape = [method.batches_per_step, method.config.batch_size, *method.spec.shape]
     return tf.constant(np.random.RandomState(seed).rand(*shape), tf.float32)
 
 
@@ -191,7 +191,7 @@ def test_batch_norm_averages_move_where_they_should(batches, passes, mixed):
     twin = make(critic_batches=batches)
     z = twin.encoder(x[0], training=True)  # one pass each: the step a single pass makes
     twin.decoder(z, training=True)
-    run(method, tf.repeat(x, method.image_blocks, axis=0), 0)
+    run(method, tf.repeat(x, method.batches_per_step, axis=0), 0)
 
     def passes_of(network):
         """k from the ratio of (1 - 0.99^k) to (1 - 0.99), over all averages."""
@@ -222,13 +222,13 @@ def test_batch_norm_averages_move_where_they_should(batches, passes, mixed):
 
 
 def test_shared_batches_eat_one_block():
-    assert make(critic_batches='fresh', critic_steps=3).image_blocks == 4
-    assert make(critic_batches='shared').image_blocks == 1
+    assert make(critic_batches='fresh', critic_steps=3).batches_per_step == 4
+    assert make(critic_batches='shared').batches_per_step == 1
 
 
 def test_reconstruction_falls_and_all_gradients_are_finite_and_not_zero():
     method = make(critic_steps=1)
-    blocks = tf.repeat(blocks_for(method)[:1], method.image_blocks, axis=0)
+    blocks = tf.repeat(blocks_for(method)[:1], method.batches_per_step, axis=0)
     step_fn = tf.function(method.train_step)
     history = [step_fn(blocks, tf.constant(i, tf.int64)) for i in range(40)]
     assert history[-1]['loss/ae'] < 0.8 * history[0]['loss/ae']

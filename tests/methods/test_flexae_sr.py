@@ -29,7 +29,7 @@ def make(**options):
 
 
 def blocks_for(method, seed=0):
-    shape = [method.image_blocks, method.options.batch_size, *method.spec.shape]
+    shape = [method.batches_per_step, method.config.batch_size, *method.spec.shape]
     return tf.constant(np.random.RandomState(seed).rand(*shape), tf.float32)
 
 
@@ -176,7 +176,7 @@ def test_each_step_in_its_order_changes_exactly_its_own_variables(monkeypatch):
 def test_batch_norm_averages_move_where_they_should(frozen, batches, mixed, order):
     """On every pass of images, `order`, the encoder's; on one of each kind of codes, the rest."""
     method = make(critic_batches=batches, bn_mix_generated=mixed, critic_steps=2)
-    assert method.image_blocks == max(order) + 1
+    assert method.batches_per_step == max(order) + 1
     blocks = blocks_for(method)
     start = [v.numpy() for v in method.variables]
     run(method, blocks, step=5)

@@ -26,7 +26,7 @@ def make(spec=VECTORS, **options):
 
 
 def examples(method):
-    shape = [method.options.batch_size, *method.spec.shape]
+    shape = [method.config.batch_size, *method.spec.shape]
     return tf.constant(np.random.RandomState(0).rand(*shape), tf.float32)
 
 
@@ -49,7 +49,7 @@ def test_the_volume_lies_between_its_bounds(spread):
     s = np.exp(rng.uniform(-spread, spread, size=6) + 0.7)
     jacobian = ((left * s) @ right.T).astype(np.float32)
     u = directions(4000, 6)
-    stretch = losses.squared_stretch(lambda z: z @ jacobian.T, tf.zeros([4000, 6]), tf.constant(u))
+    stretch = losses.squared_jvp_norm(lambda z: z @ jacobian.T, tf.zeros([4000, 6]), tf.constant(u))
     volume = float(losses.log_volume(stretch, latent_dim=6))
     upper = 3.0 * np.log(np.sum(s**2) / 6)
     if spread:
@@ -78,7 +78,7 @@ def moved_from_its_start(method):
 def test_the_product_is_that_of_the_whole_jacobian(short_networks):
     method = moved_from_its_start(make(IMAGES))
     z, u = tf.constant(directions(3, 4, seed=3)), tf.constant(directions(3, 4))
-    found = losses.squared_stretch(method.decode, z, u)
+    found = losses.squared_jvp_norm(method.decode, z, u)
     with tf.GradientTape() as tape:
         tape.watch(z)
         x_hat = method.decoder(z, training=False)
@@ -86,7 +86,7 @@ def test_the_product_is_that_of_the_whole_jacobian(short_networks):
     expected = tf.reduce_sum(tf.einsum('bdm,bm->bd', jacobian, u) ** 2, axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     # An example's own, whatever lies beside it in the batch.
-    alone = losses.squared_stretch(method.decode, z[:1], u[:1])
+    alone = losses.squared_jvp_norm(method.decode, z[:1], u[:1])
     np.testing.assert_allclose(alone, found[:1], rtol=1e-4)
 
 
@@ -96,7 +96,7 @@ def test_the_volume_trains_encoder_and_decoder(short_networks):
 
     def volume():
         z = method.encoder(x, training=False)
-        return losses.log_volume(losses.squared_stretch(method.decode, z, u), latent_dim=4)
+        return losses.log_volume(losses.squared_jvp_norm(method.decode, z, u), latent_dim=4)
 
     variables = method.autoencoder_variables
     with tf.GradientTape() as tape:
@@ -160,7 +160,7 @@ def test_the_volume_is_that_of_the_decoder_samples_come_from(short_networks):
     z = twin.encoder(x, training=True)
     twin.decoder(z, training=True)
     n = noise.normal(noise.key(0, 7, Role.DIRECTION), [6, 4])
-    stretch = losses.squared_stretch(twin.decode, z, n / tf.norm(n, axis=1)[:, None])
+    stretch = losses.squared_jvp_norm(twin.decode, z, n / tf.norm(n, axis=1)[:, None])
     expected = 2.0 * np.mean(np.log(stretch.numpy() + 1e-6))
     assert float(found['loss/log_volume']) == pytest.approx(expected, rel=1e-4)
     for a, b in zip(method.decoder.weights, twin.decoder.weights, strict=True):

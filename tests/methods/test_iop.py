@@ -21,7 +21,7 @@ def make(**options):
 
 
 def blocks_for(method):
-    shape = [method.image_blocks, method.options.batch_size, *method.spec.shape]
+    shape = [method.batches_per_step, method.config.batch_size, *method.spec.shape]
     return tf.constant(np.random.RandomState(0).uniform(-1, 1, shape), tf.float32)
 
 
@@ -47,7 +47,7 @@ def ratio_by_hand(ratio, z, keep=1.0):
 @pytest.mark.parametrize('batches', ['fresh', 'shared'])
 def test_the_losses_written_out(batches):
     method = opinionated(make(critic_batches=batches, **FROZEN))
-    assert method.image_blocks == (3 if batches == 'fresh' else 1)
+    assert method.batches_per_step == (3 if batches == 'fresh' else 1)
     blocks = blocks_for(method)
     values = run(method, blocks, 4)
     # The step of the auto-encoder, at 0.4 of the warm-up.
@@ -146,11 +146,11 @@ def test_dropout_is_a_function_of_its_key():
 
 
 def test_effective_share_of_weights():
-    assert float(losses.effective_share(tf.fill([8, 1], 3.0))) == pytest.approx(1.0, rel=1e-5)
+    assert float(losses.normalized_ess(tf.fill([8, 1], 3.0))) == pytest.approx(1.0, rel=1e-5)
     one_counts = tf.constant([[0.0], [-90.0], [-90.0], [-90.0]])
-    assert float(losses.effective_share(one_counts)) == pytest.approx(1 / 4, rel=1e-5)
+    assert float(losses.normalized_ess(one_counts)) == pytest.approx(1 / 4, rel=1e-5)
     two = tf.math.log([[1.0], [3.0]])
-    assert float(losses.effective_share(two)) == pytest.approx(16 / 10 / 2, rel=1e-5)
+    assert float(losses.normalized_ess(two)) == pytest.approx(16 / 10 / 2, rel=1e-5)
 
 
 def test_the_ratio_of_two_known_gaussians_is_learned():

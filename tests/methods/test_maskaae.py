@@ -35,7 +35,7 @@ def make(spec=None, **options):
 
 
 def blocks_for(method):
-    shape = [method.image_blocks, method.options.batch_size, *method.spec.shape]
+    shape = [method.batches_per_step, method.config.batch_size, *method.spec.shape]
     return tf.constant(np.random.RandomState(0).rand(*shape), tf.float32)
 
 
@@ -60,7 +60,7 @@ def slopes(critic, z):
 @pytest.mark.parametrize('batches', ['fresh', 'shared'])
 def test_the_losses_of_the_four_steps_written_out(batches):
     method = make(critic_batches=batches, **FROZEN)
-    assert method.image_blocks == (5 if batches == 'fresh' else 1)
+    assert method.batches_per_step == (5 if batches == 'fresh' else 1)
     method.critic.layers[-1].kernel.assign(method.critic.layers[-1].kernel * 10.0)
     method.mask_weights.assign([0.05, 0.2, 1.0, 5.0])
     blocks, step = blocks_for(method), 40
@@ -122,7 +122,7 @@ def test_images_of_one_channel_are_fitted_by_cross_entropy(shape):
 
 def test_losses_by_hand():
     x, x_hat = tf.constant([[0.0, 1.0], [0.5, 0.2]]), tf.constant([[0.0, 1.0], [0.5, 0.5]])
-    assert float(losses.mean_square(x, x_hat)) == pytest.approx(0.09 / 4)
+    assert float(losses.mean_squared_error(x, x_hat)) == pytest.approx(0.09 / 4)
     assert float(losses.cross_entropy(x, x_hat)) == pytest.approx(np.log(2) / 2, rel=1e-5)
     wrong = float(losses.cross_entropy(tf.ones([1, 1]), tf.zeros([1, 1])))
     assert wrong == pytest.approx(-np.log(1e-7), rel=1e-5)  # finite
@@ -130,7 +130,7 @@ def test_losses_by_hand():
     assert float(losses.masked_variance(z, tf.zeros([2]))) == pytest.approx(17 / 2)
     half = float(losses.masked_variance(z, tf.constant([1.0, 0.0])))
     assert half == pytest.approx((np.exp(-10) + 16) / 2)
-    assert float(losses.indecision(tf.constant([0.0, 1.0, 0.5, 0.1]))) == pytest.approx(0.34)
+    assert float(losses.mask_polarization(tf.constant([0.0, 1.0, 0.5, 0.1]))) == pytest.approx(0.34)
 
 
 @pytest.mark.parametrize('active', OPTIMIZERS)
@@ -278,7 +278,7 @@ def test_the_mask_becomes_that_of_the_true_dimensions():
     rates = dict(ae_learning_rate=0.03, critic_learning_rate=1e-3, enc_learning_rate=1e-3)
     options = dict(latent_dim=8, batch_size=32, mask_fidelity_weight=30.0, training_steps=2000)
     method = make(vectors(16), **options, **rates, seed=0)
-    batches = Batches(x, blocks=method.image_blocks, batch_size=32, seed=0)
+    batches = Batches(x, blocks=method.batches_per_step, batch_size=32, seed=0)
     assert np.sum(method.mask() >= maskaae.ACTIVE) > 4
 
     @tf.function

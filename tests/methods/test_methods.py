@@ -8,9 +8,9 @@ from flexae_tf.config import METHODS, STAGES, TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
 from flexae_tf.export import Sampler
-from flexae_tf.methods import RECIPES, build_method
+from flexae_tf.methods import METHOD_SPECS, build_method
 from flexae_tf.priors import StandardNormal
-from flexae_tf.training.runs import initial_state, stores
+from flexae_tf.training.restore import initial_state, stores
 from flexae_tf.training.workdir import Workdir
 
 IMAGES = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
@@ -51,12 +51,12 @@ def method(name):
 
 
 def blocks_for(method):
-    shape = [method.image_blocks, method.options.batch_size, *method.spec.shape]
+    shape = [method.batches_per_step, method.config.batch_size, *method.spec.shape]
     return tf.constant(np.random.RandomState(0).rand(*shape), tf.float32)
 
 
 def test_every_name_has_a_recipe():
-    assert tuple(RECIPES) == (*METHODS, *STAGES)
+    assert tuple(METHOD_SPECS) == (*METHODS, *STAGES)
 
 
 @pytest.mark.parametrize('spec', [VECTORS, IMAGES], ids=['vectors', 'images'])
@@ -89,7 +89,7 @@ def test_ten_steps_teach_and_are_six_and_four_resumed(name, tmp_path):
     def store(method):
         workdir = Workdir(tmp_path)
         workdir.checkpoints.mkdir(exist_ok=True)
-        return stores(workdir, method.options, method, initial_state(method))[0]
+        return stores(workdir, method.config, method, initial_state(method))[0]
 
     whole, resumed = make(name, VECTORS), make(name, VECTORS)
     errors = run(whole, range(6))
@@ -139,7 +139,7 @@ def test_batch_norms_averages_move_with_every_pass_of_training(name):
     z = twin.encoder(x, training=True)
     if PASSES[name][1]:
         twin.decoder(z * twin.mask() if name == 'mask_aae' else z, training=True)
-    method.train_step(tf.stack([x] * method.image_blocks), tf.constant(5, tf.int64))
+    method.train_step(tf.stack([x] * method.batches_per_step), tf.constant(5, tf.int64))
     for part, was, passes in zip(('encoder', 'decoder'), before, PASSES[name], strict=True):
         moved = averages(getattr(method, part)) - was
         if passes is None:
@@ -157,7 +157,7 @@ def averages(network):
 @pytest.fixture
 def sampling(method):
     """The method, with a density that stands for one fitted to its codes where it needs one."""
-    if RECIPES[method.options.method].prior is None:
+    if METHOD_SPECS[method.config.method].prior is None:
         with pytest.raises(UsageError, match='no prior .* --ex_post'):
             method.sample_latent(1, seed=0)
         method.prior = StandardNormal(4)
@@ -179,7 +179,7 @@ def test_samples_are_a_function_of_the_seed(sampling):
     assert method.encode(x).shape == (6, 4)
     drawn = method.sample_posterior(x, seed=1).numpy()
     np.testing.assert_array_equal(drawn, method.sample_posterior(x, seed=1).numpy())
-    stochastic = RECIPES[method.options.method].posterior != 'deterministic'
+    stochastic = METHOD_SPECS[method.config.method].posterior != 'deterministic'
     assert stochastic != np.array_equal(drawn, method.encode(x).numpy())
 
 

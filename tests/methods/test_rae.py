@@ -90,8 +90,8 @@ def test_what_is_seen_of_a_training_without_prior(short_networks, tmp_path):
     for name, options in (('ae_gmm', {}), ('injflow', dict(volume_weight=0.01))):
         method = make(name, spec, dataset='mnist', **options)
         workdir = Workdir(tmp_path / name)
-        workdir.open(method.options, dataset)
-        summaries = Summaries(method, dataset, method.options, workdir)
+        workdir.open(method.config, dataset)
+        summaries = Summaries(method, dataset, method.config, workdir)
         statistics = summaries.sample(3)
         scores = summaries.evaluate()
         workdir.close()

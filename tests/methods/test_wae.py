@@ -26,9 +26,13 @@ def test_cross_entropy_by_hand():
     logit = tf.constant([[0.0], [2.0]])
     p = 1 / (1 + np.exp(-2.0))
     expected = -(np.log(0.5) + np.log(p)) / 2
-    assert float(losses.adversarial(logit, real=True)) == pytest.approx(expected, rel=1e-6)
+    assert float(losses.sigmoid_cross_entropy(logit, real=True)) == pytest.approx(
+        expected, rel=1e-6
+    )
     expected = -(np.log(0.5) + np.log(1 - p)) / 2
-    assert float(losses.adversarial(logit, real=False)) == pytest.approx(expected, rel=1e-6)
+    assert float(losses.sigmoid_cross_entropy(logit, real=False)) == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_the_losses_written_out():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from flexae_tf.evaluation.inception import tfgan_eval
 from flexae_tf.metrics import frechet
 from flexae_tf.metrics.frechet import (
     Moments,
@@ -11,7 +12,6 @@ from flexae_tf.metrics.frechet import (
     frechet_distance_sd,
     moments,
 )
-from flexae_tf.metrics.inception import tfgan_eval
 
 
 def full_route(real, fake):

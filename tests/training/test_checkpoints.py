@@ -4,7 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from flexae_tf.errors import DamagedStateError, MissingDataError
+from flexae_tf.errors import CorruptRunError, MissingDataError
 from flexae_tf.training.checkpoints import Checkpoints, check_complete, check_names
 
 
@@ -55,7 +55,7 @@ def flip_a_bit(folder):
     'gone, error, said',
     [
         ('ckpt-*', MissingDataError, 'was removed while it was read'),
-        ('ckpt-*.data*', DamagedStateError, 'cannot be read'),
+        ('ckpt-*.data*', CorruptRunError, 'cannot be read'),
     ],
 )
 def test_what_goes_between_the_check_and_the_reading(
@@ -111,14 +111,14 @@ def test_damage_is_found_told_and_passed_over(store, value, tmp_path, damage):
     assert store.restore_latest(told.append) == 20
     assert value.numpy().tolist() == [20, 20]
     assert len(told) == 1 and 'step 30' in told[0] and 'falling back' in told[0]
-    with pytest.raises(DamagedStateError, match='step 30'):
+    with pytest.raises(CorruptRunError, match='step 30'):
         store.restore(30)
 
 
 def test_never_silently_from_zero(store, value, tmp_path):
     fill(store, value, [30])
     truncate(tmp_path)
-    with pytest.raises(DamagedStateError, match='move that folder away'):
+    with pytest.raises(CorruptRunError, match='move that folder away'):
         store.restore_latest(print)
 
 
@@ -139,14 +139,14 @@ def test_left_over_temporary_files_do_not_matter(store, value, tmp_path):
 def test_a_checkpoint_of_other_code_is_told_apart(store, value, tmp_path):
     fill(store, value, [10])
     objects = tf.train.Checkpoint(value=value, another=tf.Variable(0.0))
-    with pytest.raises(DamagedStateError, match='the version that wrote it'):
+    with pytest.raises(CorruptRunError, match='the version that wrote it'):
         Checkpoints(tmp_path, objects, name='ckpt', identity='abc').restore(10)
 
 
 def test_a_checkpoint_of_another_configuration_is_not_ours(store, value, tmp_path):
     fill(store, value, [10])
     other = Checkpoints(tmp_path, tf.train.Checkpoint(value=value), name='ckpt', identity='xyz')
-    with pytest.raises(DamagedStateError, match='another configuration'):
+    with pytest.raises(CorruptRunError, match='another configuration'):
         other.restore(10)
 
 
@@ -167,7 +167,7 @@ def test_a_failed_save_leaves_the_older_ones(store, value, tmp_path, monkeypatch
         raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
 
     monkeypatch.setattr(tf.train.Checkpoint, 'write', full_disk)
-    with pytest.raises(DamagedStateError, match='No space left'):
+    with pytest.raises(CorruptRunError, match='No space left'):
         store.save(20)
     monkeypatch.undo()
     assert store.steps() == [10] and not list(tmp_path.glob('*20*'))

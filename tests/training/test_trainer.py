@@ -14,15 +14,10 @@ import tensorflow as tf
 
 import flexae_tf
 from flexae_tf.config import TrainConfig
-from flexae_tf.errors import (
-    DamagedStateError,
-    MissingDataError,
-    NonFiniteLossError,
-    UsageError,
-)
+from flexae_tf.errors import CorruptRunError, MissingDataError, NonFiniteLossError, UsageError
+from flexae_tf.files import read_jsonl
 from flexae_tf.training import distribution
 from flexae_tf.training.trainer import Trainer
-from flexae_tf.training.workdir import read_jsonl
 from tests.conftest import ROOT
 
 
@@ -191,15 +186,15 @@ def test_a_full_disk_does_not_stop_training_but_the_end_needs_a_checkpoint(
 ):
     from flexae_tf.training.checkpoints import Checkpoints
 
-    trainer = Trainer(config(workdir=str(tmp_path / 'run'), snapshot_steps=0), synthetic)
+    trainer = Trainer(config(workdir=str(tmp_path / 'run'), snapshot_every_steps=0), synthetic)
     tried = []
 
     def full(self, step):
         tried.append(step)
-        raise DamagedStateError('disk full')
+        raise CorruptRunError('disk full')
 
     monkeypatch.setattr(Checkpoints, 'save', full)
-    with pytest.raises(DamagedStateError):
+    with pytest.raises(CorruptRunError):
         trainer.train()
     assert tried == [3, 6, 9, 10]
     assert 'WARNING: disk full' in (tmp_path / 'run' / 'log.txt').read_text()
@@ -215,9 +210,7 @@ def test_a_full_disk_that_tensorboard_meets_is_told_in_a_line(
         raise tf.errors.ResourceExhaustedError(None, None, 'events; No space left\nFailed to flush')
 
     monkeypatch.setattr(writer, 'flush', full)
-    with pytest.raises(
-        DamagedStateError, match=r'written any more \(events; No space left\): mend'
-    ):
+    with pytest.raises(CorruptRunError, match=r'written any more \(events; No space left\): mend'):
         trainer.train()
 
 
@@ -233,7 +226,7 @@ def test_a_snapshot_is_written_before_the_checkpoint_of_its_step(
         save(self, step)
 
     monkeypatch.setattr(Checkpoints, 'save', watched)
-    train(config(workdir=str(tmp_path), snapshot_steps=6), synthetic)
+    train(config(workdir=str(tmp_path), snapshot_every_steps=6), synthetic)
     assert saved.index((6, 'weights')) < saved.index((6, 'ckpt'))
 
 
@@ -261,7 +254,7 @@ def test_a_folder_that_holds_no_whole_run_is_refused(run):
     with pytest.raises(MissingDataError, match='holds no checkpoint yet'):
         flexae_tf.load_run(run)
     (run / 'config.json').write_text('{')
-    with pytest.raises(DamagedStateError, match='config.json is damaged'):
+    with pytest.raises(CorruptRunError, match='config.json is damaged'):
         flexae_tf.load_run(run)
 
 
@@ -431,7 +424,7 @@ def test_without_a_checkpoint_to_go_on_from_nothing_begins_again(
     for path in (run / 'checkpoints').glob('ckpt-*'):
         path.unlink()
     kept = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
-    with pytest.raises(DamagedStateError, match='a snapshot of step 10, but no checkpoint'):
+    with pytest.raises(CorruptRunError, match='a snapshot of step 10, but no checkpoint'):
         Trainer(options, synthetic).train()
     now = {path: path.read_bytes() for path in kept if path.name not in ('.lock', 'log.txt')}
     assert now.items() <= kept.items() and read_jsonl(run / 'stats.jsonl')

@@ -10,7 +10,7 @@ from flexae_tf.experiments.exhibits.showing import Shown, alone, assemble, times
 from flexae_tf.experiments.exhibits.trends import FALLS, RISES, Trend, trend
 from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, latest
-from flexae_tf.networks.tables import CAPACITIES, perceptron_parameters
+from flexae_tf.networks.architectures import CAPACITIES, perceptron_parameters
 
 MODELS = {name: f'Model {i}' for i, name in enumerate(CAPACITIES, 1)}
 MODERATE = ('capacity_3', 'capacity_4')  # "moderate capacity models (Model 3 or Model 4)"

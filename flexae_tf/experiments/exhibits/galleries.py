@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from flexae_tf import grids
+from flexae_tf import image_grid
 from flexae_tf.data import Dataset, DatasetSpec, Split, fixed_order
 from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import UsageError
@@ -20,7 +20,7 @@ from flexae_tf.experiments.exhibits.walks import BATCH, attribute_direction, int
 from flexae_tf.methods import Method
 
 ATTRIBUTES = ('Big_Nose', 'Heavy_Makeup', 'Black_Hair', 'Smiling', 'Male')  # of Figs. 7 to 11
-ROWS = 5
+ARCHITECTURES = 5
 # Both are open in the paper. At 1 the mean of those without has become the mean of those with.
 COLUMNS = 9
 REACH = 2.0
@@ -146,7 +146,7 @@ class Gallery:
 
     def samples(self, num: int) -> np.ndarray:
         """Generated images uint8 [num, h, w, c]; more of them begin with the same ones."""
-        return grids.to_uint8(map_batches(self.method.decode, self.latents(num), BATCH))
+        return image_grid.to_uint8(map_batches(self.method.decode, self.latents(num), BATCH))
 
     def latents(self, num: int) -> np.ndarray:
         """The codes of `samples`, float32 [num, latent_dim]."""
@@ -171,17 +171,23 @@ def fig4(gallery: Gallery) -> dict[str, np.ndarray]:
     """
     method, test = gallery.method, gallery.test
     # First what may be refused, then the codes of all training images.
-    pictures = {'fig4d': gallery.neighbours(ROWS, num=4)}
+    pictures = {'fig4d': gallery.neighbours(ARCHITECTURES, num=4)}
     starts = {
         'fig4a': gallery.one_for_each(gallery.train, positive=True),
         'fig4b': gallery.one_for_each(test, positive=False),
     }
-    x = test.x[gallery.choose(test, 2 * ROWS)]
+    x = test.x[gallery.choose(test, 2 * ARCHITECTURES)]
     z = map_batches(method.encode, x, BATCH)
-    line = interpolate(method, z[:ROWS], z[ROWS:], columns=COLUMNS, ends=(x[:ROWS], x[ROWS:]))
+    line = interpolate(
+        method,
+        z[:ARCHITECTURES],
+        z[ARCHITECTURES:],
+        columns=COLUMNS,
+        ends=(x[:ARCHITECTURES], x[ARCHITECTURES:]),
+    )
     pictures['fig4c'] = _grid(line)
-    drawn = gallery.latents(2 * ROWS)
-    line = interpolate(method, drawn[:ROWS], drawn[ROWS:], columns=COLUMNS)
+    drawn = gallery.latents(2 * ARCHITECTURES)
+    line = interpolate(method, drawn[:ARCHITECTURES], drawn[ARCHITECTURES:], columns=COLUMNS)
     pictures['fig4_samples'] = _grid(line)
     directions = np.stack([gallery.direction(name) for name in gallery.names])
     for figure, start in starts.items():
@@ -193,10 +199,10 @@ def fig4(gallery: Gallery) -> dict[str, np.ndarray]:
 def fig6(gallery: Gallery) -> dict[str, np.ndarray]:
     """Six test images above their reconstructions (a), and 36 samples (the paper's b, c or d)."""
     x = gallery.test.x[gallery.choose(gallery.test, 6)]
-    x_hat = grids.to_uint8(map_batches(gallery.method.reconstruct, x, BATCH))
+    x_hat = image_grid.to_uint8(map_batches(gallery.method.reconstruct, x, BATCH))
     return {
-        'fig6a': grids.pairs(x, x_hat, columns=6),
-        'fig6_samples': grids.grid(gallery.samples(36), columns=6),
+        'fig6a': image_grid.pairs(x, x_hat, columns=6),
+        'fig6_samples': image_grid.grid(gallery.samples(36), columns=6),
     }
 
 
@@ -215,10 +221,15 @@ def attribute_figure(gallery: Gallery, *, number: int) -> dict[str, np.ndarray]:
         raise UsageError(f'fig{number}: there are no more attributes than {", ".join(names)}')
     name = names[number - 7]
     without, with_it = (
-        gallery.choose(gallery.test, 2 * ROWS, name=name, positive=positive)
+        gallery.choose(gallery.test, 2 * ARCHITECTURES, name=name, positive=positive)
         for positive in (False, True)
     )
-    chosen = dict(a=without[:ROWS], b=without[ROWS:], c=with_it[:ROWS], d=with_it[ROWS:])
+    chosen = dict(
+        a=without[:ARCHITECTURES],
+        b=without[ARCHITECTURES:],
+        c=with_it[:ARCHITECTURES],
+        d=with_it[ARCHITECTURES:],
+    )
     direction = gallery.direction(name)
     pictures = {}
     for letter, rows in chosen.items():
@@ -239,9 +250,9 @@ def strip(gallery: Gallery) -> np.ndarray:
     The test images are those of the pictures in a run's workdir.
     """
     x = gallery.test.x[:STRIP]
-    x_hat = grids.to_uint8(map_batches(gallery.method.reconstruct, x, BATCH))
-    pairs = grids.pairs(x, x_hat, columns=len(x))
-    samples = grids.grid(gallery.samples(2 * len(x)), columns=len(x))
+    x_hat = image_grid.to_uint8(map_batches(gallery.method.reconstruct, x, BATCH))
+    pairs = image_grid.pairs(x, x_hat, columns=len(x))
+    samples = image_grid.grid(gallery.samples(2 * len(x)), columns=len(x))
     return np.concatenate([pairs, samples])
 
 
@@ -297,4 +308,4 @@ def caption(part: str, spec: DatasetSpec) -> str:
 
 def _grid(rows: np.ndarray) -> np.ndarray:
     """One picture of images [n, columns, h, w, c]."""
-    return grids.grid(rows.reshape([-1, *rows.shape[2:]]), columns=rows.shape[1])
+    return image_grid.grid(rows.reshape([-1, *rows.shape[2:]]), columns=rows.shape[1])

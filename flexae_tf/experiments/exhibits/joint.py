@@ -11,7 +11,7 @@ from flexae_tf.experiments.exhibits.verdicts import chance
 from flexae_tf.experiments.records import Record, latest
 
 JOINT = 'flexae'
-ROWS = {
+ARCHITECTURES = {
     JOINT: 'FlexAE: its prior',
     'flexae+gaussian_mixture': 'FlexAE: mixture fitted afterwards',
     'ae_gmm': 'AE: mixture fitted afterwards',
@@ -49,7 +49,7 @@ def joint(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Parts:
     Raises:
         UsageError: scores cannot be compared.
     """
-    taken = [r for r in latest(records) if r.method in ROWS]
+    taken = [r for r in latest(records) if r.method in ARCHITECTURES]
     tables = [
         _table(dataset, [r for r in taken if r.dataset == dataset], commands)
         for dataset in dict.fromkeys(r.dataset for r in taken)
@@ -75,10 +75,12 @@ def _table(dataset: str, records: Sequence[Record], commands: Sequence[str]) -> 
         shown += trained
         notes.append('Training has the time of what is trained afterwards, too.')
     for other, claim in CLAIMS.items():
-        notes.append(claims.lower(claim, [JOINT], [other], gen, names=ROWS))
+        notes.append(claims.lower(claim, [JOINT], [other], gen, names=ARCHITECTURES))
     notes.append(chance(gen))
     caption = (
         f'Joint training and samplers fitted afterwards, {paper.DATASETS.get(dataset, dataset)}; '
         'lower is better, but of precision and recall'
     )
-    return assemble(caption, ROWS, shown, notes=notes, commands=commands, first='Codes and sampler')
+    return assemble(
+        caption, ARCHITECTURES, shown, notes=notes, commands=commands, first='Codes and sampler'
+    )

@@ -65,10 +65,10 @@ def latent_view(
 
     Raises:
         MissingDataError: no run there, or none with a checkpoint.
-        DamagedStateError: the checkpoint is not whole.
+        CorruptRunError: the checkpoint is not whole.
     """
-    from flexae_tf.ex_post.densities import open_sampler  # TensorFlow, which tables do without
-    from flexae_tf.methods.codes import draw_codes
+    from flexae_tf.densities.densities import open_sampler  # TensorFlow, which tables do without
+    from flexae_tf.methods.posterior_samples import draw_codes
 
     run = open_sampler(workdir, checkpoint)
     test = data.load(run.config).test

@@ -17,7 +17,7 @@ from flexae_tf.experiments.exhibits.layout import Exhibit, Parts, Picture
 from flexae_tf.experiments.exhibits.side_by_side import side_by_side
 from flexae_tf.experiments.records import Record
 from flexae_tf.experiments.runs import Run
-from flexae_tf.training.workdir import write_bytes, write_json, write_text
+from flexae_tf.files import write_bytes, write_json, write_text
 
 STRIPS = 'strips'  # folder of the pictures of each method
 PLACES = {'data_dir': 'DATA', 'inception_path': 'INCEPTION'}
@@ -125,7 +125,7 @@ def _strips(
 @functools.lru_cache(maxsize=3)  # of each data set one: figures share a run's codes
 def _open_gallery(workdir: pathlib.Path, config: TrainConfig, digest: str) -> Any:
     from flexae_tf import data
-    from flexae_tf.ex_post.densities import load_run
+    from flexae_tf.densities.densities import load_run
     from flexae_tf.experiments.exhibits.galleries import Gallery
 
     del digest  # of another checkpoint it would be another gallery
@@ -148,12 +148,12 @@ def _picture(kept: pathlib.Path, part: str) -> pathlib.Path:
 
 
 def _draw(name: str, run: Run, kept: pathlib.Path) -> dict[str, str]:
-    from flexae_tf import data, grids
+    from flexae_tf import data, image_grid
     from flexae_tf.experiments.exhibits.galleries import GALLERIES, caption
 
     drawn = GALLERIES[name](_open_gallery(run.workdir.path, run.config, run.digest))
     for part, image in drawn.items():
-        write_bytes(_picture(kept, part), grids.to_png(image))
+        write_bytes(_picture(kept, part), image_grid.to_png(image))
     spec = data.describe(run.config)
     captions = {part: caption(part, spec) for part in drawn}
     write_json(kept, {'checkpoint': run.digest, 'captions': captions})

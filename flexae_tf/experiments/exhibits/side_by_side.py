@@ -20,7 +20,7 @@ OTHERS = {
     'wae_normal': 'WAE (normal prior)',
     'wae_gmm_prior': 'WAE (GMM prior)',
 }
-ROWS = {method: {**paper.METHODS, **OTHERS}.get(method, method) for method in METHODS}
+ARCHITECTURES = {method: {**paper.METHODS, **OTHERS}.get(method, method) for method in METHODS}
 GROUP = 'Prior and codes'
 LATENT = {  # of trained methods, by stem
     'sliced_wasserstein_scaled': Head('Sliced W1 over scale', GROUP, numeric=True),
@@ -48,7 +48,9 @@ def side_by_side(
         UsageError: scores cannot be compared.
     """
     taken = [
-        r for r in latest(records) if r.method in ROWS and (r.stem == 'fd' or r.kind == 'codes')
+        r
+        for r in latest(records)
+        if r.method in ARCHITECTURES and (r.stem == 'fd' or r.kind == 'codes')
     ]
     tables = [
         _table(dataset, [r for r in taken if r.dataset == dataset], commands)
@@ -102,7 +104,7 @@ def _table(dataset: str, records: Sequence[Record], commands: Sequence[str]) -> 
         f'Every method on {title}, before and after training; lower is better, but of the two '
         'ranks, which are to agree'
     )
-    return assemble(caption, ROWS, shown, notes=notes, commands=commands)
+    return assemble(caption, ARCHITECTURES, shown, notes=notes, commands=commands)
 
 
 def _column(records: Sequence[Record], kind: str, *, trained: bool) -> Column:
@@ -146,7 +148,7 @@ def _learned(share: Mapping[str, float]) -> str:
     claim = f'After training, Gen. is at most {LEARNED} of what it was'
     if not share:
         return f'{claim}: not judged.'
-    above = [ROWS[method] for method, value in share.items() if value > LEARNED]
+    above = [ARCHITECTURES[method] for method, value in share.items() if value > LEARNED]
     return (
         f'{claim}: {HOLDS[not above]}, for {len(share) - len(above)} of {len(share)} methods'
         f'{" (not: " + ", ".join(above) + ")" if above else ""}.'
@@ -154,14 +156,14 @@ def _learned(share: Mapping[str, float]) -> str:
 
 
 def _picture(dataset: str, strips: Mapping[str, np.ndarray]) -> Picture:
-    drawn = [method for method in ROWS if method in strips]
+    drawn = [method for method in ARCHITECTURES if method in strips]
     height, width = strips[drawn[0]].shape[:2]
     figure, axes = drawing.panels(
         -(-len(drawn) // 2), 2, width=5.0, height=5.0 * height / width + 0.2
     )
     for method, one in zip(drawn, axes, strict=False):
         one.imshow(strips[method].squeeze(), cmap='gray', vmin=0, vmax=255, aspect='equal')
-        drawing.title(one, ROWS[method])
+        drawing.title(one, ARCHITECTURES[method])
     for one in axes:
         one.set_axis_off()
     caption = (

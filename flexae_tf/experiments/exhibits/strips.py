@@ -10,7 +10,7 @@ from flexae_tf import data
 from flexae_tf.data import Dataset
 from flexae_tf.experiments.records import FOLDER, scored
 from flexae_tf.experiments.runs import Run
-from flexae_tf.training.workdir import write_bytes, write_json
+from flexae_tf.files import write_bytes, write_json
 
 KEPT = FOLDER / 'strips'  # those that come with the package
 
@@ -67,9 +67,9 @@ def keep(paths: Iterable[pathlib.Path]) -> None:
 
 def read(path: pathlib.Path) -> np.ndarray:
     """A strip, uint8 [h, w, 1] or [h, w, 3]."""
-    from flexae_tf import grids
+    from flexae_tf import image_grid
 
-    return grids.read_png(path)
+    return image_grid.read_png(path)
 
 
 def _stem(run: Run, flags: tuple[str, ...]) -> str:
@@ -78,14 +78,14 @@ def _stem(run: Run, flags: tuple[str, ...]) -> str:
 
 
 def _draw(run: Run, flags: tuple[str, ...], path: pathlib.Path, dataset: Dataset) -> None:
-    from flexae_tf import grids
-    from flexae_tf.ex_post.densities import load_run
+    from flexae_tf import image_grid
+    from flexae_tf.densities.densities import load_run
     from flexae_tf.experiments.exhibits.galleries import Gallery, strip
 
     density = run.scoring(flags).options().ex_post
     method = load_run(run.workdir.path, run.config.training_steps, density)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, grids.to_png(strip(Gallery(method, dataset))))
+    write_bytes(path, image_grid.to_png(strip(Gallery(method, dataset))))
     write_json(_manifest(path), {'checkpoint': run.digest})
 
 

@@ -7,20 +7,10 @@ takes its own, and leaves out data sets without any.
 from collections.abc import Mapping, Sequence
 
 from flexae_tf.experiments import paper
-from flexae_tf.experiments.columns import (
-    Column,
-    OverSeeds,
-    Score,
-    gather,
-    pooled_sd,
-)
+from flexae_tf.experiments.columns import Column, OverSeeds, Score, gather, pooled_sd
 from flexae_tf.experiments.exhibits.layout import Cell, Head, Table
 from flexae_tf.experiments.exhibits.showing import Shown, assemble, beside, times
-from flexae_tf.experiments.exhibits.verdicts import (
-    LEVEL,
-    Judgement,
-    judge,
-)
+from flexae_tf.experiments.exhibits.verdicts import LEVEL, Judgement, judge
 
 KINDS = {'rec': 'Rec.', 'gen': 'Gen.'}
 SIDES = {'precision': 'Precision', 'recall': 'Recall'}

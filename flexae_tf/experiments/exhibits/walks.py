@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from flexae_tf import grids
+from flexae_tf import image_grid
 from flexae_tf.data.batches import map_batches
 from flexae_tf.methods import Method
 
@@ -90,5 +90,5 @@ def interpolate(
 def _decode(method: Method, z: np.ndarray) -> np.ndarray:
     """Pictures uint8 [n, columns, h, w, c] of codes [n, columns, latent_dim]."""
     flat = z.reshape([-1, z.shape[-1]]).astype(np.float32)
-    x = grids.to_uint8(map_batches(method.decode, flat, BATCH))
+    x = image_grid.to_uint8(map_batches(method.decode, flat, BATCH))
     return x.reshape([*z.shape[:2], *x.shape[1:]])

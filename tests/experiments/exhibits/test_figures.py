@@ -323,9 +323,9 @@ def test_latent_spaces_are_drawn():
 
 def test_latent_view_of_a_run(config, synthetic, monkeypatch):
     from flexae_tf import data
-    from flexae_tf.ex_post import densities
+    from flexae_tf.densities import densities
     from flexae_tf.methods import build_method
-    from flexae_tf.methods.codes import draw_codes
+    from flexae_tf.methods.posterior_samples import draw_codes
 
     options = config(method='vae', latent_dim=2, noise_dim=2)
     method = build_method(options, synthetic.spec)

@@ -9,7 +9,7 @@ from matplotlib import image
 
 from flexae_tf.config import METHODS
 from flexae_tf.errors import UsageError
-from flexae_tf.experiments.exhibits.side_by_side import LATENT, ROWS, side_by_side
+from flexae_tf.experiments.exhibits.side_by_side import ARCHITECTURES, LATENT, side_by_side
 from tests.experiments.exhibits.test_figures import note, records, row
 
 IMAGES = dict(dataset='mnist', latent_dim=32)
@@ -27,8 +27,8 @@ def of_method(method, untrained, gen, rec):
 
 def test_every_method_has_a_row_and_a_cost():
     (table,) = side_by_side(of_method('vae', 4.0, 1.0, 0.5)).tables
-    assert [cells[0].text for cells in table.rows] == list(ROWS.values())
-    assert set(ROWS) == set(METHODS)
+    assert [cells[0].text for cells in table.rows] == list(ARCHITECTURES.values())
+    assert set(ARCHITECTURES) == set(METHODS)
     costs = [cells[-1].text for cells in table.rows]
     assert '-' not in costs and row(table, 'FlexAE')[-1] == '1.00'
 

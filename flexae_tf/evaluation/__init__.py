@@ -1,0 +1,1 @@
+"""Evaluation: images to cached features to scores in scores.jsonl."""

@@ -1,0 +1,283 @@
+"""Tables 5-8 of the paper and the released code's networks as plain data, and the choice of a row.
+
+Layers are written as the paper writes them: Conv_{channels, kernel, stride}, TCONV, FC. 'same'
+padding is the only one that makes the decoder's sizes come out.
+"""
+
+import dataclasses
+import itertools
+import math
+from typing import NamedTuple
+
+from flexae_tf.config import CODES, TrainConfig
+from flexae_tf.errors import UsageError
+
+
+class Conv(NamedTuple):
+    """Conv_{channels, kernel, stride} -> BN, if any -> activation."""
+
+    channels: int
+    kernel: int
+    stride: int
+    activation: str = 'elu'
+    batch_norm: bool = True
+
+
+class TConv(NamedTuple):
+    """TCONV_{channels, kernel, stride} -> BN -> activation."""
+
+    channels: int
+    kernel: int
+    stride: int
+    activation: str = 'elu'
+
+
+class Dense(NamedTuple):
+    """FC_units -> BN, if any -> activation."""
+
+    units: int
+    activation: str
+    batch_norm: bool = False
+
+
+class DenseReshape(NamedTuple):
+    """FC_{side x side x channels} -> BN -> activation -> the decoder's first feature map."""
+
+    channels: int
+    activation: str = 'elu'
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """The networks of one data set, or of the released code.
+
+    Attributes:
+        size: height and width the row was written for, by which `auto` finds it; None for vectors,
+            and for a row that `auto` never takes.
+        latent_dim: the paper's m; None: that of the row which `auto` takes.
+        encoder: hidden layers; FC_m follows. Images are flattened before the first FC.
+        decoder: hidden layers.
+        last_kernel: kernel of the decoder's last convolution (sigmoid); None for vectors, whose
+            decoder ends in FC_d -> tanh.
+        generator: hidden units of P-GEN (ReLU each); FC_m follows.
+        critic: hidden units of the critic (ReLU each); FC_1 follows.
+        image_critic: hidden layers of the released variant's critic of images; FC_1 follows.
+    """
+
+    size: int | None
+    latent_dim: int | None
+    encoder: tuple[Conv | Dense, ...]
+    decoder: tuple[Dense | DenseReshape | TConv, ...]
+    last_kernel: int | None
+    generator: tuple[int, ...] = (1024, 512)  # Table 7
+    critic: tuple[int, ...] = (512, 256, 128, 128)  # Table 7
+    image_critic: tuple[Conv | Dense, ...] = (  # dair-iitd/FlexAE, FlexAESR.py
+        Conv(64, 4, 2, 'relu', batch_norm=False),
+        Conv(128, 4, 2, 'relu', batch_norm=False),
+        Dense(1024, 'relu'),
+    )
+
+    @property
+    def encoder_stride(self) -> int:
+        """How many times smaller the encoder makes an image."""
+        return math.prod(layer.stride for layer in self.encoder if isinstance(layer, Conv))
+
+    @property
+    def decoder_stride(self) -> int:
+        """How many times larger the decoder makes its first feature map."""
+        return math.prod(layer.stride for layer in self.decoder if isinstance(layer, TConv))
+
+    @property
+    def stride(self) -> int:
+        """Image sizes that are multiples of this fit the row."""
+        return math.lcm(self.encoder_stride, self.decoder_stride)
+
+
+ARCHITECTURES = {
+    'mnist': Architecture(  # Table 6
+        size=28,
+        latent_dim=32,
+        encoder=(
+            Conv(64, 4, 1),
+            Conv(128, 4, 1),
+            Conv(256, 4, 2),
+            Conv(512, 4, 2),
+            Conv(512, 4, 1),
+        ),
+        decoder=(
+            DenseReshape(256),
+            TConv(512, 4, 1),
+            TConv(256, 4, 1),
+            TConv(128, 4, 2),
+            TConv(64, 4, 2),
+        ),
+        last_kernel=4,
+    ),
+    'cifar10': Architecture(  # Table 6
+        size=32,
+        latent_dim=128,
+        encoder=(
+            Conv(128, 4, 1),
+            Conv(256, 4, 2),
+            Conv(512, 4, 2),
+            Conv(1024, 4, 2),
+            Conv(1024, 4, 1),
+        ),
+        decoder=(
+            DenseReshape(512),
+            TConv(1024, 4, 1),
+            TConv(512, 4, 1),
+            TConv(256, 4, 2),
+            TConv(128, 4, 2),
+        ),
+        last_kernel=4,
+    ),
+    'celeba': Architecture(  # Table 6
+        size=64,
+        latent_dim=128,
+        encoder=(
+            Conv(128, 5, 1),
+            Conv(256, 5, 2),
+            Conv(512, 5, 2),
+            Conv(1024, 5, 2),
+            Conv(1024, 5, 2),
+        ),
+        decoder=(
+            DenseReshape(512),
+            TConv(1024, 5, 1),
+            TConv(512, 5, 1),
+            TConv(256, 5, 2),
+            TConv(128, 5, 2),
+        ),
+        last_kernel=5,
+    ),
+    'synthetic': Architecture(  # Table 5
+        size=None,
+        latent_dim=2,
+        encoder=(Dense(128, 'relu'),),
+        decoder=(),
+        last_kernel=None,
+        generator=(128,),
+        critic=(128, 128),
+        image_critic=(Dense(128, 'relu'), Dense(128, 'relu')),  # as its critic of codes
+    ),
+    # dair-iitd/FlexAE, FlexAESR.py; nothing normalises its first convolution.
+    'released': Architecture(
+        size=None,
+        latent_dim=None,
+        encoder=(
+            Conv(64, 4, 2, 'relu', batch_norm=False),
+            Conv(128, 4, 2, 'relu'),
+            Dense(1024, 'relu', batch_norm=True),
+        ),
+        decoder=(
+            Dense(1024, 'relu', batch_norm=True),
+            DenseReshape(128, 'relu'),
+            TConv(128, 4, 2, 'relu'),
+            TConv(64, 4, 2, 'relu'),
+        ),
+        last_kernel=3,
+        generator=(1024,) * 4,
+        critic=(1024,) * 4,
+    ),
+}
+
+CAPACITIES = {  # Table 8: hidden units of P-GEN
+    'capacity_1': (16, 16),
+    'capacity_2': (64, 64),
+    'capacity_3': (256, 256),
+    'capacity_4': (1024, 1024),
+    'capacity_5': (1024, 1024, 1024, 1024),
+    'capacity_6': (2048, 2048, 2048, 2048),
+}
+
+SYNTHETIC_5D_LATENT_DIM = 50  # Fig. 2's m; Fig. 3 has the row's own 2
+
+
+def choose_architecture(config: TrainConfig, shape: tuple[int, ...]) -> Architecture:
+    """The row for examples of `shape`, with the P-GEN and width `config` asks for.
+
+    Args:
+        config: its `network`, `generator` and `width_multiplier` are used.
+        shape: (h, w, c) of an image or (d,) of a vector.
+
+    Raises:
+        UsageError: no row fits the shape; the message names the sizes that do.
+    """
+    if config.dataset == CODES:  # of examples of another shape, whose row `network` names
+        named = ARCHITECTURES[config.network]
+        row = dataclasses.replace(
+            ARCHITECTURES['synthetic'], generator=named.generator, critic=named.critic
+        )
+    else:
+        row = ARCHITECTURES[architecture_name(config.network, shape)]
+    if config.generator != 'default':
+        row = dataclasses.replace(row, generator=CAPACITIES[config.generator])
+
+    def scale(layers: tuple) -> tuple:
+        return tuple(
+            layer
+            if isinstance(layer, Dense)
+            else layer._replace(channels=max(1, round(layer.channels * config.width_multiplier)))
+            for layer in layers
+        )
+
+    return dataclasses.replace(
+        row,
+        encoder=scale(row.encoder),
+        decoder=scale(row.decoder),
+        image_critic=scale(row.image_critic),
+    )
+
+
+def resolve(config: TrainConfig, shape: tuple[int, ...]) -> TrainConfig:
+    """`config` with the sizes filled in that depend on the data set: `latent_dim`, `noise_dim`."""
+    row = choose_architecture(config, shape)
+    default = row.latent_dim or ARCHITECTURES[_nearest_row(shape[0])].latent_dim
+    if config.dataset == 'synthetic_5d':
+        default = SYNTHETIC_5D_LATENT_DIM
+    latent_dim = config.latent_dim or default
+    return dataclasses.replace(
+        config, latent_dim=latent_dim, noise_dim=config.noise_dim or latent_dim
+    )
+
+
+def architecture_name(network: str, shape: tuple[int, ...]) -> str:
+    """The row of Tables 5-6 that `--network` means for examples of `shape`.
+
+    Raises:
+        UsageError: no row fits the shape.
+    """
+    if len(shape) == 1:
+        if network not in ('auto', 'synthetic'):
+            raise UsageError(f'--network={network} is for images; vectors need --network=synthetic')
+        return 'synthetic'
+    if network == 'synthetic':
+        raise UsageError(
+            '--network=synthetic is for vectors; images need mnist, cifar10, celeba or released'
+        )
+    height, width = shape[:2]
+    if height != width:
+        raise UsageError(f'images are {height} x {width}: the networks need square ones; crop them')
+    if network == 'auto':
+        network = _nearest_row(height)
+    row = ARCHITECTURES[network]
+    if height % row.stride:
+        below = height // row.stride * row.stride
+        sizes = ', '.join(str(s) for s in (below, below + row.stride) if s)
+        raise UsageError(
+            f'image size {height} does not fit the {network} networks: '
+            f'take a multiple of {row.stride} (the nearest: {sizes})'
+        )
+    return network
+
+
+def perceptron_parameters(*sizes: int) -> int:
+    """Weights and biases of dense layers: `sizes` of the input, of each layer, of the output."""
+    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))
+
+
+def _nearest_row(height: int) -> str:
+    """The name of the row written for images of about this height."""
+    sizes = {name: row.size for name, row in ARCHITECTURES.items() if row.size}
+    return min(sizes, key=lambda name: abs(math.log(height / sizes[name])))

@@ -1,0 +1,228 @@
+"""Unpacking: all of a SavedModel or nothing."""
+
+import gzip
+import io
+import multiprocessing
+import os
+import pathlib
+import random
+import shutil
+import tarfile
+import zipfile
+
+import pytest
+
+from flexae_tf.evaluation import archives
+
+NOISE = random.Random(0).randbytes(8000)  # does not shrink
+FILES = {
+    'saved_model.pb': NOISE[:2000],
+    'variables/variables.index': NOISE[2000:3000],
+    'variables/variables.data-00000-of-00001': NOISE[3000:],
+}
+
+
+@pytest.fixture
+def pack(tmp_path):
+    """`pack('net.tgz', {name: contents})`: an archive of these files."""
+
+    def make(name, files=FILES):
+        archive = tmp_path / name
+        if archive.suffix == '.zip':
+            with zipfile.ZipFile(archive, 'w', zipfile.ZIP_DEFLATED) as members:
+                for path, contents in files.items():
+                    members.writestr(path, contents)
+        else:
+            with tarfile.open(archive, 'w' if archive.suffix == '.tar' else 'w:gz') as members:
+                for path, contents in files.items():
+                    member = tarfile.TarInfo(path)
+                    member.size = len(contents)
+                    members.addfile(member, io.BytesIO(contents))
+        return archive
+
+    return make
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / 'cache'
+
+
+def contents_of(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob('*')
+        if path.is_file()
+    }
+
+
+def in_cache(cache):
+    return [path for path in cache.rglob('*') if path != cache / 'networks']
+
+
+def refusal(archive, cache):
+    with pytest.raises(Exception) as error:
+        archives.unpack(archive, cache)
+    assert in_cache(cache) == []
+    return f'{error.type.__name__}: {error.value}'
+
+
+@pytest.mark.parametrize('name', [f'net{suffix}' for suffix in archives.SUFFIXES])
+@pytest.mark.parametrize('folder', ['', './', 'inception/'])
+def test_at_the_root_or_in_a_folder(pack, cache, name, folder):
+    files = {f'{folder}{path}': contents for path, contents in FILES.items()}
+    unpacked = archives.unpack(pack(name, files), cache)
+    assert contents_of(unpacked) == FILES
+    assert in_cache(cache)[0] == unpacked and len(list((cache / 'networks').iterdir())) == 1
+
+
+def test_notes_beside_the_network_do_not_matter(pack, cache):
+    files = {f'net/{path}': contents for path, contents in FILES.items()}
+    files |= {'README.md': b'from a friend', '__MACOSX/net/._saved_model.pb': b''}
+    assert contents_of(archives.unpack(pack('net.zip', files), cache)) == FILES
+
+
+def test_unpacked_once_under_the_checksum_of_the_archive(pack, cache, monkeypatch):
+    archive = pack('net.tar.gz')
+    unpacked = archives.unpack(archive, cache)
+    monkeypatch.setattr(archives, '_extract', None)
+    moved = archive.rename(archive.with_name('other.tgz'))
+    assert archives.unpack(moved, cache) == unpacked
+    monkeypatch.undo()
+    other = archives.unpack(pack('net.tar.gz', {**FILES, 'saved_model.pb': b'another'}), cache)
+    assert other != unpacked
+    assert contents_of(unpacked) == FILES
+
+
+@pytest.mark.parametrize('suffix', archives.SUFFIXES)
+def test_cut_anywhere(pack, cache, tmp_path, suffix):
+    whole = pack(f'net{suffix}').read_bytes()
+    length = len(whole)
+    if suffix == '.tar':
+        length -= len(whole) - len(whole.rstrip(b'\0')) - 1024  # the rest is padding
+    cuts = {0, 1, 100, 512, length - 1024, length - 512, length - 100, length - 8, length - 1}
+    cuts |= set(range(0, length, length // 40))
+    for cut in sorted(cuts):
+        archive = tmp_path / f'cut{suffix}'
+        archive.write_bytes(whole[:cut])
+        assert refusal(archive, cache), cut
+
+
+def test_cut_between_members(pack, cache, tmp_path):
+    whole = pack('net.tar').read_bytes()
+    with tarfile.open(tmp_path / 'net.tar') as members:
+        offsets = [member.offset for member in members]
+    for cut in offsets[1:]:
+        for suffix, packed in [('.tar', whole[:cut]), ('.tgz', gzip.compress(whole[:cut]))]:
+            archive = tmp_path / f'cut{suffix}'
+            archive.write_bytes(packed)
+            assert 'unexpected end of data' in refusal(archive, cache)
+
+
+@pytest.mark.parametrize('suffix', ['.tgz', '.zip'])
+def test_flipped_bit(pack, cache, tmp_path, suffix):
+    whole = pack(f'net{suffix}').read_bytes()
+    contents = range(100, len(whole) - 600, 97)
+    for place in contents if suffix == '.tgz' else contents[:3]:
+        archive = tmp_path / f'flipped{suffix}'
+        archive.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        assert refusal(archive, cache), place
+
+
+@pytest.mark.parametrize('suffix', archives.SUFFIXES)
+def test_without_a_network(pack, cache, suffix):
+    assert 'no saved_model.pb' in refusal(pack(f'empty{suffix}', {}), cache)
+    half = {path: contents for path, contents in FILES.items() if 'variables' in path}
+    assert 'no saved_model.pb' in refusal(pack(f'half{suffix}', half), cache)
+    two = {f'{folder}/saved_model.pb': b'' for folder in 'ab'}
+    assert '2 saved_model.pb' in refusal(pack(f'two{suffix}', two), cache)
+    deep = {'a/b/saved_model.pb': b''}
+    assert 'no saved_model.pb' in refusal(pack(f'deep{suffix}', deep), cache)
+
+
+@pytest.mark.parametrize('suffix', archives.SUFFIXES)
+@pytest.mark.parametrize('name', ['../escaped', 'variables/../../../escaped', '/escaped'])
+def test_nothing_gets_out(pack, cache, tmp_path, suffix, name):
+    archive = pack(f'net{suffix}', {**FILES, name: b'out'})
+    if name == '/escaped' and suffix != '.zip':
+        assert (archives.unpack(archive, cache) / 'escaped').read_bytes() == b'out'  # as tar does
+    else:
+        assert 'outside' in refusal(archive, cache)
+    assert not list(tmp_path.glob('escaped')) and not pathlib.Path('/escaped').exists()
+
+
+def test_links_do_not_get_out(cache, tmp_path):
+    (tmp_path / 'secret').write_text('mine')
+    for kind, target in [(tarfile.SYMTYPE, '../../../../secret'), (tarfile.LNKTYPE, '../secret')]:
+        archive = tmp_path / 'net.tar'
+        with tarfile.open(archive, 'w') as members:
+            member = tarfile.TarInfo('saved_model.pb')
+            member.type, member.linkname = kind, target
+            members.addfile(member)
+        assert 'outside' in refusal(archive, cache)
+
+
+def test_absent_archive(cache, tmp_path):
+    assert 'FileNotFoundError' in refusal(tmp_path / 'net.tgz', cache)
+
+
+def test_cache_that_cannot_be_written(pack, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(NotADirectoryError):
+        archives.unpack(pack('net.tgz'), tmp_path / 'file' / 'cache')
+
+
+def test_disk_full(pack, cache, monkeypatch):
+    def no_space(*args):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(shutil, 'copyfileobj', no_space)  # zipfile writes by it
+    assert 'No space left' in refusal(pack('net.zip'), cache)
+
+
+def test_another_process_is_faster(pack, cache, monkeypatch):
+    archive = pack('net.tgz')
+    extract = archives._extract
+
+    def meanwhile(*args):
+        monkeypatch.setattr(archives, '_extract', extract)
+        archives.unpack(archive, cache)
+        extract(*args)
+
+    monkeypatch.setattr(archives, '_extract', meanwhile)
+    assert contents_of(archives.unpack(archive, cache)) == FILES
+    assert len(list((cache / 'networks').iterdir())) == 1
+
+
+def die_at_the_last_moment(archive, cache):
+    os.rename = lambda *args: os._exit(9)
+    archives.unpack(archive, cache)
+
+
+def test_killed_while_unpacking(pack, cache):
+    archive = pack('net.tgz')
+    process = multiprocessing.get_context('spawn').Process(
+        target=die_at_the_last_moment, args=(archive, cache)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    assert all(path.name.startswith('.') for path in (cache / 'networks').iterdir())
+    assert contents_of(archives.unpack(archive, cache)) == FILES
+
+
+def test_several_processes_at_once(pack, cache):
+    archive = pack('net.tgz', {**FILES, 'assets/large': bytes(10_000_000)})
+    with multiprocessing.get_context('spawn').Pool(3) as pool:
+        folders = pool.starmap(archives.unpack, [(archive, cache)] * 6)
+    assert len(set(folders)) == 1
+    assert set(contents_of(folders[0])) == {*FILES, 'assets/large'}
+    assert len(list((cache / 'networks').iterdir())) == 1
+
+
+def test_default_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    assert archives.default_cache() == tmp_path / 'flexae_tf'
+    monkeypatch.setenv('XDG_CACHE_HOME', '')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert archives.default_cache() == tmp_path / '.cache' / 'flexae_tf'

@@ -1,0 +1,679 @@
+"""The evaluation program on real, if tiny, runs."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from flexae_tf import data
+from flexae_tf.config import METRICS, RESIZES, EvaluateConfig, TrainConfig
+from flexae_tf.densities.densities import load_run
+from flexae_tf.errors import (
+    CorruptRunError,
+    Interrupted,
+    MissingDataError,
+    NonFiniteLossError,
+    UsageError,
+    UserError,
+)
+from flexae_tf.evaluation import preprocessing
+from flexae_tf.evaluation.evaluate import evaluate
+from flexae_tf.evaluation.inception import Inception
+from flexae_tf.files import read_jsonl
+from flexae_tf.image_grid import to_uint8, write_png
+from flexae_tf.metrics import table as score_table
+from flexae_tf.metrics.frechet import frechet_distance, moments
+from flexae_tf.metrics.pixels import pixel_features, postprocess_images
+from flexae_tf.training.trainer import Trainer
+from tests.conftest import shorten_networks
+from tests.evaluation.test_inception import TinyInception
+
+
+@pytest.fixture(scope='module')
+def vectors(tmp_path_factory):
+    """The folder of a run on vectors, and its method."""
+    folder = tmp_path_factory.mktemp('vectors') / 'run'
+    options = dict(dataset='synthetic_2d', batch_size=16, critic_steps=1, validation_examples=200)
+    options |= dict(
+        training_steps=10, save_every_steps=3, snapshot_every_steps=5, sample_every_steps=5
+    )
+    run_config = TrainConfig(**options, workdir=str(folder))
+    trainer = Trainer(run_config, data.load(run_config))
+    trainer.train()
+    return folder, trainer.method
+
+
+@pytest.fixture
+def run(vectors, tmp_path):
+    """A copy of the run on vectors, and its method."""
+    folder, method = vectors
+    shutil.copytree(folder, tmp_path / 'run')
+    return tmp_path / 'run', method
+
+
+@pytest.fixture(scope='module', autouse=True)
+def all_networks_are_short():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        shorten_networks(monkeypatch)
+        yield
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    """A run on digits with three snapshots, and a network; copy nothing, write elsewhere."""
+    folder = tmp_path_factory.mktemp('pictures')
+    options = dict(dataset='digits', batch_size=8, critic_steps=1)
+    options |= dict(validation_examples=40, snapshot_every_steps=4, save_every_steps=12)
+    options |= dict(training_steps=13, sample_every_steps=100, log_every_steps=4)
+    run_config = TrainConfig(**options, workdir=str(folder / 'run'))
+    Trainer(run_config, data.load(run_config)).train()
+    tf.saved_model.save(TinyInception(), str(folder / 'network'))
+    return folder
+
+
+@pytest.fixture
+def score(tmp_path):
+    """`score(run, **options)`: new records of an evaluation, by name, with a cache of its own."""
+
+    def evaluate_(run, *, kinds='rec,gen,floor', **options):
+        before = len(read_jsonl(run / 'scores.jsonl'))
+        evaluate(
+            EvaluateConfig(
+                workdir=str(run), cache_dir=str(tmp_path / 'cache'), kinds=kinds, **options
+            )
+        )
+        return {record['metric']: record for record in read_jsonl(run / 'scores.jsonl')[before:]}
+
+    return evaluate_
+
+
+@pytest.fixture
+def own(pictures, tmp_path):
+    """A copy of the run on digits, and the options of a network."""
+    shutil.copytree(pictures / 'run', tmp_path / 'own')
+    network = dict(features='inception', inception_path=str(pictures / 'network'))
+    return tmp_path / 'own', network
+
+
+@pytest.fixture
+def count_images(monkeypatch):
+    """How many images have been through the network so far."""
+    seen = []
+    outputs = Inception.outputs
+
+    def counted(self, images):
+        seen.append(len(images))
+        return outputs(self, images)
+
+    monkeypatch.setattr(Inception, 'outputs', counted)
+    return lambda: sum(seen)
+
+
+def test_scores_of_vectors_are_those_of_their_definition(run, synthetic, score):
+    folder, method = run
+    scores = score(folder, metrics='fd')
+    assert set(scores) == {f'fd_vectors_10k_{kind}' for kind in ('rec', 'gen', 'floor')}
+    x = synthetic.test.x
+    expected = {
+        'rec': method.reconstruct(x),
+        'gen': method.sample(10_000, seed=0),
+        'floor': synthetic.train.x[:10_000],  # the order of a set has no say in its moments
+    }
+    for kind, fake in expected.items():
+        value = scores[f'fd_vectors_10k_{kind}']['value']
+        assert value == pytest.approx(frechet_distance(x, np.asarray(fake)), rel=1e-3)
+    record = scores['fd_vectors_10k_gen']
+    assert record['n'] == 10_000 and record['split'] == 'test' and record['step'] == 10
+    assert len(record['protocol']) == 8 and len(record['checkpoint']) == 12
+    assert record['protocol_name'] == 'standard'
+
+
+def test_what_was_asked_for_is_told_whether_it_is_new_or_not(run, score, tmp_path):
+    folder, _ = run
+    score(folder, num_examples=300, metrics='fd', kinds='gen')
+    told = tmp_path / 'told.jsonl'
+    fresh = score(folder, num_examples=300, metrics='fd,prd', kinds='gen', output=str(told))
+    stems = [record['stem'] for record in read_jsonl(told)]
+    assert stems == ['fd', 'prd_precision', 'prd_recall'] and len(fresh) == 2
+    kept = {record['metric']: record for record in read_jsonl(folder / 'scores.jsonl')}
+    assert read_jsonl(told) == [kept[record['metric']] for record in read_jsonl(told)]
+
+
+def test_training_examples_are_compared_with_others_of_them(run, synthetic, score):
+    folder, method = run
+    scores = score(folder, num_examples=300, metrics='fd', split='train')
+    x = synthetic.train.x
+    expected = {'rec': np.asarray(method.reconstruct(x[:300])), 'floor': x[300:600]}
+    for kind, fake in expected.items():
+        value = scores[f'fd_vectors_300_{kind}']['value']
+        assert value == pytest.approx(frechet_distance(x[:300], fake), rel=1e-3)
+
+
+def test_every_metric_of_a_run(run, score):
+    folder, method = run
+    scores = score(folder, num_examples=300, kinds='rec,gen,floor,codes')
+    stems = {record['stem'] for record in scores.values() if record['kind'] != 'codes'}
+    assert stems == {
+        *('fd', 'kd', 'prd_precision', 'prd_recall', 'improved_precision', 'improved_recall'),
+        *('density', 'coverage', 'fd_infinity'),
+    }
+    assert {record['kind'] for record in scores.values()} == {'rec', 'gen', 'floor', 'codes'}
+    ids = {(record['fields']['estimator'], record['protocol']) for record in scores.values()}
+    assert len({id_ for _, id_ in ids}) == len(ids) == 8
+    codes = {r['stem']: r['value'] for r in scores.values() if r['kind'] == 'codes'}
+    for stem in ('sliced_wasserstein', 'sliced_wasserstein_floor', 'critic_distance'):
+        assert codes[f'{stem}_scaled'] == pytest.approx(codes[stem] / codes['z_scale'])
+    assert codes['sliced_wasserstein_floor'] < codes['sliced_wasserstein']
+    assert 1.0 <= codes['z_rank'] <= method.config.latent_dim
+
+
+def test_the_same_score_twice_and_another_id_for_another_number(run, score, capsys):
+    folder, _ = run
+    options = dict(num_examples=500, metrics='fd,kd,prd')
+    first = score(folder, **options)
+    said = capsys.readouterr().out
+    assert not score(folder, **options), 'what is recorded is not recorded twice'
+    again = capsys.readouterr().out
+    for line in said.splitlines():
+        if 'protocol' in line:
+            assert line.removesuffix(')') + '; recorded before)' in again
+    os.rename(folder / 'scores.jsonl', folder / 'first.jsonl')
+    second = score(folder, **options)
+    assert {k: r['value'] for k, r in first.items()} == {k: r['value'] for k, r in second.items()}
+    fewer = score(folder, num_examples=400)['fd_vectors_400_gen']
+    assert fewer['protocol'] != first['fd_vectors_500_gen']['protocol']
+
+
+def test_repeats_and_bootstrap(run, score):
+    folder, method = run
+    x = data.fixed_order(10_000, index=2)[:200]
+    scores = score(folder, metrics='fd', num_examples=200, repeats=3, bootstrap=10, sample_seed=5)
+    test = data.load(method.config).test.x[x]
+    drawn = [frechet_distance(test, method.sample(200, seed=s).numpy()) for s in (5, 6, 7)]
+    gen, rec = scores['fd_vectors_200_gen'], scores['fd_vectors_200_rec']
+    assert gen['value'] == pytest.approx(np.mean(drawn), rel=1e-4)
+    assert gen['sd'] == pytest.approx(np.std(drawn, ddof=1), rel=1e-2)
+    assert rec['sd'] is None and rec['repeats'] == 1
+    assert gen['bootstrap_sd'] > 0 and rec['bootstrap_sd'] > 0
+
+
+def test_tensorboard_has_scores_and_the_curve(run, score):
+    folder, _ = run
+    scores = score(folder, num_examples=100, metrics='fd,prd')
+    tags = set()
+    for path in (folder / 'tb').glob('*.scores'):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            tags |= {value.tag for value in event.summary.value}
+    assert {f'metrics/{name}/{record["protocol"]}' for name, record in scores.items()} <= tags
+    curve = scores['prd_recall_vectors_100_gen']['protocol']
+    assert f'metrics/prd_vectors_100_gen/{curve}' in tags
+
+
+# Networks
+
+
+def test_images_are_scored_by_a_network_and_never_called_fid(own, score):
+    folder, network = own
+    scores = score(folder, num_examples=40, metrics='fd', **network)
+    assert set(scores) == {f'fd_pool_3_40_{kind}' for kind in ('rec', 'gen', 'floor')}
+    assert all(record['n'] == 40 and record['value'] >= 0 for record in scores.values())
+    other = score(folder, num_examples=40, metrics='fd', features='pixels')
+    assert other['fd_pixels_40_gen']['protocol'] != scores['fd_pool_3_40_gen']['protocol']
+
+
+def test_a_network_sees_each_image_once(own, score, count_images, tmp_path):
+    folder, network = own
+    golden = 4
+    score(folder, num_examples=40, metrics='fd', **network)
+    assert count_images() == golden + 4 * 40  # test, rec, gen, floor
+    score(folder, num_examples=40, **network)  # all other metrics
+    assert count_images() == 2 * golden + 4 * 40
+    assert len(list((folder / 'features').glob('*.npz'))) == 2
+    assert len(list((tmp_path / 'cache' / 'features').glob('*.npz'))) == 2
+    torn = next((folder / 'features').glob('*.npz'))
+    torn.write_bytes(torn.read_bytes()[:100])
+    os.remove(folder / 'scores.jsonl')
+    score(folder, num_examples=40, metrics='fd', **network)
+    assert count_images() == 3 * golden + 5 * 40
+
+
+def test_stopped_between_batches_it_goes_on_where_it_was(own, score, monkeypatch, tmp_path):
+    folder, network = own
+    monkeypatch.setattr('flexae_tf.evaluation.features.BLOCK', 10)
+    options = dict(num_examples=40, metrics='fd,prd', batch_size=5, **network)
+    whole = score(folder, **options)
+    for name in ('scores.jsonl', 'features'):
+        os.rename(folder / name, folder / f'whole-{name}')
+    os.rename(tmp_path / 'cache', tmp_path / 'whole-cache')
+    outputs, calls = Inception.outputs, itertools.count()
+
+    def stopping(self, images):
+        if next(calls) == 15:  # after the golden images, all reconstructions, and most test images
+            os.kill(os.getpid(), signal.SIGTERM)
+        return outputs(self, images)
+
+    monkeypatch.setattr(Inception, 'outputs', stopping)
+    with pytest.raises(Interrupted) as stopped:
+        score(folder, **options)
+    assert stopped.value.exit_code == 143
+    kept = len(list((folder / 'features').glob('*.npz')))
+    assert 0 < kept < 8
+    resumed = score(folder, **options)
+    # Call 15 finished its batch; the block of two batches that it was in may have been torn.
+    assert next(calls) - 16 in (1 + 4 * 8 - 15, 1 + 4 * 8 - 14), 'finished blocks came again'
+    assert {k: r['value'] for k, r in resumed.items()} == {k: r['value'] for k, r in whole.items()}
+
+
+def test_batch_sizes_agree(own, score, tmp_path):
+    folder, network = own
+    values = []
+    for batch_size in (1, 7, 50, 128):
+        options = dict(num_examples=40, metrics='fd', batch_size=batch_size)
+        values.append(score(folder, **options, **network)['fd_pool_3_40_gen']['value'])
+        os.remove(folder / 'scores.jsonl')
+        os.rename(folder / 'features', tmp_path / f'features{batch_size}')
+        os.rename(tmp_path / 'cache', tmp_path / f'cache{batch_size}')
+    assert np.ptp(values) < 1e-4
+
+
+def test_a_wrong_network_is_an_error(own, score, tmp_path):
+    """The golden features of its first use are those of every later one."""
+    folder, network = own
+    score(folder, num_examples=40, metrics='fd', **network)
+    record = next((tmp_path / 'cache' / 'golden').glob('*.json'))
+    record.write_text(record.read_text().replace('0.', '0.9'))
+    with pytest.raises(MissingDataError, match='golden'):
+        score(folder, num_examples=40, metrics='kd', **network)
+
+
+# Protocols
+
+
+def test_the_authors_protocol(own, score):
+    folder, _ = own
+    scores = score(folder, num_examples=40, protocol='authors', features='pixels')
+    late = [record for record in read_jsonl(folder / 'scores.jsonl') if record['kind'] == 'gen']
+    assert sorted({record['step'] for record in late}) == [8, 12, 13]  # from 8/13 of 13 on
+    smallest = min(r['value'] for r in late if r['metric'] == 'fd_pixels_40_gen')
+    record = scores['fd_pixels_40_gen_min']
+    assert record['value'] == smallest and record['selection'] == 'test'
+    assert record['fields']['selection'] == 'minimum_of_late'
+    assert record['candidates'] == [8, 12, 13]
+    assert not score(folder, num_examples=40, protocol='authors', features='pixels')
+    of_all = score(
+        folder, num_examples=40, protocol='authors', features='pixels', checkpoint='all'
+    )['fd_pixels_40_gen_min']
+    assert of_all['protocol'] != record['protocol'] and of_all['value'] <= record['value']
+    assert record['protocol_name'] == 'authors'
+    assert record['protocol'] != scores['fd_pixels_40_gen']['protocol']
+    run_config = load_run(folder).config
+    dataset = data.load(run_config)
+    x = dataset.test.x[data.fixed_order(len(dataset.test), index=2)[:40]] / 255.0
+    x_hat = load_run(folder, 8).reconstruct(tf.constant(x, tf.float32)).numpy()
+    low, high = (f(x_hat, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
+    stretched = (x_hat - low) / (high - low)
+    expected = frechet_distance(x.reshape(40, -1), stretched.reshape(40, -1))
+    found = next(r for r in read_jsonl(folder / 'scores.jsonl') if r['step'] == 8)
+    assert found['metric'] == 'fd_pixels_40_rec'
+    assert found['value'] == pytest.approx(expected, rel=1e-4)
+
+
+def test_every_switch_makes_another_protocol(own, score):
+    folder, network = own
+    options = dict(num_examples=40, metrics='fd', **network)
+    switches = [
+        {},
+        dict(stretch=True),
+        dict(quantisation='none'),
+        dict(resize='half_pixel_bilinear'),
+        dict(split='validation'),
+    ]
+    options['kinds'] = 'gen'
+    records = [score(folder, **{**options, **switch})['fd_pool_3_40_gen'] for switch in switches]
+    assert len({record['protocol'] for record in records}) == len(switches)
+    assert len({record['value'] for record in records}) == len(switches)
+    assert [record['protocol_name'] for record in records] == ['standard'] + 3 * ['custom'] + [
+        'standard'
+    ]
+
+
+def test_finish():
+    x = np.array([[0.2, 0.4], [0.7, 0.7]], np.float32).reshape(2, 1, 2, 1)
+    np.testing.assert_array_equal(postprocess_images(x), to_uint8(x))
+    np.testing.assert_allclose(
+        postprocess_images(x, quantisation='none').ravel(), [51, 102, 178.5, 178.5]
+    )
+    stretched = postprocess_images(x, stretch=True).ravel()
+    np.testing.assert_array_equal(stretched, [0, 255, 178, 178])  # a constant image stays
+    vectors = np.array([[3.0, -3.0]])
+    assert postprocess_images(vectors) is vectors
+    np.testing.assert_allclose(
+        pixel_features(postprocess_images(x)).ravel(), to_uint8(x).ravel() / 255.0
+    )
+
+
+def test_a_group_of_scores_that_was_cut_is_made_again(run, score):
+    folder, _ = run
+    first = score(folder, num_examples=60, metrics='prd', kinds='gen')
+    lines = (folder / 'scores.jsonl').read_text().splitlines(keepends=True)
+    assert len(lines) == 2
+    (folder / 'scores.jsonl').write_text(lines[0] + lines[1][:20])
+    again = score(folder, num_examples=60, metrics='prd', kinds='gen')
+    assert set(again) == set(first)
+    assert {k: r['value'] for k, r in first.items()} == {k: r['value'] for k, r in again.items()}
+
+
+def test_a_bootstrap_later_adds_its_own_score_alone(run, score):
+    folder, _ = run
+    score(folder, num_examples=60, kinds='gen')
+    added = score(folder, num_examples=60, kinds='gen', bootstrap=5)
+    assert set(added) == {'fd_vectors_60_gen'}
+
+
+def test_the_floor_is_finished_as_the_fakes_are(own, score):
+    folder, _ = own
+    options = dict(num_examples=40, metrics='fd', kinds='floor', features='pixels')
+    dataset = data.load(load_run(folder).config)
+    real = dataset.test.x[data.fixed_order(len(dataset.test), index=2)[:40]]
+    train = dataset.train.x[:40]
+    plain = score(folder, **options)['fd_pixels_40_floor']['value']
+    assert plain == pytest.approx(frechet_distance(pixel_features(real), pixel_features(train)))
+    stretched = score(folder, stretch=True, **options)['fd_pixels_40_floor']['value']
+    expected = pixel_features(postprocess_images(train / np.float32(255), stretch=True))
+    assert stretched == pytest.approx(frechet_distance(pixel_features(real), expected))
+
+
+def test_what_is_not_finite_is_an_error_and_no_score(own, score, monkeypatch):
+    folder, network = own
+    outputs = Inception.outputs
+
+    def damaged(self, images):
+        result = outputs(self, images)
+        if len(images) > 4:  # not the golden ones
+            result.features[0, 0] = np.nan
+        return result
+
+    monkeypatch.setattr(Inception, 'outputs', damaged)
+    with pytest.raises(NonFiniteLossError):
+        score(folder, num_examples=40, metrics='fd', **network)
+    assert not list((folder / 'features').glob('*.npz')), 'a damaged block was kept'
+    monkeypatch.setattr('flexae_tf.methods.flexae.FlexAE.encode', lambda _, x: x[:, 0, :, 0] / 0.0)
+    with pytest.raises(NonFiniteLossError, match='not finite'):
+        score(folder, num_examples=40, kinds='codes', features='pixels')
+    assert not read_jsonl(folder / 'scores.jsonl')
+
+
+# Checkpoints
+
+
+def test_best_on_validation_is_chosen_without_the_test_set(own, score):
+    folder, _ = own
+    scores = score(
+        folder, num_examples=40, checkpoint='best_validation', metrics='fd', features='pixels'
+    )
+    records = read_jsonl(folder / 'scores.jsonl')
+    tried = [r for r in records if r['split'] == 'validation']
+    assert [r['step'] for r in tried] == [4, 8, 12, 13]
+    best = min(tried, key=lambda r: r['value'])['step']
+    gen = scores['fd_pixels_40_gen']
+    assert gen['split'] == 'test' and gen['step'] == best
+    assert gen['selection'] == 'best_validation'
+    assert [r['step'] for r in records if r['split'] == 'test' and r['kind'] == 'gen'] == [best]
+
+
+def test_all_checkpoints(own, score):
+    folder, _ = own
+    score(folder, num_examples=40, checkpoint='all', metrics='fd', features='pixels')
+    records = read_jsonl(folder / 'scores.jsonl')
+    assert [r['step'] for r in records if r['kind'] == 'gen'] == [4, 8, 12, 13]
+    assert len([r for r in records if r['kind'] == 'floor']) == 1
+
+
+def test_a_damaged_checkpoint_among_many_is_passed_over(own, score, capsys):
+    folder, _ = own
+    options = dict(num_examples=40, metrics='fd', kinds='gen', features='pixels')
+    for path in folder.glob('checkpoints/weights-000000004.data*'):
+        path.write_bytes(b'')
+    score(folder, checkpoint='all', **options)
+    steps = [record['step'] for record in read_jsonl(folder / 'scores.jsonl')]
+    assert steps == [8, 12, 13]
+    assert 'step 4' in capsys.readouterr().out
+    with pytest.raises(CorruptRunError, match='step 4'):
+        score(folder, checkpoint='4', **options)
+    for path in folder.glob('checkpoints/ckpt-000000012.data*'):
+        path.write_bytes(b'')  # its weights are in the snapshot too
+    assert score(folder, checkpoint='12', sample_seed=1, **options)
+
+
+def test_a_checkpoint_that_a_training_removed_meanwhile_is_passed_over(own, score, monkeypatch):
+    from flexae_tf.evaluation import evaluate as program
+
+    folder, _ = own
+    monkeypatch.setattr(program, 'saved_steps', lambda _: [8, 11, 12])
+    options = dict(num_examples=40, metrics='fd', kinds='gen', features='pixels')
+    score(folder, checkpoint='all', **options)
+    assert [record['step'] for record in read_jsonl(folder / 'scores.jsonl')] == [8, 12]
+    with pytest.raises(MissingDataError, match='no checkpoint of step 11'):
+        score(folder, checkpoint='11', **options)
+
+
+# Statistics in a file
+
+
+def test_statistics_files(own, score, tmp_path):
+    folder, _ = own
+    options = dict(num_examples=40, metrics='fd', features='pixels')
+    path = str(tmp_path / 'real.npz')
+    plain = score(folder, write_statistics=path, **options)
+    with np.load(path) as arrays:
+        assert {'mu', 'sigma', 'n', 'id'} <= set(arrays)
+        assert arrays['n'] == 40 and str(arrays['id']) == plain['fd_pixels_40_gen']['protocol']
+    os.remove(folder / 'scores.jsonl')
+    by_file = score(folder, real_statistics=path, **options)
+    assert set(by_file) == set(plain)
+    for name, record in by_file.items():
+        assert record['value'] == pytest.approx(plain[name]['value'], rel=1e-6, abs=1e-9)
+        assert record['protocol'] == plain[name]['protocol']
+    authors = score(folder, real_statistics=path, stretch=True, **options)
+    assert authors, 'the real side of another treatment of fakes is the same'
+    with pytest.raises(UsageError, match='num=40 and 30'):
+        score(folder, real_statistics=path, **{**options, 'num_examples': 30})
+    with pytest.raises(UsageError, match='split=test and validation'):
+        score(folder, real_statistics=path, split='validation', **options)
+
+
+def test_foreign_statistics(own, score, tmp_path):
+    folder, _ = own
+    options = dict(num_examples=40, metrics='fd', features='pixels')
+    path = str(tmp_path / 'foreign.npz')
+    real = moments(np.random.default_rng(0).random([50, 28 * 28]))
+    np.savez(path, mu=real.mean, sigma=real.covariance)
+    with pytest.raises(UsageError, match='--foreign_statistics'):
+        score(folder, real_statistics=path, **options)
+    scores = score(folder, real_statistics=path, foreign_statistics=True, **options)
+    assert set(scores) == {f'fd_pixels_40_{kind}_foreign' for kind in ('rec', 'gen', 'floor')}
+    own_id = score(folder, **options)['fd_pixels_40_gen']['protocol']
+    assert scores['fd_pixels_40_gen_foreign']['protocol'] != own_id
+    np.savez(path, mu=real.mean[:5], sigma=real.covariance[:5, :5])
+    with pytest.raises(UsageError, match='5 dimensions'):
+        score(folder, real_statistics=path, foreign_statistics=True, **options)
+    np.savez(path, mu=real.mean * np.nan, sigma=real.covariance)
+    with pytest.raises(MissingDataError, match='not finite'):
+        score(folder, real_statistics=path, foreign_statistics=True, **options)
+    np.savez(path, mu=real.mean, sigma=real.covariance[:5])
+    with pytest.raises(MissingDataError, match='do not fit'):
+        score(folder, real_statistics=path, foreign_statistics=True, **options)
+    np.savez(path, mu=real.mean, sigma=real.covariance, protocol='{"num": 3}')
+    with pytest.raises(MissingDataError, match='--real_statistics'):
+        score(folder, real_statistics=path, **options)
+    (tmp_path / 'foreign.npz').write_bytes(b'no')
+    with pytest.raises(MissingDataError, match='--real_statistics'):
+        score(folder, real_statistics=path, foreign_statistics=True, **options)
+
+
+# Pictures that did not come from here
+
+
+def write_pictures(folder, images):
+    folder.mkdir()
+    for i, image in enumerate(images):
+        write_png(folder / f'{i:03d}.png', image)
+
+
+def some_images(seed, num=60):
+    return np.random.default_rng(seed).integers(0, 256, size=[num, 8, 8, 3]).astype(np.uint8)
+
+
+def test_two_sets_of_pictures(tmp_path):
+    real, fake = some_images(0), some_images(1) // 2
+    write_pictures(tmp_path / 'real', real)
+    np.savez(tmp_path / 'fake.npz', images=fake)
+    output = tmp_path / 'scores.jsonl'
+    options = dict(real=str(tmp_path / 'real'), fake=str(tmp_path / 'fake.npz'))
+    options |= dict(output=str(output), features='pixels', cache_dir=str(tmp_path / 'cache'))
+    evaluate(EvaluateConfig(**options))
+    scores = {record['metric']: record for record in read_jsonl(output)}
+    expected = frechet_distance(pixel_features(real), pixel_features(fake))
+    assert scores['fd_pixels_60_fake']['value'] == pytest.approx(expected, rel=1e-6)
+    assert not any(name.endswith('floor') for name in scores)
+    evaluate(EvaluateConfig(**options, num_examples=30, metrics='fd'))
+    scores = {record['metric']: record for record in read_jsonl(output)}
+    lines = output.read_text()
+    evaluate(EvaluateConfig(**options, num_examples=30, metrics='fd'))
+    assert output.read_text() == lines
+    assert scores['fd_pixels_30_floor']['value'] < scores['fd_pixels_30_fake']['value']
+
+
+def test_bad_pictures(tmp_path):
+    write_pictures(tmp_path / 'good', some_images(0, 3))
+    write_pictures(tmp_path / 'mixed', some_images(0, 2))
+    write_png(tmp_path / 'mixed' / 'other.png', some_images(0, 1)[0, :4])
+    write_pictures(tmp_path / 'broken', some_images(0, 2))
+    (tmp_path / 'broken' / '001.png').write_bytes(b'not a picture')
+    write_pictures(tmp_path / 'one', some_images(0, 1))
+    (tmp_path / 'empty').mkdir()
+    for name, code, words in [
+        ('mixed', 3, ['other.png is 8x4', 'one size']),
+        ('broken', 3, ['001.png']),
+        ('empty', 3, ['no .png']),
+        ('nowhere', 3, ['does not exist']),
+        ('one', 2, ['at least 2']),
+        ('good', 2, ['--metrics=prd', 'at least 20']),
+    ]:
+        options = dict(real=str(tmp_path / 'good'), fake=str(tmp_path / name), features='pixels')
+        with pytest.raises(UserError) as error:
+            evaluate(EvaluateConfig(**options, metrics='fd,prd'))
+        assert error.value.exit_code == code
+        assert all(word in str(error.value) for word in words), error.value
+
+
+def test_two_sets_by_a_network_as_the_authors_would(pictures, tmp_path):
+    np.savez(tmp_path / 'real.npz', images=some_images(0))
+    np.savez(tmp_path / 'fake.npz', images=some_images(1) // 2)
+    options = dict(real=str(tmp_path / 'real.npz'), fake=str(tmp_path / 'fake.npz'))
+    options |= dict(inception_path=str(pictures / 'network'), cache_dir=str(tmp_path / 'cache'))
+    values = []
+    for protocol in ('standard', 'authors'):
+        output = tmp_path / f'{protocol}.jsonl'
+        evaluate(EvaluateConfig(**options, protocol=protocol, metrics='fd', output=str(output)))
+        (record,) = read_jsonl(output)
+        assert record['metric'] == 'fd_pool_3_60_fake' and record['protocol_name'] == protocol
+        values.append(record['value'])
+    assert values[0] != values[1]
+
+
+def test_events_that_cannot_be_written(run, score, monkeypatch):
+    from flexae_tf.evaluation.score_log import ScoreLog
+
+    class Full:
+        as_default = staticmethod(lambda step: contextlib.nullcontext())
+
+        def flush(self):
+            raise tf.errors.ResourceExhaustedError(None, None, 'events; No space left\nFailed')
+
+    monkeypatch.setattr(ScoreLog, '_writer', Full())
+    with pytest.raises(UsageError, match=r'tb cannot be written \(events; No space left\)'):
+        score(run[0], kinds='gen', metrics='fd', num_examples=50)
+
+
+def test_output_that_cannot_take_scores(tmp_path):
+    np.savez(tmp_path / 'a.npz', images=some_images(0))
+    options = dict(real=str(tmp_path / 'a.npz'), fake=str(tmp_path / 'a.npz'), features='pixels')
+    for output in ('a.npz', '.', 'no/where.jsonl'):
+        with pytest.raises(UsageError):
+            evaluate(EvaluateConfig(**options, output=str(tmp_path / output)))
+
+
+# Flags
+
+
+def test_networks_are_for_images(refused_here, run):
+    folder, _ = run
+    flags = [f'--workdir={folder}', '--features=inception', '--inception_path=nowhere']
+    refused_here(2, ['vectors', '--features=pixels'], 'evaluate', *flags)
+
+
+def test_no_network_there(refused_here, own, tmp_path):
+    folder, _ = own
+    flags = [f'--workdir={folder}', f'--inception_path={tmp_path}/no', f'--cache_dir={tmp_path}/c']
+    refused_here(3, ['--inception_path'], 'evaluate', *flags)
+
+
+def test_no_run_there(refused_here, tmp_path):
+    refused_here(3, ['holds no run'], 'evaluate', f'--workdir={tmp_path}')
+
+
+@pytest.mark.parametrize(
+    ('options', 'word'),
+    [
+        (dict(), '--workdir is needed'),
+        (dict(workdir='x', real='y', fake='z'), 'one of the two'),
+        (dict(real='x'), 'give both'),
+        (dict(real='x', fake='y', checkpoint='last'), '--checkpoint=last'),
+        (dict(workdir='x', checkpoint='newest'), 'best_validation'),
+        (dict(workdir='x', metrics='fd,fid'), '--metrics=fid'),
+        (dict(workdir='x', bootstrap=1), '--bootstrap=1'),
+        (dict(workdir='x', bootstrap=9, real_statistics='y'), '--bootstrap'),
+        (dict(workdir='x', checkpoint='best_validation', split='validation'), 'validation'),
+        (dict(workdir='x', checkpoint='²'), '--checkpoint=²'),
+        (dict(real='x', fake='y', repeats=2), '--repeats=2'),
+        (dict(workdir='x', kinds='gen,fakes'), '--kinds=fakes'),
+        (dict(workdir='x', real_statistics='y', metrics='kd'), '--metrics=fd'),
+        (dict(workdir='x', foreign_statistics=True), '--real_statistics'),
+    ],
+)
+def test_contradictions(options, word):
+    with pytest.raises(UsageError, match=word):
+        EvaluateConfig(**options)
+
+
+def test_names_of_metrics_and_resizes_are_those_of_the_tables():
+    assert tuple(score_table.METRICS) == METRICS
+    assert tuple(preprocessing.RESIZES) == RESIZES
+
+
+def test_inception_score_is_of_tfgans_network_alone(own, score):
+    folder, network = own
+    with pytest.raises(UsageError, match='inception_score'):
+        score(folder, num_examples=40, metrics='inception_score', **network)
+
+
+def test_a_network_of_tfgans_gives_an_fid_and_an_inception_score(own, score, monkeypatch):
+    """With the tiny network in its place."""
+    folder, network = own
+    build = Inception.__init__
+
+    def as_tfgan(self, *args, **options):
+        monkeypatch.setattr('flexae_tf.evaluation.verification.is_tfgan', lambda *_: True)
+        build(self, *args, **options)
+
+    monkeypatch.setattr(Inception, '__init__', as_tfgan)
+    scores = score(folder, num_examples=40, metrics='fd,kd,inception_score', **network)
+    names = {'fid40_gen', 'kid40_gen', 'inception_score40_gen'}
+    assert names <= set(scores)
+    assert scores['inception_score40_gen']['value'] >= 1.0

@@ -1,0 +1,606 @@
+import hashlib
+import importlib
+import os
+import pathlib
+import shutil
+import sys
+import types
+import urllib.error
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_hub
+
+from flexae_tf.errors import MissingDataError
+from flexae_tf.evaluation import archives, inception
+from flexae_tf.evaluation.inception import Inception, tfgan_eval
+
+PLACES = np.array([0, 74, 149, 150, 298])  # where `probe` reads its 299 x 299 images
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STAND_IN = pathlib.Path(
+    os.environ.get('FLEXAE_TF_INCEPTION', ROOT.parent / 'shared' / 'data' / 'inception_standin')
+)
+
+
+class TinyInception(tf.Module):
+    """TF-GAN's interface without its millions of weights."""
+
+    def __init__(self):
+        super().__init__()
+        values = np.random.default_rng(0).normal(size=[75, 6])
+        self.weights = tf.Variable(values, dtype=tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 299, 299, 3], tf.float32)])
+    def __call__(self, images):
+        pixels = tf.gather(tf.gather(images, PLACES, axis=1), PLACES, axis=2)
+        probe = tf.reshape(pixels, [-1, 75])
+        pool_3 = tf.tanh(probe @ self.weights)
+        return {
+            'probe': probe,
+            'pool_3': pool_3,
+            'pool_4d': pool_3[:, None, None, :],
+            'half': tf.cast(pool_3, tf.float16),
+            'map': pixels,
+            'logits': 2.0 * pool_3[:, :4],
+        }
+
+
+class SmallInput(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 64, 64, 3], tf.float32)])
+    def __call__(self, images):
+        return {'pool_3': images[:, 0, 0]}
+
+
+class Unnamed(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 299, 299, 3], tf.float32)])
+    def __call__(self, images):
+        return images[:, 0, 0]
+
+
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp('networks') / 'tiny')
+    tf.saved_model.save(TinyInception(), folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Keeps what tests leave behind away from the user's own cache."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'home'))
+    monkeypatch.setenv('TFHUB_CACHE_DIR', str(tmp_path / 'hub'))
+    return tmp_path / 'cache'
+
+
+@pytest.fixture
+def hub(tiny, monkeypatch):
+    """TF-GAN's hub, which has `tiny`."""
+    handle = tfgan_eval().INCEPTION_TFHUB
+    resolve = tensorflow_hub.resolve
+    monkeypatch.setattr(
+        tensorflow_hub, 'resolve', lambda path: tiny if path == handle else resolve(path)
+    )
+    return handle
+
+
+def random_images(*shape):
+    return np.random.default_rng(1).integers(0, 256, size=shape).astype(np.uint8)
+
+
+def tf1_bilinear(images, size=299):
+    """`resize_bilinear` of TensorFlow 1 as its documentation has it, for float64 [n, h, w, c]."""
+    for axis in (1, 2):
+        side = images.shape[axis]
+        position = np.arange(size) * (side / size)  # of the corner of a pixel, not of its centre
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, side - 1)
+        weight = (position - low).reshape([-1 if a == axis else 1 for a in range(4)])
+        images = np.take(images, low, axis) * (1 - weight) + np.take(images, high, axis) * weight
+    return images
+
+
+def half_pixel_bilinear(images, size=299):
+    """Bilinear as PyTorch's documentation has it (align_corners=False), float64 [n, h, w, c]."""
+    for axis in (1, 2):
+        side = images.shape[axis]
+        position = (np.arange(size) + 0.5) * (side / size) - 0.5  # of the centre of a pixel
+        position = np.clip(position, 0, side - 1)
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, side - 1)
+        weight = (position - low).reshape([-1 if a == axis else 1 for a in range(4)])
+        images = np.take(images, low, axis) * (1 - weight) + np.take(images, high, axis) * weight
+    return images
+
+
+def read_probe(images, resize=tf1_bilinear):
+    """What `probe` should give for images."""
+    resized = (resize(images.astype(np.float64)) - 128.0) / 128.0
+    read = resized[:, PLACES][:, :, PLACES]
+    return np.broadcast_to(read, [len(images), 5, 5, 3]).reshape(len(images), 75)
+
+
+# Images
+
+
+def test_resize_and_range_by_hand(tiny):
+    image = np.array([[0, 100], [200, 40]], np.uint8).reshape(1, 2, 2, 1)
+    probe = Inception(tiny, 'probe', 1).features(image).reshape(5, 5, 3)
+    # Column x of 299 is at 2x/299 of the two: 74 at 0.49498; from 150 on at the second alone. With
+    # half-pixel centres 74 would still be at the first.
+    top = np.array([0.0, 49.498, 99.666, 100.0, 100.0])
+    bottom = np.array([200.0, 120.803, 40.535, 40.0, 40.0])
+    for channel in range(3):
+        np.testing.assert_allclose(probe[0, :, channel], (top - 128.0) / 128.0, atol=1e-5)
+        np.testing.assert_allclose(probe[4, :, channel], (bottom - 128.0) / 128.0, atol=1e-5)
+
+
+@pytest.mark.parametrize('shape', [(28, 28, 1), (32, 32, 3), (64, 48, 3), (299, 299, 3)])
+def test_resize_against_numpy(tiny, shape):
+    images = random_images(3, *shape)
+    features = Inception(tiny, 'probe', 2).features(images)
+    np.testing.assert_allclose(features, read_probe(images), atol=1e-5)
+
+
+def test_values_reach_the_network_in_minus_one_to_one(tiny):
+    images = np.stack([np.zeros([8, 8, 3], np.uint8), np.full([8, 8, 3], 255, np.uint8)])
+    features = Inception(tiny, 'probe', 2).features(images)
+    np.testing.assert_array_equal(features[0], -1.0)
+    np.testing.assert_array_equal(features[1], 127.0 / 128.0)
+
+
+def test_images_that_were_not_rounded(tiny):
+    network = Inception(tiny, 'probe', 2)
+    images = random_images(3, 28, 28, 1)
+    np.testing.assert_array_equal(
+        network.features(images.astype(np.float32)), network.features(images)
+    )
+    unrounded = images * np.float32(0.999)
+    np.testing.assert_allclose(network.features(unrounded), read_probe(unrounded), atol=1e-5)
+
+
+def test_resize_of_pytorch(tiny):
+    images = random_images(2, 32, 32, 3)
+    network = Inception(tiny, 'probe', 2, resize='half_pixel_bilinear')
+    expected = read_probe(images, half_pixel_bilinear)
+    np.testing.assert_allclose(network.features(images), expected, atol=1e-5)
+    assert network.resize == 'half_pixel_bilinear_299'
+    assert np.abs(expected - read_probe(images)).max() > 0.5
+
+
+@pytest.mark.parametrize('shape', [(28, 28, 1), (64, 48, 3), (500, 400, 3)])
+def test_resize_of_clean_fid(tiny, shape):
+    pil = pytest.importorskip('PIL.Image')
+    images = random_images(2, *shape)
+
+    def bicubic(images):  # as clean-fid does it, channel by channel
+        resized = np.zeros([len(images), 299, 299, images.shape[3]])
+        for n, _, _, c in np.ndindex(len(images), 1, 1, images.shape[3]):
+            channel = pil.fromarray(images[n, :, :, c].astype(np.float32))
+            resized[n, :, :, c] = np.clip(channel.resize((299, 299), pil.BICUBIC), 0, 255)
+        return resized
+
+    network = Inception(tiny, 'probe', 2, resize='antialiased_bicubic')
+    np.testing.assert_allclose(network.features(images), read_probe(images, bicubic), atol=1e-4)
+    assert network.resize == 'antialiased_bicubic_299'
+
+
+def test_unknown_resize(tiny):
+    with pytest.raises(ValueError, match='tf1_bilinear, half_pixel_bilinear, antialiased_bicubic'):
+        Inception(tiny, 'probe', 2, resize='nearest')
+
+
+def test_grey_is_copied_to_three_channels(tiny):
+    grey = random_images(3, 28, 28, 1)
+    network = Inception(tiny, 'pool_3', 2)
+    np.testing.assert_array_equal(
+        network.features(grey), network.features(np.repeat(grey, 3, axis=3))
+    )
+
+
+# Batches
+
+
+def test_features_do_not_depend_on_the_batch_size(tiny):
+    images = random_images(9, 28, 28, 1)
+    one = Inception(tiny, 'pool_3', 1).features(images)
+    assert one.shape == (9, 6)
+    assert one.dtype == np.float32
+    assert len(np.unique(one[:, 0])) == 9
+    for batch_size in (7, 50, 128):
+        other = Inception(tiny, 'pool_3', batch_size).features(images)
+        assert other.shape == one.shape
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
+def test_loaded_and_traced_once(tiny, monkeypatch):
+    loaded, traced = [], []
+    load = tensorflow_hub.load
+
+    def counting_load(handle):
+        loaded.append(handle)
+        network = load(handle)
+
+        def counting_network(images):
+            traced.append(images.shape)
+            return network(images)
+
+        return counting_network
+
+    monkeypatch.setattr(tensorflow_hub, 'load', counting_load)
+    network = Inception(tiny, 'pool_3', 4)
+    for shape in [(9, 28, 28, 1), (4, 32, 32, 3), (1, 64, 48, 3)]:
+        images = random_images(*shape)
+        network.features(images)
+        network.features(images.astype(np.float32))
+    assert loaded == [tiny]
+    assert traced == [(4, 299, 299, 3)]
+
+
+def test_memory_does_not_grow(tiny):
+    network = Inception(tiny, 'pool_3', 8)
+    images = random_images(20, 28, 28, 1)
+
+    def resident():
+        pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+        return pages * os.sysconf('SC_PAGE_SIZE')
+
+    for _ in range(5):
+        network.features(images)
+    before = resident()
+    for _ in range(20):
+        network.features(images)
+    assert resident() - before < 150e6  # the resized images of one evaluation are 21 MB, of all 430
+
+
+@pytest.mark.parametrize(('layer', 'tolerance'), [('pool_4d', 0.0), ('half', 1e-3)])
+def test_outputs_become_float32_vectors(tiny, layer, tolerance):
+    images = random_images(3, 28, 28, 1)
+    features = Inception(tiny, layer, 2).features(images)
+    assert features.dtype == np.float32
+    expected = Inception(tiny, 'pool_3', 2).features(images)
+    np.testing.assert_allclose(features, expected, atol=tolerance)
+
+
+@pytest.mark.parametrize('enabled', [True, False])
+def test_full_precision_whatever_the_training_had(enabled, tiny, monkeypatch):
+    setting = tf.config.experimental
+    seen = []
+
+    def network(images):
+        def look():
+            seen.append(setting.tensor_float_32_execution_enabled())
+            return np.float32(0.0)
+
+        return {'pool_3': images[:, 0, 0] + tf.numpy_function(look, [], tf.float32)}
+
+    monkeypatch.setattr(tensorflow_hub, 'load', lambda handle: network)
+    before = setting.tensor_float_32_execution_enabled()
+    try:
+        setting.enable_tensor_float_32_execution(enabled)
+        Inception(tiny, 'pool_3', 2).features(random_images(3, 8, 8, 3))
+        assert seen == [False, False]
+        assert setting.tensor_float_32_execution_enabled() == enabled
+    finally:
+        setting.enable_tensor_float_32_execution(before)
+
+
+@pytest.mark.parametrize(
+    'images',
+    [
+        np.zeros([2, 8, 8, 3], np.float64),
+        np.zeros([2, 8, 8, 3], np.int32),
+        np.zeros([2, 8, 8, 4], np.uint8),
+        np.zeros([8, 8, 3], np.uint8),
+        np.zeros([0, 8, 8, 3], np.uint8),
+    ],
+)
+def test_refused_images(tiny, images):
+    with pytest.raises(ValueError, match=r'uint8 or float32 \[n, h, w, 1 or 3\], not'):
+        Inception(tiny, 'pool_3', 2).features(images)
+
+
+@pytest.mark.parametrize('value', [-0.01, 255.01, np.inf, np.nan])
+def test_refused_values(tiny, value):
+    images = np.zeros([2, 8, 8, 3], np.float32)
+    images[1, 2, 3, 1] = value
+    with pytest.raises(ValueError, match=r'in 0\.\.255, not in'):
+        Inception(tiny, 'pool_3', 2).features(images)
+
+
+# What the network says beside the features
+
+
+def test_logits_only_of_tfgans_own_network(tiny, hub):
+    images = random_images(3, 28, 28, 1)
+    outputs = Inception(None, 'pool_3', 2).outputs(images)
+    assert outputs.features.shape == (3, 6)
+    np.testing.assert_allclose(outputs.logits, 2.0 * outputs.features[:, :4], rtol=1e-6)
+    outputs = Inception(tiny, 'pool_3', 2).outputs(images)
+    assert outputs.features.shape == (3, 6)
+    assert outputs.logits is None
+    assert Inception(tiny, 'logits', 2).features(images).shape == (3, 4)
+
+
+def test_description(tiny, hub):
+    network = Inception(tiny, 'probe', 2)
+    text = network.describe()
+    for words in (tiny, network.checksum, 'layer probe', 'tf1_bilinear_299', "not TF-GAN's own"):
+        assert words in text
+    assert 'fd_probe_' in text
+    text = Inception(None, 'pool_3', 2).describe()
+    assert hub in text and "TF-GAN's own" in text and 'not' not in text
+
+
+# Networks
+
+
+def refusal(path, layer='pool_3'):
+    with pytest.raises(MissingDataError) as error:
+        Inception(path, layer, 2)
+    message = str(error.value)
+    assert '\n' not in message
+    assert '--inception_path' in message
+    return message
+
+
+def test_missing_folder(tmp_path):
+    assert 'nowhere' in refusal(str(tmp_path / 'nowhere'))
+    assert 'does not exist' in refusal('')
+
+
+def test_not_a_saved_model(tmp_path):
+    (tmp_path / 'notes.txt').write_text('no network')
+    assert 'saved_model.pb' in refusal(str(tmp_path))
+
+
+@pytest.mark.parametrize('name', ['saved_model.pb', 'variables/variables.data-00000-of-00001'])
+def test_damaged_saved_model(tiny, tmp_path, name):
+    folder = tmp_path / 'damaged'
+    shutil.copytree(tiny, folder)
+    contents = (folder / name).read_bytes()
+    (folder / name).write_bytes(contents[: len(contents) // 2])
+    assert 'cannot load' in refusal(str(folder))
+    (folder / name).unlink()
+    assert 'cannot load' in refusal(str(folder))
+
+
+def test_network_without_the_layer(tiny):
+    message = refusal(tiny, 'mixed_7')
+    assert "'mixed_7'" in message
+    assert 'half, logits, map, pool_3, pool_4d, probe' in message
+
+
+def test_network_without_named_outputs(tmp_path):
+    tf.saved_model.save(Unnamed(), str(tmp_path / 'net'))
+    assert 'no named outputs' in refusal(str(tmp_path / 'net'))
+
+
+def test_layer_that_is_a_map(tiny):
+    assert '(2, 5, 5, 3)' in refusal(tiny, 'map')
+
+
+def test_network_of_another_input_size(tmp_path):
+    tf.saved_model.save(SmallInput(), str(tmp_path / 'net'))
+    assert '(2, 299, 299, 3)' in refusal(str(tmp_path / 'net'))
+
+
+def test_saved_model_that_cannot_be_called(tmp_path):
+    tf.saved_model.save(tf.Module(), str(tmp_path / 'net'))
+    assert 'does not take images' in refusal(str(tmp_path / 'net'))
+
+
+def test_unreachable_hub(monkeypatch):
+    def unreachable(handle):
+        raise urllib.error.URLError('Name or service not known')
+
+    monkeypatch.setattr(tensorflow_hub, 'resolve', unreachable)
+    message = refusal(None)
+    assert tfgan_eval().INCEPTION_TFHUB in message
+    assert 'Name or service not known' in message
+
+
+def test_half_a_network_from_the_hub(tmp_path, monkeypatch):
+    half = tmp_path / 'hub' / hashlib.sha1(tfgan_eval().INCEPTION_TFHUB.encode()).hexdigest()
+    (half / 'variables').mkdir(parents=True)
+    assert f'remove {half}' in refusal(None)
+
+
+def test_the_hub_does_not_keep_networks_in_tmp(tiny, hub, cache, monkeypatch):
+    monkeypatch.delenv('TFHUB_CACHE_DIR')
+    Inception(None, 'pool_3', 2, cache=cache)
+    assert os.environ['TFHUB_CACHE_DIR'] == str(cache / 'tfhub')
+    monkeypatch.setenv('TFHUB_CACHE_DIR', 'elsewhere')
+    Inception(None, 'pool_3', 2, cache=cache)
+    assert os.environ['TFHUB_CACHE_DIR'] == 'elsewhere'
+
+
+def test_tfgans_own_network(tiny, hub):
+    from_folder = Inception(tiny, 'pool_3', 2)
+    assert not from_folder.is_tfgan
+    for path in (None, hub):
+        network = Inception(path, 'pool_3', 2)
+        assert network.is_tfgan
+        assert network.checksum == from_folder.checksum
+
+
+# Archives
+
+
+@pytest.fixture
+def pack(tiny, tmp_path):
+    """`pack('gztar')`: an archive of `tiny`."""
+    formats = {'tar': '.tar', 'gztar': '.tar.gz', 'zip': '.zip'}
+
+    def make(kind, folder=tiny):
+        shutil.make_archive(str(tmp_path / 'net'), kind, folder)
+        return tmp_path / f'net{formats[kind]}'
+
+    return make
+
+
+@pytest.mark.parametrize('kind', ['tar', 'gztar', 'zip'])
+def test_network_from_an_archive(tiny, pack, cache, kind):
+    images = random_images(2, 8, 8, 3)
+    from_folder = Inception(tiny, 'pool_3', 2)
+    network = Inception(str(pack(kind)), 'pool_3', 2, cache=cache)
+    np.testing.assert_array_equal(network.features(images), from_folder.features(images))
+    assert network.checksum == from_folder.checksum
+    assert not network.is_tfgan
+
+
+@pytest.mark.parametrize('share', [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize('kind', ['tar', 'gztar', 'zip'])
+def test_truncated_archive(pack, kind, share):
+    archive = pack(kind)
+    whole = archive.read_bytes()
+    if kind == 'tar':
+        whole = whole.rstrip(b'\0')
+    archive.write_bytes(whole[: int(share * len(whole))])
+    assert archive.name in refusal(str(archive))
+    assert not list(archives.default_cache().glob('networks/*'))
+    assert not list(archives.default_cache().glob('networks/.*'))
+
+
+def test_archive_of_half_a_network(tiny, pack, tmp_path):
+    shutil.copytree(tiny, tmp_path / 'half')
+    shutil.rmtree(tmp_path / 'half' / 'variables')
+    assert 'net.zip' in refusal(str(pack('zip', tmp_path / 'half')))
+    assert not list(archives.default_cache().glob('networks/*'))
+
+
+def test_copy_that_lost_a_file_is_unpacked_anew(pack, cache):
+    archive = str(pack('gztar'))
+    Inception(archive, 'pool_3', 2, cache=cache)
+    (unpacked,) = (cache / 'networks').iterdir()
+    (unpacked / 'variables' / 'variables.index').unlink()
+    with pytest.raises(MissingDataError):
+        Inception(archive, 'pool_3', 2, cache=cache)
+    Inception(archive, 'pool_3', 2, cache=cache)
+
+
+def test_absent_archive(tmp_path):
+    assert 'net.tar.gz' in refusal(str(tmp_path / 'net.tar.gz'))
+
+
+# The checksum
+
+
+def test_checksum_is_of_names_and_contents(tiny):
+    files = [path for path in pathlib.Path(tiny).rglob('*') if path.is_file()]
+    names = sorted(path.relative_to(tiny).as_posix() for path in files)
+    names.remove('fingerprint.pb')
+    assert names[0] == 'saved_model.pb'
+    text = b''
+    for name in names:
+        contents = (pathlib.Path(tiny) / name).read_bytes()
+        text += f'{name} {len(contents)}\n'.encode() + contents
+    checksum = hashlib.sha256(text).hexdigest()[:12]
+    assert Inception(tiny, 'pool_3', 2).checksum == checksum
+
+
+def test_checksum_tells_networks_apart(tiny, tmp_path):
+    def copy(name):
+        shutil.copytree(tiny, tmp_path / name)
+        return tmp_path / name
+
+    original = inception._checksum(tiny)
+    assert inception._checksum(str(copy('elsewhere'))) == original
+
+    annotated = copy('annotated')
+    (annotated / 'README.md').write_text('from a friend')
+    (annotated / 'fingerprint.pb').write_bytes(b'of another export')
+    assert inception._checksum(str(annotated)) == original
+
+    retrained = copy('retrained')
+    data = retrained / 'variables' / 'variables.data-00000-of-00001'
+    data.write_bytes(bytes([data.read_bytes()[0] ^ 1]) + data.read_bytes()[1:])
+    renamed = copy('renamed')
+    (renamed / 'saved_model.pb').rename(renamed / 'saved_model.pbtxt')
+    with_assets = copy('with_assets')
+    (with_assets / 'assets').mkdir(exist_ok=True)
+    (with_assets / 'assets' / 'labels.txt').write_text('cat')
+    others = {inception._checksum(str(folder)) for folder in (retrained, renamed, with_assets)}
+    assert len(others | {original}) == 4
+
+
+# TF-GAN without its top package
+
+
+def tfgan_modules():
+    return {name: m for name, m in sys.modules.items() if name.startswith('tensorflow_gan')}
+
+
+@pytest.fixture
+def clean_modules():
+    """Takes TF-GAN out of sys.modules, and afterwards puts back what was there."""
+    before = inception._pop_tfgan_modules()
+    yield
+    inception._pop_tfgan_modules()
+    sys.modules.update(before)
+
+
+def test_tfgan_tells_the_interface():
+    tfgan = tfgan_eval()
+    assert tfgan.INCEPTION_DEFAULT_IMAGE_SIZE == 299
+    assert tfgan.INCEPTION_FINAL_POOL == 'pool_3'  # the name that flags and protocols use
+    assert tfgan.INCEPTION_TFHUB.startswith('https://')
+    assert tfgan_eval() is tfgan
+
+
+def test_importing_tfgan_is_as_it_would_be_without_us(clean_modules):
+    def outcome():
+        inception._pop_tfgan_modules()
+        try:
+            importlib.import_module('tensorflow_gan')
+            error = None
+        except Exception as caught:
+            error = repr(caught)
+        return error, set(tfgan_modules())
+
+    expected = outcome()
+    inception._pop_tfgan_modules()
+    tfgan_eval.__wrapped__()
+    assert not tfgan_modules()
+    assert outcome() == expected
+
+
+def test_tfgan_that_was_imported_before_stays(clean_modules):
+    theirs = {name: types.ModuleType(name) for name in ('tensorflow_gan', 'tensorflow_gan.python')}
+    sys.modules.update(theirs)
+    assert tfgan_eval.__wrapped__().INCEPTION_DEFAULT_IMAGE_SIZE == 299
+    assert tfgan_modules() == theirs
+
+
+def test_failed_import_of_tfgan_leaves_nothing(clean_modules, monkeypatch):
+    def fail(name):
+        assert 'tensorflow_gan.python' in sys.modules
+        raise ImportError('broken')
+
+    monkeypatch.setattr(importlib, 'import_module', fail)
+    with pytest.raises(ImportError, match='broken'):
+        tfgan_eval.__wrapped__()
+    assert not tfgan_modules()
+
+
+def test_tfgan_not_installed(clean_modules, monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match='pip install tensorflow-gan'):
+        tfgan_eval.__wrapped__()
+    assert not tfgan_modules()
+
+
+# The stand-in for TF-GAN's network
+
+
+@pytest.mark.skipif(not STAND_IN.is_dir(), reason='no network at $FLEXAE_TF_INCEPTION')
+def test_stand_in():
+    images = random_images(3, 28, 28, 1)
+    network = Inception(str(STAND_IN), 'mixed_7', 4)
+    features = network.features(images)
+    resized = np.repeat((tf1_bilinear(images.astype(np.float64)) - 128.0) / 128.0, 3, axis=3)
+    expected = tensorflow_hub.load(str(STAND_IN))(tf.constant(resized, tf.float32))['mixed_7']
+    assert features.shape == (3, 768)
+    np.testing.assert_allclose(features, expected, atol=1e-4)
+    assert not network.is_tfgan
+    assert len(network.checksum) == 12
