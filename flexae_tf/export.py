@@ -131,8 +131,8 @@ class Sampler(tf.Module):
 def export(config: ExportConfig) -> None:
     """The export program: a run's checkpoint to a SavedModel with its model card."""
     print(distribution.choose_devices(config.device), flush=True)
-    run = open_sampler(config.workdir, config.checkpoint, config.ex_post)
-    name = f'{run.step:09d}' + (f'-{config.ex_post}' if config.ex_post else '')
+    run = open_sampler(config.workdir, config.checkpoint, config.density)
+    name = f'{run.step:09d}' + (f'-{config.density}' if config.density else '')
     folder = pathlib.Path(config.export_dir or run.workdir.path / 'export' / name)
     Sampler(run.method).save(folder, card=model_card(run))
     print(f'exported step {run.step} to {folder}')
@@ -154,7 +154,7 @@ def model_card(run: Run) -> dict:
 def sample(config: SampleConfig) -> None:
     """The sampling program: images of a run or of an export to a PNG grid or an .npz file."""
     print(distribution.choose_devices(config.device), flush=True)
-    output = pathlib.Path(config.output)
+    output = pathlib.Path(config.output_file)
     if not os.access(output if output.exists() else output.parent, os.W_OK):
         raise UsageError(f'{output} cannot be written: give a file in a folder that can')
     draw_latents, decode = _functions(config)
@@ -163,29 +163,29 @@ def sample(config: SampleConfig) -> None:
     if x.ndim == 4:
         x = to_uint8(x)
     try:
-        if config.output.endswith('.npz'):
-            np.savez_compressed(config.output, images=x, latents=z)
+        if config.output_file.endswith('.npz'):
+            np.savez_compressed(config.output_file, images=x, latents=z)
         elif x.ndim == 4:
-            write_png(config.output, grid(x))
+            write_png(config.output_file, grid(x))
         else:
             raise UsageError('the samples are vectors: write them to an .npz file')
     except OSError as error:
-        raise UsageError(f'{config.output} cannot be written ({error.strerror})') from None
-    print(f'wrote {len(x)} samples to {config.output}')
+        raise UsageError(f'{config.output_file} cannot be written ({error.strerror})') from None
+    print(f'wrote {len(x)} samples to {config.output_file}')
 
 
 def _functions(config: SampleConfig) -> tuple:
     """`(num, seed) -> latents` and `latents -> images` of a workdir or a SavedModel."""
     source = pathlib.Path(config.source)
     if (source / 'config.json').exists():
-        method = load_run(source, config.checkpoint, config.ex_post)
+        method = load_run(source, config.checkpoint, config.density)
         return method.sample_latent, tf.function(method.decode)
     if not (source / 'saved_model.pb').exists():
         raise MissingDataError(f'{source} is neither a run nor a SavedModel: check --source')
     if config.checkpoint != 'last':
         raise UsageError(f'--checkpoint={config.checkpoint}: {source} is an export, one step only')
-    if config.ex_post:
-        raise UsageError(f'--ex_post={config.ex_post}: {source} is an export, which has its own')
+    if config.density:
+        raise UsageError(f'--density={config.density}: {source} is an export, which has its own')
     try:
         loaded = tf.saved_model.load(str(source))
         latents, decode = loaded.signatures['latents'], loaded.signatures['decode']

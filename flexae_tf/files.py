@@ -31,7 +31,7 @@ def lock(file: IO) -> None:
         )
 
 
-def append_json(path: pathlib.Path, record: dict[str, Any]) -> None:
+def append_jsonl(path: pathlib.Path, record: dict[str, Any]) -> None:
     """Appends one record as a line of its own, also after a line that was torn by a kill."""
     with open(path, 'a+b') as file:
         if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b'\n':
@@ -50,7 +50,7 @@ def read_jsonl(path: pathlib.Path) -> list[dict[str, Any]]:
     return records
 
 
-def cut_back(path: pathlib.Path, step: int) -> None:
+def truncate_jsonl(path: pathlib.Path, step: int) -> None:
     """Drops the records after `step`, which the resumed run writes again."""
     if path.exists():
         kept = [r for r in read_jsonl(path) if r['step'] <= step]
@@ -69,12 +69,12 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
     """Writes a file so that readers see all of it or the old one."""
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A file to write, of the same suffix, that takes the place of `path` when it is whole.
 
     Whoever else writes `path` has another one; an error leaves nothing.

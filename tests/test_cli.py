@@ -76,7 +76,7 @@ def test_flags_are_checked_without_tensorflow():
         ('--workdir', 'train', SMALL),
         ('--workdir', 'evaluate', []),
         ('--workdir', 'export', []),
-        ('--source', 'sample', ['--output=x.png']),
+        ('--source', 'sample', ['--output_file=x.png']),
         ('--output', 'sample', ['--source=x']),
     ],
 )
@@ -123,8 +123,8 @@ def test_an_unwritable_workdir(refused_here, tmp_path):
 @pytest.mark.parametrize(
     'name, flags',
     [
-        ('sample', ['--source=x', '--output=x.gif']),
-        ('sample', ['--source=x', '--output=x.npz', '--checkpoint=newest']),
+        ('sample', ['--source=x', '--output_file=x.gif']),
+        ('sample', ['--source=x', '--output_file=x.npz', '--checkpoint=newest']),
         ('evaluate', ['--workdir=x', '--checkpoint=newest']),
         ('export', ['--workdir=x', '--checkpoint=newest']),
         ('evaluate', ['--workdir=x', '--sample_seed=3000000000']),
@@ -320,10 +320,12 @@ def test_identity_is_what_changes_the_mathematics():
 
 def test_the_home_folder_is_known_where_no_shell_has_seen_it(monkeypatch):
     monkeypatch.setenv('HOME', '/home/somebody')
-    config = EvaluateConfig(workdir='~/run', inception_path='~/net', real_statistics='~/real.npz')
+    config = EvaluateConfig(
+        workdir='~/run', inception_path='~/net', reference_statistics='~/real.npz'
+    )
     assert config.workdir == '/home/somebody/run'
     assert config.inception_path == '/home/somebody/net'
-    assert config.real_statistics == '/home/somebody/real.npz'
+    assert config.reference_statistics == '/home/somebody/real.npz'
 
 
 @pytest.mark.parametrize(

@@ -86,15 +86,15 @@ def test_a_process_with_tensorflow_alone_gets_the_live_model(method, folder, tmp
 def test_samples_of_an_export_become_a_grid_or_arrays(method, folder, tmp_path, here, refused_here):
     expected = to_uint8(method.sample(5, seed=3).numpy())
     flags = [f'--source={folder}', '--num_samples=5', '--sample_seed=3']
-    here('sample', *flags, f'--output={tmp_path}/x.png')
+    here('sample', *flags, f'--output_file={tmp_path}/x.png')
     picture = read_png(tmp_path / 'x.png').astype(int)
     assert np.abs(picture - grid(expected)).max() <= 1  # of rounding
-    here('sample', *flags, f'--output={tmp_path}/x.npz')
+    here('sample', *flags, f'--output_file={tmp_path}/x.npz')
     with np.load(tmp_path / 'x.npz') as arrays:
         assert arrays['images'].dtype == np.uint8 and arrays['latents'].shape == (5, 4)
         assert np.abs(arrays['images'].astype(int) - expected).max() <= 1
-    for flag in ('--checkpoint=3', '--ex_post=gaussian_mixture'):
-        refused_here(2, ['is an export'], 'sample', *flags, flag, f'--output={tmp_path}/y.png')
+    for flag in ('--checkpoint=3', '--density=gaussian_mixture'):
+        refused_here(2, ['is an export'], 'sample', *flags, flag, f'--output_file={tmp_path}/y.png')
 
 
 def test_an_existing_folder_is_not_overwritten(method, folder):
@@ -125,18 +125,27 @@ def test_from_a_run_to_files(config, synthetic, tmp_path, here, refused_here):
     arrays = {}
     for name, source in sources.items():
         output = tmp_path / f'{name}.npz'
-        flags = [f'--source={source}', '--num_samples=9', '--sample_seed=5', f'--output={output}']
+        flags = [
+            f'--source={source}',
+            '--num_samples=9',
+            '--sample_seed=5',
+            f'--output_file={output}',
+        ]
         here('sample', *flags)
         arrays[name] = np.load(output)['images']
     np.testing.assert_allclose(arrays['run'], trainer.method.sample(9, seed=5), atol=1e-6)
     np.testing.assert_allclose(arrays['run'], arrays['export'], atol=1e-6)
-    refused_here(2, ['vectors', '.npz'], 'sample', f'--source={run}', f'--output={tmp_path}/x.png')
-    refused_here(2, ['.png or .npz'], 'sample', f'--source={run}', f'--output={tmp_path}/x.gif')
-    refused_here(3, ['neither'], 'sample', f'--source={ROOT}', f'--output={tmp_path}/x.npz')
+    refused_here(
+        2, ['vectors', '.npz'], 'sample', f'--source={run}', f'--output_file={tmp_path}/x.png'
+    )
+    refused_here(
+        2, ['.png or .npz'], 'sample', f'--source={run}', f'--output_file={tmp_path}/x.gif'
+    )
+    refused_here(3, ['neither'], 'sample', f'--source={ROOT}', f'--output_file={tmp_path}/x.npz')
     refused_here(
         3, ['no checkpoint of step 7', '10'], 'export', f'--workdir={run}', '--checkpoint=7'
     )
     assert not (tmp_path / 'x.npz').exists()
     # Of another density, another export beside it.
-    here('export', f'--workdir={run}', '--ex_post=none')
+    here('export', f'--workdir={run}', '--density=none')
     assert (run / 'export' / '000000010-none' / 'saved_model.pb').exists()

@@ -8,8 +8,8 @@ from flexae_tf.config.evaluate import EvaluateConfig
 from flexae_tf.config.names import (
     CODES,
     DATASETS,
+    DENSITIES,
     DIVERGENCES,
-    EX_POST,
     METHODS,
     METRICS,
     RESIZES,
@@ -24,7 +24,7 @@ __all__ = [
     'CODES',
     'DATASETS',
     'DIVERGENCES',
-    'EX_POST',
+    'DENSITIES',
     'METHODS',
     'METRICS',
     'RESIZES',

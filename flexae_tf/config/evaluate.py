@@ -10,8 +10,8 @@ from flexae_tf.config.shared import (
     CACHE_HELP,
     INCEPTION_HELP,
     checkpoint_step,
+    density_option,
     device_option,
-    ex_post_option,
 )
 from flexae_tf.errors import UsageError
 
@@ -25,7 +25,7 @@ class EvaluateConfig(Options):
         'Instead of a run: a folder or .npz of real pictures, scored against --fake.'
     )
     fake: str | None = path_option('A folder or .npz of generated pictures.')
-    output: str | None = path_option(
+    output_file: str | None = path_option(
         'Append the scores to this file. Those of a run are in its workdir anyway: this file gets '
         'what was asked for, recorded before or not.',
     )
@@ -55,8 +55,10 @@ class EvaluateConfig(Options):
         'rounded, and the minimum over late checkpoints, which selects on the test set.',
         choices=('standard', 'authors'),
     )
-    stretch: bool | None = option(None, "Stretch each fake to fill [0, 1]; the protocol's choice.")
-    quantisation: str | None = option(
+    minmax_normalize: bool | None = option(
+        None, "Stretch each fake to fill [0, 1]; the protocol's choice."
+    )
+    quantization: str | None = option(
         None, "Rounding of fakes; the protocol's choice.", choices=('uint8_round', 'none')
     )
     features: str = option(
@@ -71,8 +73,8 @@ class EvaluateConfig(Options):
         choices=RESIZES,
     )
     inception_path: str | None = path_option(INCEPTION_HELP)
-    ex_post: str | None = ex_post_option()
-    ex_post_steps: int | None = runtime_option(
+    density: str | None = density_option()
+    density_steps: int | None = runtime_option(
         None,
         'Iterations of second_stage (400 epochs when not given) or latent_gan (as many as the run '
         'had).',
@@ -88,13 +90,13 @@ class EvaluateConfig(Options):
     bootstrap: int = option(
         0, 'Resamples behind the standard deviation of Frechet distances (0: none).', minimum=0
     )
-    real_statistics: str | None = option(
+    reference_statistics: str | None = option(
         None,
         'File of mean and covariance (.npz with mu, sigma) that stands for the real images.',
         path=True,
     )
-    foreign_statistics: bool = option(
-        False, 'Take --real_statistics that do not say what they were made of.'
+    allow_unverified_statistics: bool = option(
+        False, 'Take --reference_statistics that do not say what they were made of.'
     )
     write_statistics: str | None = path_option(
         'Write mean and covariance of the real images to this .npz file.'
@@ -111,9 +113,9 @@ class EvaluateConfig(Options):
             raise UsageError('--real and --fake go together: give both')
         if self.real and self.checkpoint:
             raise UsageError(f'--checkpoint={self.checkpoint}: pictures have none; leave it out')
-        if self.real and (self.ex_post or self.ex_post_steps):
+        if self.real and (self.density or self.density_steps):
             raise UsageError(
-                '--ex_post and --ex_post_steps: pictures have no codes; leave them out'
+                '--density and --density_steps: pictures have no codes; leave them out'
             )
         if self.checkpoint not in (None, 'best_validation', 'late', 'all'):
             checkpoint_step(self.checkpoint, 'best_validation, late, all')
@@ -130,9 +132,11 @@ class EvaluateConfig(Options):
             raise UsageError('--checkpoint=best_validation was chosen by --split=validation: test')
         if self.real and self.repeats > 1:
             raise UsageError(f'--repeats={self.repeats}: pictures are one set; leave it out')
-        if self.bootstrap and self.real_statistics:
-            raise UsageError('--bootstrap resamples features: --real_statistics has none')
-        if self.real_statistics and self.metrics not in (None, 'fd'):
-            raise UsageError('--real_statistics: mean and covariance give --metrics=fd alone')
-        if self.foreign_statistics and not self.real_statistics:
-            raise UsageError('--foreign_statistics: of which file? give --real_statistics')
+        if self.bootstrap and self.reference_statistics:
+            raise UsageError('--bootstrap resamples features: --reference_statistics has none')
+        if self.reference_statistics and self.metrics not in (None, 'fd'):
+            raise UsageError('--reference_statistics: mean and covariance give --metrics=fd alone')
+        if self.allow_unverified_statistics and not self.reference_statistics:
+            raise UsageError(
+                '--allow_unverified_statistics: of which file? give --reference_statistics'
+            )

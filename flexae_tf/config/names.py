@@ -19,7 +19,7 @@ METHODS = (
     'mask_aae',
 )
 STAGES = ('second_stage', 'latent_gan')  # trained on the codes of another method
-EX_POST = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
+DENSITIES = ('gaussian_mixture', *STAGES)  # densities fitted to codes after training
 # Methods of their own in the paper that are other methods with a density fitted to their codes.
 FITTED = {('injflow', 'gaussian_mixture'): 'injflow_gmm'}
 STAGED = {'two_stage_vae': 'second_stage'}  # methods that sample from one of STAGES
@@ -72,7 +72,6 @@ LAYERS = ('pool_3', 'mixed_7', 'mixed_8')
 FEATURES = ('auto', 'inception', 'pixels')
 RESIZES = ('tf1_bilinear', 'half_pixel_bilinear', 'antialiased_bicubic')
 SCALES = ('paper', 'small')
-GENERATORS = ('default', *(f'capacity_{i}' for i in range(1, 7)))
 # Of the paper, two experiments of its claims that it does not show, and all methods side by side.
 ARTIFACTS = (
     'table1',

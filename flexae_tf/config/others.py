@@ -11,8 +11,8 @@ from flexae_tf.config.shared import (
     INCEPTION_HELP,
     checkpoint_option,
     checkpoint_step,
+    density_option,
     device_option,
-    ex_post_option,
 )
 from flexae_tf.errors import UsageError
 
@@ -23,12 +23,12 @@ class SampleConfig(Options):
 
     source: str | None = path_option("A run's workdir, or an exported SavedModel.", required=True)
     checkpoint: str = checkpoint_option()
-    ex_post: str | None = ex_post_option()
+    density: str | None = density_option()
     num_samples: int = option(64, 'Images to sample.', minimum=1)
     sample_seed: int = option(
         0, 'Seed of the samples: the same seed, the same images.', minimum=0, maximum=MAX_SEED
     )
-    output: str | None = path_option(
+    output_file: str | None = path_option(
         'File to write: .png for a grid, .npz for the arrays.', required=True
     )
     batch_size: int = runtime_option(256, 'Images per call of the decoder.', minimum=1)
@@ -37,8 +37,10 @@ class SampleConfig(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         checkpoint_step(self.checkpoint)
-        if not self.output.endswith(('.png', '.npz')):
-            raise UsageError(f'--output={self.output}: give a file that ends in .png or .npz')
+        if not self.output_file.endswith(('.png', '.npz')):
+            raise UsageError(
+                f'--output_file={self.output_file}: give a file that ends in .png or .npz'
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,10 +49,10 @@ class ExportConfig(Options):
 
     workdir: str | None = path_option('Folder of the trained run.', required=True)
     checkpoint: str = checkpoint_option()
-    ex_post: str | None = ex_post_option()
+    density: str | None = density_option()
     export_dir: str | None = path_option(
         'Folder of the SavedModel; when not given WORKDIR/export/STEP, or STEP-DENSITY with '
-        '--ex_post.'
+        '--density.'
     )
     device: str = device_option()
 

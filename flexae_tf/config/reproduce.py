@@ -66,10 +66,10 @@ class ReproduceConfig(Options):
     )
     feature_layer: str = option('pool_3', 'Output of the Inception network.', choices=LAYERS)
 
-    output: str | None = path_option(
+    output_dir: str | None = path_option(
         'Folder of the runs and of what comes of them; the same again resumes.'
     )
-    list: bool = runtime_option(
+    dry_run: bool = runtime_option(
         False,
         'Print the runs, their commands, how far they are, and what they need of time and disk; '
         'train nothing.',
@@ -78,12 +78,12 @@ class ReproduceConfig(Options):
     report: bool = runtime_option(
         False, 'With --artifact, write OUTPUT/report.html of what is rendered.'
     )
-    record: bool = runtime_option(
+    save_results: bool = runtime_option(
         False,
         'With --artifact, keep the scores among the records that come with the package, and fill '
         'the tables of README.md from these.',
     )
-    recorded: bool = runtime_option(
+    use_saved_results: bool = runtime_option(
         False,
         'With --artifact, take the scores that come with the package for runs that are the same in '
         'every option, and run only the others.',
@@ -102,16 +102,18 @@ class ReproduceConfig(Options):
         super().__post_init__()
         if (self.artifact is None) == (self.tune is None):
             raise UsageError('--artifact is needed, or --tune: give one of the two')
-        if self.output is None:
-            raise UsageError('--output is needed: the folder of the runs and what comes of them')
+        if self.output_dir is None:
+            raise UsageError(
+                '--output_dir is needed: the folder of the runs and what comes of them'
+            )
         if self.tune and self.dataset is None:
             raise UsageError(f'--dataset is needed with --tune={self.tune}: on what is it trained?')
-        for name in ('render', 'report', 'record', 'recorded', 'seeds'):
+        for name in ('render', 'report', 'save_results', 'use_saved_results', 'seeds'):
             if self.tune and getattr(self, name):
                 raise UsageError(f'--{name} goes with --artifact: leave it out')
         if self.tune and self.shard != '1/1':
             raise UsageError(
-                f'--shard={self.shard} goes with --artifact: the same --tune and --output on '
+                f'--shard={self.shard} goes with --artifact: the same --tune and --output_dir on '
                 'several machines share its runs'
             )
         if self.values and not self.tune:

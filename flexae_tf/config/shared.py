@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flexae_tf.config.names import EX_POST
+from flexae_tf.config.names import DENSITIES
 from flexae_tf.config.options import option, runtime_option
 from flexae_tf.errors import UsageError
 
@@ -26,13 +26,13 @@ def device_option() -> Any:
     )
 
 
-def ex_post_option() -> Any:
-    """`--ex_post`."""
+def density_option() -> Any:
+    """`--density`."""
     return option(
         None,
         "Sample from a density fitted to the codes of training examples; the method's own choice "
         'when not given, none for its prior.',
-        choices=(*EX_POST, 'none'),
+        choices=(*DENSITIES, 'none'),
     )
 
 

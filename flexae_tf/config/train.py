@@ -9,7 +9,6 @@ from flexae_tf.config.names import (
     CODES,
     DATASETS,
     DIVERGENCES,
-    GENERATORS,
     LAYERS,
     MAX_SEED,
     METHODS,
@@ -71,8 +70,11 @@ class TrainConfig(Options):
     noise_dim: int | None = option(
         None, "Size m' of the input of P-GEN (latent_dim when not given).", minimum=1
     )
-    generator: str = option(
-        'default', 'P-GEN: Table 7 (Table 5 on vectors), or Table 8.', choices=GENERATORS
+    generator_capacity: int | None = option(
+        None,
+        'Row 1 to 6 of Table 8 as P-GEN; Table 7 (Table 5 on vectors) when not given.',
+        minimum=1,
+        maximum=6,
     )
 
     divergence: str = option(
@@ -190,7 +192,7 @@ class TrainConfig(Options):
             raise UsageError(
                 f'--method={self.method} with --dataset={self.dataset}: the densities '
                 f'{" and ".join(STAGES)} are trained on the codes of a finished run, by '
-                'bin/evaluate.py --ex_post=NAME'
+                'bin/evaluate.py --density=NAME'
             )
         for name, methods in OPEN.items():
             value = getattr(self, name)

@@ -18,7 +18,7 @@ import numpy as np
 from flexae_tf.data import Dataset
 from flexae_tf.densities import gaussian_mixture, latent_models
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
-from flexae_tf.files import lock, replacing, write_json
+from flexae_tf.files import atomic_path, lock, write_json
 from flexae_tf.methods import Method
 from flexae_tf.priors import Prior
 from flexae_tf.training.restore import Run, open_run
@@ -53,24 +53,24 @@ KINDS = {
 
 
 def load_run(
-    workdir: str | os.PathLike, checkpoint: str | int = 'last', ex_post: str | None = None
+    workdir: str | os.PathLike, checkpoint: str | int = 'last', density: str | None = None
 ) -> Method:
     """The trained method of the run in `workdir`, ready to sample, encode and decode.
 
     Arguments and errors are those of `open_sampler`.
     """
-    return open_sampler(workdir, checkpoint, ex_post).method
+    return open_sampler(workdir, checkpoint, density).method
 
 
 def open_sampler(
-    workdir: str | os.PathLike, checkpoint: str | int = 'last', ex_post: str | None = None
+    workdir: str | os.PathLike, checkpoint: str | int = 'last', density: str | None = None
 ) -> Run:
     """A run as `open_run` gives it, that samples from the density asked for.
 
     Args:
         workdir: the run's folder.
         checkpoint: as for `open_run`.
-        ex_post: a name of `config.EX_POST`, 'none' for the method's own prior, or None for the
+        density: a name of `config.DENSITIES`, 'none' for the method's own prior, or None for the
             method's default of the two.
 
     Raises:
@@ -78,25 +78,25 @@ def open_sampler(
         CorruptRunError: the density's files are not whole, or as `open_run`.
     """
     run = open_run(workdir, checkpoint)
-    name = _choose(run, ex_post)
+    name = _choose(run, density)
     if name is None:
         return run
     if not _manifest(run, name).exists():
         raise MissingDataError(
             f'no {name} is fitted to step {run.step} of {run.workdir.path}: '
-            f'bin/evaluate.py --ex_post={name} does that, or take --ex_post={NONE}'
+            f'bin/evaluate.py --density={name} does that, or take --density={NONE}'
         )
     return _attach(run, name)
 
 
-def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = None) -> Run:
+def fit(run: Run, density: str | None, dataset: Dataset, *, steps: int | None = None) -> Run:
     """`run`, sampling from the density asked for, which is fitted when it is not there.
 
     One of other weights is none: it is fitted again.
 
     Args:
         run: of a whole checkpoint.
-        ex_post: as for `open_sampler`.
+        density: as for `open_sampler`.
         dataset: the run's own; a density is fitted to the codes of its training examples.
         steps: iterations of a density that is trained; when None its default, or as many as one
             has that is there.
@@ -107,7 +107,7 @@ def fit(run: Run, ex_post: str | None, dataset: Dataset, *, steps: int | None = 
         CorruptRunError: files that are not whole.
         Interrupted: SIGTERM or Ctrl-C was heard; the next call goes on there.
     """
-    name = _choose(run, ex_post)
+    name = _choose(run, density)
     if name is None:
         return run
     if not _is_there(run, name, steps):
@@ -130,9 +130,9 @@ def _is_there(run: Run, name: str, steps: int | None) -> bool:
     if not _is_of(there, run):
         return False
     if steps not in (None, there.get('steps', steps)):
-        given = f'--ex_post_steps={there["steps"]}' if there['steps'] else 'no --ex_post_steps'
+        given = f'--density_steps={there["steps"]}' if there['steps'] else 'no --density_steps'
         raise UsageError(
-            f'--ex_post_steps={steps}: {path.parent} was fitted with {given}; leave it out, or '
+            f'--density_steps={steps}: {path.parent} was fitted with {given}; leave it out, or '
             'remove that folder'
         )
     return True
@@ -158,7 +158,7 @@ def _fit(run: Run, name: str, dataset: Dataset, steps: int | None) -> None:
         print(f'fitting {name} to the codes of step {run.step}', flush=True)
         path.unlink(missing_ok=True)
         tensors = KINDS[name].fit(run, dataset, path.parent, steps)
-        with replacing(path.with_suffix('.npz')) as temporary:
+        with atomic_path(path.with_suffix('.npz')) as temporary:
             np.savez(temporary, **tensors)
         contents = {
             'checkpoint': sorted(run.digests),
@@ -199,16 +199,16 @@ def _is_of(manifest: dict[str, Any], run: Run) -> bool:
 
 def _cure(manifest: pathlib.Path) -> str:
     folder = manifest.parent
-    return f'remove {folder}, and bin/evaluate.py --ex_post={folder.name} fits it again'
+    return f'remove {folder}, and bin/evaluate.py --density={folder.name} fits it again'
 
 
-def _choose(run: Run, ex_post: str | None) -> str | None:
-    name = ex_post or run.method.method_spec.ex_post
+def _choose(run: Run, density: str | None) -> str | None:
+    name = density or run.method.method_spec.density
     return None if name == NONE else name
 
 
 def _manifest(run: Run, name: str) -> pathlib.Path:
-    return run.workdir.path / 'ex_post' / f'{run.step:09d}' / name / 'density.json'
+    return run.workdir.path / 'density' / f'{run.step:09d}' / name / 'density.json'
 
 
 def _sha256(path: pathlib.Path) -> str:

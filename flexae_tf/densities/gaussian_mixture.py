@@ -28,7 +28,7 @@ def fit(
     """
     del folder
     if steps is not None:
-        raise UsageError(f'--ex_post_steps={steps}: a gaussian_mixture is not trained by steps')
+        raise UsageError(f'--density_steps={steps}: a gaussian_mixture is not trained by steps')
     codes = draw_codes(run.method, dataset.train.x, seed=run.config.seed)
     if len(codes) < COMPONENTS:
         raise UsageError(

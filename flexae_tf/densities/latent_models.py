@@ -11,7 +11,7 @@ import tensorflow as tf
 from flexae_tf.config import CODES, TrainConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.errors import Interrupted, UsageError, UserError
-from flexae_tf.files import replacing
+from flexae_tf.files import atomic_path
 from flexae_tf.methods import Method, build_method
 from flexae_tf.methods.posterior_samples import draw_codes, posteriors
 from flexae_tf.methods.second_stage import SecondStage, TwoStages
@@ -69,7 +69,7 @@ def fit(
         if begun != config.training_steps:
             raise UsageError(
                 f'{folder} holds a training of {begun} steps that was begun, not of '
-                f'{config.training_steps}: give --ex_post_steps={begun}, or remove that folder'
+                f'{config.training_steps}: give --density_steps={begun}, or remove that folder'
             )
     # Held-out codes in the place of test codes, which no training is to see.
     trainer = Trainer(
@@ -102,7 +102,7 @@ def _codes(name: str, run: Run, dataset: Dataset, folder: pathlib.Path) -> list[
         encode(run.method, split.x, seed=run.config.seed)
         for split in (dataset.train, dataset.validation)
     ]
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         np.savez(temporary, checkpoint=sorted(run.digests), **dict(zip(names, codes, strict=True)))
     return codes
 
@@ -130,7 +130,7 @@ def _config(name: str, run: Run) -> TrainConfig:
         dataset=CODES,
         seed=own.seed,
         network=architecture_name(own.network, run.spec.shape),
-        generator=own.generator,
+        generator_capacity=own.generator_capacity,
         latent_dim=own.latent_dim,
         noise_dim=own.noise_dim,
         ae_learning_rate=1e-4,  # of the second stage

@@ -29,7 +29,7 @@ def compare(config: EvaluateConfig, check: Callable[[], None]) -> None:
     if num < 2:
         raise UsageError(f'{config.real} and {config.fake}: at least 2 pictures are needed in each')
     real, fake = (x[:num] for x in sets)
-    path = pathlib.Path(config.output) if config.output else None
+    path = pathlib.Path(config.output_file) if config.output_file else None
     scorer = Scorer(config, images=True, log=ScoreLog(path), check=check)
     if not scorer.network and real.shape[1:] != fake.shape[1:]:
         raise UsageError(

@@ -69,7 +69,7 @@ class _RunEvaluation:
         self._run_config = dataclasses.replace(run_config, **overrides)
         self._chosen = config.checkpoint or ('late' if config.protocol == 'authors' else 'last')
         self._steps = self._candidates(steps)
-        told = pathlib.Path(config.output) if config.output else None
+        told = pathlib.Path(config.output_file) if config.output_file else None
         self._scorer = Scorer(
             config,
             images=self._spec.kind == 'images',
@@ -141,7 +141,7 @@ class _RunEvaluation:
 
     def _with_density(self, run: Run) -> Run:
         config = self._config
-        return densities.fit(run, config.ex_post, self._dataset, steps=config.ex_post_steps)
+        return densities.fit(run, config.density, self._dataset, steps=config.density_steps)
 
     def _best_on_validation(self) -> int:
         """The checkpoint whose samples are nearest to the validation examples."""

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from flexae_tf.data.npz import UNREADABLE
 from flexae_tf.errors import NonFiniteLossError, UsageError
 from flexae_tf.evaluation.inception import Inception
-from flexae_tf.files import replacing
+from flexae_tf.files import atomic_path
 from flexae_tf.metrics.pixels import pixel_features
 
 BLOCK = 500  # images in a file: what a kill can cost
@@ -135,7 +135,7 @@ class NetworkFeatures:
         arrays = {name: array for name, array in features._asdict().items() if array is not None}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary:
+            with atomic_path(path) as temporary:
                 np.savez(temporary, protocol=json.dumps(self._protocol), **arrays)
         except OSError as error:
             raise UsageError(

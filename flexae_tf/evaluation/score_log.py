@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
-from flexae_tf.files import append_json, read_jsonl
+from flexae_tf.files import append_jsonl, read_jsonl
 from flexae_tf.training.summaries import recording
 
 
@@ -136,7 +136,7 @@ def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
 
 def _append(path: pathlib.Path, record: dict[str, Any]) -> None:
     try:
-        append_json(path, record)
+        append_jsonl(path, record)
     except OSError as error:
         raise UsageError(f'{path} cannot be written ({error.strerror}): mend that') from None
 

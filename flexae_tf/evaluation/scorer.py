@@ -60,18 +60,22 @@ class Scorer:
         if self._images:
             examples = dataclasses.replace(
                 examples,
-                stretch=authors if config.stretch is None else config.stretch,
-                quantisation=config.quantisation or ('none' if authors else 'uint8_round'),
+                minmax_normalize=authors
+                if config.minmax_normalize is None
+                else config.minmax_normalize,
+                quantization=config.quantization or ('none' if authors else 'uint8_round'),
             )
         return examples.on_network(self.network) if self.network else examples
 
     def postprocess_images(self, x: np.ndarray, protocol: Protocol) -> np.ndarray:
         """Fakes, or real images in the place of fakes, as `protocol` has them scored."""
         if x.dtype == np.uint8:
-            if not protocol.stretch:
+            if not protocol.minmax_normalize:
                 return x  # rounded or not, they are what they are
             x = as_float(tf.constant(x)).numpy()
-        return postprocess_images(x, quantisation=protocol.quantisation, stretch=protocol.stretch)
+        return postprocess_images(
+            x, quantization=protocol.quantization, minmax_normalize=protocol.minmax_normalize
+        )
 
     def metrics(self, num: int) -> dict[str, Metric]:
         """The metrics that were asked for, or that apply to sets of `num` examples.
@@ -91,7 +95,7 @@ class Scorer:
                     f'--metrics={name} needs at least {METRICS[name].minimum} examples on each '
                     f'side, not {num}: score more, or choose others'
                 )
-        if not asked and (self._config.protocol == 'authors' or self._config.real_statistics):
+        if not asked and (self._config.protocol == 'authors' or self._config.reference_statistics):
             asked = ['fd']
         applying = {
             name: metric
@@ -116,10 +120,10 @@ class Scorer:
         config = self._config
         if config.write_statistics:
             statistics_file.save_statistics(config.write_statistics, moments(real().rows), protocol)
-        if not config.real_statistics:
+        if not config.reference_statistics:
             return self.judge(protocol, real)
         statistics, digest = statistics_file.load_statistics(
-            config.real_statistics, protocol, foreign=config.foreign_statistics
+            config.reference_statistics, protocol, foreign=config.allow_unverified_statistics
         )
         if digest:
             protocol = protocol.against_foreign(digest)

@@ -9,7 +9,7 @@ import numpy as np
 
 from flexae_tf.data.npz import UNREADABLE
 from flexae_tf.errors import MissingDataError, UsageError
-from flexae_tf.files import replacing
+from flexae_tf.files import atomic_path
 from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import Protocol
 
@@ -22,7 +22,7 @@ def save_statistics(path: str | os.PathLike, moments: Moments, protocol: Protoco
     """
     path, protocol = pathlib.Path(os.path.abspath(path)), protocol.real_side()
     try:
-        with replacing(path) as temporary:
+        with atomic_path(path) as temporary:
             np.savez(
                 temporary,
                 mu=moments.mean,
@@ -65,20 +65,20 @@ def load_statistics(
     except UNREADABLE as error:
         raise MissingDataError(
             f'{path}: not a readable file of statistics, .npz with mu and sigma ({error}); '
-            'correct --real_statistics'
+            'correct --reference_statistics'
         ) from None
     if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
         raise MissingDataError(
             f'{path}: mu {mean.shape} and sigma {covariance.shape} do not fit each other; '
-            'correct --real_statistics'
+            'correct --reference_statistics'
         )
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise MissingDataError(
-            f'{path}: mu and sigma hold values that are not finite; correct --real_statistics'
+            f'{path}: mu and sigma hold values that are not finite; correct --reference_statistics'
         )
     if found is None and not foreign:
         raise UsageError(
-            f'{path} does not say which images it was made of: --foreign_statistics takes it '
+            f'{path} does not say which images it was made of: --allow_unverified_statistics takes it '
             'nevertheless, and its scores say so'
         )
     if found is None:

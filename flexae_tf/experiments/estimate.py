@@ -221,16 +221,16 @@ def _disk(run: Run) -> int:
     # P-GEN and critic stand for a second stage, too.
     size = own['checkpoint_bytes']
     kept += len(_stages(run)) * (config.keep_checkpoints + 1) * (size['flexae'] - size['ae_gmm'])
-    folders = (run.workdir.checkpoints, run.workdir.path / 'features', run.workdir.path / 'ex_post')
+    folders = (run.workdir.checkpoints, run.workdir.path / 'features', run.workdir.path / 'density')
     return max(0, kept - sum(map(_size, folders)))
 
 
 def _more_generator(config: TrainConfig) -> int:
     """By how many parameters P-GEN is larger than it would be by default."""
-    if config.generator == 'default':
+    if config.generator_capacity is None:
         return 0
     shape = data.describe(config).shape
-    default = dataclasses.replace(config, generator='default')
+    default = dataclasses.replace(config, generator_capacity=None)
     chosen, usual = (
         perceptron_parameters(c.noise_dim, *choose_architecture(c, shape).generator, c.latent_dim)
         for c in (config, default)
@@ -242,7 +242,7 @@ def _stages(run: Run) -> set[str]:
     """The densities of a run that are trained."""
     found = set()
     for flags in run.scorings:
-        asked = run.scoring(flags).options().ex_post
+        asked = run.scoring(flags).options().density
         found.add(asked or STAGED.get(run.config.method))
     return found & set(STAGES)
 
@@ -273,7 +273,7 @@ def _network_images(run: Run, flags: tuple[str, ...]) -> int:
 
     def shown(flags: tuple[str, ...]) -> set[tuple[str, str | None]]:
         o = run.scoring(flags).options()
-        return {(k, o.split if k == 'rec' else o.ex_post) for k in ('rec', 'gen') if k in o.kinds}
+        return {(k, o.split if k == 'rec' else o.density) for k in ('rec', 'gen') if k in o.kinds}
 
     before = run.scorings[: run.scorings.index(flags)]
     return options.num_examples * len(shown(flags).difference(*map(shown, before)))

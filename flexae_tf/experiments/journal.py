@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from flexae_tf.config import EvaluateConfig
-from flexae_tf.files import append_json, read_jsonl
+from flexae_tf.files import append_jsonl, read_jsonl
 
 
 class Journal:
@@ -43,7 +43,7 @@ class Journal:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         entry = {'program': program, 'seconds': round(seconds, 1), 'exit_code': exit_code}
-        append_json(self._commands, entry)
+        append_jsonl(self._commands, entry)
 
     def finish(self, config: EvaluateConfig, checkpoint: str) -> None:
         """Takes the scores of an evaluation that ended well, if it told any.

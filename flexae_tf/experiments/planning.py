@@ -24,14 +24,14 @@ class Scale(NamedTuple):
         num_examples: on each side of a score, at most.
         datasets: what is trained on, where an artifact is about more than one.
         subset_steps: iterations of trainings on few examples (Fig. 5).
-        ex_post_steps: iterations of densities that are trained; None for as many as their default.
+        density_steps: iterations of densities that are trained; None for as many as their default.
     """
 
     train: Mapping[str, float | str]
     num_examples: int
     datasets: tuple[str, ...]
     subset_steps: int
-    ex_post_steps: int | None = None
+    density_steps: int | None = None
     tuned: Mapping[tuple[str, str], Mapping[str, float]] = {}
 
 
@@ -45,7 +45,7 @@ SCALES = {
         5_000,
         ('mnist', *SYNTHETIC),
         subset_steps=3000,
-        ex_post_steps=3000,
+        density_steps=3000,
         tuned={
             # fd_mixed_7 of 1000 samples after 1000 iterations, from as many validation images:
             # 0.581, 0.600, 0.643, 0.710 with 0.5, 0.2, 0.1, 0.05.
@@ -111,7 +111,7 @@ def method_run(
     shown = (f'{name}={_text(value)}' for name, value in changed.items() if name in telling)
     return Run(
         name='-'.join([method, dataset, name, *shown]),
-        output=pathlib.Path(os.path.abspath(config.output)),
+        output=pathlib.Path(os.path.abspath(config.output_dir)),
         train=(
             *files,
             *_as_flags(scale | changed),
@@ -148,7 +148,7 @@ def scoring_flags(
         method: one of `config.METHODS`.
         dataset: one of `config.DATASETS`.
         split: as of the evaluation program; so are `kinds` and `metrics`.
-        density: one of `config.EX_POST`, in the place of the method's own.
+        density: one of `config.DENSITIES`, in the place of the method's own.
     """
     scale = SCALES[scale_of(config, dataset)]
     flags = [
@@ -158,9 +158,9 @@ def scoring_flags(
         f'--num_examples={num_examples(config, dataset)}',
     ]
     if density:
-        flags.append(f'--ex_post={density}')
-    if scale.ex_post_steps and (density in STAGES or (method in STAGED and not density)):
-        flags.append(f'--ex_post_steps={scale.ex_post_steps}')
+        flags.append(f'--density={density}')
+    if scale.density_steps and (density in STAGES or (method in STAGED and not density)):
+        flags.append(f'--density_steps={scale.density_steps}')
     places = [] if dataset in SYNTHETIC else NETWORK
     return (*flags, *_given(config, *places, 'cache_dir', 'device'))
 

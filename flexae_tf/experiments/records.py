@@ -157,8 +157,8 @@ def merge(old: Iterable[Record], fresh: Iterable[Record]) -> list[Record]:
 def scored(run: Run, flags: tuple[str, ...]) -> tuple[str, str]:
     """(method, split) of the records of one of a run's scorings."""
     options, method = run.scoring(flags).options(), run.config.method
-    if options.ex_post:
-        method = FITTED.get((method, options.ex_post), f'{method}+{options.ex_post}')
+    if options.density:
+        method = FITTED.get((method, options.density), f'{method}+{options.density}')
     return method, options.split
 
 
@@ -212,10 +212,10 @@ def _seconds(run: Run, flags: tuple[str, ...]) -> float | None:
     steps = run.config.training_steps
     trained = [(run.workdir.perf, steps)]
     options = run.scoring(flags).options()
-    stage = options.ex_post or STAGED.get(run.config.method)
+    stage = options.density or STAGED.get(run.config.method)
     if stage in STAGES:
-        folder = run.workdir.path / 'ex_post' / f'{steps:09d}' / stage
-        trained.append((folder / run.workdir.perf.name, options.ex_post_steps))
+        folder = run.workdir.path / 'density' / f'{steps:09d}' / stage
+        trained.append((folder / run.workdir.perf.name, options.density_steps))
     seconds = 0.0
     for path, length in trained:
         speed = pace(path)

@@ -25,12 +25,12 @@ def reproduce(config: ReproduceConfig) -> None:
         Interrupted: SIGTERM or Ctrl-C was heard.
     """
     planned = _todo(config)
-    if config.list:
+    if config.dry_run:
         _list(planned)
         return
     failures: dict[str, str] = {}
     if not config.render:
-        runs.check_places(config, planned, pathlib.Path(config.output))
+        runs.check_places(config, planned, pathlib.Path(config.output_dir))
         failures = execution.execute(planned)
     refused = _render(config)
     if failures:
@@ -44,12 +44,12 @@ def reproduce(config: ReproduceConfig) -> None:
 
 
 def _todo(config: ReproduceConfig) -> list[runs.Run]:
-    """The planned runs, with `config.recorded` those that some artifact lacks records of.
+    """The planned runs, with `config.use_saved_results` those that some artifact lacks records of.
 
     Figures that are drawn of networks have no records.
     """
     planned = artifacts.plan(config)
-    if not config.recorded:
+    if not config.use_saved_results:
         return planned
     scorings: dict[str, dict[tuple[str, ...], None]] = {}
     for name in config.artifact.split(','):
@@ -67,7 +67,7 @@ def _todo(config: ReproduceConfig) -> list[runs.Run]:
 
 def _known(config: ReproduceConfig, planned: list[runs.Run]) -> dict[str, list[Record]]:
     """Of runs that are not finished here, by name, the records to take for them."""
-    if not config.recorded:
+    if not config.use_saved_results:
         return {}
     return records.recorded(run for run in planned if run.missing())
 
@@ -84,7 +84,7 @@ def _list(planned: list[runs.Run]) -> None:
 
 
 def _render(config: ReproduceConfig) -> list[UserError]:
-    """Keeps each artifact's records, and what is made of them, in OUTPUT/artifacts.
+    """Keeps each artifact's records, and what is made of them, in OUTPUT_DIR/artifacts.
 
     Returns:
         why artifacts could not be rendered; the others are, but nothing is recorded then.
@@ -117,12 +117,12 @@ def _render(config: ReproduceConfig) -> list[UserError]:
             missing.append(f'{name}: {len(unfinished)} of {len(planned)} runs: {listed}')
         all_found += found
     if config.report and exhibits:
-        path = pathlib.Path(config.output) / 'report.html'
+        path = pathlib.Path(config.output_dir) / 'report.html'
         write_text(path, _report(config, exhibits, missing, all_found))
         print(f'report: {path}')
     elif config.report:
         print('report: none, since there is nothing to show yet')
-    if config.record and not refused:
+    if config.save_results and not refused:
         _record(config, fresh, exhibits)
     return refused
 

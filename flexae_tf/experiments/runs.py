@@ -56,7 +56,7 @@ class Run:
     """One training, and its scorings.
 
     Attributes:
-        name: tells it from every other run; its workdir is OUTPUT/runs/NAME.
+        name: tells it from every other run; its workdir is OUTPUT_DIR/runs/NAME.
         output: folder of the experiments, absolute.
         train: flags of the training program, without `--workdir`.
         scorings: for each, flags of the evaluation program, without `--workdir`; of the last
@@ -101,7 +101,7 @@ class Run:
             flags = (f'--checkpoint={self.config.training_steps}', *flags)
         command = Command('evaluate', (f'--workdir={self.workdir.path}', *flags))
         told = self.journal.unfinished(command.options())
-        return command._replace(flags=(*command.flags, f'--output={told}'))
+        return command._replace(flags=(*command.flags, f'--output_file={told}'))
 
     def commands(self) -> list[Command]:
         """All of them."""
@@ -185,7 +185,7 @@ def check_places(config: ReproduceConfig, runs: Iterable[Run], folder: pathlib.P
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f'--output={config.output} cannot be written ({error.strerror}): give another folder'
+            f'--output_dir={config.output_dir} cannot be written ({error.strerror}): give another folder'
         ) from None
 
 

@@ -86,7 +86,7 @@ def tune(config: ReproduceConfig) -> None:
     """
     grid = _grid(config)
     planned = _plan(config, grid)
-    if config.list:
+    if config.dry_run:
         runs.show(list(planned.values()), {})
         return
     runs.check_places(config, planned.values(), _path(config).parent)
@@ -163,7 +163,7 @@ def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, runs.Run]:
 
 def _path(config: ReproduceConfig) -> pathlib.Path:
     what = [config.tune, config.dataset, config.scale, *filter(None, [config.options])]
-    return pathlib.Path(config.output) / 'tune' / f'{"-".join(what)}.json'
+    return pathlib.Path(config.output_dir) / 'tune' / f'{"-".join(what)}.json'
 
 
 def _trial(value: float, run: runs.Run, failure: str | None) -> Trial:

@@ -29,14 +29,14 @@ class MethodSpec:
         method: the class that trains.
         prior: where codes come from; None when nothing but an ex-post density can sample.
         posterior: the law of a code given its example: deterministic, Gaussian or flow.
-        ex_post: the density, a name of `config.EX_POST`, that samples are drawn from by default.
+        density: the density, a name of `config.DENSITIES`, that samples are drawn from by default.
         learned_scale: whether a Gaussian decoder's variance is learned, not 1.
     """
 
     method: type[Method]
     prior: type[Prior] | None
     posterior: str = 'deterministic'
-    ex_post: str | None = None
+    density: str | None = None
     learned_scale: bool = False
 
 
@@ -148,7 +148,7 @@ class Method(keras.Model, abc.ABC):
         if self.prior is None:
             raise UsageError(
                 f'{self.name} has no prior to sample from: fit a density to its codes first, with '
-                'bin/evaluate.py --ex_post=gaussian_mixture'
+                'bin/evaluate.py --density=gaussian_mixture'
             )
         return self.prior
 

@@ -6,14 +6,14 @@ from flexae_tf.image_grid import to_uint8
 
 
 def postprocess_images(
-    x: np.ndarray, *, quantisation: str = 'uint8_round', stretch: bool = False
+    x: np.ndarray, *, quantization: str = 'uint8_round', minmax_normalize: bool = False
 ) -> np.ndarray:
     """A decoder's output as it is scored.
 
     Args:
         x: images [n, h, w, c] in [0, 1]; or vectors [n, d], which stay what they are.
-        quantisation: as in `Protocol`: images become uint8, rounded, or stay unrounded.
-        stretch: whether each image is first stretched to fill [0, 1], as the authors do; one that
+        quantization: as in `Protocol`: images become uint8, rounded, or stay unrounded.
+        minmax_normalize: whether each image is stretched to [0, 1], as the authors do; one that
             is of one value all over cannot be.
 
     Returns:
@@ -21,10 +21,10 @@ def postprocess_images(
     """
     if x.ndim != 4:
         return x
-    if stretch:
+    if minmax_normalize:
         low, high = x.min(axis=(1, 2, 3), keepdims=True), x.max(axis=(1, 2, 3), keepdims=True)
         x = np.where(high > low, (x - low) / np.where(high > low, high - low, 1.0), x)
-    return to_uint8(x) if quantisation == 'uint8_round' else np.float32(x * 255.0)
+    return to_uint8(x) if quantization == 'uint8_round' else np.float32(x * 255.0)
 
 
 def pixel_features(x: np.ndarray) -> np.ndarray:

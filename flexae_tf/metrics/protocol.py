@@ -19,9 +19,12 @@ if TYPE_CHECKING:  # what a score means must not need TensorFlow
 # What is compared with the real examples: reconstructions, samples, training examples, other
 # pictures (`--fake`); or the codes of the real examples with those of the prior.
 KINDS = ('rec', 'gen', 'floor', 'fake', 'codes')
-CODES = {True: 'codes', False: 'drawn_codes'}  # of an encoder that is deterministic, or is not
+CODES = {
+    True: 'codes',
+    False: 'posterior_samples',
+}  # of an encoder that is deterministic, or is not
 FEATURES = ('pixels', 'vectors', 'inception', *CODES.values())
-QUANTISATIONS = ('uint8_round', 'none')
+QUANTIZATIONS = ('uint8_round', 'none')
 SELECTIONS = ('none', 'minimum_of_late', 'minimum_of_all')  # the others: by the test set
 FRECHET = 'frechet_eigh_f64'  # the estimator of Frechet distances
 TF1_BILINEAR = 'tf1_bilinear_299'  # the resize of FID
@@ -41,13 +44,13 @@ class Protocol:
         statistics: checksum of a file of mean and covariance from elsewhere, which stands for the
             real side; None where the real side is our own.
         features: 'pixels', 'vectors' (as they are), 'inception', 'codes' (of auto-encoders), or
-            'drawn_codes' (draws of posteriors).
+            'posterior_samples' (draws of posteriors).
         layer: output of the network: 'pool_3', 'mixed_7', ...
         network: checksum of the network.
         resize: how images got to the size of the network: 'tf1_bilinear_299'.
-        quantisation: of what is judged: 'uint8_round' for images, 'none' for vectors, and for
+        quantization: of what is judged: 'uint8_round' for images, 'none' for vectors, and for
             images as the authors score them.
-        stretch: whether each fake was stretched to fill [0, 1], as the authors' scores were.
+        minmax_normalize: whether each fake was stretched to fill [0, 1], as the authors' scores were.
         estimator: how the score is computed from the features.
         selection: 'minimum_of_late' or 'minimum_of_all' (checkpoints) where this very score chose
             the checkpoint, on the examples it is scored on, as the authors' did.
@@ -68,15 +71,15 @@ class Protocol:
     layer: str | None = None
     network: str | None = None
     resize: str | None = None
-    quantisation: str = 'uint8_round'
-    stretch: bool = False
+    quantization: str = 'uint8_round'
+    minmax_normalize: bool = False
     estimator: str = FRECHET
     selection: str = 'none'
     tfgan_network: bool = dataclasses.field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         _choose('features', self.features, FEATURES)
-        _choose('quantisation', self.quantisation, QUANTISATIONS)
+        _choose('quantization', self.quantization, QUANTIZATIONS)
         _choose('selection', self.selection, SELECTIONS)
         if (self.data is None) == _needs_data(self.dataset, self.split):
             raise ValueError(
@@ -86,8 +89,8 @@ class Protocol:
             # A field that has no effect must not make another id.
             if (getattr(self, name) is None) == (self.features == 'inception'):
                 raise ValueError(f'{name}={getattr(self, name)!r} with features={self.features!r}')
-        if self.features == 'vectors' and self.quantisation != 'none':
-            raise ValueError(f'quantisation={self.quantisation!r} of vectors')
+        if self.features == 'vectors' and self.quantization != 'none':
+            raise ValueError(f'quantization={self.quantization!r} of vectors')
         if self.tfgan_network and self.features != 'inception':
             raise ValueError(f'tfgan_network with features={self.features!r}')
 
@@ -101,11 +104,11 @@ class Protocol:
         """'standard' or 'authors', after what becomes of the fakes; 'custom' when neither."""
         if self.statistics or self.resize not in (None, TF1_BILINEAR):
             return 'custom'
-        if self.selection != 'none' or (self.stretch and self.quantisation == 'none'):
+        if self.selection != 'none' or (self.minmax_normalize and self.quantization == 'none'):
             return 'authors'
         as_they_are = ('vectors', *CODES.values())
-        rounded = self.features in as_they_are or self.quantisation == 'uint8_round'
-        return 'standard' if rounded and not self.stretch else 'custom'
+        rounded = self.features in as_they_are or self.quantization == 'uint8_round'
+        return 'standard' if rounded and not self.minmax_normalize else 'custom'
 
     def fields(self) -> dict[str, str | int | bool | None]:
         """What the id is made of."""
@@ -154,9 +157,13 @@ class Protocol:
 
         The other side's images may be finished otherwise: the real ones are always uint8.
         """
-        quantisation = 'none' if self.features == 'vectors' else 'uint8_round'
+        quantization = 'none' if self.features == 'vectors' else 'uint8_round'
         return dataclasses.replace(
-            self, quantisation=quantisation, stretch=False, estimator=FRECHET, selection='none'
+            self,
+            quantization=quantization,
+            minmax_normalize=False,
+            estimator=FRECHET,
+            selection='none',
         )
 
     def against_foreign(self, statistics: str) -> Protocol:
@@ -180,7 +187,7 @@ def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.nd
         crop=config.celeba_crop if config.dataset == 'celeba' else None,
         data=fingerprint(x) if _needs_data(config.dataset, split) else None,
         features='pixels' if spec.kind == 'images' else 'vectors',
-        quantisation='uint8_round' if spec.kind == 'images' else 'none',
+        quantization='uint8_round' if spec.kind == 'images' else 'none',
     )
 
 

@@ -49,7 +49,7 @@ def _frechet(real: Features | Moments, fake: Features) -> Scored:
         if real.mean.size != fake.rows.shape[1]:
             raise UsageError(
                 f'statistics of {real.mean.size} dimensions do not fit features of '
-                f'{fake.rows.shape[1]}: correct --real_statistics or --feature_layer'
+                f'{fake.rows.shape[1]}: correct --reference_statistics or --feature_layer'
             )
         value = frechet.frechet_distance_of_moments(real, frechet.moments(fake.rows))
     else:

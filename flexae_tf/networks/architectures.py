@@ -183,12 +183,12 @@ ARCHITECTURES = {
 }
 
 CAPACITIES = {  # Table 8: hidden units of P-GEN
-    'capacity_1': (16, 16),
-    'capacity_2': (64, 64),
-    'capacity_3': (256, 256),
-    'capacity_4': (1024, 1024),
-    'capacity_5': (1024, 1024, 1024, 1024),
-    'capacity_6': (2048, 2048, 2048, 2048),
+    1: (16, 16),
+    2: (64, 64),
+    3: (256, 256),
+    4: (1024, 1024),
+    5: (1024, 1024, 1024, 1024),
+    6: (2048, 2048, 2048, 2048),
 }
 
 SYNTHETIC_5D_LATENT_DIM = 50  # Fig. 2's m; Fig. 3 has the row's own 2
@@ -198,7 +198,7 @@ def choose_architecture(config: TrainConfig, shape: tuple[int, ...]) -> Architec
     """The row for examples of `shape`, with the P-GEN and width `config` asks for.
 
     Args:
-        config: its `network`, `generator` and `width_multiplier` are used.
+        config: its `network`, `generator_capacity` and `width_multiplier` are used.
         shape: (h, w, c) of an image or (d,) of a vector.
 
     Raises:
@@ -211,8 +211,8 @@ def choose_architecture(config: TrainConfig, shape: tuple[int, ...]) -> Architec
         )
     else:
         row = ARCHITECTURES[architecture_name(config.network, shape)]
-    if config.generator != 'default':
-        row = dataclasses.replace(row, generator=CAPACITIES[config.generator])
+    if config.generator_capacity:
+        row = dataclasses.replace(row, generator=CAPACITIES[config.generator_capacity])
 
     def scale(layers: tuple) -> tuple:
         return tuple(

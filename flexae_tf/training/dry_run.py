@@ -29,7 +29,7 @@ def show(config: TrainConfig, spec: DatasetSpec) -> None:
     for name, value in dataclasses.asdict(config).items():
         print(f'--{name}={value}')
     method, method_spec = build_method(config, spec), METHOD_SPECS[config.method]
-    prior = method_spec.prior.__name__ if method_spec.prior else method_spec.ex_post
+    prior = method_spec.prior.__name__ if method_spec.prior else method_spec.density
     print(f'\nmethod: {config.method} (prior {prior}, posterior {method_spec.posterior})')
     print(
         f'\nexamples: {spec.kind} {spec.shape}, {spec.train_size} training, {spec.test_size} test'

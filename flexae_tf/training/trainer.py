@@ -9,7 +9,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset
 from flexae_tf.data.batches import Batches
 from flexae_tf.errors import CorruptRunError, Interrupted, NonFiniteLossError, UsageError
-from flexae_tf.files import append_json, cut_back
+from flexae_tf.files import append_jsonl, truncate_jsonl
 from flexae_tf.methods import Method, build_method
 from flexae_tf.networks.architectures import resolve
 from flexae_tf.training.checkpoints import Checkpoints
@@ -126,7 +126,7 @@ class Trainer:
         if restored is not None:
             self._log(f'resuming at step {step}')
         for path in (self._workdir.stats, self._workdir.perf):
-            cut_back(path, step)
+            truncate_jsonl(path, step)
 
     def _train(self, signals: GracefulShutdown) -> None:
         total = self.config.training_steps
@@ -271,13 +271,13 @@ class Trainer:
             f'ETA {eta(total - step, steps_per_sec)}  {shown}'
         )
         if self._workdir:
-            append_json(self._workdir.perf, {'step': step, **measured})
+            append_jsonl(self._workdir.perf, {'step': step, **measured})
         self._summaries.scalars(step, measured)
 
     def _write(self, step: int, record: dict[str, float]) -> None:
         self._summaries.scalars(step, record)
         if self._workdir:
-            append_json(self._workdir.stats, {'step': step, **record})
+            append_jsonl(self._workdir.stats, {'step': step, **record})
 
     def _save(self, store: Checkpoints, step: int, *, must: bool) -> None:
         """Saves; a failure (a full disk, say) stops the run only when `must`."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 from sklearn import mixture
 
 from flexae_tf import losses, noise
-from flexae_tf.config import EX_POST, STAGES, EvaluateConfig, ExportConfig, TrainConfig
+from flexae_tf.config import DENSITIES, STAGES, EvaluateConfig, ExportConfig, TrainConfig
 from flexae_tf.config.names import MAX_SEED
 from flexae_tf.data import Dataset, DatasetSpec, Split, fixed_order
 from flexae_tf.densities import densities, latent_models
@@ -121,7 +121,7 @@ def test_the_mixture_is_that_of_scikit_learn(run):
     np.testing.assert_allclose(np.cov(z.T), np.cov(codes.T), atol=0.05 * codes.var())
 
 
-@pytest.mark.parametrize('name', EX_POST)
+@pytest.mark.parametrize('name', DENSITIES)
 def test_a_density_is_kept_and_exported(name, run, tmp_path):
     run, dataset = run
     own = run.method.sample_latent(5, seed=3).numpy()
@@ -135,7 +135,7 @@ def test_a_density_is_kept_and_exported(name, run, tmp_path):
     assert again.density == fitted.density and name in again.density
     np.testing.assert_allclose(again.method.sample_latent(70, seed=3), z, atol=1e-6)
     export(
-        ExportConfig(workdir=str(run.workdir.path), ex_post=name, export_dir=str(tmp_path / 'm'))
+        ExportConfig(workdir=str(run.workdir.path), density=name, export_dir=str(tmp_path / 'm'))
     )
     signatures = tf.saved_model.load(str(tmp_path / 'm')).signatures
     found = signatures['latents'](num=tf.constant(70), seed=tf.constant(3))['latents']
@@ -149,12 +149,12 @@ def test_a_density_is_kept_and_exported(name, run, tmp_path):
 def test_what_is_not_whole_or_not_there(run):
     run, dataset = run
     folder = run.workdir.path
-    with pytest.raises(MissingDataError, match='--ex_post=gaussian_mixture'):
+    with pytest.raises(MissingDataError, match='--density=gaussian_mixture'):
         densities.open_sampler(folder, 'last', 'gaussian_mixture')
-    with pytest.raises(UsageError, match='--ex_post_steps=6'):
+    with pytest.raises(UsageError, match='--density_steps=6'):
         densities.fit(run, 'gaussian_mixture', dataset, steps=6)
     densities.fit(run, 'gaussian_mixture', dataset)
-    tensors = folder / 'ex_post' / '000000030' / 'gaussian_mixture' / 'density.npz'
+    tensors = folder / 'density' / '000000030' / 'gaussian_mixture' / 'density.npz'
     kept, manifest = tensors.read_bytes(), tensors.with_suffix('.json').read_text()
     tensors.write_bytes(kept[:-1])
     with pytest.raises(CorruptRunError, match='has changed'):
@@ -187,15 +187,15 @@ def test_a_stage_that_was_stopped_goes_on(run, fitted, monkeypatch):
         patch.setattr(GracefulShutdown, 'requested', heard)
         with pytest.raises(Interrupted):
             densities.fit(run, name, dataset, steps=STEPS)
-    folder = run.workdir.path / 'ex_post' / '000000030' / name
+    folder = run.workdir.path / 'density' / '000000030' / name
     assert (folder / 'checkpoints').exists() and not (folder / 'density.json').exists()
-    with pytest.raises(UsageError, match=f'--ex_post_steps={STEPS}'):
+    with pytest.raises(UsageError, match=f'--density_steps={STEPS}'):
         densities.fit(run, name, dataset, steps=STEPS + 1)
     # It is trained on the codes of before, should they not come out the same now.
     with monkeypatch.context() as patch:
         patch.setattr(latent_models, 'draw_codes', lambda *_, **__: pytest.fail('encoded again'))
         resumed = densities.fit(run, name, dataset, steps=STEPS).method.sample_latent(9, 0).numpy()
-    with pytest.raises(UsageError, match=f'was fitted with --ex_post_steps={STEPS}'):
+    with pytest.raises(UsageError, match=f'was fitted with --density_steps={STEPS}'):
         densities.fit(run, name, dataset, steps=STEPS + 1)
     densities.fit(run, name, dataset)  # as it is
     straight = densities.open_sampler(fitted(name), 'last', name)
@@ -206,7 +206,7 @@ def test_a_stage_begins_again_on_the_codes_of_another_checkpoint(trained, fitted
     folder = shutil.copytree(fitted('latent_gan'), tmp_path / 'run')
     run, (_, dataset) = open_run(folder), trained
     before = densities.open_sampler(folder, 'last', 'latent_gan')
-    codes = run.workdir.path / 'ex_post' / '000000030' / 'latent_gan' / 'codes.npz'
+    codes = run.workdir.path / 'density' / '000000030' / 'latent_gan' / 'codes.npz'
     with np.load(codes) as kept:
         np.savez(codes, **{**kept, 'checkpoint': 'f' * 12, 'train': kept['train'] + 1.0})
     manifest = codes.with_name('density.json')
@@ -231,13 +231,13 @@ def test_a_density_stays_when_the_checkpoint_of_its_step_goes(run, monkeypatch):
     assert densities.open_sampler(run.workdir.path, run.step, 'latent_gan').density
     monkeypatch.setattr(latent_models, 'draw_codes', lambda *_, **__: pytest.fail('encoded again'))
     assert densities.fit(alone, 'latent_gan', dataset).density == fitted.density
-    (run.workdir.path / 'ex_post' / '000000030' / 'latent_gan' / 'density.json').unlink()
+    (run.workdir.path / 'density' / '000000030' / 'latent_gan' / 'density.json').unlink()
     assert densities.fit(alone, 'latent_gan', dataset, steps=STEPS).density == fitted.density
 
 
 def test_one_process_at_a_time_fits_a_density(run, monkeypatch):
     run, dataset = run
-    manifest = run.workdir.path / 'ex_post' / '000000030' / 'gaussian_mixture' / 'density.json'
+    manifest = run.workdir.path / 'density' / '000000030' / 'gaussian_mixture' / 'density.json'
     manifest.parent.mkdir(parents=True)
     with open(manifest.parent.with_suffix('.lock'), 'w') as file:
         lock(file)
@@ -279,7 +279,7 @@ def test_what_went_wrong_in_a_stage_is_said_to_be_of_the_stage(run, monkeypatch)
 @pytest.mark.parametrize('name', STAGES)
 def test_a_stage_samples_with_what_it_learned(fitted, name):
     run = densities.open_sampler(fitted(name), 'last', name)
-    stage = open_run(run.workdir.path / 'ex_post' / '000000030' / name).method  # its checkpoint's
+    stage = open_run(run.workdir.path / 'density' / '000000030' / name).method  # its checkpoint's
     prior = TwoStages(stage) if name == 'second_stage' else stage.prior
     np.testing.assert_allclose(
         run.method.sample_latent(70, 3), prior.sample(70, 3), rtol=1e-5, atol=1e-5
@@ -301,8 +301,8 @@ def test_scores_tell_densities_apart(run):
     folder = str(run.workdir.path)
     options = dict(workdir=folder, metrics='fd', num_examples=200, kinds='gen')
     evaluate(EvaluateConfig(**options))
-    evaluate(EvaluateConfig(**options, ex_post='gaussian_mixture'))
-    evaluate(EvaluateConfig(**options, ex_post='gaussian_mixture'))
+    evaluate(EvaluateConfig(**options, density='gaussian_mixture'))
+    evaluate(EvaluateConfig(**options, density='gaussian_mixture'))
     records = read_jsonl(run.workdir.scores)
     assert [bool(r['density']) for r in records] == [False, True]
     assert records[0]['metric'] == records[1]['metric']
@@ -320,7 +320,7 @@ def test_codes_are_scored_as_draws_of_their_posteriors(run):
     drawn = latent.scale(draw_codes(run.method, x, seed=0))
     assert scores['z_scale']['value'] == pytest.approx(drawn, rel=1e-5)
     assert drawn > 1.01 * latent.scale(np.asarray(run.method.encode(x)))
-    assert {r['fields']['features'] for r in scores.values()} == {'drawn_codes'}
+    assert {r['fields']['features'] for r in scores.values()} == {'posterior_samples'}
     assert scores['z_scale']['metric'] == 'z_scale_200_codes'
     said = Summaries(run.method, dataset, run.config, None).sample(0)
     drawn = draw_codes(run.method, dataset.validation.x[:MONITORED], seed=0)
@@ -458,7 +458,7 @@ def test_stages_have_the_sizes_of_their_run(run):
 
 def test_stages_are_not_methods_of_the_flag():
     for options in (dict(method='latent_gan'), dict(dataset='codes')):
-        with pytest.raises(UsageError, match='--ex_post=NAME'):
+        with pytest.raises(UsageError, match='--density=NAME'):
             TrainConfig(**options)
 
 

@@ -137,7 +137,7 @@ def test_what_was_asked_for_is_told_whether_it_is_new_or_not(run, score, tmp_pat
     folder, _ = run
     score(folder, num_examples=300, metrics='fd', kinds='gen')
     told = tmp_path / 'told.jsonl'
-    fresh = score(folder, num_examples=300, metrics='fd,prd', kinds='gen', output=str(told))
+    fresh = score(folder, num_examples=300, metrics='fd,prd', kinds='gen', output_file=str(told))
     stems = [record['stem'] for record in read_jsonl(told)]
     assert stems == ['fd', 'prd_precision', 'prd_recall'] and len(fresh) == 2
     kept = {record['metric']: record for record in read_jsonl(folder / 'scores.jsonl')}
@@ -328,8 +328,8 @@ def test_every_switch_makes_another_protocol(own, score):
     options = dict(num_examples=40, metrics='fd', **network)
     switches = [
         {},
-        dict(stretch=True),
-        dict(quantisation='none'),
+        dict(minmax_normalize=True),
+        dict(quantization='none'),
         dict(resize='half_pixel_bilinear'),
         dict(split='validation'),
     ]
@@ -346,9 +346,9 @@ def test_finish():
     x = np.array([[0.2, 0.4], [0.7, 0.7]], np.float32).reshape(2, 1, 2, 1)
     np.testing.assert_array_equal(postprocess_images(x), to_uint8(x))
     np.testing.assert_allclose(
-        postprocess_images(x, quantisation='none').ravel(), [51, 102, 178.5, 178.5]
+        postprocess_images(x, quantization='none').ravel(), [51, 102, 178.5, 178.5]
     )
-    stretched = postprocess_images(x, stretch=True).ravel()
+    stretched = postprocess_images(x, minmax_normalize=True).ravel()
     np.testing.assert_array_equal(stretched, [0, 255, 178, 178])  # a constant image stays
     vectors = np.array([[3.0, -3.0]])
     assert postprocess_images(vectors) is vectors
@@ -383,8 +383,8 @@ def test_the_floor_is_finished_as_the_fakes_are(own, score):
     train = dataset.train.x[:40]
     plain = score(folder, **options)['fd_pixels_40_floor']['value']
     assert plain == pytest.approx(frechet_distance(pixel_features(real), pixel_features(train)))
-    stretched = score(folder, stretch=True, **options)['fd_pixels_40_floor']['value']
-    expected = pixel_features(postprocess_images(train / np.float32(255), stretch=True))
+    stretched = score(folder, minmax_normalize=True, **options)['fd_pixels_40_floor']['value']
+    expected = pixel_features(postprocess_images(train / np.float32(255), minmax_normalize=True))
     assert stretched == pytest.approx(frechet_distance(pixel_features(real), expected))
 
 
@@ -474,17 +474,17 @@ def test_statistics_files(own, score, tmp_path):
         assert {'mu', 'sigma', 'n', 'id'} <= set(arrays)
         assert arrays['n'] == 40 and str(arrays['id']) == plain['fd_pixels_40_gen']['protocol']
     os.remove(folder / 'scores.jsonl')
-    by_file = score(folder, real_statistics=path, **options)
+    by_file = score(folder, reference_statistics=path, **options)
     assert set(by_file) == set(plain)
     for name, record in by_file.items():
         assert record['value'] == pytest.approx(plain[name]['value'], rel=1e-6, abs=1e-9)
         assert record['protocol'] == plain[name]['protocol']
-    authors = score(folder, real_statistics=path, stretch=True, **options)
+    authors = score(folder, reference_statistics=path, minmax_normalize=True, **options)
     assert authors, 'the real side of another treatment of fakes is the same'
     with pytest.raises(UsageError, match='num=40 and 30'):
-        score(folder, real_statistics=path, **{**options, 'num_examples': 30})
+        score(folder, reference_statistics=path, **{**options, 'num_examples': 30})
     with pytest.raises(UsageError, match='split=test and validation'):
-        score(folder, real_statistics=path, split='validation', **options)
+        score(folder, reference_statistics=path, split='validation', **options)
 
 
 def test_foreign_statistics(own, score, tmp_path):
@@ -493,27 +493,27 @@ def test_foreign_statistics(own, score, tmp_path):
     path = str(tmp_path / 'foreign.npz')
     real = moments(np.random.default_rng(0).random([50, 28 * 28]))
     np.savez(path, mu=real.mean, sigma=real.covariance)
-    with pytest.raises(UsageError, match='--foreign_statistics'):
-        score(folder, real_statistics=path, **options)
-    scores = score(folder, real_statistics=path, foreign_statistics=True, **options)
+    with pytest.raises(UsageError, match='--allow_unverified_statistics'):
+        score(folder, reference_statistics=path, **options)
+    scores = score(folder, reference_statistics=path, allow_unverified_statistics=True, **options)
     assert set(scores) == {f'fd_pixels_40_{kind}_foreign' for kind in ('rec', 'gen', 'floor')}
     own_id = score(folder, **options)['fd_pixels_40_gen']['protocol']
     assert scores['fd_pixels_40_gen_foreign']['protocol'] != own_id
     np.savez(path, mu=real.mean[:5], sigma=real.covariance[:5, :5])
     with pytest.raises(UsageError, match='5 dimensions'):
-        score(folder, real_statistics=path, foreign_statistics=True, **options)
+        score(folder, reference_statistics=path, allow_unverified_statistics=True, **options)
     np.savez(path, mu=real.mean * np.nan, sigma=real.covariance)
     with pytest.raises(MissingDataError, match='not finite'):
-        score(folder, real_statistics=path, foreign_statistics=True, **options)
+        score(folder, reference_statistics=path, allow_unverified_statistics=True, **options)
     np.savez(path, mu=real.mean, sigma=real.covariance[:5])
     with pytest.raises(MissingDataError, match='do not fit'):
-        score(folder, real_statistics=path, foreign_statistics=True, **options)
+        score(folder, reference_statistics=path, allow_unverified_statistics=True, **options)
     np.savez(path, mu=real.mean, sigma=real.covariance, protocol='{"num": 3}')
-    with pytest.raises(MissingDataError, match='--real_statistics'):
-        score(folder, real_statistics=path, **options)
+    with pytest.raises(MissingDataError, match='--reference_statistics'):
+        score(folder, reference_statistics=path, **options)
     (tmp_path / 'foreign.npz').write_bytes(b'no')
-    with pytest.raises(MissingDataError, match='--real_statistics'):
-        score(folder, real_statistics=path, foreign_statistics=True, **options)
+    with pytest.raises(MissingDataError, match='--reference_statistics'):
+        score(folder, reference_statistics=path, allow_unverified_statistics=True, **options)
 
 
 # Pictures that did not come from here
@@ -535,7 +535,7 @@ def test_two_sets_of_pictures(tmp_path):
     np.savez(tmp_path / 'fake.npz', images=fake)
     output = tmp_path / 'scores.jsonl'
     options = dict(real=str(tmp_path / 'real'), fake=str(tmp_path / 'fake.npz'))
-    options |= dict(output=str(output), features='pixels', cache_dir=str(tmp_path / 'cache'))
+    options |= dict(output_file=str(output), features='pixels', cache_dir=str(tmp_path / 'cache'))
     evaluate(EvaluateConfig(**options))
     scores = {record['metric']: record for record in read_jsonl(output)}
     expected = frechet_distance(pixel_features(real), pixel_features(fake))
@@ -580,7 +580,9 @@ def test_two_sets_by_a_network_as_the_authors_would(pictures, tmp_path):
     values = []
     for protocol in ('standard', 'authors'):
         output = tmp_path / f'{protocol}.jsonl'
-        evaluate(EvaluateConfig(**options, protocol=protocol, metrics='fd', output=str(output)))
+        evaluate(
+            EvaluateConfig(**options, protocol=protocol, metrics='fd', output_file=str(output))
+        )
         (record,) = read_jsonl(output)
         assert record['metric'] == 'fd_pool_3_60_fake' and record['protocol_name'] == protocol
         values.append(record['value'])
@@ -606,7 +608,7 @@ def test_output_that_cannot_take_scores(tmp_path):
     options = dict(real=str(tmp_path / 'a.npz'), fake=str(tmp_path / 'a.npz'), features='pixels')
     for output in ('a.npz', '.', 'no/where.jsonl'):
         with pytest.raises(UsageError):
-            evaluate(EvaluateConfig(**options, output=str(tmp_path / output)))
+            evaluate(EvaluateConfig(**options, output_file=str(tmp_path / output)))
 
 
 # Flags
@@ -638,13 +640,13 @@ def test_no_run_there(refused_here, tmp_path):
         (dict(workdir='x', checkpoint='newest'), 'best_validation'),
         (dict(workdir='x', metrics='fd,fid'), '--metrics=fid'),
         (dict(workdir='x', bootstrap=1), '--bootstrap=1'),
-        (dict(workdir='x', bootstrap=9, real_statistics='y'), '--bootstrap'),
+        (dict(workdir='x', bootstrap=9, reference_statistics='y'), '--bootstrap'),
         (dict(workdir='x', checkpoint='best_validation', split='validation'), 'validation'),
         (dict(workdir='x', checkpoint='²'), '--checkpoint=²'),
         (dict(real='x', fake='y', repeats=2), '--repeats=2'),
         (dict(workdir='x', kinds='gen,fakes'), '--kinds=fakes'),
-        (dict(workdir='x', real_statistics='y', metrics='kd'), '--metrics=fd'),
-        (dict(workdir='x', foreign_statistics=True), '--real_statistics'),
+        (dict(workdir='x', reference_statistics='y', metrics='kd'), '--metrics=fd'),
+        (dict(workdir='x', allow_unverified_statistics=True), '--reference_statistics'),
     ],
 )
 def test_contradictions(options, word):

@@ -102,7 +102,7 @@ def reproduce(tmp_path):
 
     def make(**options):
         small = dict(tune='beta_vae', dataset='synthetic_2d', scale='small', training_steps=6)
-        small |= dict(output=str(tmp_path / 'out'), values='0.5,0.1')
+        small |= dict(output_dir=str(tmp_path / 'out'), values='0.5,0.1')
         return ReproduceConfig(**{**small, **options})
 
     return make
@@ -110,7 +110,7 @@ def reproduce(tmp_path):
 
 @pytest.fixture
 def start(clone, tmp_path):
-    """`start('--list')`: the program on the clone with stubs, as a process of its own.
+    """`start('--dry_run')`: the program on the clone with stubs, as a process of its own.
 
     It tunes beta_vae, or makes an `artifact`.
     """
@@ -123,7 +123,7 @@ def start(clone, tmp_path):
         what += ['--training_steps=6']
         if artifact:
             what = [f'--artifact={artifact}']
-        small = [*what, f'--output={tmp_path}/out', *flags]
+        small = [*what, f'--output_dir={tmp_path}/out', *flags]
         command = [sys.executable, '-c', code, clone, *small]
         pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
         started.append(subprocess.Popen(command, **pipes))

@@ -40,7 +40,7 @@ def test_tables_1_and_2_are_of_the_same_runs():
 
 def test_the_two_injective_flows_are_one_run_and_two_scorings():
     (run,) = [run for run in planned('table1') if run.config.method == 'injflow']
-    assert [run.scoring(flags).options().ex_post for flags in run.scorings] == [
+    assert [run.scoring(flags).options().density for flags in run.scorings] == [
         None,
         'gaussian_mixture',
     ]
@@ -48,7 +48,7 @@ def test_the_two_injective_flows_are_one_run_and_two_scorings():
 
 def test_densities_that_are_trained_are_trained_shorter_in_the_miniature():
     steps = {
-        (run.config.method, options.ex_post): options.ex_post_steps
+        (run.config.method, options.density): options.density_steps
         for run in planned('table1,joint', seeds=1)
         for options in (run.scoring(flags).options() for flags in run.scorings)
     }
@@ -57,7 +57,7 @@ def test_densities_that_are_trained_are_trained_shorter_in_the_miniature():
         ('ae_gmm', 'latent_gan'),
     }
     for run in planned('table1,joint', seeds=1, scale='paper'):
-        assert not any('--ex_post_steps' in flag for flags in run.scorings for flag in flags)
+        assert not any('--density_steps' in flag for flags in run.scorings for flag in flags)
 
 
 def test_first_seeds_are_run_first():

@@ -8,7 +8,7 @@ import pytest
 from flexae_tf.config import METHODS, ReproduceConfig
 from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import artifacts, estimate, execution
-from flexae_tf.files import append_json
+from flexae_tf.files import append_jsonl
 from flexae_tf.networks.architectures import CAPACITIES, perceptron_parameters
 
 # Three checkpoints are kept, and the next one is written before one goes; and the features of 5000
@@ -27,7 +27,7 @@ def plan(clone, tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, 'COST', tmp_path / 'cost.json')
 
     def runs(artifact, **options):
-        options = dict(scale='small', output=str(tmp_path / 'out'), seeds=1) | options
+        options = dict(scale='small', output_dir=str(tmp_path / 'out'), seeds=1) | options
         return artifacts.plan(ReproduceConfig(artifact=artifact, **options))
 
     return runs
@@ -57,7 +57,7 @@ def test_what_was_run_tells_the_rest(plan, calls):
     first = runs['vae-mnist-small-seed=0']
     execution.execute([first])
     for pace in (1.0, 2.0, 30.0):  # something else ran at first, nothing later
-        append_json(first.workdir.perf, {'step': 1, 'perf/steps_per_sec': pace})
+        append_jsonl(first.workdir.perf, {'step': 1, 'perf/steps_per_sec': pace})
     for seconds in (40.0, 60.0):
         first.journal.add('evaluate', seconds=seconds, exit_code=0)
     calls()
@@ -125,7 +125,7 @@ def test_what_is_half_done_needs_half(plan):
     (run,) = [run for run in plan('table1') if run.config.method == 'vae']
     run.workdir.checkpoints.mkdir(parents=True)
     (run.workdir.checkpoints / 'ckpt-000001000.manifest.json').touch()
-    append_json(run.workdir.perf, {'step': 1000, 'perf/steps_per_sec': 4.0})
+    append_jsonl(run.workdir.perf, {'step': 1000, 'perf/steps_per_sec': 4.0})
     assert estimate.needs([run])[run.name].train_seconds == 500.0
 
 

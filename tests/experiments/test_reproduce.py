@@ -26,7 +26,7 @@ def table_1(tmp_path):
     """`table_1(**options)`: Table 1 in miniature, of one seed each."""
 
     def run(**options):
-        options = dict(scale='small', output=str(tmp_path / 'out'), seeds=1) | options
+        options = dict(scale='small', output_dir=str(tmp_path / 'out'), seeds=1) | options
         reproduce.reproduce(ReproduceConfig(artifact='table1', **options))
 
     return run
@@ -43,7 +43,7 @@ def test_runs_become_records_and_a_table(clone, table_1, shown, calls, tmp_path,
     assert [call.split()[0] for call in calls()].count('train') == RUNS
     assert 'table1.md' in capsys.readouterr().out
     text = shown('table1.md')
-    assert '--artifact=table1 --scale=small --seeds=1 --output=OUTPUT' in text
+    assert '--artifact=table1 --scale=small --seeds=1 --output_dir=OUTPUT' in text
     assert text.count('\n| ') == 1 + 1 + 13 and 'fd_vectors_50_gen, protocol 0123abcd' in text
     kept = records.read(tmp_path / 'out' / 'artifacts' / 'table1-small' / 'records.jsonl')
     assert {record.method for record in kept} >= {'injflow', 'injflow_gmm', 'flexae'}
@@ -67,7 +67,7 @@ def test_rendering_runs_nothing(clone, table_1, calls, tmp_path, capsys):
 
 
 def test_listing_runs_nothing_and_tells_what_it_needs(clone, table_1, calls, tmp_path, capsys):
-    table_1(list=True)
+    table_1(dry_run=True)
     said = capsys.readouterr().out
     assert f'{RUNS} runs' in said
     assert 'ae_gmm-mnist-small-seed=0: not begun; needs 25 min of training, ? of scoring, ' in said
@@ -141,7 +141,7 @@ def test_pictures_of_a_network_are_drawn_once(clone, tmp_path, monkeypatch, caps
     monkeypatch.setattr(galleries, 'Gallery', lambda method, dataset: method)
     monkeypatch.setattr(densities, 'load_run', load)
     monkeypatch.setattr(data, 'load', lambda config: None)
-    config = ReproduceConfig(artifact='fig4,fig6', scale='small', output=str(tmp_path / 'out'))
+    config = ReproduceConfig(artifact='fig4,fig6', scale='small', output_dir=str(tmp_path / 'out'))
     folder = tmp_path / 'out' / 'artifacts' / 'fig4-small'
     reproduce.reproduce(config)
     run = 'flexae-mnist-small-seed=0'
@@ -180,7 +180,9 @@ def test_what_cannot_be_drawn_stops_no_other(clone, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(densities, 'load_run', lambda workdir, checkpoint: workdir.name)
     monkeypatch.setattr(data, 'load', lambda config: None)
     output = tmp_path / 'out'
-    config = ReproduceConfig(artifact='fig4,fig6', scale='small', output=str(output), report=True)
+    config = ReproduceConfig(
+        artifact='fig4,fig6', scale='small', output_dir=str(output), report=True
+    )
     with pytest.raises(UsageError, match='these images'):
         reproduce.reproduce(config)
     assert 'fig4: these images cannot be drawn' in capsys.readouterr().out
@@ -193,7 +195,7 @@ def test_the_report_and_the_records(clone, table_1, tmp_path, monkeypatch):
     monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded' / 'scores.jsonl')
     (clone / 'bad').write_text('vae_flow-')
     with pytest.raises(FailedRunError):
-        table_1(report=True, record=True)
+        table_1(report=True, save_results=True)
     page = (tmp_path / 'out' / 'report.html').read_text()
     assert 'fd_vectors_50_gen' in page and '0123abcd' in page
     assert 'table1: 1 of 12 runs: vae_flow-mnist-small-seed=0' in page
@@ -201,7 +203,7 @@ def test_the_report_and_the_records(clone, table_1, tmp_path, monkeypatch):
     before = records.read(path)
     assert {record.method for record in before} == set(paper.METHODS) - {'vae_flow'}
     (clone / 'bad').unlink()
-    table_1(record=True)
+    table_1(save_results=True)
     after = records.read(path)
     assert {record.method for record in after} == set(paper.METHODS)
     assert [record for record in after if record.method != 'vae_flow'] == before
@@ -210,11 +212,11 @@ def test_the_report_and_the_records(clone, table_1, tmp_path, monkeypatch):
 def test_recorded_runs_are_not_run(clone, table_1, shown, calls, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(records, 'FOLDER', tmp_path / 'recorded')
     monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded' / 'scores.jsonl')
-    table_1(record=True)
+    table_1(save_results=True)
     calls()
     whole = shown('table1.md')
-    elsewhere = dict(output=str(tmp_path / 'elsewhere'), recorded=True)
-    table_1(list=True, **elsewhere)
+    elsewhere = dict(output_dir=str(tmp_path / 'elsewhere'), use_saved_results=True)
+    table_1(dry_run=True, **elsewhere)
     assert '0 runs' in capsys.readouterr().out
     table_1(**elsewhere)
     folder = tmp_path / 'elsewhere' / 'artifacts' / 'table1-small'
@@ -265,7 +267,7 @@ def test_records_are_read_as_they_were_written(tmp_path):
 def test_records_of_other_scorings_are_none(clone, table_1, calls, tmp_path, monkeypatch, options):
     monkeypatch.setattr(records, 'FOLDER', tmp_path / 'recorded')
     monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded' / 'scores.jsonl')
-    table_1(record=True)
+    table_1(save_results=True)
     planned = artifacts.plan(
         ReproduceConfig(artifact='table1', scale='small', seeds=1, output='x', **options)
     )
@@ -275,8 +277,8 @@ def test_records_of_other_scorings_are_none(clone, table_1, calls, tmp_path, mon
 def test_records_do_not_stand_for_networks(clone, table_1, calls, tmp_path, monkeypatch):
     monkeypatch.setattr(records, 'FOLDER', tmp_path / 'recorded')
     monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded' / 'scores.jsonl')
-    table_1(record=True)
-    elsewhere = dict(scale='small', output=str(tmp_path / 'b'), seeds=1, recorded=True)
+    table_1(save_results=True)
+    elsewhere = dict(scale='small', output_dir=str(tmp_path / 'b'), seeds=1, use_saved_results=True)
     both = ReproduceConfig(artifact='table1,fig6', **elsewhere)
     (run,) = reproduce._todo(both)
     # It is trained for the figure, and not scored again.
@@ -302,7 +304,9 @@ def test_another_run_in_a_workdir_is_never_taken_for_it(clone, table_1, shown, t
     run = next(
         r
         for r in artifacts.plan(
-            ReproduceConfig(artifact='table1', scale='small', output=str(tmp_path / 'out'), seeds=1)
+            ReproduceConfig(
+                artifact='table1', scale='small', output_dir=str(tmp_path / 'out'), seeds=1
+            )
         )
         if r.config.method == 'beta_vae'
     )
@@ -325,9 +329,9 @@ def test_strips_of_methods_are_drawn_once_and_recorded(clone, tmp_path, monkeypa
     methods = ('flexae', 'vae', 'injflow', 'injflow_gmm')
     monkeypatch.setattr(artifacts, 'METHODS', methods)
 
-    def load(workdir, checkpoint, ex_post):
+    def load(workdir, checkpoint, density):
         assert checkpoint == 3000
-        opened.append((workdir.name.partition('-')[0], ex_post))
+        opened.append((workdir.name.partition('-')[0], density))
         return workdir.name
 
     monkeypatch.setattr(galleries, 'Gallery', lambda method, dataset: method)
@@ -340,14 +344,14 @@ def test_strips_of_methods_are_drawn_once_and_recorded(clone, tmp_path, monkeypa
     monkeypatch.setattr(records, 'FOLDER', tmp_path / 'recorded')
     monkeypatch.setattr(records, 'RECORDED', tmp_path / 'recorded' / 'scores.jsonl')
     monkeypatch.setattr(strips, 'KEPT', tmp_path / 'recorded' / 'strips')
-    options = dict(artifact='methods', scale='small', feature_layer='mixed_7', record=True)
-    reproduce.reproduce(ReproduceConfig(output=str(tmp_path / 'out'), **options))
+    options = dict(artifact='methods', scale='small', feature_layer='mixed_7', save_results=True)
+    reproduce.reproduce(ReproduceConfig(output_dir=str(tmp_path / 'out'), **options))
     folder = tmp_path / 'out' / 'artifacts' / 'methods-small'
     first = (folder / 'methods_mnist.png').read_bytes()
     # Every trained method once, InjFlow with its mixture too; untrained ones are not drawn.
     assert len(opened) == len(set(opened)) == len(methods)
     assert ('injflow', 'gaussian_mixture') in opened and ('injflow', None) in opened
-    reproduce.reproduce(ReproduceConfig(output=str(tmp_path / 'out'), **options))
+    reproduce.reproduce(ReproduceConfig(output_dir=str(tmp_path / 'out'), **options))
     assert len(opened) == len(methods) and (folder / 'methods_mnist.png').read_bytes() == first
     assert (tmp_path / 'pictures' / 'methods_mnist.png').read_bytes() == first
     assert '| InjFlow^ln + GMM | 1.' in (clone / 'README.md').read_text()
@@ -356,7 +360,7 @@ def test_strips_of_methods_are_drawn_once_and_recorded(clone, tmp_path, monkeypa
     )
     # Elsewhere the recorded ones serve.
     calls()
-    elsewhere = ReproduceConfig(output=str(tmp_path / 'b'), recorded=True, **options)
+    elsewhere = ReproduceConfig(output_dir=str(tmp_path / 'b'), use_saved_results=True, **options)
     reproduce.reproduce(elsewhere)
     assert calls() == [] and len(opened) == len(methods)
     again = tmp_path / 'b' / 'artifacts' / 'methods-small' / 'methods_mnist.png'

@@ -17,7 +17,7 @@ from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import Interrupted, UsageError
 from flexae_tf.experiments import artifacts, execution, planning, records, runs
 from flexae_tf.experiments.exhibits.figures import figure_2
-from flexae_tf.files import append_json
+from flexae_tf.files import append_jsonl
 from tests.experiments.conftest import wait_for
 
 LOCK = '.reproduce.lock'
@@ -68,7 +68,7 @@ def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
         f'--kl_weight=0.3 --seed=3 --data_dir={tmp_path}/data '
         f'--workdir={tmp_path}/out/runs/{run.name}'
     )
-    evaluate, told = evaluate.split(' --output=')
+    evaluate, told = evaluate.split(' --output_dir=')
     assert pathlib.Path(told).parent == tmp_path / 'out' / 'runs' / run.name / 'reproduce'
     assert evaluate == (
         f'python bin/evaluate.py --workdir={tmp_path}/out/runs/{run.name} --checkpoint=6 '
@@ -184,7 +184,7 @@ def test_what_a_killed_scoring_told_is_told_anew(clone, planned):
 def test_what_the_programs_leave_is_what_is_collected(here, tmp_path):
     """The real ones, where all other tests have stubs."""
     config = ReproduceConfig(
-        artifact='fig3', scale='small', training_steps=2, num_examples=50, output=str(tmp_path)
+        artifact='fig3', scale='small', training_steps=2, num_examples=50, output_dir=str(tmp_path)
     )
     run = next(run for run in artifacts.plan(config) if run.config.method == 'vae')
     training, scoring = run.commands()
@@ -208,7 +208,7 @@ def test_what_the_programs_leave_is_what_is_collected(here, tmp_path):
 def test_what_the_programs_leave_of_every_snapshot_is_drawn(here, tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts, 'SNAPSHOTS', 1)
     config = ReproduceConfig(
-        artifact='fig2', scale='small', training_steps=2, num_examples=50, output=str(tmp_path)
+        artifact='fig2', scale='small', training_steps=2, num_examples=50, output_dir=str(tmp_path)
     )
     run = next(run for run in artifacts.plan(config) if run.config.method == 'wae_normal')
     training, scoring = run.commands()
@@ -232,19 +232,19 @@ def test_the_time_of_a_training_has_that_of_its_stage(reproduce):
     steps = staged.config.training_steps
     assert records._seconds(staged, flags) is None
     staged.workdir.path.mkdir(parents=True)
-    append_json(staged.workdir.perf, {'step': 3, 'perf/steps_per_sec': 2.0})
+    append_jsonl(staged.workdir.perf, {'step': 3, 'perf/steps_per_sec': 2.0})
     assert records._seconds(staged, flags) is None  # nobody knows of the second stage
-    folder = staged.workdir.path / 'ex_post' / f'{steps:09d}' / 'second_stage'
+    folder = staged.workdir.path / 'density' / f'{steps:09d}' / 'second_stage'
     folder.mkdir(parents=True)
-    append_json(folder / 'perf.jsonl', {'step': 3000, 'perf/steps_per_sec': 100.0})
+    append_jsonl(folder / 'perf.jsonl', {'step': 3000, 'perf/steps_per_sec': 100.0})
     assert records._seconds(staged, flags) == steps / 2.0 + 30.0
     # Of a density that is not trained the time does not count.
     plain = planned['ae_gmm']
     own, latent_gan = plain.scorings
     plain.workdir.path.mkdir(parents=True)
-    append_json(plain.workdir.perf, {'step': 3, 'perf/steps_per_sec': 2.0})
+    append_jsonl(plain.workdir.perf, {'step': 3, 'perf/steps_per_sec': 2.0})
     assert records._seconds(plain, own) == steps / 2.0
-    assert '--ex_post=latent_gan' in latent_gan and records._seconds(plain, latent_gan) is None
+    assert '--density=latent_gan' in latent_gan and records._seconds(plain, latent_gan) is None
 
 
 def test_a_failed_run_stops_no_other(clone, planned, calls, capsys):

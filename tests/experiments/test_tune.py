@@ -130,7 +130,7 @@ def test_scores_of_two_protocols_are_refused(clone, reproduce, calls):
         (dict(dataset='folder'), UsageError, '--dataset=folder needs --data_dir'),
         (dict(data_dir='nowhere'), MissingDataError, '--data_dir=nowhere'),
         (dict(inception_path='nowhere'), MissingDataError, '--inception_path=nowhere'),
-        (dict(output='/dev/null/out'), UsageError, '--output=/dev/null/out cannot be written'),
+        (dict(output='/dev/null/out'), UsageError, '--output_dir=/dev/null/out cannot be written'),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is(
@@ -151,9 +151,9 @@ def test_a_method_that_is_still_to_come_is_refused(reproduce, monkeypatch):
     'flags, words',
     [
         ([], '--artifact is needed, or --tune'),
-        (['--tune=beta_vae', '--output=x'], '--dataset is needed'),
+        (['--tune=beta_vae', '--output_dir=x'], '--dataset is needed'),
         (['--tune=beta_vae', '--dataset=mnist'], '--output is needed'),
-        (['--tune=vae', '--dataset=mnist', '--output=x'], 'choose one of beta_vae'),
+        (['--tune=vae', '--dataset=mnist', '--output_dir=x'], 'choose one of beta_vae'),
     ],
 )
 def test_wrong_flags_are_refused_before_tensorflow_is_imported(refused, quick, flags, words):
@@ -165,7 +165,7 @@ def test_wrong_flags_are_refused_before_tensorflow_is_imported(refused, quick, f
 def test_a_tuning_that_is_stopped_and_resumed(program, tmp_path):
     """The real programs, on the smallest networks there are."""
     flags = ['--tune=beta_vae', '--dataset=synthetic_2d', '--scale=small', '--training_steps=6']
-    flags += ['--values=0.5', f'--output={tmp_path}/out']
+    flags += ['--values=0.5', f'--output_dir={tmp_path}/out']
     command = [sys.executable, ROOT / 'bin' / 'reproduce.py', *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while 'compiling the first iteration' not in process.stdout.readline():
@@ -186,7 +186,7 @@ def test_a_tuning_that_is_stopped_and_resumed(program, tmp_path):
         assert (record['step'], record['n'], record['kind']) == (6, 5000, 'gen')
         assert record['protocol'] == kept['protocol'] and record['code'] == kept['code']
     before = {path: path.stat().st_mtime_ns for path in left}
-    listed = program('reproduce', *flags, '--list')
+    listed = program('reproduce', *flags, '--dry_run')
     assert listed.stdout.count(': finished\n') == 1 and 'bin/evaluate.py' in listed.stdout
     again = program('reproduce', *flags)
     assert again.returncode == 0 and again.stdout.count('finished before') == 1

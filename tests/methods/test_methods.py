@@ -158,7 +158,7 @@ def averages(network):
 def sampling(method):
     """The method, with a density that stands for one fitted to its codes where it needs one."""
     if METHOD_SPECS[method.config.method].prior is None:
-        with pytest.raises(UsageError, match='no prior .* --ex_post'):
+        with pytest.raises(UsageError, match='no prior .* --density'):
             method.sample_latent(1, seed=0)
         method.prior = StandardNormal(4)
     return method

@@ -14,9 +14,9 @@ MIXED_7 = dataclasses.replace(PIXELS, layer='mixed_7', **NETWORK)
 POOL_3 = dataclasses.replace(PIXELS, layer='pool_3', **NETWORK)
 TFGAN = dataclasses.replace(POOL_3, tfgan_network=True)
 VECTORS = dataclasses.replace(
-    PIXELS, dataset='synthetic_2d', features='vectors', quantisation='none'
+    PIXELS, dataset='synthetic_2d', features='vectors', quantization='none'
 )
-AUTHORS = dict(stretch=True, quantisation='none')
+AUTHORS = dict(minmax_normalize=True, quantization='none')
 FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
 
 
@@ -67,14 +67,14 @@ def test_names_of_other_metrics(protocol, stem, name):
         (TFGAN, 'standard'),
         (VECTORS, 'standard'),
         (dataclasses.replace(TFGAN, **AUTHORS), 'authors'),
-        (dataclasses.replace(TFGAN, stretch=True), 'custom'),
-        (dataclasses.replace(TFGAN, quantisation='none'), 'custom'),
+        (dataclasses.replace(TFGAN, minmax_normalize=True), 'custom'),
+        (dataclasses.replace(TFGAN, quantization='none'), 'custom'),
         (dataclasses.replace(TFGAN, resize='half_pixel_bilinear_299'), 'custom'),
         (dataclasses.replace(TFGAN, resize='half_pixel_bilinear_299', **AUTHORS), 'custom'),
         (dataclasses.replace(VECTORS, selection='minimum_of_all'), 'authors'),
         (TFGAN.against_foreign('0' * 12), 'custom'),
         (dataclasses.replace(VECTORS, features='codes'), 'standard'),
-        (dataclasses.replace(VECTORS, features='drawn_codes'), 'standard'),
+        (dataclasses.replace(VECTORS, features='posterior_samples'), 'standard'),
     ],
 )
 def test_labels(protocol, label):
@@ -108,16 +108,16 @@ CHANGES = [
     dict(data='0' * 12, dataset='folder'),
     dict(data='1' * 12, dataset='folder'),
     dict(features='pixels', layer=None, network=None, resize=None),
-    dict(features='vectors', layer=None, network=None, resize=None, quantisation='none'),
+    dict(features='vectors', layer=None, network=None, resize=None, quantization='none'),
     dict(features='codes', layer=None, network=None, resize=None),
-    dict(quantisation='none'),
+    dict(quantization='none'),
     dict(statistics='0' * 12),
     dict(selection='minimum_of_late'),
     dict(selection='minimum_of_all'),
     dict(layer='pool_3'),
     dict(network='ba9876543210'),
     dict(resize='half_pixel_bicubic_299'),
-    dict(stretch=True),
+    dict(minmax_normalize=True),
     dict(estimator='frechet_sqrtm_f32'),
 ]
 
@@ -150,7 +150,7 @@ def test_protocols_can_be_recorded():
     'fields',
     [
         dict(features='vgg'),
-        dict(quantisation='truncated'),
+        dict(quantization='truncated'),
         dict(features='inception'),
         dict(features='inception', layer='pool_3', resize='tf1_bilinear_299'),
         dict(layer='pool_3'),
@@ -159,7 +159,7 @@ def test_protocols_can_be_recorded():
         dict(tfgan_network=True),
         dict(data='abcdef012345'),
         dict(dataset='folder'),
-        dict(quantisation='uint8_round', features='vectors'),
+        dict(quantization='uint8_round', features='vectors'),
         dict(selection='best'),
     ],
 )

@@ -34,23 +34,23 @@ def figure_5(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Part
     Raises:
         UsageError: scores cannot be compared.
     """
-    taken = [r for r in latest(records) if r.options.get('generator') in MODELS]
+    taken = [r for r in latest(records) if r.options.get('generator_capacity') in MODELS]
     tables, pictures = [], []
     for dataset in dict.fromkeys(r.dataset for r in taken):
         here = [r for r in taken if r.dataset == dataset]
         columns = {
             (kind, split): gather(
                 (r for r in here if (r.kind, r.stem, r.split) == (kind, 'fd', split)),
-                row=lambda r: r.options['generator'],
+                row=lambda r: r.options['generator_capacity'],
             )
             for kind in KINDS
             for split in SPLITS
         }
         floor = claims.floor((r for r in here if r.split == 'test'), columns['gen', 'test'])
-        sizes = {r.options['generator']: parameters(r) for r in here}
+        sizes = {r.options['generator_capacity']: parameters(r) for r in here}
         title = paper.DATASETS.get(dataset, dataset)
         head = Head('Training', numeric=True)
-        trained = times(here, head, row=lambda r: r.options['generator'])
+        trained = times(here, head, row=lambda r: r.options['generator_capacity'])
         tables.append(_table(title, columns, sizes, floor, trained, commands))
         pictures.append(_picture(dataset, title, columns, sizes, floor))
     return Parts(tuple(tables), tuple(pictures))
@@ -59,7 +59,7 @@ def figure_5(records: Sequence[Record], *, commands: Sequence[str] = ()) -> Part
 def parameters(record: Record) -> int:
     """How many weights and biases the P-GEN of a run has, its last layer's among them."""
     first = record.options.get('noise_dim', record.latent_dim)
-    hidden = CAPACITIES[record.options['generator']]
+    hidden = CAPACITIES[record.options['generator_capacity']]
     return perceptron_parameters(first, *hidden, record.latent_dim)
 
 

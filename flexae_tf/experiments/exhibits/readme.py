@@ -57,5 +57,5 @@ def _exhibit(name: str, known: list[Record]) -> Exhibit:
     config = plan_of(name)
     planned = artifacts.plan(config)
     found = [r for of_run in records.recorded(planned, known).values() for r in of_run]
-    folder = pathlib.Path(config.output)  # where nothing is trained, nothing is drawn
+    folder = pathlib.Path(config.output_dir)  # where nothing is trained, nothing is drawn
     return rendering.exhibit(config, name, found, planned, folder)

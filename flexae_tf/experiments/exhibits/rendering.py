@@ -59,7 +59,7 @@ def exhibit(
 
 def folder_of(config: ReproduceConfig, name: str) -> pathlib.Path:
     """Where what is made of an artifact is kept."""
-    return pathlib.Path(config.output) / 'artifacts' / f'{name}-{config.scale}'
+    return pathlib.Path(config.output_dir) / 'artifacts' / f'{name}-{config.scale}'
 
 
 def write(shown: Exhibit, folder: pathlib.Path) -> pathlib.Path:
@@ -79,7 +79,7 @@ def _command(config: ReproduceConfig, name: str) -> str:
     options = config.only(name).identity().items()
     flags = [f'--{k}={v}' for k, v in options if v != defaults[k]]
     flags += [f'--{place}={word}' for place, word in PLACES.items() if getattr(config, place)]
-    return shlex.join(['python', 'bin/reproduce.py', *flags, '--output=OUTPUT'])
+    return shlex.join(['python', 'bin/reproduce.py', *flags, '--output_dir=OUTPUT'])
 
 
 def _trained(runs: Sequence[Run]) -> list[Run]:

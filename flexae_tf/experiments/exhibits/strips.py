@@ -73,7 +73,7 @@ def read(path: pathlib.Path) -> np.ndarray:
 
 
 def _stem(run: Run, flags: tuple[str, ...]) -> str:
-    density = run.scoring(flags).options().ex_post
+    density = run.scoring(flags).options().density
     return f'{run.name}+{density}' if density else run.name
 
 
@@ -82,7 +82,7 @@ def _draw(run: Run, flags: tuple[str, ...], path: pathlib.Path, dataset: Dataset
     from flexae_tf.densities.densities import load_run
     from flexae_tf.experiments.exhibits.galleries import Gallery, strip
 
-    density = run.scoring(flags).options().ex_post
+    density = run.scoring(flags).options().density
     method = load_run(run.workdir.path, run.config.training_steps, density)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, image_grid.to_png(strip(Gallery(method, dataset))))

@@ -41,7 +41,7 @@ def records(*values, stem='fd', kind='gen', estimator='frechet', **changes):
         num=5000,
         data='d' * 12 if fields['split'] == 'train' else None,
         features=space,
-        quantisation='none',
+        quantization='none',
         estimator=estimator,
     )
     fields |= dict(stem=stem, kind=kind, metric=protocol.name(kind, stem))

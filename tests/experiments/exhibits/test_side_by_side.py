@@ -59,7 +59,7 @@ def test_how_near_the_prior_is_to_the_codes():
         for stem, value in zip(LATENT, values, strict=True):
             (made,) = records(value, method=method, stem=stem, estimator='sliced', **options)
             if method == 'vae':
-                drawn = dict(made.fields, features='drawn_codes')
+                drawn = dict(made.fields, features='posterior_samples')
                 made = dataclasses.replace(made, fields=drawn, protocol='beef0123')
             found.append(made)
     (table,) = side_by_side(found).tables
