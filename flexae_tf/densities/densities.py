@@ -77,7 +77,20 @@ def open_sampler(
         MissingDataError: the density is not fitted yet, or as `open_run`.
         CorruptRunError: the density's files are not whole, or as `open_run`.
     """
-    run = open_run(workdir, checkpoint)
+    return attach(open_run(workdir, checkpoint), density)
+
+
+def attach(run: Run, density: str | None) -> Run:
+    """Returns `run` with the fitted density in place of its prior.
+
+    Args:
+        run: an opened run.
+        density: as for `open_sampler`.
+
+    Raises:
+        MissingDataError: the density is not fitted yet.
+        CorruptRunError: the density's files are not valid.
+    """
     name = _choose(run, density)
     if name is None:
         return run
