@@ -1,0 +1,430 @@
+"""Structure of the repository: room order, import cycles, TensorFlow-free modules, language."""
+
+import ast
+import functools
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / 'flexae_tf'
+
+# From the ground up: a file imports only from its own room and from the rooms before it.
+ROOMS = [
+    ['errors'],
+    ['files'],
+    ['environment'],
+    ['noise'],
+    ['losses'],
+    ['image_grid'],
+    ['config'],
+    ['data'],
+    ['networks'],
+    ['priors'],
+    ['methods'],
+    ['metrics'],
+    ['training'],
+    ['densities'],
+    ['evaluation'],
+    ['export', 'doctor', 'benchmark'],
+    ['experiments'],
+    ['cli'],
+]
+RANKS = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
+
+TOP_LEVEL = {
+    'flexae_tf',
+    'flags',
+    'bin',
+    'tests',
+    'requirements.txt',
+    'setup.py',
+    'README.md',
+    'LICENSE',
+    '.gitignore',
+    '.ci',
+    '.ruff.toml',
+}
+
+TENSORFLOW_FREE = [
+    'cli',
+    'config',
+    'data.catalog',
+    'evaluation.score_log',
+    'experiments.plans',
+    'experiments.results',
+    'experiments.runner',
+    'experiments.tables',
+    'methods.resolve',
+    'methods.table',
+    'metrics.protocol',
+]
+
+FORBIDDEN_WORDS = re.compile(
+    r"""\b(?:mend(?:s|ed)? | aloud | whoever | whosoever | nobody | anew | alike | blots? | heard
+    | told | rivals? | those\ of | that\ of | over\ that\ of )\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+FRONTED_OF = re.compile(r'(?:^|[.:;] )Of [a-z][^.;:]*, ')
+FORBIDDEN_OPENERS = ('What', 'Who', 'Whose', 'How', 'Whether', 'Where')
+
+
+def module_name(path):
+    """Returns the dotted name of a file relative to the package, '' for its `__init__`."""
+    parts = path.relative_to(PACKAGE).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+@functools.cache
+def trees():
+    """Returns the syntax tree of every module of the package by dotted name."""
+    return {module_name(p): ast.parse(p.read_text()) for p in sorted(PACKAGE.rglob('*.py'))}
+
+
+@functools.cache
+def import_graph():
+    """Returns the modules that every module imports, imports inside functions included."""
+    graph = {}
+    for name, tree in trees().items():
+        graph[name] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                graph[name] |= {
+                    resolve(alias.name) for alias in node.names if in_package(alias.name)
+                }
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f'{name}: relative import'
+                if in_package(node.module):
+                    graph[name] |= {resolve(f'{node.module}.{a.name}') for a in node.names}
+        graph[name] -= {name, ''}
+    del graph['']  # its attributes are resolved on first use
+    return graph
+
+
+def in_package(dotted):
+    """Returns whether a dotted name is the package or lies inside it."""
+    return dotted.split('.')[0] == 'flexae_tf'
+
+
+def resolve(dotted):
+    """Returns the module that `from a import b` reads: `a.b` if that is a module, else `a`."""
+    name = dotted.removeprefix('flexae_tf').removeprefix('.')
+    while name not in trees():
+        name = name.rpartition('.')[0]
+    return name
+
+
+def cycles(graph):
+    """Returns the strongly connected components that have more than one module."""
+
+    def reachable(start):
+        seen, stack = set(), [start]
+        while stack:
+            for other in graph[stack.pop()] - seen:
+                seen.add(other)
+                stack.append(other)
+        return seen
+
+    reach = {name: reachable(name) for name in graph}
+    found = {
+        frozenset(b for b in graph if a in reach[b] and b in reach[a])
+        for a in graph
+        if a in reach[a]
+    }
+    return sorted(sorted(component) for component in found)
+
+
+def test_modules_belong_to_a_room():
+    rooms = {name.split('.')[0] for name in trees()} - {''}
+    assert rooms <= set(RANKS)
+
+
+def test_imports_follow_the_order_of_rooms():
+    upward = [
+        f'{name} -> {other}'
+        for name, imported in import_graph().items()
+        for other in sorted(imported)
+        if RANKS[other.split('.')[0]] > RANKS[name.split('.')[0]]
+    ]
+    assert not set(upward) - KNOWN_UPWARD
+
+
+def test_imports_have_no_cycles():
+    assert not [c for c in cycles(import_graph()) if not set(c) <= KNOWN_CYCLES]
+
+
+def test_imports_do_not_depend_on_type_checking():
+    files = [
+        str(p.relative_to(ROOT)) for p in PACKAGE.rglob('*.py') if 'TYPE_CHECKING' in p.read_text()
+    ]
+    assert not set(files) - KNOWN_TYPE_CHECKING
+
+
+def test_private_names_stay_in_their_module():
+    private = [
+        f'{name}: {alias.name}'
+        for name, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and in_package(node.module or '')
+        for alias in node.names
+        if alias.name.startswith('_')
+    ]
+    assert not private
+
+
+def test_module_names_state_a_responsibility():
+    vague = re.compile(r'(^|_)(utils?|helpers?|common|misc)(_|$)')
+    assert not [n for n in trees() if any(vague.search(part) for part in n.split('.'))]
+
+
+def test_top_level_is_fixed():
+    if not (ROOT / '.git').exists():
+        pytest.skip('needs a git checkout')
+    tracked = subprocess.run(
+        ['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert {path.split('/')[0] for path in tracked} <= TOP_LEVEL
+
+
+def lines_of(*rooms):
+    """Returns the number of lines of the Python files of some rooms."""
+    paths = [p for room in rooms for p in [PACKAGE / f'{room}.py', *(PACKAGE / room).rglob('*.py')]]
+    return sum(len(p.read_text().splitlines()) for p in paths if p.exists())
+
+
+def test_experiments_are_smaller_than_the_science():
+    assert lines_of('experiments') <= max(
+        lines_of('methods', 'losses', 'networks'), KNOWN_EXPERIMENTS_LINES
+    )
+
+
+def test_modules_do_not_import_tensorflow():
+    code = """
+import importlib, sys
+sys.modules['tensorflow'] = sys.modules['keras'] = None
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        print(name, error)
+"""
+    modules = [f'flexae_tf.{name}' for name in TENSORFLOW_FREE if name not in KNOWN_TENSORFLOW]
+    done = subprocess.run(
+        [sys.executable, '-c', code, *modules], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and not done.stdout, done.stdout + done.stderr
+
+
+def prose_files():
+    """Returns every file of the tree that holds prose, except this list of forbidden words."""
+    tops = [ROOT / name for name in sorted(TOP_LEVEL) if name not in ('LICENSE', '.ruff.toml')]
+    files = [f for top in tops for f in (top.rglob('*') if top.is_dir() else [top])]
+    text = ('.py', '.md', '.flags', '.txt', '.html', '.css', '')
+    return sorted(
+        f
+        for f in files
+        if f.is_file()
+        and f.suffix in text
+        and '__pycache__' not in f.parts
+        and f.resolve() != (ROOT / 'tests/test_structure.py')
+    )
+
+
+def language_faults(path):
+    """Returns the forbidden words and openers of a file, in the order of their kinds."""
+    text = path.read_text()
+    flowing = re.sub(r'\s*\n\s*(?:#\s*|>\s*|[\'"]\s*)?', ' ', text)
+    faults = [match.group() for match in FORBIDDEN_WORDS.finditer(flowing)]
+    if path.suffix == '.py':
+        for node in ast.walk(ast.parse(text)):
+            kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+            docstring = ast.get_docstring(node) if isinstance(node, kinds) else None
+            if docstring:
+                if docstring.split()[0].rstrip(',:') in FORBIDDEN_OPENERS:
+                    faults.append(docstring.splitlines()[0])
+                faults += FRONTED_OF.findall(' '.join(docstring.split()))
+    elif path.suffix == '.md':
+        faults += [m for line in text.splitlines() for m in FRONTED_OF.findall(line)]
+    return faults
+
+
+def test_language_is_plain():
+    excess = {}
+    for path in prose_files():
+        name = os.fspath(path.relative_to(ROOT))
+        faults = language_faults(path)
+        if len(faults) > KNOWN_FAULTS.get(name, 0):
+            excess[name] = faults
+    assert not excess
+
+
+# Exceptions that must shrink to nothing.
+KNOWN_UPWARD = {
+    'benchmark -> experiments.planning',
+    'metrics.protocol -> evaluation.inception',
+    'metrics.table -> evaluation.features',
+}
+KNOWN_TYPE_CHECKING = {
+    'flexae_tf/evaluation/verification.py',
+    'flexae_tf/experiments/exhibits/drawing.py',
+    'flexae_tf/experiments/exhibits/over_training.py',
+    'flexae_tf/metrics/protocol.py',
+}
+KNOWN_CYCLES = {
+    'data.catalog',
+    'data.celeba',
+    'evaluation.inception',
+    'evaluation.verification',
+}
+KNOWN_TENSORFLOW = {
+    'evaluation.score_log',
+    'experiments.plans',
+    'experiments.results',
+    'experiments.runner',
+    'experiments.tables',
+    'methods.resolve',
+    'methods.table',
+}
+KNOWN_EXPERIMENTS_LINES = 5287
+KNOWN_FAULTS = {
+    'README.md': 27,
+    'flags/datasets/celeba.flags': 1,
+    'flags/methods/ae_gmm.flags': 1,
+    'flags/methods/beta_vae.flags': 1,
+    'flags/methods/flexae_sr.flags': 1,
+    'flags/methods/injflow.flags': 2,
+    'flags/methods/mask_aae.flags': 1,
+    'flags/methods/rae_gmm.flags': 1,
+    'flags/methods/two_stage_vae.flags': 1,
+    'flags/methods/vae.flags': 1,
+    'flags/methods/vae_flow.flags': 2,
+    'flags/methods/vae_flow_cifar10.flags': 1,
+    'flags/methods/vae_iop.flags': 1,
+    'flags/methods/vae_vampprior.flags': 1,
+    'flags/methods/wae_gan.flags': 2,
+    'flags/methods/wae_gmm_prior_synthetic_2d.flags': 1,
+    'flexae_tf/__init__.py': 1,
+    'flexae_tf/benchmark.py': 5,
+    'flexae_tf/cli.py': 2,
+    'flexae_tf/config/evaluate.py': 2,
+    'flexae_tf/config/others.py': 3,
+    'flexae_tf/config/reproduce.py': 1,
+    'flexae_tf/config/train.py': 4,
+    'flexae_tf/data/__init__.py': 3,
+    'flexae_tf/data/batches.py': 1,
+    'flexae_tf/data/catalog.py': 1,
+    'flexae_tf/data/dataset.py': 3,
+    'flexae_tf/data/image_folder.py': 2,
+    'flexae_tf/data/memory.py': 2,
+    'flexae_tf/data/npz.py': 1,
+    'flexae_tf/data/synthetic.py': 1,
+    'flexae_tf/densities/densities.py': 7,
+    'flexae_tf/densities/latent_models.py': 1,
+    'flexae_tf/doctor.py': 1,
+    'flexae_tf/environment.py': 1,
+    'flexae_tf/errors.py': 3,
+    'flexae_tf/evaluation/archives.py': 1,
+    'flexae_tf/evaluation/compare.py': 2,
+    'flexae_tf/evaluation/evaluate.py': 7,
+    'flexae_tf/evaluation/features.py': 2,
+    'flexae_tf/evaluation/inception.py': 4,
+    'flexae_tf/evaluation/judge.py': 2,
+    'flexae_tf/evaluation/preprocessing.py': 1,
+    'flexae_tf/evaluation/score_log.py': 7,
+    'flexae_tf/evaluation/scorer.py': 2,
+    'flexae_tf/evaluation/statistics_file.py': 1,
+    'flexae_tf/evaluation/verification.py': 7,
+    'flexae_tf/experiments/DEVIATIONS.md': 17,
+    'flexae_tf/experiments/artifacts.py': 3,
+    'flexae_tf/experiments/columns.py': 6,
+    'flexae_tf/experiments/estimate.py': 13,
+    'flexae_tf/experiments/execution.py': 6,
+    'flexae_tf/experiments/exhibits/__init__.py': 1,
+    'flexae_tf/experiments/exhibits/capacities.py': 1,
+    'flexae_tf/experiments/exhibits/claims.py': 3,
+    'flexae_tf/experiments/exhibits/drawing.py': 3,
+    'flexae_tf/experiments/exhibits/galleries.py': 5,
+    'flexae_tf/experiments/exhibits/joint.py': 1,
+    'flexae_tf/experiments/exhibits/latent_sizes.py': 5,
+    'flexae_tf/experiments/exhibits/latent_spaces.py': 1,
+    'flexae_tf/experiments/exhibits/layout.py': 2,
+    'flexae_tf/experiments/exhibits/noise_sizes.py': 3,
+    'flexae_tf/experiments/exhibits/over_training.py': 3,
+    'flexae_tf/experiments/exhibits/readme.py': 2,
+    'flexae_tf/experiments/exhibits/rendering.py': 7,
+    'flexae_tf/experiments/exhibits/report.py': 1,
+    'flexae_tf/experiments/exhibits/side_by_side.py': 4,
+    'flexae_tf/experiments/exhibits/strips.py': 1,
+    'flexae_tf/experiments/exhibits/tables.py': 3,
+    'flexae_tf/experiments/exhibits/trends.py': 3,
+    'flexae_tf/experiments/exhibits/verdicts.py': 7,
+    'flexae_tf/experiments/journal.py': 6,
+    'flexae_tf/experiments/paper.py': 2,
+    'flexae_tf/experiments/planning.py': 2,
+    'flexae_tf/experiments/records.py': 9,
+    'flexae_tf/experiments/reproduce.py': 3,
+    'flexae_tf/experiments/runs.py': 8,
+    'flexae_tf/experiments/tune.py': 8,
+    'flexae_tf/export.py': 1,
+    'flexae_tf/files.py': 1,
+    'flexae_tf/losses.py': 4,
+    'flexae_tf/methods/base.py': 7,
+    'flexae_tf/methods/divergences.py': 3,
+    'flexae_tf/methods/flexae.py': 1,
+    'flexae_tf/methods/flexae_sr.py': 1,
+    'flexae_tf/methods/injflow.py': 1,
+    'flexae_tf/methods/iop.py': 2,
+    'flexae_tf/methods/latent_gan.py': 1,
+    'flexae_tf/methods/maskaae.py': 4,
+    'flexae_tf/methods/second_stage.py': 1,
+    'flexae_tf/metrics/checks.py': 1,
+    'flexae_tf/metrics/frechet.py': 3,
+    'flexae_tf/metrics/kid.py': 1,
+    'flexae_tf/metrics/latent.py': 1,
+    'flexae_tf/metrics/prdc.py': 1,
+    'flexae_tf/metrics/protocol.py': 7,
+    'flexae_tf/metrics/table.py': 1,
+    'flexae_tf/networks/architectures.py': 3,
+    'flexae_tf/networks/autoencoder.py': 1,
+    'flexae_tf/networks/batch_norm.py': 2,
+    'flexae_tf/noise.py': 2,
+    'flexae_tf/priors.py': 1,
+    'flexae_tf/training/checkpoints.py': 1,
+    'flexae_tf/training/distribution.py': 1,
+    'flexae_tf/training/dry_run.py': 1,
+    'flexae_tf/training/flops.py': 2,
+    'flexae_tf/training/launch.py': 1,
+    'flexae_tf/training/restore.py': 1,
+    'flexae_tf/training/shutdown.py': 3,
+    'flexae_tf/training/summaries.py': 2,
+    'flexae_tf/training/throughput.py': 3,
+    'flexae_tf/training/trainer.py': 3,
+    'flexae_tf/training/workdir.py': 2,
+    'setup.py': 1,
+    'tests/conftest.py': 3,
+    'tests/densities/test_densities.py': 3,
+    'tests/evaluation/test_evaluate.py': 8,
+    'tests/evaluation/test_inception.py': 1,
+    'tests/experiments/exhibits/test_figures.py': 6,
+    'tests/experiments/exhibits/test_galleries.py': 1,
+    'tests/experiments/exhibits/test_side_by_side.py': 1,
+    'tests/experiments/exhibits/test_trends.py': 1,
+    'tests/experiments/test_estimate.py': 1,
+    'tests/experiments/test_reproduce.py': 3,
+    'tests/experiments/test_runs.py': 4,
+    'tests/methods/test_divergences.py': 3,
+    'tests/methods/test_injflow.py': 2,
+    'tests/methods/test_iop.py': 1,
+    'tests/methods/test_methods.py': 2,
+    'tests/methods/test_vae.py': 1,
+    'tests/networks/test_flow.py': 2,
+    'tests/networks/test_networks.py': 1,
+    'tests/test_benchmark.py': 1,
+    'tests/test_priors.py': 1,
+    'tests/training/test_checkpoints.py': 5,
+    'tests/training/test_trainer.py': 2,
+}
