@@ -110,6 +110,17 @@ def export() -> None:
     run(main, config.ExportConfig)
 
 
+def fit() -> None:
+    """`bin/fit.py`, `flexae-fit`."""
+
+    def main(options: config.FitConfig) -> None:
+        from flexae_tf.densities import fit_program
+
+        fit_program.fit(options)
+
+    run(main, config.FitConfig)
+
+
 def benchmark() -> None:
     """`bin/benchmark.py`, `flexae-benchmark`."""
 

@@ -93,12 +93,14 @@ def here():
     """`here('train', '--flag=...')`: what a program does after its start, which takes seconds."""
     from flexae_tf import config, export
     from flexae_tf.config.options import from_arguments
+    from flexae_tf.densities import fit_program
     from flexae_tf.evaluation.evaluate import evaluate
     from flexae_tf.training import launch
 
     programs = {
         'train': (config.TrainConfig, launch.train),
         'evaluate': (config.EvaluateConfig, evaluate),
+        'fit': (config.FitConfig, fit_program.fit),
         'sample': (config.SampleConfig, export.sample),
         'export': (config.ExportConfig, export.export),
     }

@@ -5,6 +5,7 @@ in a notebook. Nothing here imports TensorFlow.
 """
 
 from flexae_tf.config.evaluate import EvaluateConfig
+from flexae_tf.config.fit import FitConfig
 from flexae_tf.config.names import (
     CODES,
     DATASETS,
@@ -33,6 +34,7 @@ __all__ = [
     'DoctorConfig',
     'EvaluateConfig',
     'ExportConfig',
+    'FitConfig',
     'ReproduceConfig',
     'SampleConfig',
     'TrainConfig',

@@ -24,6 +24,9 @@ class SampleConfig(Options):
     source: str | None = path_option("A run's workdir, or an exported SavedModel.", required=True)
     checkpoint: str = checkpoint_option()
     density: str | None = density_option()
+    fit_missing: bool = runtime_option(
+        False, 'Fit a missing density first, as bin/fit.py does with its default flags.'
+    )
     num_samples: int = option(64, 'Images to sample.', minimum=1)
     sample_seed: int = option(
         0, 'Seed of the samples: the same seed, the same images.', minimum=0, maximum=MAX_SEED

@@ -1,61 +1,33 @@
-"""Which density a run samples from, and where it is kept: WORKDIR/ex_post/STEP/NAME.
+"""Fits, stores and loads the densities of a run: WORKDIR/densities/STEP/NAME.
 
-A density belongs to the weights of one step. It is not part of what a run is: any method can be
-given any density, and one run several. `density.npz` holds its tensors and `density.json`, written
-last, names the files with these weights and the contents of that one; without it there is none.
+A density belongs to the weights of one step, and one run can have several densities. `density.npz`
+holds the tensors of a density. `density.json`, written last, names the checkpoint files with these
+weights and the digest of `density.npz`; a density without it does not exist.
 """
 
-import functools
 import hashlib
+import importlib
 import json
 import os
 import pathlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import shlex
+import types
+from typing import Any
 
 import numpy as np
 
 from flexae_tf.data import Dataset
-from flexae_tf.densities import gaussian_mixture, latent_models
+from flexae_tf.densities import OWN_PRIOR, find
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
 from flexae_tf.files import atomic_path, lock, write_json
 from flexae_tf.methods import Method
-from flexae_tf.priors import Prior
 from flexae_tf.training.restore import Run, open_run
-
-NONE = 'none'  # the method's own prior, where its default is a density
-Tensors = dict[str, np.ndarray]
-
-
-class _Kind(NamedTuple):
-    """How a density is made, and made again from its tensors.
-
-    Attributes:
-        fit: (run, data set, folder for what it needs to resume, iterations or None) -> tensors.
-        build: (run, tensors) -> prior.
-    """
-
-    fit: Callable[[Run, Dataset, pathlib.Path, int | None], Tensors]
-    build: Callable[[Run, Tensors], Prior]
-
-
-def _stage(name: str) -> _Kind:
-    return _Kind(
-        functools.partial(latent_models.fit, name), functools.partial(latent_models.build, name)
-    )
-
-
-KINDS = {
-    'gaussian_mixture': _Kind(gaussian_mixture.fit, gaussian_mixture.build),
-    'second_stage': _stage('second_stage'),
-    'latent_gan': _stage('latent_gan'),
-}
 
 
 def load_run(
     workdir: str | os.PathLike, checkpoint: str | int = 'last', density: str | None = None
 ) -> Method:
-    """The trained method of the run in `workdir`, ready to sample, encode and decode.
+    """Returns the trained method of a run, ready to sample, encode and decode.
 
     Arguments and errors are those of `open_sampler`.
     """
@@ -65,163 +37,197 @@ def load_run(
 def open_sampler(
     workdir: str | os.PathLike, checkpoint: str | int = 'last', density: str | None = None
 ) -> Run:
-    """A run as `open_run` gives it, that samples from the density asked for.
+    """Opens a run that samples from the requested density.
 
     Args:
         workdir: the run's folder.
         checkpoint: as for `open_run`.
-        density: a name of `config.DENSITIES`, 'none' for the method's own prior, or None for the
-            method's default of the two.
+        density: as for `attach`.
 
     Raises:
-        MissingDataError: the density is not fitted yet, or as `open_run`.
-        CorruptRunError: the density's files are not whole, or as `open_run`.
+        UserError: as `open_run` and `attach`.
     """
     return attach(open_run(workdir, checkpoint), density)
 
 
-def attach(run: Run, density: str | None) -> Run:
-    """Returns `run` with the fitted density in place of its prior.
+def attach(run: Run, density: str | None = None) -> Run:
+    """Returns `run` with the prior of its method replaced by a fitted density.
 
     Args:
-        run: an opened run.
-        density: as for `open_sampler`.
+        run: an open run.
+        density: a name of `DENSITIES`, 'none' for the method's own prior, or None for the method's
+            default.
 
     Raises:
-        MissingDataError: the density is not fitted yet.
-        CorruptRunError: the density's files are not valid.
+        UsageError: unknown density.
+        MissingDataError: the density is not fitted; the message names the command that fits it.
+        CorruptRunError: the density's files are corrupt, or belong to another checkpoint.
     """
-    name = _choose(run, density)
+    name = chosen_density(run, density)
     if name is None:
         return run
-    if not _manifest(run, name).exists():
+    path = _manifest(run, name)
+    if not path.exists():
         raise MissingDataError(
-            f'no {name} is fitted to step {run.step} of {run.workdir.path}: '
-            f'bin/evaluate.py --density={name} does that, or take --density={NONE}'
+            f'{path.parent}: {name} is not fitted. Run {fit_command(run, name)}, or use '
+            f'--density={OWN_PRIOR}.'
         )
-    return _attach(run, name)
+    manifest = _read(run, name)
+    if not _is_of(manifest, run):
+        raise CorruptRunError(f'{path.parent}: fitted to another checkpoint. {_repair(run, name)}')
+    with np.load(path.with_suffix('.npz')) as tensors:
+        run.method.prior = _module(name).build(name, run, dict(tensors))
+    return run._replace(density=f'{name}-{manifest["sha256"][:12]}')
 
 
 def fit(run: Run, density: str | None, dataset: Dataset, *, steps: int | None = None) -> Run:
-    """`run`, sampling from the density asked for, which is fitted when it is not there.
+    """Returns `run` sampling from the requested density, which is fitted if it is missing.
 
-    One of other weights is none: it is fitted again.
+    A density of other weights counts as missing and is replaced.
 
     Args:
-        run: of a whole checkpoint.
-        density: as for `open_sampler`.
-        dataset: the run's own; a density is fitted to the codes of its training examples.
-        steps: iterations of a density that is trained; when None its default, or as many as one
-            has that is there.
+        run: an open run.
+        density: as for `attach`.
+        dataset: the run's own data; the density is fitted to the codes of its training examples.
+        steps: training steps of a density that is trained by steps; None for its default, or for
+            the number of steps of a density that exists.
 
     Raises:
-        UsageError: too few examples, or one of other `steps` was trained there, or begun, or
-            another process fits this one.
-        CorruptRunError: files that are not whole.
-        Interrupted: SIGTERM or Ctrl-C was heard; the next call goes on there.
+        UsageError: too few examples; the density does not take `steps`, or was trained, completely
+            or partly, with other `steps`; another process fits it; the folder is not writable.
+        CorruptRunError: the density's files are corrupt.
+        Interrupted: SIGTERM or Ctrl-C; the next call resumes.
     """
-    name = _choose(run, density)
+    name = chosen_density(run, density)
     if name is None:
         return run
-    if not _is_there(run, name, steps):
+    if steps is not None and not find(name).trained_by_steps:
+        raise UsageError(f'--density_steps={steps}: {name} is not trained by steps. Omit it.')
+    if not is_fitted(run, name, steps):
         try:
             _fit(run, name, dataset, steps)
         except OSError as error:
             raise UsageError(
-                f'{_manifest(run, name).parent} cannot be written ({error.strerror}): mend that, '
-                'and the same command goes on'
+                f'{density_folder(run, name)}: not writable ({error.strerror}). Fix its '
+                'permissions and repeat the command.'
             ) from None
-    return _attach(run, name)
+    return attach(run, name)
 
 
-def _is_there(run: Run, name: str, steps: int | None) -> bool:
-    """Whether a density is fitted to these weights; raises `UsageError` where by other `steps`."""
+def is_fitted(run: Run, name: str, steps: int | None = None) -> bool:
+    """Returns whether a density is fitted to the weights of a run.
+
+    Args:
+        run: an open run.
+        name: a name of `DENSITIES`.
+        steps: training steps that the density must have; None for any number.
+
+    Raises:
+        UsageError: the density was trained with other `steps`.
+        CorruptRunError: the density's files are corrupt.
+    """
     path = _manifest(run, name)
     if not path.exists():
         return False
-    there = _read(path)
-    if not _is_of(there, run):
+    manifest = _read(run, name)
+    if not _is_of(manifest, run):
         return False
-    if steps not in (None, there.get('steps', steps)):
-        given = f'--density_steps={there["steps"]}' if there['steps'] else 'no --density_steps'
+    found = manifest.get('steps')
+    if steps not in (None, found):
+        flag = f'--density_steps={found}' if found else 'no --density_steps'
         raise UsageError(
-            f'--density_steps={steps}: {path.parent} was fitted with {given}; leave it out, or '
-            'remove that folder'
+            f'--density_steps={steps}: {path.parent} was fitted with {flag}. Omit it, or remove '
+            'that folder.'
         )
     return True
 
 
+def chosen_density(run: Run, density: str | None) -> str | None:
+    """Returns the density that `--density` selects; None for the method's own prior.
+
+    Raises:
+        UsageError: unknown density.
+    """
+    name = density or run.method.method_spec.density
+    if name in (None, OWN_PRIOR):
+        return None
+    find(name)
+    return name
+
+
+def density_folder(run: Run, name: str) -> pathlib.Path:
+    """Returns the folder of a density, fitted or not."""
+    return run.workdir.path / 'densities' / f'{run.step:09d}' / name
+
+
+def fit_command(run: Run, name: str) -> str:
+    """Returns the command that fits a density to this step of a run."""
+    workdir = shlex.quote(str(run.workdir.path))
+    return f'bin/fit.py --workdir={workdir} --density={name} --checkpoint={run.step}'
+
+
 def _fit(run: Run, name: str, dataset: Dataset, steps: int | None) -> None:
-    """Fits a density that is not there, in one process at a time."""
+    """Fits a missing density, in one process at a time."""
     path = _manifest(run, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the folder, which a stage may remove.
+    # Beside the folder, because fitting may remove the folder.
     with open(path.parent.with_suffix('.lock'), 'w') as file:
         try:
             lock(file)
         except BlockingIOError:
             raise UsageError(
-                f'another process fits {path.parent}: when it has ended, the same command takes '
-                'what it fitted'
+                f'{path.parent}: another process fits this density. Repeat the command when it has '
+                'ended.'
             ) from None
-        if _is_there(run, name, steps):
-            return  # by another process, since we looked
+        if is_fitted(run, name, steps):
+            return  # by another process, after the check of the caller
         if path.exists():
-            print(f'{path.parent} was fitted to another checkpoint', flush=True)
+            print(f'{path.parent}: fitted to another checkpoint, is replaced', flush=True)
         print(f'fitting {name} to the codes of step {run.step}', flush=True)
         path.unlink(missing_ok=True)
-        tensors = KINDS[name].fit(run, dataset, path.parent, steps)
+        tensors = _module(name).fit(name, run, dataset, path.parent, steps)
         with atomic_path(path.with_suffix('.npz')) as temporary:
             np.savez(temporary, **tensors)
-        contents = {
+        manifest = {
             'checkpoint': sorted(run.digests),
             'sha256': _sha256(path.with_suffix('.npz')),
             'steps': steps,
         }
-        write_json(path, contents)
+        write_json(path, manifest)
 
 
-def _attach(run: Run, name: str) -> Run:
-    """Puts a fitted density in the place of the method's prior."""
+def _read(run: Run, name: str) -> dict[str, Any]:
+    """Returns the manifest of a density after a check of its tensors."""
     path = _manifest(run, name)
-    manifest = _read(path)
-    if not _is_of(manifest, run):
-        raise CorruptRunError(f'{path.parent} was fitted to another checkpoint: {_cure(path)}')
-    with np.load(path.with_suffix('.npz')) as tensors:
-        run.method.prior = KINDS[name].build(run, dict(tensors))
-    return run._replace(density=f'{name}-{manifest["sha256"][:12]}')
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    """What the manifest of a density says, whose tensors are whole."""
     tensors = path.with_suffix('.npz')
     try:
         manifest = json.loads(path.read_text())
-        whole = manifest['sha256'] == _sha256(tensors)
+        unchanged = manifest['sha256'] == _sha256(tensors)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptRunError(f'{path} cannot be used ({error}): {_cure(path)}') from None
-    if not whole:
-        raise CorruptRunError(f'{tensors} has changed since it was written: {_cure(path)}')
+        raise CorruptRunError(f'{path}: unreadable ({error}). {_repair(run, name)}') from None
+    if not unchanged:
+        raise CorruptRunError(f'{tensors}: changed since it was written. {_repair(run, name)}')
     return manifest
 
 
 def _is_of(manifest: dict[str, Any], run: Run) -> bool:
-    """Whether a density was fitted to the weights of a run; its checkpoint may be gone since."""
-    return not run.digests.isdisjoint(latent_models.as_names(manifest.get('checkpoint', [])))
+    """Returns whether a density was fitted to the weights of a run.
+
+    A step can have two files with the same weights, and either may have been removed since.
+    """
+    return not run.digests.isdisjoint(manifest['checkpoint'])
 
 
-def _cure(manifest: pathlib.Path) -> str:
-    folder = manifest.parent
-    return f'remove {folder}, and bin/evaluate.py --density={folder.name} fits it again'
-
-
-def _choose(run: Run, density: str | None) -> str | None:
-    name = density or run.method.method_spec.density
-    return None if name == NONE else name
+def _repair(run: Run, name: str) -> str:
+    return f'Remove {density_folder(run, name)} and run {fit_command(run, name)}.'
 
 
 def _manifest(run: Run, name: str) -> pathlib.Path:
-    return run.workdir.path / 'density' / f'{run.step:09d}' / name / 'density.json'
+    return density_folder(run, name) / 'density.json'
+
+
+def _module(name: str) -> types.ModuleType:
+    return importlib.import_module(f'flexae_tf.densities.{find(name).module}')
 
 
 def _sha256(path: pathlib.Path) -> str:

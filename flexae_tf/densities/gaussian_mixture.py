@@ -1,4 +1,4 @@
-"""A mixture of Gaussians fitted to codes, as the authors of RAE have it (Ghosh et al. 2020)."""
+"""A mixture of Gaussians fitted to codes (Ghosh et al. 2020, RAE)."""
 
 import pathlib
 
@@ -12,43 +12,55 @@ from flexae_tf.priors import GaussianMixture
 from flexae_tf.training.restore import Run
 
 COMPONENTS = 10
-ITERATIONS = 2000
+MAX_ITERATIONS = 2000
 
 
 def fit(
-    run: Run, dataset: Dataset, folder: pathlib.Path, steps: int | None = None
+    name: str, run: Run, dataset: Dataset, folder: pathlib.Path, steps: None
 ) -> dict[str, np.ndarray]:
-    """Weights [k], means [k, m] and lower factors [k, m, m] of a mixture with full covariances.
+    """Fits a mixture with full covariances to one posterior sample of every training example.
 
-    Fitted by expectation maximisation from one k-means start, on a code of every training example.
+    Expectation maximization in float64 from one k-means start.
+
+    Args:
+        name: unused.
+        run: an open run, whose codes are fitted.
+        dataset: the run's own data.
+        folder: unused; nothing is stored before the fit is complete.
+        steps: unused.
+
+    Returns:
+        `weights` [k], `means` [k, m] and lower triangular `scale_tril` [k, m, m].
 
     Raises:
-        UsageError: fewer examples than components, or `steps`, of which it knows none.
-        NonFiniteLossError: codes that no mixture fits.
+        UsageError: fewer examples than components.
+        NonFiniteLossError: codes that are not finite, or lie in fewer than m dimensions.
     """
-    del folder
-    if steps is not None:
-        raise UsageError(f'--density_steps={steps}: a gaussian_mixture is not trained by steps')
+    del name, folder, steps
     codes = draw_codes(run.method, dataset.train.x, seed=run.config.seed)
     if len(codes) < COMPONENTS:
         raise UsageError(
-            f'{len(codes)} training examples are too few for {COMPONENTS} Gaussians: train on more'
+            f'{run.workdir.path}: {len(codes)} training examples are too few for {COMPONENTS} '
+            'Gaussians. Train on more examples.'
         )
     model = mixture.GaussianMixture(
-        COMPONENTS, covariance_type='full', max_iter=ITERATIONS, random_state=run.config.seed
+        COMPONENTS,
+        covariance_type='full',
+        max_iter=MAX_ITERATIONS,
+        random_state=run.config.seed,
     )
     try:
         model.fit(codes.astype(np.float64))
-    except ValueError as error:  # codes that are not finite, or lie in fewer dimensions
+    except ValueError as error:
         raise NonFiniteLossError(
-            f'no mixture can be fitted to the codes of step {run.step} ({error}): take an earlier '
-            '--checkpoint'
+            f'{run.workdir.path}: no mixture can be fitted to the codes of step {run.step} '
+            f'({error}). Use an earlier --checkpoint.'
         ) from None
-    factors = np.linalg.cholesky(model.covariances_)
-    return {'weights': model.weights_, 'means': model.means_, 'factors': factors}
+    scale_tril = np.linalg.cholesky(model.covariances_)
+    return {'weights': model.weights_, 'means': model.means_, 'scale_tril': scale_tril}
 
 
-def build(run: Run, tensors: dict[str, np.ndarray]) -> GaussianMixture:
-    """The mixture of fitted tensors."""
-    del run
-    return GaussianMixture(**tensors)
+def build(name: str, run: Run, tensors: dict[str, np.ndarray]) -> GaussianMixture:
+    """Returns the mixture with fitted tensors."""
+    del name, run
+    return GaussianMixture(tensors['weights'], tensors['means'], tensors['scale_tril'])

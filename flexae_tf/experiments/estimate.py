@@ -221,7 +221,11 @@ def _disk(run: Run) -> int:
     # P-GEN and critic stand for a second stage, too.
     size = own['checkpoint_bytes']
     kept += len(_stages(run)) * (config.keep_checkpoints + 1) * (size['flexae'] - size['ae_gmm'])
-    folders = (run.workdir.checkpoints, run.workdir.path / 'features', run.workdir.path / 'density')
+    folders = (
+        run.workdir.checkpoints,
+        run.workdir.path / 'features',
+        run.workdir.path / 'densities',
+    )
     return max(0, kept - sum(map(_size, folders)))
 
 

@@ -214,7 +214,7 @@ def _seconds(run: Run, flags: tuple[str, ...]) -> float | None:
     options = run.scoring(flags).options()
     stage = options.density or STAGED.get(run.config.method)
     if stage in STAGES:
-        folder = run.workdir.path / 'density' / f'{steps:09d}' / stage
+        folder = run.workdir.path / 'densities' / f'{steps:09d}' / stage
         trained.append((folder / run.workdir.perf.name, options.density_steps))
     seconds = 0.0
     for path, length in trained:

@@ -234,7 +234,7 @@ def test_the_time_of_a_training_has_that_of_its_stage(reproduce):
     staged.workdir.path.mkdir(parents=True)
     append_jsonl(staged.workdir.perf, {'step': 3, 'perf/steps_per_sec': 2.0})
     assert records._seconds(staged, flags) is None  # nobody knows of the second stage
-    folder = staged.workdir.path / 'density' / f'{steps:09d}' / 'second_stage'
+    folder = staged.workdir.path / 'densities' / f'{steps:09d}' / 'second_stage'
     folder.mkdir(parents=True)
     append_jsonl(folder / 'perf.jsonl', {'step': 3000, 'perf/steps_per_sec': 100.0})
     assert records._seconds(staged, flags) == steps / 2.0 + 30.0

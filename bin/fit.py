@@ -1,0 +1,14 @@
+"""Fits a density to the codes of a trained run, to sample from instead of its prior.
+
+python bin/fit.py --workdir=runs/mnist --density=gaussian_mixture
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # runs from a clone as it is
+
+from flexae_tf.cli import fit
+
+if __name__ == '__main__':
+    fit()
