@@ -123,7 +123,7 @@ def _random_dataset(spec: DatasetSpec) -> Dataset:
 def _pipeline_speed(config: BenchmarkConfig, spec: DatasetSpec, steps: int = 200) -> float:
     """Examples per second of `Batches` alone, drawn, gathered and scaled."""
     x = _random_dataset(spec).train.x
-    batches = Batches(x, blocks=6, batch_size=config.batch_size, seed=0)
+    batches = Batches(x, batches_per_step=6, batch_size=config.batch_size, seed=0)
 
     @tf.function
     def run(count: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,6 @@
-"""Data sets: what they are (`describe`), and loading them into memory (`load`).
+"""Data sets: `describe` returns the spec of one, `load` reads it into memory.
 
-What a data set is can be told without TensorFlow, so wrong sizes are refused at once.
+Descriptions need no TensorFlow, so that unusable sizes are refused before it is imported.
 """
 
 import dataclasses
@@ -8,19 +8,30 @@ import dataclasses
 import numpy as np
 
 from flexae_tf.config import TrainConfig
+from flexae_tf.data import catalog
 from flexae_tf.data.catalog import DATASETS, Source
-from flexae_tf.data.dataset import Dataset, DatasetSpec, Split, fingerprint, fixed_order
+from flexae_tf.data.dataset import (
+    CODES,
+    Dataset,
+    DatasetSpec,
+    Purpose,
+    Split,
+    fingerprint,
+    fixed_permutation,
+)
 from flexae_tf.errors import UsageError
 
 __all__ = [
+    'CODES',
     'DATASETS',
     'Dataset',
     'DatasetSpec',
+    'Purpose',
     'Source',
     'Split',
     'describe',
     'fingerprint',
-    'fixed_order',
+    'fixed_permutation',
     'load',
 ]
 
@@ -28,69 +39,70 @@ MAX_VALIDATION = 5000
 
 
 def describe(config: TrainConfig) -> DatasetSpec:
-    """What `config.dataset` is, without loading it and without TensorFlow.
+    """Returns the spec of `config.dataset` without loading it and without TensorFlow.
 
     Raises:
-        UsageError: options that do not fit the data set, such as more examples than it has.
-        MissingDataError: your own pictures (`folder`) are not where `--data_dir` says.
+        UsageError: unknown data set, or options that do not fit it, such as too many examples.
+        MissingDataError: the user's own images (`folder`) are not at `--data_dir`.
     """
-    if config.image_size is not None and config.dataset != 'folder':
+    source = catalog.find(config.dataset)
+    if config.image_size is not None and not source.reads_image_size:
         raise UsageError(
-            f'--image_size={config.image_size}: {config.dataset} has its own size; leave it out, '
-            'or use --dataset=folder'
+            f'--image_size={config.image_size}: images of {config.dataset} have a fixed size. '
+            'Leave it out, or use --dataset=folder.'
         )
-    spec = DATASETS[config.dataset].describe(config)
+    spec = source.describe(config)
     if spec.train_size is not None:
-        _split_sizes(config, spec.train_size)
+        _split_sizes(config, source, spec.train_size)
     return spec
 
 
 def load(config: TrainConfig) -> Dataset:
-    """Loads `config.dataset` into memory and cuts it.
+    """Loads `config.dataset` into memory and splits it.
 
-    Validation examples are the same whatever the seed of a run. While the sets are cut, twice the
-    training images are in memory (4 GB for CelebA).
+    Validation examples do not depend on the seed of a run. Splitting needs memory for two copies
+    of the training images (4 GB for CelebA).
 
     Returns:
-        the data set; the sizes of its spec are those of what was read.
+        The data set; its spec has the sizes of the loaded data.
 
     Raises:
-        UsageError: more examples asked for than there are, or fewer than a batch.
-        MissingDataError: data absent or unreadable.
+        UsageError: more examples requested than available, or fewer than a batch.
+        MissingDataError: data missing or unreadable.
     """
-    source = DATASETS[config.dataset]
+    source = catalog.find(config.dataset)
     spec = describe(config)
     train, test = source.load(config)
     spec = dataclasses.replace(spec, train_size=len(train), test_size=len(test))
-    num_train, num_validation = _split_sizes(config, len(train))
-    if source.draw_validation is None:
-        order = fixed_order(len(train), index=0)
+    num_train, num_validation = _split_sizes(config, source, len(train))
+    if source.load_validation is None:
+        order = fixed_permutation(len(train), Purpose.VALIDATION)
         validation = train.take(order[:num_validation])
         train = train.take(order[num_validation : num_validation + num_train])
     else:
-        validation = source.draw_validation(num_validation)
+        validation = source.load_validation(config, num_validation)
         train = train.take(np.arange(num_train))
     return Dataset(spec, train, validation, test)
 
 
-def _split_sizes(config: TrainConfig, available: int) -> tuple[int, int]:
-    """Sizes of the training and the validation set, out of `available` training examples."""
-    if DATASETS[config.dataset].draw_validation is None:
+def _split_sizes(config: TrainConfig, source: Source, available: int) -> tuple[int, int]:
+    """Returns the sizes of the training and validation sets, given the source's training size."""
+    if source.load_validation is None:
         num_validation = config.validation_examples or max(2, min(MAX_VALIDATION, available // 10))
-        left = available - num_validation
+        remaining = available - num_validation
     else:
         num_validation = config.validation_examples or MAX_VALIDATION
-        left = available
-    num_train = config.train_examples or max(left, 1)
-    if num_train > left:
+        remaining = available
+    num_train = config.train_examples or max(remaining, 1)
+    if num_train > remaining:
         raise UsageError(
-            f'{config.dataset} has {available} training examples; with {available - left} of them '
-            f'held out for validation there are not {num_train} to train on: lower '
-            '--train_examples or --validation_examples, or add data'
+            f'--dataset={config.dataset}: {num_train} examples to train on and '
+            f'{available - remaining} held out for validation, but there are {available} training '
+            'examples. Lower --train_examples or --validation_examples, or add data.'
         )
     if config.batch_size > num_train:
         raise UsageError(
-            f'--batch_size={config.batch_size}: there are only {num_train} training examples; '
-            f'use --batch_size={num_train} or less, or train on more'
+            f'--batch_size={config.batch_size}: larger than the {num_train} training examples. '
+            f'Use --batch_size={num_train} or less, or train on more examples.'
         )
     return num_train, num_validation

@@ -1,4 +1,4 @@
-"""step -> blocks of examples; and arrays through a network, batch by batch."""
+"""Batches of a training step; and evaluation of a function on an array, batch by batch."""
 
 from collections.abc import Callable
 
@@ -9,58 +9,65 @@ from flexae_tf import noise
 
 
 class Batches:
-    """The examples of every step, as a function of (seed, step) alone.
+    """The batches of every step, as a function of (seed, step).
 
-    Indices are drawn with replacement, as the authors do, so there is no epoch, no shuffle buffer
-    and nothing to save. The examples stay in host memory as they are (uint8 images) and only the
-    drawn ones travel to the device.
+    Indices are sampled with replacement, like in the authors' code, so there is no epoch, no
+    shuffle buffer and nothing to save. The data stay in host memory (images as uint8) and only the
+    sampled examples are copied to the device.
 
     Args:
         x: uint8 images [n, h, w, c] or float32 vectors [n, d].
-        blocks: batches in a step.
+        batches_per_step: number of batches in a step.
         batch_size: examples in a batch, on this replica.
-        seed: the run's seed.
+        seed: seed of the run.
     """
 
-    def __init__(self, x: np.ndarray, *, blocks: int, batch_size: int, seed: int) -> None:
-        # A variable, because only its handle enters the training loop's graph: a constant would
-        # be one of the loop's values, free to be placed, and copied, anywhere.
+    def __init__(self, x: np.ndarray, *, batches_per_step: int, batch_size: int, seed: int) -> None:
+        # A variable, because only its handle enters the graph of the training loop. A constant
+        # would be a value of the loop, which TensorFlow may place on, and copy to, any device.
         with tf.device('CPU:0'):
             self._x = tf.Variable(x, trainable=False)
-        self._blocks = blocks
+        self._batches_per_step = batches_per_step
         self._batch_size = batch_size
         self._seed = seed
 
     def indices(self, step: tf.Tensor) -> tf.Tensor:
-        """Which examples step `step` sees: int32 [blocks, batch_size]."""
-        keys = (noise.key(self._seed, step, noise.Role.BATCH, b) for b in range(self._blocks))
+        """Returns the rows of `x` in step `step`, int32 [batches_per_step, batch_size]."""
+        keys = (
+            noise.key(self._seed, step, noise.Role.BATCH, index)
+            for index in range(self._batches_per_step)
+        )
         return tf.stack([noise.integers(key, [self._batch_size], self._x.shape[0]) for key in keys])
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The examples of step `step`: float32 [blocks, batch_size, ...], images in [0, 1]."""
+        """Returns the batches of step `step`.
+
+        Returns:
+            float32 [batches_per_step, batch_size, ...], images in [0, 1].
+        """
         with tf.device('CPU:0'):
-            drawn = tf.gather(self._x, self.indices(step))
-        return as_float(drawn)
+            examples = tf.gather(self._x, self.indices(step))
+        return as_float(examples)
 
 
 def as_float(x: tf.Tensor) -> tf.Tensor:
-    """What networks see: uint8 images as float32 in [0, 1]; vectors as they are."""
+    """Converts examples for networks: uint8 images to float32 in [0, 1]; vectors are unchanged."""
     return tf.cast(x, tf.float32) / 255.0 if x.dtype == tf.uint8 else x
 
 
 def map_batches(
     function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """`function` over all rows of `x`, `batch_size` at a time.
+    """Applies a function to all rows of an array, `batch_size` rows at a time.
 
     Args:
-        function: maps [batch, ...] float32 to [batch, ...]; called on one shape only (the last
-            batch is padded), so that a `tf.function` is traced once for each `batch_size`.
-        x: uint8 images (given to `function` in [0, 1]), or float32 arrays.
-        batch_size: rows in a call.
+        function: maps float32 [batch, ...] to [batch, ...]. The last batch is padded, so that the
+            function receives one shape only and a `tf.function` is traced once.
+        x: uint8 images, which `function` receives in [0, 1], or float32 arrays.
+        batch_size: rows of a batch.
 
     Returns:
-        the results, float32 [n, ...].
+        The results, float32 [n, ...].
     """
     batch_size = min(batch_size, len(x))
     results = []

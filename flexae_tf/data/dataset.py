@@ -1,25 +1,28 @@
-"""What the rest of the program knows of data: `DatasetSpec`, `Split`, `Dataset`."""
+"""Data sets in memory: `DatasetSpec`, `Split`, `Dataset`, and fixed random splits."""
 
 from __future__ import annotations
 
 import dataclasses
+import enum
 import hashlib
 
 import numpy as np
 
+CODES = 'codes'  # the data set of a density: codes of a run's training examples
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """What a data set is.
+    """Description of a data set.
 
     Attributes:
-        name: a name of `config.DATASETS`.
+        name: name of the data set.
         kind: 'images' or 'vectors'.
-        shape: of one example: (h, w, c) or (d,).
-        train_size: examples in the source's training split, before validation is held out of it;
-            None where only loading tells.
-        test_size: examples in the test split, or None likewise.
-        value_range: smallest and largest value as networks see them.
+        shape: shape of one example, (h, w, c) or (d,).
+        train_size: number of examples in the source's training split, before validation examples
+            are held out; None if unknown until the data are loaded.
+        test_size: number of examples in the test split; None if unknown until then.
+        value_range: smallest and largest value that networks receive.
         num_classes: labels are 0 .. num_classes - 1; None without labels.
         attributes: names of the binary attributes.
     """
@@ -36,13 +39,13 @@ class DatasetSpec:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Examples in memory; row i of every array is example i.
+    """Examples in memory; row i of every array belongs to example i.
 
     Attributes:
-        x: uint8 [n, h, w, c] images, or float32 [n, d] vectors.
+        x: uint8 [n, h, w, c] images or float32 [n, d] vectors.
         labels: int64 [n] classes or mixture components.
         attributes: bool [n, a].
-        latents: float32 [n, k], the true latents of a synthetic set.
+        latents: float32 [n, k], the true latents of a synthetic data set.
     """
 
     x: np.ndarray
@@ -54,14 +57,14 @@ class Split:
         return len(self.x)
 
     def take(self, indices: np.ndarray) -> Split:
-        """The rows `indices`, in that order, copied."""
+        """Returns a copy of the rows `indices`, in that order."""
         arrays = (self.x, self.labels, self.attributes, self.latents)
         return Split(*(None if array is None else array[indices] for array in arrays))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set cut into its three parts, none of which shares an example with another."""
+    """A data set in three parts without common examples."""
 
     spec: DatasetSpec
     train: Split
@@ -69,33 +72,38 @@ class Dataset:
     test: Split
 
 
-def fixed_order(num: int, *, index: int) -> np.ndarray:
-    """A random order of 0 .. num - 1, int32 [num], the same in every run.
+class Purpose(enum.IntEnum):
+    """Uses of a fixed permutation. Numbers must not change: recorded scores depend on them."""
 
-    `index` 0 holds validation out of the training examples, 1 holds the test out of everything, 2
-    chooses the test examples that are scored, 3 the images that are shown.
-    """
+    VALIDATION = 0  # holds validation examples out of the training split
+    TEST = 1  # holds a test split out of data without one
+    EVALUATION = 2  # selects the test examples to score
+    DISPLAY = 3  # selects the images to show
+
+
+def fixed_permutation(num: int, purpose: Purpose) -> np.ndarray:
+    """Returns a random permutation of 0 .. num - 1, int32 [num], that is the same in every run."""
     import tensorflow as tf
 
     from flexae_tf import noise
 
     with tf.device('CPU'):
-        return noise.permutation(noise.key(0, 0, noise.Role.SPLIT, index), num).numpy()
+        return noise.permutation(noise.key(0, 0, noise.Role.SPLIT, int(purpose)), num).numpy()
 
 
 def hold_out_test(split: Split, num: int) -> tuple[Split, Split]:
-    """(training, test): for data without a test split of their own, `num` fixed random examples."""
-    order = fixed_order(len(split), index=1)
+    """Splits data without a test split into (training, test) with `num` fixed random test rows."""
+    order = fixed_permutation(len(split), Purpose.TEST)
     return split.take(order[num:]), split.take(order[:num])
 
 
-def share_for_test(available: int) -> int:
-    """How many of `available` examples are the test, where nothing else says so."""
+def default_test_size(available: int) -> int:
+    """Returns the size of the test split that is held out of `available` examples."""
     return max(2, available // 10)
 
 
 def fingerprint(array: np.ndarray) -> str:
-    """Twelve hexadecimal digits that tell one array from another: type, shape and contents."""
+    """Returns 12 hexadecimal digits of a hash of the type, shape and contents of an array."""
     array = np.ascontiguousarray(array)
     digest = hashlib.sha256(f'{array.dtype.str} {array.shape} '.encode())
     digest.update(array.data)

@@ -1,199 +1,153 @@
-"""Picture files: decoding, cropping, shrinking; and a folder of them as a data set."""
+"""The user's own images: a folder of PNG and JPEG files, or an .npz file (`npz`)."""
 
 import math
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
-from tqdm import tqdm
 
-from flexae_tf.data import memory
-from flexae_tf.data.dataset import Split, fixed_order, hold_out_test, share_for_test
-from flexae_tf.errors import MissingDataError
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import memory, npz
+from flexae_tf.data.dataset import (
+    DatasetSpec,
+    Purpose,
+    Split,
+    default_test_size,
+    fixed_permutation,
+    hold_out_test,
+)
+from flexae_tf.errors import MissingDataError, UsageError
 
+DEFAULT_SIZE = 64
 SUFFIXES = ('.png', '.jpg', '.jpeg')
-LISTED = 10  # of the files that cannot be read, in the error
+
+
+def describe(config: TrainConfig) -> DatasetSpec:
+    """Returns the spec of `--data_dir`; the sizes of a folder are unknown until it is loaded.
+
+    Raises:
+        UsageError: no `--data_dir`, or an `--image_size` that does not fit an .npz file.
+        MissingDataError: no such folder or file, or an unusable .npz file.
+    """
+    path = _data_path(config)
+    if path.is_file():
+        return npz.describe(path, config.image_size)
+    size = config.image_size or DEFAULT_SIZE
+    return DatasetSpec('folder', 'images', (size, size, 3), None, None, (0.0, 1.0))
+
+
+def load(config: TrainConfig) -> tuple[Split, Split]:
+    """Loads training and test examples of `--data_dir`; see `load_folder` and `npz.load`."""
+    path = _data_path(config)
+    if path.is_file():
+        return npz.load(path)
+    return load_folder(path, size=config.image_size or DEFAULT_SIZE)
 
 
 def load_folder(folder: Path, *, size: int) -> tuple[Split, Split]:
-    """Every picture in `folder` and below, a fixed random tenth of them (at least 2) for testing.
+    """Loads every image in a folder and its subfolders.
+
+    A fixed random tenth of the images (at least 2) is the test set. Of every image the largest
+    centre square is resized with antialiasing. Transparency and EXIF rotation are ignored.
 
     Args:
-        folder: PNG and JPEG files, taken in the order of their paths.
+        folder: folder of PNG and JPEG files, read in the order of their paths.
         size: height and width of the results.
 
     Returns:
-        training and test examples, x uint8 [n, size, size, 3]: of every picture the largest centre
-        square, resized with antialiasing. Transparency and EXIF rotation are ignored.
+        Training and test examples, x uint8 [n, size, size, 3].
 
     Raises:
-        MissingDataError: there is no picture, or some cannot be read.
-        UsageError: there is not the memory for them.
+        MissingDataError: no images, or unreadable ones.
+        UsageError: not enough memory.
     """
-    paths = _paths(folder, '--data_dir')
-    pictures = Split(read_pictures(file_contents(paths), paths, size=size))
-    return hold_out_test(pictures, share_for_test(len(paths)))
+    from flexae_tf.data import decoding
+
+    paths = _image_paths(folder, '--data_dir')
+    images = Split(decoding.read_images(decoding.file_contents(paths), paths, size=size))
+    return hold_out_test(images, default_test_size(len(paths)))
 
 
-def load_alike(folder: Path, *, most: int) -> np.ndarray:
-    """Pictures in `folder` and below as they are: uint8 [n, h, w, 3].
+def load_unresized(folder: Path, *, max_images: int) -> np.ndarray:
+    """Loads images of one size without cropping or resizing them.
 
     Args:
-        folder: PNG and JPEG files, all of one size.
-        most: how many are read, those that come first in a fixed random order of the paths.
+        folder: folder of PNG and JPEG files, searched with its subfolders.
+        max_images: number of images to read, the first in a fixed random order of the paths.
+
+    Returns:
+        uint8 [n, h, w, 3].
 
     Raises:
-        MissingDataError: there is no picture, some cannot be read, or they differ in size.
-        UsageError: there is not the memory for them.
+        MissingDataError: no images, unreadable ones, or images of different sizes.
+        UsageError: not enough memory.
     """
-    paths = _paths(folder, '--real or --fake')
-    paths = [paths[i] for i in fixed_order(len(paths), index=2)[:most]]
+    from flexae_tf.data import decoding
+
+    paths = _image_paths(folder, '--real or --fake')
+    paths = [paths[i] for i in fixed_permutation(len(paths), Purpose.EVALUATION)[:max_images]]
     images = None
-    for i, image in _decoded(file_contents(paths), paths, _decode):
+    for i, image in decoding.decode_all(decoding.file_contents(paths), paths, decoding.decode):
         if images is None:
             first, shape = paths[i], [len(paths), *image.shape]
-            memory.check(math.prod(shape), f'{len(paths)} pictures as large as {first}')
+            memory.check(math.prod(shape), f'{len(paths)} images as large as {first}')
             images = np.empty(shape, np.uint8)
         if image.shape != images.shape[1:]:
             raise MissingDataError(
-                f'{paths[i]} is {image.shape[1]}x{image.shape[0]}, but {first} is '
-                f'{images.shape[2]}x{images.shape[1]}: make all pictures of one size'
+                f'{paths[i]}: {image.shape[1]}x{image.shape[0]}, but {first} is '
+                f'{images.shape[2]}x{images.shape[1]}. Resize all images to one size.'
             )
         images[i] = image
     return images
 
 
-def _paths(folder: Path, flag: str) -> list[str]:
-    """The PNG and JPEG files in `folder` and below, but for what runs left there, in order.
+def _data_path(config: TrainConfig) -> Path:
+    """Returns `--data_dir`, a folder or an .npz file."""
+    if config.data_dir is None:
+        raise UsageError(
+            '--dataset=folder needs --data_dir. Give a folder of images or an .npz file.'
+        )
+    path = Path(config.data_dir)
+    if not path.exists():
+        raise MissingDataError(f'{path}: does not exist. Correct --data_dir.')
+    if path.is_file() and path.suffix != '.npz':
+        raise MissingDataError(
+            f'{path}: unknown file type. Give a folder of images or an .npz file as --data_dir.'
+        )
+    return path
+
+
+def _image_paths(folder: Path, flag: str) -> list[str]:
+    """Returns the sorted paths of PNG and JPEG files in a folder, without the files of runs.
 
     Args:
-        folder: the topmost.
-        flag: that names it.
+        folder: the folder, searched with its subfolders; links are followed.
+        flag: flag that names the folder, for error messages.
 
     Raises:
-        MissingDataError: there is none, or a folder cannot be read.
+        MissingDataError: no images, or a folder cannot be read.
     """
-    seen = set()  # a link may lead back, or to what another one leads to
+    visited = set()  # a link may lead back, or to the target of another link
 
     def refuse(error: OSError) -> None:
-        raise MissingDataError(f'{error.filename}: {error.strerror}; mend that, or move it away')
+        raise MissingDataError(
+            f'{error.filename}: {error.strerror}. Fix its permissions or move it elsewhere.'
+        )
 
-    found, others = [], 0
-    for where, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        known = os.path.realpath(where) in seen
-        seen.add(os.path.realpath(where))
-        folders.sort()  # of two ways to one folder the same is taken everywhere
-        if known or ('config.json' in files and 'checkpoints' in folders):  # a workdir's grids
+    found, num_other = [], 0
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real_path = os.path.realpath(parent)
+        skip = real_path in visited
+        visited.add(real_path)
+        folders.sort()  # of two paths to one folder, every machine takes the same
+        if skip or ('config.json' in files and 'checkpoints' in folders):  # a workdir
             folders.clear()
             continue
-        pictures = [name for name in files if name.lower().endswith(SUFFIXES)]
-        found += [os.path.join(where, name) for name in pictures]
-        others += len(files) - len(pictures)
+        images = [name for name in files if name.lower().endswith(SUFFIXES)]
+        found += [os.path.join(parent, name) for name in images]
+        num_other += len(files) - len(images)
     if not found:
-        raise MissingDataError(
-            f'{folder}: no {", ".join(SUFFIXES)} file in it or below; correct {flag}'
-        )
-    aside = f'; {others} files that are none are passed over' if others else ''
-    print(f'{len(found)} pictures in {folder}{aside}', flush=True)
+        raise MissingDataError(f'{folder}: no {", ".join(SUFFIXES)} files. Correct {flag}.')
+    ignored = f'; {num_other} other files ignored' if num_other else ''
+    print(f'{len(found)} images in {folder}{ignored}', flush=True)
     return sorted(found)
-
-
-def file_contents(paths: Sequence[str]) -> tf.data.Dataset:
-    """The contents of files, scalar strings, read in parallel but in order."""
-    # As bytes: names need not be UTF-8.
-    dataset = tf.data.Dataset.from_tensor_slices([os.fsencode(path) for path in paths])
-    return dataset.map(tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def read_pictures(
-    encoded: tf.data.Dataset,
-    names: Sequence[str],
-    *,
-    size: int,
-    crop: int | None = None,
-    shape: tuple[int | None, int | None] = (None, None),
-) -> np.ndarray:
-    """Decodes, crops and resizes pictures, in parallel, into one array.
-
-    Args:
-        encoded: the contents of PNG or JPEG files, scalar strings.
-        names: what to call each of them in an error.
-        size: height and width of the results.
-        crop: as in `shrink`.
-        shape: height and width that every picture must have, where they are known.
-
-    Returns:
-        uint8 [n, size, size, 3]
-
-    Raises:
-        MissingDataError: pictures that cannot be read or have another shape.
-        UsageError: there is not the memory for them.
-    """
-    need = 2 * len(names) * size**2 * 3  # a part of them is cut out of the whole
-    memory.check(need, f'{len(names)} pictures of {size}x{size}')
-
-    def decode(content: tf.Tensor) -> tf.Tensor:
-        return shrink(tf.ensure_shape(_decode(content), [*shape, 3]), size=size, crop=crop)
-
-    images = np.empty([len(names), size, size, 3], np.uint8)
-    what = 'picture' if None in shape else f'picture of {shape[1]}x{shape[0]}'
-    for i, image in _decoded(encoded, names, decode, what=what):
-        images[i] = image
-    return images
-
-
-def _decode(content: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(content, channels=3, expand_animations=False)
-
-
-def _decoded(
-    encoded: tf.data.Dataset,
-    names: Sequence[str],
-    decode: Callable[[tf.Tensor], tf.Tensor],
-    *,
-    what: str = 'picture',
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Which picture and what it is, in order. All are tried before any is complained of."""
-    decoded = encoded.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    images, bad = decoded.as_numpy_iterator(), []
-    bar = tqdm(names, desc='reading pictures', disable=not sys.stderr.isatty())
-    for i, name in enumerate(bar):
-        try:
-            image = next(images)
-        except tf.errors.OpError:
-            bad.append(name)
-            continue
-        except StopIteration:  # what reads them gave up after an error
-            break
-        yield i, image
-    if bad:
-        listed = ', '.join(bad[:LISTED]) + (', ...' if len(bad) > LISTED else '')
-        count = f'{len(bad)} files: ' if len(bad) > 1 else ''
-        raise MissingDataError(
-            f'{count}{listed}: not a readable PNG or JPEG {what}; remove or replace it'
-        )
-
-
-def shrink(image: tf.Tensor, *, size: int, crop: int | None = None) -> tf.Tensor:
-    """The centre square of a picture, resized with an antialiasing triangle filter.
-
-    The filter is that of Pillow's `BILINEAR`. Plain bilinear sampling, TensorFlow's default, skips
-    pixels when it shrinks and shifts a Frechet distance by points.
-
-    Args:
-        image: uint8 [h, w, c].
-        size: height and width of the result.
-        crop: side of the square, at most h and w; None takes the largest.
-
-    Returns:
-        uint8 [size, size, c], rounded.
-    """
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    side = tf.minimum(height, width) if crop is None else crop
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    resized = tf.image.resize(square, [size, size], antialias=True)
-    return tf.saturate_cast(tf.round(resized), tf.uint8)

@@ -1,4 +1,4 @@
-"""How much memory this process may use."""
+"""Memory that this process may use."""
 
 import contextlib
 import os
@@ -7,43 +7,48 @@ from pathlib import Path, PurePath
 
 from flexae_tf.errors import UsageError
 
-GROUPS = Path('/proc/self/cgroup')  # the control groups of this process, a line each
-LIMITS = Path('/sys/fs/cgroup')
+CGROUP_FILE = Path('/proc/self/cgroup')  # the control groups of this process, one per line
+CGROUP_ROOT = Path('/sys/fs/cgroup')
 
 
-def check(need: int, what: str) -> None:
-    """Raises `UsageError` where `need` bytes for `what` are more than `allowed`.
+def check(num_bytes: int, label: str) -> None:
+    """Checks up front that data fit into memory: the OOM killer leaves no message.
 
-    Known now: who is killed for memory after an hour of reading is told nothing.
+    Args:
+        num_bytes: memory that is needed.
+        label: plural name of the data in the error message.
+
+    Raises:
+        UsageError: more than `available`.
     """
-    there = allowed()
-    if need > there:
+    limit = available()
+    if num_bytes > limit:
         raise UsageError(
-            f'{what} need {need / 2**30:.1f} GiB of memory, there are {there / 2**30:.1f}: take '
-            'fewer, or smaller ones (--image_size, of a folder)'
+            f'{label}: {num_bytes / 2**30:.1f} GiB of memory needed, {limit / 2**30:.1f} GiB '
+            'available. Use fewer images, or smaller ones (--image_size of a folder).'
         )
 
 
-def allowed() -> int:
-    """Bytes: what the machine has, or what a scheduler or container allows, if that is less."""
+def available() -> int:
+    """Returns the bytes of the machine's memory, or the limit of a scheduler or container."""
     limits = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
-    for path in _limits():
+    for path in _limit_files():
         with contextlib.suppress(OSError, ValueError):  # 'max' is no limit
             limits.append(int(path.read_text()))
     return min(limits)
 
 
-def _limits() -> Iterator[Path]:
-    """Files with a limit of a control group, of either version, or of one that it is part of."""
+def _limit_files() -> Iterator[Path]:
+    """Yields the limit files of this process's control groups (versions 1 and 2) and parents."""
     try:
-        lines = GROUPS.read_text().splitlines()
+        lines = CGROUP_FILE.read_text().splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, group = line.split(':', 2)
-        second = not controllers
-        if second or 'memory' in controllers.split(','):
-            top = LIMITS if second else LIMITS / 'memory'
-            name = 'memory.max' if second else 'memory.limit_in_bytes'
+        is_version_2 = not controllers
+        if is_version_2 or 'memory' in controllers.split(','):
+            top = CGROUP_ROOT if is_version_2 else CGROUP_ROOT / 'memory'
+            name = 'memory.max' if is_version_2 else 'memory.limit_in_bytes'
             path = PurePath(group.lstrip('/'))
             yield from (top / part / name for part in (path, *path.parents))

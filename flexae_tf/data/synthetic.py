@@ -1,17 +1,19 @@
-"""The two synthetic sets of the paper's appendix: six Gaussians seen through a random network.
+"""The two synthetic data sets of the paper's appendix: six Gaussians behind a random network.
 
-Figure 2 has them in five dimensions, Figure 3 in two; both are seen in 128.
+Latents have five dimensions in Figure 2 and two in Figure 3; observations have 128.
 """
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from flexae_tf import noise
-from flexae_tf.data.dataset import Split
+from flexae_tf.config import TrainConfig
+from flexae_tf.data.dataset import DatasetSpec, Split
 
+LATENT_DIMS = {'synthetic_2d': 2, 'synthetic_5d': 5}
+NUM_TRAIN, NUM_TEST = 15_000, 10_000
 WIDTH = 128
 VARIANCES = (1.0, 1.0, 0.5, 0.95, 0.5, 0.75)
 MEANS = {
@@ -25,14 +27,31 @@ MEANS = {
         (-4, -3, -5.5, 2, 4),
     ),
 }
-# The second parameter of the paper's N(0, s), layer by layer. Read as variances, 99 % of the
-# outputs would be saturated; so they are standard deviations.
+# The second parameter of the paper's N(0, s) of each layer, read as a standard deviation: as
+# variances, they would saturate 99 % of the outputs.
 LAYER_STDDEVS = (0.05, 0.2, 0.1)
 
-# Nothing here depends on the seed of a run: keys are made of the latents' dimension, what is drawn,
-# and the layer or the part of the data. These numbers are for ever.
+# Random keys consist of the latent dimension, the quantity, and the layer or split. They do not
+# depend on the seed of a run. These numbers must not change: recorded scores depend on them.
 WEIGHTS, BIASES, COMPONENTS, LATENTS = 0, 1, 2, 3
 TRAIN, TEST, VALIDATION = 0, 1, 2
+
+
+def describe(config: TrainConfig) -> DatasetSpec:
+    """Returns the spec of `config.dataset`, one of `LATENT_DIMS`."""
+    return DatasetSpec(
+        config.dataset, 'vectors', (WIDTH,), NUM_TRAIN, NUM_TEST, (-1.0, 1.0), num_classes=6
+    )
+
+
+def load(config: TrainConfig) -> tuple[Split, Split]:
+    """Samples training and test examples, with their latents, and components as labels."""
+    return _sample_split(config, NUM_TRAIN, TRAIN), _sample_split(config, NUM_TEST, TEST)
+
+
+def load_validation(config: TrainConfig, num: int) -> Split:
+    """Samples `num` examples that are in neither set of `load`."""
+    return _sample_split(config, num, VALIDATION)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,15 +71,19 @@ class SixGaussians:
     biases: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     def sample(self, num: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draws examples.
+        """Samples examples.
 
         Args:
-            num: how many.
-            index: tells draws apart; the sets of `load` are 0 and 1, validation is 2.
+            num: number of examples.
+            index: number of the sample; `TRAIN`, `TEST` and `VALIDATION` are used by the splits.
 
         Returns:
             x float32 [num, 128] in [-1, 1], latents float32 [num, k], components int64 [num].
         """
+        import tensorflow as tf
+
+        from flexae_tf import noise
+
         dim = self.means.shape[1]
         with tf.device('CPU'):
             components = noise.integers(
@@ -72,7 +95,7 @@ class SixGaussians:
         return self.observe(latents), latents, components.astype(np.int64)
 
     def observe(self, z: np.ndarray) -> np.ndarray:
-        """What latents [num, k] look like: float32 [num, 128], computed in float64."""
+        """Maps latents [num, k] to observations, float32 [num, 128], computed in float64."""
         (w1, w2, w3), (b1, b2, b3) = self.weights, self.biases
         hidden = np.tanh(z.astype(np.float64) @ w1.T + b1)
         return np.tanh(np.exp(hidden @ w2.T + b2) @ w3.T + b3).astype(np.float32)
@@ -80,7 +103,11 @@ class SixGaussians:
 
 @functools.cache
 def six_gaussians(dim: int) -> SixGaussians:
-    """The mixture with latents of `dim` (2 or 5) dimensions, and its network: the same for ever."""
+    """Returns the fixed mixture and network with `dim` (2 or 5) latent dimensions."""
+    import tensorflow as tf
+
+    from flexae_tf import noise
+
     weights, biases = [], []
     with tf.device('CPU'):
         for i, (inputs, stddev) in enumerate(zip((dim, WIDTH, WIDTH), LAYER_STDDEVS, strict=True)):
@@ -92,20 +119,12 @@ def six_gaussians(dim: int) -> SixGaussians:
     return SixGaussians(means, np.array(VARIANCES), tuple(weights), tuple(biases))
 
 
-def load(dim: int, *, num_train: int, num_test: int) -> tuple[Split, Split]:
-    """Training and test examples, with true latents, and components as labels."""
-    return _split(dim, num_train, TRAIN), _split(dim, num_test, TEST)
-
-
-def draw_validation(dim: int, num: int) -> Split:
-    """Examples that are in neither of the sets of `load`."""
-    return _split(dim, num, VALIDATION)
-
-
-def _split(dim: int, num: int, index: int) -> Split:
-    x, latents, components = six_gaussians(dim).sample(num, index)
+def _sample_split(config: TrainConfig, num: int, index: int) -> Split:
+    x, latents, components = six_gaussians(LATENT_DIMS[config.dataset]).sample(num, index)
     return Split(x, labels=components, latents=latents)
 
 
-def _key(dim: int, stage: int, index: int) -> noise.Key:
-    return noise.key(dim, stage, noise.Role.SYNTHETIC_DATA, index)
+def _key(dim: int, quantity: int, index: int) -> Any:
+    from flexae_tf import noise
+
+    return noise.key(dim, quantity, noise.Role.SYNTHETIC_DATA, index)

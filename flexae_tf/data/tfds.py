@@ -1,106 +1,98 @@
-"""MNIST, Fashion-MNIST and CIFAR-10 through tensorflow-datasets, and scikit-learn's digits."""
+"""MNIST, Fashion-MNIST and CIFAR-10, read with tensorflow-datasets."""
 
-import numpy as np
-import tensorflow as tf
-import tensorflow_datasets as tfds
+from typing import Any
 
 from flexae_tf.config import TrainConfig
-from flexae_tf.data.dataset import Split, hold_out_test
+from flexae_tf.data.dataset import DatasetSpec, Split
 from flexae_tf.errors import MissingDataError
 
-NUM_DIGITS_TEST = 360
+SIZES = {  # shape of an image, number of training images; each has 10,000 test images
+    'mnist': ((28, 28, 1), 60_000),
+    'fashion_mnist': ((28, 28, 1), 60_000),
+    'cifar10': ((32, 32, 3), 50_000),
+}
 
 
-def load_catalogue(config: TrainConfig) -> tuple[Split, Split]:
-    """Training and test examples of a labelled data set that fits in memory as it is.
+def describe(config: TrainConfig) -> DatasetSpec:
+    """Returns the spec of `config.dataset`, one of `SIZES`."""
+    shape, num_train = SIZES[config.dataset]
+    return DatasetSpec(
+        config.dataset, 'images', shape, num_train, 10_000, (0.0, 1.0), num_classes=10
+    )
+
+
+def load(config: TrainConfig) -> tuple[Split, Split]:
+    """Loads training and test examples of a labelled data set.
 
     Returns:
         x uint8 [n, h, w, c] and labels, in the order of the prepared files.
 
     Raises:
-        MissingDataError: as `prepared_builder`, or the prepared files are damaged.
+        MissingDataError: see `prepared_builder`, or the prepared files are corrupt.
     """
     builder = prepared_builder(config.dataset, config)
     train, test = (_read(builder, split) for split in ('train', 'test'))
     return train, test
 
 
-def prepared_builder(
-    name: str, config: TrainConfig, *, otherwise: str = ''
-) -> tfds.core.DatasetBuilder:
-    """The data set `name` of tensorflow-datasets, on disk; downloaded if `config` allows.
+def prepared_builder(name: str, config: TrainConfig, *, hint: str = '') -> Any:
+    """Opens a prepared data set of tensorflow-datasets, after a download if `config` allows it.
 
     Args:
-        name: as tensorflow-datasets calls it.
-        config: `data_dir` and `download` count.
-        otherwise: one more way out, put at the end of the messages.
+        name: name of the data set in tensorflow-datasets.
+        config: `data_dir` and `download` are used.
+        hint: an alternative remedy, appended to the error messages.
+
+    Returns:
+        The `tensorflow_datasets.core.DatasetBuilder` with its files on disk.
 
     Raises:
-        MissingDataError: absent and not to be downloaded, or the download failed.
+        MissingDataError: not on disk and no download allowed, or the download failed.
     """
+    import tensorflow_datasets as tfds
+
     try:
         builder = tfds.builder(name, data_dir=config.data_dir)
-    except Exception as error:  # each kind of damaged metadata has a class of its own
-        reason = str(error).strip().partition('\n')[0]
+    except Exception as error:  # corrupt metadata raise many classes
         raise MissingDataError(
-            f'{name}: {config.data_dir or "the folder of tensorflow-datasets"} cannot be read '
-            f'({type(error).__name__}: {reason}); remove what is damaged there, or give another '
-            '--data_dir'
+            f'{config.data_dir or "the folder of tensorflow-datasets"}: {name} cannot be read '
+            f'({_summary(error)}). Remove the corrupt files there, or give another --data_dir.'
         ) from error
     if builder.info.splits:
         return builder
     if not config.download:
         raise MissingDataError(
-            f'{name}: not in {builder.data_path}; let bin/train.py --download fetch it, or give '
-            f'--data_dir the folder of tensorflow-datasets that holds it{otherwise}'
+            f'{builder.data_path}: {name} is missing. Run bin/train.py with --download, or give '
+            f'the folder of tensorflow-datasets that holds it as --data_dir{hint}.'
         )
     try:
         builder.download_and_prepare()
-    except Exception as error:  # network, server, checksum, disk: each with classes of its own
-        reason = str(error).strip().partition('\n')[0]
+    except Exception as error:  # network, server, checksum and disk raise many classes
         raise MissingDataError(
-            f'{name}: download failed ({type(error).__name__}: {reason}); try again later, or '
-            'prepare it on another machine with tensorflow-datasets and give --data_dir its '
-            f'folder{otherwise}'
+            f'{builder.data_path}: download failed ({_summary(error)}). Try again later, or '
+            f'prepare {name} with tensorflow-datasets on another machine and give its folder as '
+            f'--data_dir{hint}.'
         ) from error
     return builder
 
 
-def damaged(builder: tfds.core.DatasetBuilder) -> MissingDataError:
-    """The error of prepared files that cannot be read."""
+def corrupt(builder: Any) -> MissingDataError:
+    """Returns the error for prepared files that cannot be read."""
     return MissingDataError(
-        f'{builder.data_path}: damaged; remove this folder, and let bin/train.py --download fetch '
-        'it again'
+        f'{builder.data_path}: corrupt. Remove this folder and run bin/train.py with --download.'
     )
 
 
-def load_digits() -> tuple[Split, Split]:
-    """The 1797 handwritten digits that come with scikit-learn, made to look like MNIST.
-
-    Returns:
-        1437 training and 360 test examples: x uint8 [n, 28, 28, 1] and labels. The cut is random
-        but fixed, since neighbours in the source are by one writer.
-    """
-    from scipy import ndimage
-    from sklearn import datasets
-
-    source = datasets.load_digits()
-    # Ink of an 8x8 cell, 0..16, becomes a 20x20 digit. A cubic spline alone leaves blurred strokes;
-    # stretching the middle of its range gives MNIST's crisp ones with soft edges.
-    ink = np.stack(
-        [
-            ndimage.zoom(image, 20 / 8, order=3, mode='grid-constant', grid_mode=True)
-            for image in source.images
-        ]
-    )
-    ink = np.clip((ink - 4.0) / 8.0, 0.0, 1.0)
-    x = np.pad(np.rint(255 * ink).astype(np.uint8), [(0, 0), (4, 4), (4, 4)])[..., None]
-    return hold_out_test(Split(x, labels=source.target.astype(np.int64)), NUM_DIGITS_TEST)
+def _summary(error: Exception) -> str:
+    return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
 
 
-def _read(builder: tfds.core.DatasetBuilder, split: str) -> Split:
+def _read(builder: Any, split: str) -> Split:
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
     try:
         examples = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
     except tf.errors.OpError as error:
-        raise damaged(builder) from error
+        raise corrupt(builder) from error
     return Split(examples['image'], labels=examples['label'])

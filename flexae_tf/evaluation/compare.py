@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from flexae_tf.config import EvaluateConfig
-from flexae_tf.data import fingerprint, fixed_order, image_folder, npz
+from flexae_tf.data import Purpose, fingerprint, fixed_permutation, image_folder, npz
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.evaluation.judge import Subject
 from flexae_tf.evaluation.score_log import ScoreLog
@@ -67,6 +67,6 @@ def _load(name: str, most: int) -> np.ndarray:
     if not path.exists():
         raise MissingDataError(f'{path} does not exist: correct --real or --fake')
     if path.is_dir():
-        return image_folder.load_alike(path, most=most)
+        return image_folder.load_unresized(path, max_images=most)
     x = npz.load_images(path)
-    return x[fixed_order(len(x), index=2)[:most]]
+    return x[fixed_permutation(len(x), Purpose.EVALUATION)[:most]]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from flexae_tf import data
 from flexae_tf.config import EvaluateConfig
-from flexae_tf.data import fixed_order
+from flexae_tf.data import Purpose, fixed_permutation
 from flexae_tf.data.batches import map_batches
 from flexae_tf.densities import densities
 from flexae_tf.errors import CorruptRunError, Interrupted, MissingDataError, NonFiniteLossError
@@ -166,7 +166,7 @@ class _RunEvaluation:
             return getattr(self._dataset, split).x[: self._config.num_examples]
         test = self._dataset.test.x
         # A random choice, the same for every run: the paper scores 10000 of CelebA's test images.
-        return test[fixed_order(len(test), index=2)[: self._config.num_examples]]
+        return test[fixed_permutation(len(test), Purpose.EVALUATION)[: self._config.num_examples]]
 
     def _protocol(self, split: str, x: np.ndarray) -> Protocol:
         return self._scorer.protocol(raw_protocol(self._run_config, self._spec, split=split, x=x))

@@ -9,7 +9,8 @@ import itertools
 import math
 from typing import NamedTuple
 
-from flexae_tf.config import CODES, TrainConfig
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import CODES
 from flexae_tf.errors import UsageError
 
 

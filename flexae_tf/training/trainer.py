@@ -70,7 +70,7 @@ class Trainer:
             self._state = initial_state(self.method)
         self._batches = Batches(
             dataset.train.x,
-            blocks=self.method.batches_per_step,
+            batches_per_step=self.method.batches_per_step,
             batch_size=config.batch_size // self._strategy.num_replicas_in_sync,
             seed=config.seed,
         )

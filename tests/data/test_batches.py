@@ -9,7 +9,7 @@ STEPS = [tf.constant(step, tf.int64) for step in (5, 6)]
 
 
 def batches(x, *, batch_size=64, seed=0):
-    return Batches(x, blocks=3, batch_size=batch_size, seed=seed)
+    return Batches(x, batches_per_step=3, batch_size=batch_size, seed=seed)
 
 
 def test_they_are_a_function_of_seed_step_and_block():

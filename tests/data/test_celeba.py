@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
-from flexae_tf.data.catalog import CELEBA_ATTRIBUTES
+from flexae_tf.data.celeba import ATTRIBUTES
 from flexae_tf.errors import MissingDataError
 
 # Names and official part (0 train, 1 validation, 2 test), in no order.
@@ -27,7 +27,7 @@ def has(number, attribute):
 @pytest.fixture
 def official(tmp_path, write_jpeg):
     """A folder with the three official files, the pictures unpacked: picture i is grey 20 i."""
-    rows = [str(len(PARTS)), ' '.join(CELEBA_ATTRIBUTES) + ' ']
+    rows = [str(len(PARTS)), ' '.join(ATTRIBUTES) + ' ']
     for name in PARTS:
         number = int(name[:6])
         write_jpeg(tmp_path / 'img_align_celeba' / name, grey(number))
@@ -64,7 +64,7 @@ def check(dataset):
             assert row.tolist() == [has(int(shade) // 20, attribute) for attribute in range(40)]
         numbers.append((shades // 20).tolist())
     assert sorted(numbers[0] + numbers[1]) == TRAIN and sorted(numbers[2]) == TEST
-    assert dataset.spec.attributes == CELEBA_ATTRIBUTES
+    assert dataset.spec.attributes == ATTRIBUTES
     assert (dataset.spec.train_size, dataset.spec.test_size) == (7, 3)
 
 
@@ -82,7 +82,7 @@ def test_tensorflow_datasets(serve, tmp_path):
         info = tfds.builder('celeb_a', data_dir=str(tmp_path)).info.features
         zeros = {name: dict.fromkeys(info[name], 0) for name in ('landmarks', 'identity')}
         for number in numbers:
-            attributes = {a: has(number, i) for i, a in enumerate(CELEBA_ATTRIBUTES)}
+            attributes = {a: has(number, i) for i, a in enumerate(ATTRIBUTES)}
             yield dict(image=grey(number), attributes=attributes, **zeros)
 
     serve('celeb_a', train=examples(TRAIN), validation=examples([3, 8]), test=examples(TEST))
@@ -123,32 +123,32 @@ def test_missing_names_every_file_and_place(tmp_path, monkeypatch):
 
 def test_missing_text_file(official):
     (official / 'list_attr_celeba.txt').unlink()
-    refused(official, 'list_attr_celeba.txt', 'put the official')
+    refused(official, 'list_attr_celeba.txt', 'Put the official')
 
 
 def test_missing_picture(official):
     (official / 'img_align_celeba' / '000009.jpg').unlink()
-    refused(official, '11 pictures', '12 in list_eval_partition.txt', '000009.jpg', 'fetch')
+    refused(official, '11 images', '12 in list_eval_partition.txt', '000009.jpg', 'Download')
 
 
 def test_cut_partition(official):
     path = official / 'list_eval_partition.txt'
     path.write_text('\n'.join(path.read_text().splitlines()[:-1]))
-    refused(official, '11 in list_eval_partition.txt', '000012.jpg', 'fetch')
+    refused(official, '11 in list_eval_partition.txt', '000012.jpg', 'Download')
 
 
 @pytest.mark.parametrize('line', ['000013.jpg 1 -1', '000013.jpg one'])
 def test_damaged_table(official, line):
     with (official / 'list_attr_celeba.txt').open('a') as file:
         file.write(line)
-    refused(official, 'list_attr_celeba.txt', 'fetch it again')
+    refused(official, 'list_attr_celeba.txt', 'Download it again')
 
 
 def test_damaged_archive(official):
     pack(official)
     path = official / 'img_align_celeba.zip'
     path.write_bytes(path.read_bytes()[:-30])
-    refused(official, 'img_align_celeba.zip: damaged', 'fetch it again')
+    refused(official, 'img_align_celeba.zip: corrupt', 'Download it again')
 
 
 @pytest.mark.parametrize('packed', [False, True])

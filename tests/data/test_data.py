@@ -9,7 +9,7 @@ import pytest
 from flexae_tf import config as config_lib
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
-from flexae_tf.data.dataset import fixed_order, hold_out_test
+from flexae_tf.data.dataset import Purpose, fixed_permutation, hold_out_test
 from flexae_tf.errors import UsageError
 
 
@@ -116,10 +116,10 @@ def test_synthetic_validation_takes_nothing_from_training():
     [
         (dict(batch_size=181), ['--batch_size=181', '180', '--batch_size=180 or less']),
         (dict(batch_size=9, train_examples=8), ['--batch_size=9', '8', '--batch_size=8 or less']),
-        (dict(train_examples=181), ['200', '181', 'lower --train_examples']),
+        (dict(train_examples=181), ['200', '181', 'Lower --train_examples']),
         (dict(train_examples=100, validation_examples=101), ['200', '101', '100']),
-        (dict(validation_examples=200), ['200', 'lower', '--validation_examples']),
-        (dict(image_size=8), ['--image_size=8', 'leave --image_size out']),
+        (dict(validation_examples=200), ['200', 'Lower', '--validation_examples']),
+        (dict(image_size=8), ['--image_size=8', 'Leave --image_size out']),
     ],
 )
 def test_impossible_sizes_are_refused_unloaded(numbered, options, words):
@@ -132,7 +132,7 @@ def test_impossible_sizes_are_refused_unloaded(numbered, options, words):
 def test_options_of_other_data_sets_are_refused():
     with pytest.raises(UsageError, match='--dataset=folder'):
         data.describe(TrainConfig(dataset='digits', image_size=32))
-    with pytest.raises(UsageError, match='use 178 or less'):
+    with pytest.raises(UsageError, match='Use 178 or less'):
         data.describe(TrainConfig(dataset='celeba', celeba_crop=179))
     with pytest.raises(UsageError, match='15000 training examples'):
         data.describe(TrainConfig(dataset='synthetic_5d', train_examples=15_001))
@@ -148,8 +148,8 @@ def test_take_takes_the_same_rows_of_every_array():
 
 
 def test_fixed_orders_are_for_ever():
-    assert fixed_order(10, index=0).tolist() == [3, 6, 1, 9, 4, 8, 7, 2, 0, 5]
-    assert fixed_order(10, index=1).tolist() == [7, 1, 4, 0, 8, 3, 5, 2, 9, 6]
+    assert fixed_permutation(10, Purpose.VALIDATION).tolist() == [3, 6, 1, 9, 4, 8, 7, 2, 0, 5]
+    assert fixed_permutation(10, Purpose.TEST).tolist() == [7, 1, 4, 0, 8, 3, 5, 2, 9, 6]
     train, test = hold_out_test(data.Split(np.arange(10)), 3)
     assert sorted([*train.x, *test.x]) == list(range(10)) and len(test) == 3
 

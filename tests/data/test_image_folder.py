@@ -7,8 +7,8 @@ import tensorflow as tf
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import memory
-from flexae_tf.data.dataset import fixed_order
-from flexae_tf.data.image_folder import shrink
+from flexae_tf.data.dataset import Purpose, fixed_permutation
+from flexae_tf.data.decoding import crop_and_resize
 from flexae_tf.errors import MissingDataError, UsageError
 
 
@@ -50,7 +50,9 @@ def test_folder(folder):
         assert (split.x == split.x[:, :1, :1, :1]).all()
         shades.extend(split.x[:, 0, 0, 0].tolist())
     assert sorted(shades) == [8 * i for i in range(30)]
-    assert shades[-3:] == [8 * i for i in fixed_order(30, index=1)[:3]]  # in order of path
+    assert shades[-3:] == [
+        8 * i for i in fixed_permutation(30, Purpose.TEST)[:3]
+    ]  # in order of path
     again = load(folder, seed=1)
     np.testing.assert_array_equal(again.test.x, dataset.test.x)
     np.testing.assert_array_equal(again.train.x, dataset.train.x)
@@ -58,7 +60,7 @@ def test_folder(folder):
 
 def test_what_runs_leave_in_the_folder_is_no_data(folder, capsys):
     before = load(folder)
-    assert f'30 pictures in {folder}; 1 files that are none' in capsys.readouterr().out
+    assert f'30 images in {folder}; 1 other files ignored' in capsys.readouterr().out
     run = folder / 'a' / 'run'
     write_png(run / 'samples' / 'fakes_000000005.png', grey(7))
     (run / 'checkpoints').mkdir()
@@ -76,7 +78,7 @@ def test_names_need_not_be_text(folder):
 
 
 def test_more_pictures_than_memory_are_refused(folder):
-    with pytest.raises(UsageError, match='30 pictures of 1000000x1000000 need .* GiB of memory'):
+    with pytest.raises(UsageError, match='30 images of 1000000x1000000: .* GiB of memory'):
         load(folder, image_size=1_000_000)
 
 
@@ -97,7 +99,7 @@ def test_crop_is_the_largest_central_square(height, width):
     image = np.full([height, width, 1], 255, np.uint8)
     top, left = (height - side) // 2, (width - side) // 2
     image[top : top + side, left : left + side] = 10
-    assert (shrink(tf.constant(image), size=10).numpy() == 10).all()
+    assert (crop_and_resize(tf.constant(image), size=10).numpy() == 10).all()
 
 
 def test_shrinking_is_antialiased():
@@ -109,7 +111,7 @@ def test_shrinking_is_antialiased():
     weights = np.maximum(0.0, 1.0 - distance)
     weights /= weights.sum(axis=1, keepdims=True)
     expected = np.einsum('ij,jkc,lk->ilc', weights, image, weights)
-    shrunk = shrink(tf.constant(image), size=64).numpy()
+    shrunk = crop_and_resize(tf.constant(image), size=64).numpy()
     assert shrunk.dtype == np.uint8
     assert np.abs(shrunk - expected).max() <= 0.51  # rounded to the nearest
     plain = tf.image.resize(image, [64, 64]).numpy()
@@ -118,7 +120,7 @@ def test_shrinking_is_antialiased():
 
 def test_own_size_is_kept_exactly():
     image = np.random.default_rng(1).integers(0, 256, [8, 8, 3], np.uint8)
-    np.testing.assert_array_equal(shrink(tf.constant(image), size=8), image)
+    np.testing.assert_array_equal(crop_and_resize(tf.constant(image), size=8), image)
 
 
 def refused(path, *words, error=MissingDataError):
@@ -141,7 +143,7 @@ def test_absent_path(tmp_path):
 def test_neither_folder_nor_npz(tmp_path):
     path = tmp_path / 'faces.zip'
     path.write_bytes(b'')
-    refused(path, 'faces.zip', 'folder of pictures or an .npz')
+    refused(path, 'faces.zip', 'folder of images or an .npz')
 
 
 def test_folder_without_pictures(tmp_path):
@@ -153,7 +155,7 @@ def test_folder_without_pictures(tmp_path):
 def test_unreadable_picture_is_named(folder, content):
     path = folder / 'a' / '13.JPG'
     path.write_bytes(path.read_bytes()[:200] if content == 'cut' else content)
-    refused(folder, str(path), 'remove or replace')
+    refused(folder, str(path), 'Remove or replace')
 
 
 def test_all_unreadable_pictures_are_named_at_once(folder):
@@ -178,23 +180,23 @@ def test_links_to_folders_are_followed_once(folder, tmp_path_factory):
 
 
 def test_what_a_scheduler_allows_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, 'GROUPS', tmp_path / 'groups')
-    monkeypatch.setattr(memory, 'LIMITS', tmp_path)
-    machine = memory.allowed()  # there is no file that tells more
+    monkeypatch.setattr(memory, 'CGROUP_FILE', tmp_path / 'groups')
+    monkeypatch.setattr(memory, 'CGROUP_ROOT', tmp_path)
+    machine = memory.available()  # there is no file that tells more
     job = tmp_path / 'slurm' / 'job_7' / 'step_0'
     job.mkdir(parents=True)
     (tmp_path / 'groups').write_text('0::/slurm/job_7/step_0\n')
     (job / 'memory.max').write_text('max\n')
-    assert memory.allowed() == machine
+    assert memory.available() == machine
     (job.parent / 'memory.max').write_text('3000000\n')
-    assert memory.allowed() == 3_000_000
+    assert memory.available() == 3_000_000
     memory.check(3_000_000, 'they')
-    with pytest.raises(UsageError, match='they need 0.0 GiB of memory, there are 0.0'):
+    with pytest.raises(UsageError, match='they: 0.0 GiB of memory needed, 0.0 GiB available'):
         memory.check(3_000_001, 'they')
     (tmp_path / 'groups').write_text('5:cpu:/slurm\n4:memory:/slurm/job_7\n')
     (tmp_path / 'memory' / 'slurm').mkdir(parents=True)
     (tmp_path / 'memory' / 'slurm' / 'memory.limit_in_bytes').write_text('2000000')
-    assert memory.allowed() == 2_000_000
+    assert memory.available() == 2_000_000
 
 
 def test_too_few_pictures(tmp_path):

@@ -102,10 +102,10 @@ def test_unfit_arrays(tmp_path, arrays, words):
 def test_more_than_memory(tmp_path, monkeypatch):
     np.savez(tmp_path / 'a.npz', images=np.zeros([30, 8, 8], np.uint8))
     need = 2 * 30 * 64  # while they are cut, twice
-    monkeypatch.setattr(memory, 'allowed', lambda: need)
+    monkeypatch.setattr(memory, 'available', lambda: need)
     data.load(config(tmp_path / 'a.npz'))
-    monkeypatch.setattr(memory, 'allowed', lambda: need - 1)
-    with pytest.raises(UsageError, match='images of .*a.npz need'):
+    monkeypatch.setattr(memory, 'available', lambda: need - 1)
+    with pytest.raises(UsageError, match='images of .*a.npz: .* needed'):
         data.load(config(tmp_path / 'a.npz'))
 
 
@@ -132,6 +132,6 @@ def test_flipped_bits(tmp_path):
 
 def test_other_image_size(tmp_path):
     path = save(tmp_path, images=IMAGES)
-    with pytest.raises(UsageError, match='--image_size=8.*leave --image_size out'):
+    with pytest.raises(UsageError, match='--image_size=8.*Leave --image_size out'):
         data.describe(config(path, image_size=8))
     assert data.describe(config(path, image_size=5)).shape == (5, 5, 3)

@@ -73,7 +73,7 @@ def test_damaged_files(serve, tmp_path, damage):
         records.write_bytes(records.read_bytes()[:-100])
     else:
         records.unlink()
-    with pytest.raises(MissingDataError, match='remove this folder, .*--download'):
+    with pytest.raises(MissingDataError, match='Remove this folder and .*--download'):
         data.load(TrainConfig(**options))
 
 

@@ -14,7 +14,7 @@ from sklearn import mixture
 from flexae_tf import losses, noise
 from flexae_tf.config import DENSITIES, STAGES, EvaluateConfig, ExportConfig, TrainConfig
 from flexae_tf.config.names import MAX_SEED
-from flexae_tf.data import Dataset, DatasetSpec, Split, fixed_order
+from flexae_tf.data import Dataset, DatasetSpec, Purpose, Split, fixed_permutation
 from flexae_tf.densities import densities, latent_models
 from flexae_tf.densities.latent_models import _config
 from flexae_tf.errors import (
@@ -316,7 +316,7 @@ def test_codes_are_scored_as_draws_of_their_posteriors(run):
     folder = str(run.workdir.path)
     evaluate(EvaluateConfig(workdir=folder, num_examples=200, kinds='codes'))
     scores = {r['stem']: r for r in read_jsonl(run.workdir.scores)}
-    x = dataset.test.x[fixed_order(len(dataset.test), index=2)[:200]]
+    x = dataset.test.x[fixed_permutation(len(dataset.test), Purpose.EVALUATION)[:200]]
     drawn = latent.scale(draw_codes(run.method, x, seed=0))
     assert scores['z_scale']['value'] == pytest.approx(drawn, rel=1e-5)
     assert drawn > 1.01 * latent.scale(np.asarray(run.method.encode(x)))

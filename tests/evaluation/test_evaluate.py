@@ -191,7 +191,7 @@ def test_the_same_score_twice_and_another_id_for_another_number(run, score, caps
 
 def test_repeats_and_bootstrap(run, score):
     folder, method = run
-    x = data.fixed_order(10_000, index=2)[:200]
+    x = data.fixed_permutation(10_000, data.Purpose.EVALUATION)[:200]
     scores = score(folder, metrics='fd', num_examples=200, repeats=3, bootstrap=10, sample_seed=5)
     test = data.load(method.config).test.x[x]
     drawn = [frechet_distance(test, method.sample(200, seed=s).numpy()) for s in (5, 6, 7)]
@@ -313,7 +313,10 @@ def test_the_authors_protocol(own, score):
     assert record['protocol'] != scores['fd_pixels_40_gen']['protocol']
     run_config = load_run(folder).config
     dataset = data.load(run_config)
-    x = dataset.test.x[data.fixed_order(len(dataset.test), index=2)[:40]] / 255.0
+    x = (
+        dataset.test.x[data.fixed_permutation(len(dataset.test), data.Purpose.EVALUATION)[:40]]
+        / 255.0
+    )
     x_hat = load_run(folder, 8).reconstruct(tf.constant(x, tf.float32)).numpy()
     low, high = (f(x_hat, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
     stretched = (x_hat - low) / (high - low)
@@ -379,7 +382,7 @@ def test_the_floor_is_finished_as_the_fakes_are(own, score):
     folder, _ = own
     options = dict(num_examples=40, metrics='fd', kinds='floor', features='pixels')
     dataset = data.load(load_run(folder).config)
-    real = dataset.test.x[data.fixed_order(len(dataset.test), index=2)[:40]]
+    real = dataset.test.x[data.fixed_permutation(len(dataset.test), data.Purpose.EVALUATION)[:40]]
     train = dataset.train.x[:40]
     plain = score(folder, **options)['fd_pixels_40_floor']['value']
     assert plain == pytest.approx(frechet_distance(pixel_features(real), pixel_features(train)))

@@ -278,7 +278,7 @@ def test_the_mask_becomes_that_of_the_true_dimensions():
     rates = dict(ae_learning_rate=0.03, critic_learning_rate=1e-3, enc_learning_rate=1e-3)
     options = dict(latent_dim=8, batch_size=32, mask_fidelity_weight=30.0, training_steps=2000)
     method = make(vectors(16), **options, **rates, seed=0)
-    batches = Batches(x, blocks=method.batches_per_step, batch_size=32, seed=0)
+    batches = Batches(x, batches_per_step=method.batches_per_step, batch_size=32, seed=0)
     assert np.sum(method.mask() >= maskaae.ACTIVE) > 4
 
     @tf.function

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf import image_grid
-from flexae_tf.data import Dataset, DatasetSpec, Split, fixed_order
+from flexae_tf.data import Dataset, DatasetSpec, Purpose, Split, fixed_permutation
 from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments.exhibits.nearest import nearest
@@ -127,7 +127,7 @@ class Gallery:
         if name is not None:
             fits = has_attribute(self._spec, split, name) == positive
         fits[list(but)] = False
-        order = fixed_order(len(split), index=3)
+        order = fixed_permutation(len(split), Purpose.DISPLAY)
         chosen = order[fits[order]][:num]
         if len(chosen) < num:
             kind = f' {"with" if positive else "without"} {name}' if name else ''

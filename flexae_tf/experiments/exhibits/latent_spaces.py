@@ -72,7 +72,7 @@ def latent_view(
 
     run = open_sampler(workdir, checkpoint)
     test = data.load(run.config).test
-    test = test.take(data.fixed_order(len(test), index=2)[:SHOWN])
+    test = test.take(data.fixed_permutation(len(test), data.Purpose.EVALUATION)[:SHOWN])
     z, z_hat = draw_codes(run.method, test.x, seed=0), run.method.sample_latent(SHOWN, 0).numpy()
     return LatentView(z, test.labels, z_hat, test.latents, distance)
 

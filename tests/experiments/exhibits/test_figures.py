@@ -333,7 +333,9 @@ def test_latent_view_of_a_run(config, synthetic, monkeypatch):
     monkeypatch.setattr(densities, 'open_sampler', lambda *which: {('run', 7): run}[which])
     view = latent_view('run', 7, distance=1.0)
     assert view.z.shape == view.z_hat.shape == view.latents.shape == (3000, 2)
-    test = synthetic.test.take(data.fixed_order(len(synthetic.test), index=2)[:3000])
+    test = synthetic.test.take(
+        data.fixed_permutation(len(synthetic.test), data.Purpose.EVALUATION)[:3000]
+    )
     np.testing.assert_array_equal(view.labels, test.labels)
     np.testing.assert_array_equal(view.latents, test.latents)
     np.testing.assert_array_equal(view.z, draw_codes(method, test.x, seed=0))  # not their means
