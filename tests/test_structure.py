@@ -275,8 +275,6 @@ KNOWN_TYPE_CHECKING = {
     'flexae_tf/metrics/protocol.py',
 }
 KNOWN_CYCLES = {
-    'data.catalog',
-    'data.celeba',
     'evaluation.inception',
     'evaluation.verification',
 }
@@ -292,18 +290,6 @@ KNOWN_TENSORFLOW = {
 KNOWN_EXPERIMENTS_LINES = 5291
 KNOWN_FAULTS = {
     'README.md': 27,
-    'flags/datasets/digits.flags': 1,
-    'flags/methods/ae_gmm.flags': 1,
-    'flags/methods/beta_vae.flags': 1,
-    'flags/methods/injflow.flags': 2,
-    'flags/methods/mask_aae.flags': 1,
-    'flags/methods/rae_gmm.flags': 1,
-    'flags/methods/two_stage_vae.flags': 1,
-    'flags/methods/vae.flags': 1,
-    'flags/methods/vae_flow.flags': 1,
-    'flags/methods/vae_iop.flags': 1,
-    'flags/methods/vae_vampprior.flags': 1,
-    'flags/methods/wae_gan_mnist.flags': 1,
     'flexae_tf/__init__.py': 1,
     'flexae_tf/benchmark.py': 5,
     'flexae_tf/cli.py': 2,
@@ -311,14 +297,6 @@ KNOWN_FAULTS = {
     'flexae_tf/config/others.py': 3,
     'flexae_tf/config/reproduce.py': 1,
     'flexae_tf/config/train.py': 4,
-    'flexae_tf/data/__init__.py': 3,
-    'flexae_tf/data/batches.py': 1,
-    'flexae_tf/data/catalog.py': 1,
-    'flexae_tf/data/dataset.py': 3,
-    'flexae_tf/data/image_folder.py': 2,
-    'flexae_tf/data/memory.py': 2,
-    'flexae_tf/data/npz.py': 1,
-    'flexae_tf/data/synthetic.py': 1,
     'flexae_tf/densities/densities.py': 1,
     'flexae_tf/densities/fit_program.py': 1,
     'flexae_tf/densities/latent_models.py': 2,
