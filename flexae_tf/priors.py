@@ -1,4 +1,4 @@
-"""Where codes come from. Every prior is pure TensorFlow on seeded noise, so it can be exported."""
+"""Distributions of codes: TensorFlow functions of seeded noise, so that they can be exported."""
 
 import abc
 from collections.abc import Callable
@@ -17,18 +17,26 @@ class Prior(abc.ABC):
     """A distribution of codes.
 
     Attributes:
-        variables: what it samples with, which an export must carry; none where they are its
-            method's own.
+        variables: variables that sampling uses and an export must include; empty if they are
+            variables of the method.
     """
 
     variables: tuple = ()
 
     @abc.abstractmethod
     def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """Codes [num, latent_dim], a function of the key; a longer draw begins as the shorter."""
+        """Samples codes as a function of the key.
+
+        Args:
+            num: number of codes; the first codes do not depend on it.
+            key: key of the noise.
+
+        Returns:
+            float32 [num, latent_dim].
+        """
 
     def sample(self, num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """Codes [num, latent_dim] for users: the same seed, the same codes."""
+        """Samples codes [num, latent_dim] as a function of the seed."""
         return self.sample_with_key(num, noise.key(seed, 0, Role.SAMPLE))
 
 
@@ -39,16 +47,21 @@ class StandardNormal(Prior):
         self._latent_dim = latent_dim
 
     def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """As `Prior.sample_with_key`."""
+        """See `Prior.sample_with_key`."""
         return noise.normal(key, [num, self._latent_dim])
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
-        """ln N(z; 0, I) of codes [n, latent_dim]: [n]."""
+        """Returns ln N(z; 0, I) of codes [n, latent_dim], as [n]."""
         return normal_log_prob(z, 0.0, 0.0)
 
 
 class LearnedPrior(Prior):
-    """z = G(n), n ~ N(0, I): the paper's P-GEN."""
+    """z = G(n), n ~ N(0, I) with the paper's P-GEN G.
+
+    Args:
+        generator: noise [n, noise_dim] -> codes [n, latent_dim].
+        noise_dim: m'.
+    """
 
     def __init__(self, generator: keras.Model, noise_dim: int) -> None:
         self._generator = generator
@@ -56,75 +69,82 @@ class LearnedPrior(Prior):
 
     @property
     def variables(self) -> tuple:
-        """The weights of P-GEN."""
+        """Weights of P-GEN."""
         return tuple(self._generator.weights)
 
     def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """As `Prior.sample_with_key`."""
+        """See `Prior.sample_with_key`."""
         return self._generator(noise.normal(key, [num, self._noise_dim]))
 
 
 class MaskedNormal(Prior):
-    """z = a * n, n ~ N(0, I), with a mask a [latent_dim] that is learned elsewhere."""
+    """z = a * n, n ~ N(0, I), with a learned mask a.
+
+    Args:
+        mask: () -> a [latent_dim].
+        latent_dim: m.
+    """
 
     def __init__(self, mask: Callable[[], tf.Tensor], latent_dim: int) -> None:
         self._mask = mask
         self._latent_dim = latent_dim
 
     def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """As `Prior.sample_with_key`."""
+        """See `Prior.sample_with_key`."""
         return self._mask() * noise.normal(key, [num, self._latent_dim])
 
 
 class GaussianMixture(Prior):
-    """A mixture of Gaussians, all of it constants.
+    """A fixed mixture of Gaussians.
 
     Args:
-        weights: of the components, positive [k]; need not sum to 1.
+        weights: positive weights of the components [k]; they need not sum to 1.
         means: [k, latent_dim].
-        factors: lower triangular [k, latent_dim, latent_dim]; factor times its transpose is the
-            covariance.
+        scale_tril: lower triangular [k, latent_dim, latent_dim]; the covariance of a component is
+            scale_tril times its transpose.
     """
 
-    def __init__(self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray) -> None:
-        self._shares = np.asarray(weights, np.float64) / np.sum(weights)
+    def __init__(self, weights: np.ndarray, means: np.ndarray, scale_tril: np.ndarray) -> None:
+        self._probabilities = np.asarray(weights, np.float64) / np.sum(weights)
         self._means = np.asarray(means, np.float32)
-        self._factors = np.asarray(factors, np.float32)
+        self._scale_tril = np.asarray(scale_tril, np.float32)
 
     def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """As `Prior.sample_with_key`."""
+        """See `Prior.sample_with_key`."""
         uniform = noise.uniform(key, [num, 1 + self._means.shape[1]])
-        ends = np.cumsum(self._shares)[:-1].astype(np.float32)
+        ends = np.cumsum(self._probabilities)[:-1].astype(np.float32)
         component = tf.reduce_sum(tf.cast(uniform[:, :1] > ends, tf.int32), axis=1)  # [num]
         n = tf.math.ndtri(uniform[:, 1:])
-        # Of every component, then the chosen one: to gather the factors would take m times as much.
-        z = self._means + tf.einsum('kij,nj->nki', self._factors, n)
+        # Sample every component, then select: gathering scale_tril would need m times the memory.
+        z = self._means + tf.einsum('kij,nj->nki', self._scale_tril, n)
         return tf.gather(z, component, axis=1, batch_dims=1)
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
-        """ln of the density at codes [n, latent_dim]: [n]."""
+        """Returns the log density of codes [n, latent_dim], as [n]."""
         offsets = z[:, None] - self._means  # [n, k, latent_dim]
-        factors = tf.constant(self._factors)
-        whitened = tf.linalg.triangular_solve(factors, tf.transpose(offsets, [1, 2, 0]))
+        scale_tril = tf.constant(self._scale_tril)
+        whitened = tf.linalg.triangular_solve(scale_tril, tf.transpose(offsets, [1, 2, 0]))
         square = tf.transpose(tf.reduce_sum(tf.square(whitened), axis=1))  # [n, k]
-        log_scales = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factors)), axis=1)
+        log_scales = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(scale_tril)), axis=1)
         constant = 0.5 * LOG_TWO_PI * self._means.shape[1]
-        terms = np.log(self._shares).astype(np.float32) - 0.5 * square - log_scales - constant
+        terms = (
+            np.log(self._probabilities).astype(np.float32) - 0.5 * square - log_scales - constant
+        )
         return tf.reduce_logsumexp(terms, axis=1)
 
 
 class VampPrior(Prior):
-    """The mean of the posteriors of k learned pseudo-inputs (Tomczak and Welling 2018).
+    """The equal mixture of the posteriors of k pseudo-inputs (Tomczak and Welling 2018).
 
     Args:
-        posteriors: () -> mean and log variance of z given each pseudo-input, [k, latent_dim] each.
+        posteriors: () -> means and log variances of the posteriors, [k, latent_dim] each.
     """
 
     def __init__(self, posteriors: Callable[[], tuple[tf.Tensor, tf.Tensor]]) -> None:
         self._posteriors = posteriors
 
     def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """As `Prior.sample_with_key`."""
+        """See `Prior.sample_with_key`."""
         means, log_variances = self._posteriors()
         count, latent_dim = means.shape
         uniform = noise.uniform(key, [num, 1 + latent_dim])
@@ -133,7 +153,7 @@ class VampPrior(Prior):
         return tf.gather(means, component) + deviations * tf.math.ndtri(uniform[:, 1:])
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
-        """ln of the density at codes [n, latent_dim]: [n]."""
+        """Returns the log density of codes [n, latent_dim], as [n]."""
         means, log_variances = self._posteriors()
         terms = normal_log_prob(z[:, None], means, log_variances)  # [n, k]
         return tf.reduce_logsumexp(terms, axis=1) - np.float32(np.log(means.shape[0]))
@@ -142,8 +162,8 @@ class VampPrior(Prior):
 class ImplicitPrior(Prior):
     """The density proportional to N(z; 0, I) exp(log_ratio(z)), by importance resampling.
 
-    For each code wanted, `CANDIDATES` are drawn from N(0, I) and one is kept with probability
-    proportional to the ratio.
+    For each code, `CANDIDATES` are sampled from N(0, I), of which one is selected with probability
+    proportional to exp(log_ratio). Takahashi et al. 2019.
 
     Args:
         log_ratio: codes [n, latent_dim] -> [n, 1].
@@ -151,32 +171,41 @@ class ImplicitPrior(Prior):
     """
 
     CANDIDATES = 256
-    BLOCK = 64  # codes drawn together: bounds the memory, in training and in an export
+    BLOCK = 64  # codes sampled together; bounds the memory in training and in an export
 
     def __init__(self, log_ratio: Callable[[tf.Tensor], tf.Tensor], latent_dim: int) -> None:
         self._log_ratio = log_ratio
         self._latent_dim = latent_dim
 
     def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """As `Prior.sample_with_key`."""
+        """See `Prior.sample_with_key`."""
         blocks = tf.map_fn(
-            lambda block: self._draw_block(tf.random.fold_in(key, block, alg='philox')),
+            lambda block: self._sample_block(tf.random.fold_in(key, block, alg='philox')),
             tf.range((num + self.BLOCK - 1) // self.BLOCK),
             fn_output_signature=tf.TensorSpec([self.BLOCK, self._latent_dim], tf.float32),
         )
         return tf.reshape(blocks, [-1, self._latent_dim])[:num]
 
-    def _draw_block(self, key: noise.Key) -> tf.Tensor:
+    def _sample_block(self, key: noise.Key) -> tf.Tensor:
         uniform = noise.uniform(key, [self.BLOCK, self.CANDIDATES, self._latent_dim + 1])
         z = tf.math.ndtri(uniform[..., 1:])
         log_ratio = self._log_ratio(tf.reshape(z, [-1, self._latent_dim]))
-        # The largest of the log weights, each plus Gumbel noise, is a draw by the weights.
+        # The argmax of log weights plus Gumbel noise is a sample in proportion to the weights.
         gumbel = -tf.math.log(-tf.math.log(uniform[..., 0]))
         chosen = tf.argmax(tf.reshape(log_ratio, gumbel.shape) + gumbel, axis=1)
         return tf.gather(z, chosen, axis=1, batch_dims=1)
 
 
 def normal_log_prob(z: tf.Tensor, mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
-    """ln N(z; mean, exp(log_variance)), summed over the last axis; the others broadcast."""
+    """Returns ln N(z; mean, exp(log_variance)), summed over the last axis.
+
+    Args:
+        z: [..., latent_dim].
+        mean: broadcasts with `z`.
+        log_variance: broadcasts with `z`.
+
+    Returns:
+        [...].
+    """
     terms = LOG_TWO_PI + log_variance + tf.square(z - mean) * tf.exp(-log_variance)
     return -0.5 * tf.reduce_sum(terms, axis=-1)

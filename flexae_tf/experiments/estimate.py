@@ -28,7 +28,7 @@ from flexae_tf.experiments import runs
 from flexae_tf.experiments.durations import duration
 from flexae_tf.experiments.records import FOLDER, pace
 from flexae_tf.experiments.runs import Run
-from flexae_tf.networks.architectures import choose_architecture, perceptron_parameters, resolve
+from flexae_tf.networks.architectures import find_architecture, perceptron_parameters, resolve
 
 PROBED = 'ae_gmm'  # nothing but encoder and decoder
 # Of each image; the logits beside pool_3 included.
@@ -236,7 +236,7 @@ def _more_generator(config: TrainConfig) -> int:
     shape = data.describe(config).shape
     default = dataclasses.replace(config, generator_capacity=None)
     chosen, usual = (
-        perceptron_parameters(c.noise_dim, *choose_architecture(c, shape).generator, c.latent_dim)
+        perceptron_parameters(c.noise_dim, *find_architecture(c, shape).generator, c.latent_dim)
         for c in (config, default)
     )
     return chosen - usual

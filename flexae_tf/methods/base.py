@@ -14,7 +14,7 @@ from flexae_tf import noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
-from flexae_tf.networks.architectures import choose_architecture
+from flexae_tf.networks.architectures import find_architecture
 from flexae_tf.networks.autoencoder import Decoder, Encoder, GaussianEncoder
 from flexae_tf.networks.batch_norm import set_momentum
 from flexae_tf.noise import Role
@@ -77,7 +77,7 @@ class Method(keras.Model, abc.ABC):
         self.config = config
         self.spec = spec
         self.method_spec = method_spec
-        self.architecture = choose_architecture(config, spec.shape)
+        self.architecture = find_architecture(config, spec.shape)
         self.prior: Prior | None = None
 
     def build_autoencoder(

@@ -1,7 +1,7 @@
-"""Tables 5-8 of the paper and the released code's networks as plain data, and the choice of a row.
+"""Tables 5-8 of the paper and the released code's networks as plain data, and their lookup.
 
-Layers are written as the paper writes them: Conv_{channels, kernel, stride}, TCONV, FC. 'same'
-padding is the only one that makes the decoder's sizes come out.
+Layers are written like in the paper: Conv_{channels, kernel, stride}, TCONV, FC. Padding is 'same',
+the only one that gives the decoder's sizes.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from flexae_tf.errors import UsageError
 
 
 class Conv(NamedTuple):
-    """Conv_{channels, kernel, stride} -> BN, if any -> activation."""
+    """Conv_{channels, kernel, stride} -> optional BN -> activation."""
 
     channels: int
     kernel: int
@@ -34,7 +34,7 @@ class TConv(NamedTuple):
 
 
 class Dense(NamedTuple):
-    """FC_units -> BN, if any -> activation."""
+    """FC_units -> optional BN -> activation."""
 
     units: int
     activation: str
@@ -53,12 +53,12 @@ class Architecture:
     """The networks of one data set, or of the released code.
 
     Attributes:
-        size: height and width the row was written for, by which `auto` finds it; None for vectors,
-            and for a row that `auto` never takes.
-        latent_dim: the paper's m; None: that of the row which `auto` takes.
+        size: height and width of the images of the data set, by which `auto` finds the row; None
+            for vectors, and for a row that `auto` never selects.
+        latent_dim: the paper's m; None for the m of the row that `auto` selects.
         encoder: hidden layers; FC_m follows. Images are flattened before the first FC.
         decoder: hidden layers.
-        last_kernel: kernel of the decoder's last convolution (sigmoid); None for vectors, whose
+        last_kernel: kernel of the decoder's last convolution (sigmoid); None for vectors, where the
             decoder ends in FC_d -> tanh.
         generator: hidden units of P-GEN (ReLU each); FC_m follows.
         critic: hidden units of the critic (ReLU each); FC_1 follows.
@@ -80,17 +80,17 @@ class Architecture:
 
     @property
     def encoder_stride(self) -> int:
-        """How many times smaller the encoder makes an image."""
+        """Factor by which the encoder reduces the size of an image."""
         return math.prod(layer.stride for layer in self.encoder if isinstance(layer, Conv))
 
     @property
     def decoder_stride(self) -> int:
-        """How many times larger the decoder makes its first feature map."""
+        """Factor by which the decoder enlarges its first feature map."""
         return math.prod(layer.stride for layer in self.decoder if isinstance(layer, TConv))
 
     @property
     def stride(self) -> int:
-        """Image sizes that are multiples of this fit the row."""
+        """Image sizes must be multiples of this number."""
         return math.lcm(self.encoder_stride, self.decoder_stride)
 
 
@@ -160,9 +160,9 @@ ARCHITECTURES = {
         last_kernel=None,
         generator=(128,),
         critic=(128, 128),
-        image_critic=(Dense(128, 'relu'), Dense(128, 'relu')),  # as its critic of codes
+        image_critic=(Dense(128, 'relu'), Dense(128, 'relu')),  # like its critic of codes
     ),
-    # dair-iitd/FlexAE, FlexAESR.py; nothing normalises its first convolution.
+    # dair-iitd/FlexAE, FlexAESR.py; no batch norm after its first convolution.
     'released': Architecture(
         size=None,
         latent_dim=None,
@@ -192,20 +192,20 @@ CAPACITIES = {  # Table 8: hidden units of P-GEN
     6: (2048, 2048, 2048, 2048),
 }
 
-SYNTHETIC_5D_LATENT_DIM = 50  # Fig. 2's m; Fig. 3 has the row's own 2
+LATENT_DIMS = {'synthetic_5d': 50}  # m of Fig. 2, in place of the row's m of Fig. 3
 
 
-def choose_architecture(config: TrainConfig, shape: tuple[int, ...]) -> Architecture:
-    """The row for examples of `shape`, with the P-GEN and width `config` asks for.
+def find_architecture(config: TrainConfig, shape: tuple[int, ...]) -> Architecture:
+    """Returns the row for examples of a shape, with the P-GEN and width that `config` requests.
 
     Args:
-        config: its `network`, `generator_capacity` and `width_multiplier` are used.
+        config: `dataset`, `network`, `generator_capacity` and `width_multiplier` are used.
         shape: (h, w, c) of an image or (d,) of a vector.
 
     Raises:
-        UsageError: no row fits the shape; the message names the sizes that do.
+        UsageError: no row fits the shape; the message lists sizes that fit.
     """
-    if config.dataset == CODES:  # of examples of another shape, whose row `network` names
+    if config.dataset == CODES:  # `network` is the row of the examples that were encoded
         named = ARCHITECTURES[config.network]
         row = dataclasses.replace(
             ARCHITECTURES['synthetic'], generator=named.generator, critic=named.critic
@@ -231,12 +231,25 @@ def choose_architecture(config: TrainConfig, shape: tuple[int, ...]) -> Architec
     )
 
 
+def default_latent_dim(config: TrainConfig, shape: tuple[int, ...]) -> int:
+    """Returns the paper's m for a data set.
+
+    Args:
+        config: `dataset` and `network` are used.
+        shape: (h, w, c) of an image or (d,) of a vector.
+
+    Raises:
+        UsageError: no row fits the shape.
+    """
+    row = find_architecture(config, shape)
+    if config.dataset in LATENT_DIMS:
+        return LATENT_DIMS[config.dataset]
+    return row.latent_dim or ARCHITECTURES[_nearest_row(shape[0])].latent_dim
+
+
 def resolve(config: TrainConfig, shape: tuple[int, ...]) -> TrainConfig:
-    """`config` with the sizes filled in that depend on the data set: `latent_dim`, `noise_dim`."""
-    row = choose_architecture(config, shape)
-    default = row.latent_dim or ARCHITECTURES[_nearest_row(shape[0])].latent_dim
-    if config.dataset == 'synthetic_5d':
-        default = SYNTHETIC_5D_LATENT_DIM
+    """Returns `config` with `latent_dim` and `noise_dim` filled in."""
+    default = default_latent_dim(config, shape)
     latent_dim = config.latent_dim or default
     return dataclasses.replace(
         config, latent_dim=latent_dim, noise_dim=config.noise_dim or latent_dim
@@ -244,22 +257,34 @@ def resolve(config: TrainConfig, shape: tuple[int, ...]) -> TrainConfig:
 
 
 def architecture_name(network: str, shape: tuple[int, ...]) -> str:
-    """The row of Tables 5-6 that `--network` means for examples of `shape`.
+    """Returns the name of the row of `ARCHITECTURES` for examples of a shape.
+
+    Args:
+        network: name of a row, or 'auto' for the row with the nearest image size.
+        shape: (h, w, c) of an image or (d,) of a vector.
 
     Raises:
-        UsageError: no row fits the shape.
+        UsageError: unknown name, or the row does not fit the shape.
     """
+    if network != 'auto' and network not in ARCHITECTURES:
+        raise UsageError(
+            f'--network={network}: unknown network. Choose one of auto, {", ".join(ARCHITECTURES)}.'
+        )
     if len(shape) == 1:
         if network not in ('auto', 'synthetic'):
-            raise UsageError(f'--network={network} is for images; vectors need --network=synthetic')
+            raise UsageError(
+                f'--network={network}: for images, not vectors. Use --network=synthetic.'
+            )
         return 'synthetic'
     if network == 'synthetic':
         raise UsageError(
-            '--network=synthetic is for vectors; images need mnist, cifar10, celeba or released'
+            '--network=synthetic: for vectors, not images. Use mnist, cifar10, celeba or released.'
         )
     height, width = shape[:2]
     if height != width:
-        raise UsageError(f'images are {height} x {width}: the networks need square ones; crop them')
+        raise UsageError(
+            f'--network={network}: images are {height} x {width}. Crop them to squares.'
+        )
     if network == 'auto':
         network = _nearest_row(height)
     row = ARCHITECTURES[network]
@@ -267,18 +292,22 @@ def architecture_name(network: str, shape: tuple[int, ...]) -> str:
         below = height // row.stride * row.stride
         sizes = ', '.join(str(s) for s in (below, below + row.stride) if s)
         raise UsageError(
-            f'image size {height} does not fit the {network} networks: '
-            f'take a multiple of {row.stride} (the nearest: {sizes})'
+            f'--network={network}: image size {height} is no multiple of {row.stride}. '
+            f'Use a multiple of {row.stride} (the nearest: {sizes}).'
         )
     return network
 
 
 def perceptron_parameters(*sizes: int) -> int:
-    """Weights and biases of dense layers: `sizes` of the input, of each layer, of the output."""
+    """Returns the number of weights and biases of dense layers.
+
+    Args:
+        sizes: size of the input and the number of units of each layer.
+    """
     return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))
 
 
 def _nearest_row(height: int) -> str:
-    """The name of the row written for images of about this height."""
+    """Returns the name of the row with the nearest image size, by ratio."""
     sizes = {name: row.size for name, row in ARCHITECTURES.items() if row.size}
     return min(sizes, key=lambda name: abs(math.log(height / sizes[name])))

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.errors import UsageError
-from flexae_tf.networks.architectures import choose_architecture, resolve
+from flexae_tf.networks.architectures import find_architecture, resolve
 from flexae_tf.networks.autoencoder import Decoder, Encoder
 from flexae_tf.networks.batch_norm import BatchNorm, preserve_moving_averages
 from flexae_tf.networks.image_critic import ImageCritic
@@ -22,7 +22,7 @@ def trainable(network):
 
 def build(shape, **options):
     config = resolve(TrainConfig(**options), shape)
-    row = choose_architecture(config, shape)
+    row = find_architecture(config, shape)
     sizes = dict(shape=shape, latent_dim=config.latent_dim, seed=0)
     return Encoder(row, **sizes), Decoder(row, **sizes), row, config
 
@@ -39,12 +39,12 @@ def test_parameters_of_table_6(shape, latent_dim, encoder_millions, decoder_mill
 
 
 def test_parameters_of_tables_7_and_8():
-    row = choose_architecture(TrainConfig(), MNIST)
+    row = find_architecture(TrainConfig(), MNIST)
     assert trainable(Generator(row.generator, noise_dim=32, latent_dim=32, seed=0)) == 575_008
     assert trainable(Critic(row.critic, latent_dim=32, seed=0)) == 197_761
     sizes = {}
     for i in range(1, 7):
-        hidden = choose_architecture(TrainConfig(generator=f'capacity_{i}'), MNIST).generator
+        hidden = find_architecture(TrainConfig(generator_capacity=i), MNIST).generator
         sizes[i] = trainable(Generator(hidden, noise_dim=32, latent_dim=32, seed=0))
     assert [round(sizes[i] / 1e3, 1) for i in (1, 2, 3)] == [1.3, 8.4, 82.5]
     assert [round(sizes[i] / 1e6, 2) for i in (4, 5, 6)] == [1.12, 3.22, 12.72]
@@ -74,7 +74,7 @@ def test_sizes_that_do_not_fit_are_refused_with_those_that_do():
         build((30, 30, 1), network='mnist')
     with pytest.raises(UsageError, match='multiple of 16 .* 64, 80'):
         build((70, 70, 3))
-    with pytest.raises(UsageError, match='square'):
+    with pytest.raises(UsageError, match='squares'):
         build((28, 32, 1))
     with pytest.raises(UsageError, match='vectors'):
         build(MNIST, network='synthetic')
@@ -148,7 +148,7 @@ def test_batch_norm_on_two_devices_is_that_of_the_whole_batch(mirrored):
 
 def test_reduced_precision_stays_inside_encoder_and_decoder():
     config = resolve(TrainConfig(width_multiplier=0.05, precision='mixed_bfloat16'), MNIST)
-    row = choose_architecture(config, MNIST)
+    row = find_architecture(config, MNIST)
     sizes = dict(shape=MNIST, latent_dim=8, seed=0)
     encoder = Encoder(row, dtype='mixed_bfloat16', **sizes)
     decoder = Decoder(row, dtype='mixed_bfloat16', **sizes)
@@ -205,16 +205,16 @@ def test_the_released_networks(shape, latent_dim):
 def test_the_image_critic():
     for network in ('mnist', 'released'):
         critic = ImageCritic(
-            choose_architecture(TrainConfig(network=network), MNIST), shape=MNIST, seed=0
+            find_architecture(TrainConfig(network=network), MNIST), shape=MNIST, seed=0
         )
         assert kinds(critic) == 'conv relu conv relu flatten fc relu fc'
         assert [layer.strides for layer in critic.layers[:2]] == [(2, 2), (2, 2)]
         assert trainable(critic) == 1_088 + 131_200 + 6_423_552 + 1_025
-    row = choose_architecture(TrainConfig(width_multiplier=0.125), CIFAR)
+    row = find_architecture(TrainConfig(width_multiplier=0.125), CIFAR)
     assert trainable(ImageCritic(row, shape=CIFAR, seed=0)) == (
         (4 * 4 * 3 * 8 + 8) + (4 * 4 * 8 * 16 + 16) + (8 * 8 * 16 * 1024 + 1024) + 1025
     )
-    vectors = ImageCritic(choose_architecture(TrainConfig(), (128,)), shape=(128,), seed=0)
+    vectors = ImageCritic(find_architecture(TrainConfig(), (128,)), shape=(128,), seed=0)
     assert kinds(vectors) == 'fc relu fc relu fc'
     assert vectors(np.zeros([3, 128], np.float32)).shape == (3, 1)
 
@@ -228,7 +228,7 @@ def test_released_networks_are_for_images_whose_sides_are_multiples_of_4_and_for
     with pytest.raises(UsageError, match='vectors'):
         build((128,), network='released')
     for size in (4, 16, 64, 128):
-        assert choose_architecture(TrainConfig(), (size, size, 1)).last_kernel > 3
+        assert find_architecture(TrainConfig(), (size, size, 1)).last_kernel > 3
 
 
 @pytest.mark.parametrize('shape', [(8, 5), (8, 4, 4, 3)])
