@@ -29,7 +29,7 @@ def load_run(
 ) -> Method:
     """Returns the trained method of a run, ready to sample, encode and decode.
 
-    Arguments and errors are those of `open_sampler`.
+    Arguments and errors as for `open_sampler`.
     """
     return open_sampler(workdir, checkpoint, density).method
 

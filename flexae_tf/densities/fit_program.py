@@ -44,7 +44,7 @@ def fit_missing(
 
     Raises:
         MissingDataError: the data are absent or unreadable.
-        UsageError: the training examples are not those of the run, or as `densities.fit`.
+        UsageError: the run was trained on other examples, or as `densities.fit`.
         UserError: as `densities.fit`.
     """
     name = densities.chosen_density(run, density)

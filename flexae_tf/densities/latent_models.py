@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from flexae_tf.config import CODES, TrainConfig
-from flexae_tf.data import Dataset, DatasetSpec, Split
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import CODES, Dataset, DatasetSpec, Split
 from flexae_tf.errors import Interrupted, UsageError, UserError
 from flexae_tf.files import atomic_path
 from flexae_tf.methods import Method, build_method
@@ -124,8 +124,8 @@ def build(name: str, run: Run, tensors: dict[str, np.ndarray]) -> Prior:
 def model_config(name: str, run: Run) -> TrainConfig:
     """Returns the configuration of a latent model.
 
-    Sizes and arithmetic are those of the run, learning rates those of the model's authors
-    (`second_stage`) or of FlexAE (`latent_gan`).
+    Sizes and arithmetic come from the run. Learning rates come from Dai and Wipf 2019
+    (`second_stage`) or from FlexAE (`latent_gan`).
     """
     config = run.config
     return TrainConfig(
@@ -148,8 +148,8 @@ def model_config(name: str, run: Run) -> TrainConfig:
 def _codes(name: str, run: Run, dataset: Dataset, folder: pathlib.Path) -> list[np.ndarray]:
     """Returns codes of training and held-out examples, computed once and stored in the folder.
 
-    Codes are not bit-identical across devices, and a training resumes only with equal data. Codes
-    and training of another checkpoint are removed.
+    Codes differ in their last bits between devices, and a training resumes only with equal data.
+    Codes and training of another checkpoint are removed.
     """
     path, names = folder / 'codes.npz', ('train', 'held_out')
     if path.exists():
