@@ -1,49 +1,59 @@
-"""What there is on this machine of what the programs need."""
+"""The doctor program: reports whether this machine has everything that the programs need."""
 
 import pathlib
 
 import tensorflow as tf
 
 from flexae_tf import data
-from flexae_tf.config import DATASETS, DoctorConfig, TrainConfig
+from flexae_tf.config import DoctorConfig, TrainConfig
+from flexae_tf.data.catalog import DATASETS
 from flexae_tf.environment import environment
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation.inception import Inception
 from flexae_tf.training import distribution
 
+MATRIX_SIZE = 256
+
 
 def doctor(config: DoctorConfig) -> None:
-    """Prints versions, device, and which data sets and networks can be loaded.
+    """Prints versions, the device, the state of every data set and of the Inception network.
 
     Raises:
-        MissingDataError: the Inception network given by `inception_path` cannot be loaded.
+        UsageError: `--device=gpu` without a GPU.
+        MissingDataError: the network at `--inception_path` is missing or computes wrong features.
     """
     print(distribution.choose_devices(config.device))
     found = environment()
-    print(f'code {found["code"]}, Python {found["python"]}, {found["platform"]}')
-    print(', '.join(f'{name} {version}' for name, version in found['packages'].items()))
-    product = tf.matmul(tf.ones([256, 256]), tf.ones([256, 256]))
-    print(
-        f'a matrix product on {product.device or "the default device"}: {product[0, 0]:.0f} of 256'
-    )
+    print(f'code: {found["code"]}')
+    print(f'Python: {found["python"]} on {found["platform"]}')
+    for name, version in found['packages'].items():
+        print(f'{name}: {version or "not installed"}')
+    ones = tf.ones([MATRIX_SIZE, MATRIX_SIZE])
+    product = tf.matmul(ones, ones)
+    state = 'correct' if tf.reduce_all(product == float(MATRIX_SIZE)) else 'WRONG'
+    print(f'matrix product: {state}')
     for name in DATASETS:
-        if name == 'folder':
-            continue  # your own pictures: only you know where
-        print(f'data set {name}: {_state_of(name, config.data_dir)}')
-    try:
-        cache = pathlib.Path(config.cache_dir) if config.cache_dir else None
-        network = Inception(config.inception_path, 'pool_3', batch_size=4, cache=cache)
-        network.verify()
-        print(f'{network.describe()}: golden features as they should be')
-    except MissingDataError as error:
-        if config.inception_path:
-            raise
-        print(f'Inception: {error}')
+        print(f'data set {name}: {_dataset_state(name, config.data_dir)}')
+    print(f'Inception network: {_network_state(config)}')
 
 
-def _state_of(name: str, data_dir: str | None) -> str:
+def _dataset_state(name: str, data_dir: str | None) -> str:
+    if name == 'folder':  # --data_dir of the doctor is the folder of tensorflow-datasets
+        return 'your own images, at --data_dir of a training'
     try:
         dataset = data.load(TrainConfig(dataset=name, data_dir=data_dir, batch_size=2))
     except MissingDataError as error:
-        return str(error)
+        return f'not available. {error}'
     return f'{len(dataset.train)} training and {len(dataset.test)} test examples'
+
+
+def _network_state(config: DoctorConfig) -> str:
+    cache = pathlib.Path(config.cache_dir) if config.cache_dir else None
+    try:
+        network = Inception(config.inception_path, 'pool_3', batch_size=4, cache=cache)
+        network.verify()
+    except MissingDataError as error:
+        if config.inception_path:
+            raise
+        return f'not available. {error}'
+    return f'{network.describe()}. Features are correct.'

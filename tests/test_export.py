@@ -1,4 +1,5 @@
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -22,7 +23,7 @@ SPEC = DatasetSpec('digits', 'images', (28, 28, 1), 1437, 360, (0.0, 1.0))
 def method():
     config = TrainConfig(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
     method = flexae_tf.build_method(config, SPEC)
-    # Averages that are not where they were initialised: the export must hold the real ones.
+    # Moves the batch-norm averages, so that an export of their initial values would differ.
     images = np.random.RandomState(1).rand(6, 28, 28, 1).astype(np.float32)
     method.decoder(method.encoder(images, training=True), training=True)
     return method
@@ -59,7 +60,7 @@ np.savez(sys.argv[3], **{k: v.numpy() for k, v in out.items()})
 """
 
 
-def test_a_process_with_tensorflow_alone_gets_the_live_model(method, folder, tmp_path):
+def test_export_equals_the_method_in_a_process_without_keras(method, folder, tmp_path):
     x = np.random.RandomState(0).rand(4, 28, 28, 1).astype(np.float32)
     np.save(tmp_path / 'x.npy', x)
     command = [sys.executable, '-c', LOADER, folder, tmp_path / 'x.npy', tmp_path / 'out.npz']
@@ -83,26 +84,30 @@ def test_a_process_with_tensorflow_alone_gets_the_live_model(method, folder, tmp
     np.testing.assert_allclose(line[:, 2], method.decode(middle), **close)
 
 
-def test_samples_of_an_export_become_a_grid_or_arrays(method, folder, tmp_path, here, refused_here):
+def test_sample_writes_a_grid_or_arrays_of_an_export(method, folder, tmp_path, here):
     expected = to_uint8(method.sample(5, seed=3).numpy())
     flags = [f'--source={folder}', '--num_samples=5', '--sample_seed=3']
     here('sample', *flags, f'--output_file={tmp_path}/x.png')
-    picture = read_png(tmp_path / 'x.png').astype(int)
-    assert np.abs(picture - grid(expected)).max() <= 1  # of rounding
+    image = read_png(tmp_path / 'x.png').astype(int)
+    assert np.abs(image - grid(expected)).max() <= 1  # rounding
     here('sample', *flags, f'--output_file={tmp_path}/x.npz')
     with np.load(tmp_path / 'x.npz') as arrays:
         assert arrays['images'].dtype == np.uint8 and arrays['latents'].shape == (5, 4)
         assert np.abs(arrays['images'].astype(int) - expected).max() <= 1
-    for flag in ('--checkpoint=3', '--density=gaussian_mixture'):
-        refused_here(2, ['is an export'], 'sample', *flags, flag, f'--output_file={tmp_path}/y.png')
 
 
-def test_an_existing_folder_is_not_overwritten(method, folder):
+@pytest.mark.parametrize('flag', ['--checkpoint=3', '--density=gaussian_mixture', '--fit_missing'])
+def test_sample_refuses_flags_that_an_export_has_fixed(flag, folder, tmp_path, refused_here):
+    flags = [f'--source={folder}', f'--output_file={tmp_path}/x.png', flag]
+    refused_here(2, [flag, 'is an export'], 'sample', *flags)
+
+
+def test_save_refuses_an_existing_folder(method, folder):
     with pytest.raises(UsageError, match='exists'):
         Sampler(method).save(folder)
 
 
-def test_a_failed_export_leaves_nothing(method, tmp_path, monkeypatch):
+def test_save_leaves_nothing_after_a_failure(method, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise tf.errors.ResourceExhaustedError(None, None, 'disk full')
 
@@ -112,40 +117,56 @@ def test_a_failed_export_leaves_nothing(method, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_from_a_run_to_files(config, synthetic, tmp_path, here, refused_here):
-    run = tmp_path / 'run'
-    trainer = Trainer(config(workdir=str(run)), synthetic)
+@pytest.fixture(scope='module')
+def trained_method(config, synthetic, tmp_path_factory):
+    """The method of a trained run; tests may add exports to its workdir."""
+    trainer = Trainer(config(workdir=str(tmp_path_factory.mktemp('run') / 'run')), synthetic)
     trainer.train()
-    here('export', f'--workdir={run}')
-    folder = run / 'export' / '000000010'
-    card = json.loads((folder / 'model_card.json').read_text())
+    return trainer.method
+
+
+def test_run_and_its_export_give_equal_samples(trained_method, tmp_path, here):
+    workdir = trained_method.config.workdir
+    export = tmp_path / 'export'
+    here('export', f'--workdir={workdir}', f'--export_dir={export}')
+    card = json.loads((export / 'model_card.json').read_text())
     assert card['step'] == 10 and card['config']['dataset'] == 'synthetic_2d'
     assert len(card['checkpoint']) == 12
-    sources = {'run': run, 'export': folder}
     arrays = {}
-    for name, source in sources.items():
-        output = tmp_path / f'{name}.npz'
-        flags = [
-            f'--source={source}',
-            '--num_samples=9',
-            '--sample_seed=5',
-            f'--output_file={output}',
-        ]
-        here('sample', *flags)
-        arrays[name] = np.load(output)['images']
-    np.testing.assert_allclose(arrays['run'], trainer.method.sample(9, seed=5), atol=1e-6)
-    np.testing.assert_allclose(arrays['run'], arrays['export'], atol=1e-6)
-    refused_here(
-        2, ['vectors', '.npz'], 'sample', f'--source={run}', f'--output_file={tmp_path}/x.png'
-    )
-    refused_here(
-        2, ['.png or .npz'], 'sample', f'--source={run}', f'--output_file={tmp_path}/x.gif'
-    )
+    for source in (workdir, export):
+        output = tmp_path / 'x.npz'
+        seed = ['--num_samples=9', '--sample_seed=5']
+        here('sample', f'--source={source}', *seed, f'--output_file={output}')
+        arrays[source] = np.load(output)['images']
+    np.testing.assert_allclose(arrays[workdir], trained_method.sample(9, seed=5), atol=1e-6)
+    np.testing.assert_allclose(arrays[workdir], arrays[export], atol=1e-6)
+
+
+@pytest.mark.parametrize('flags, name', [([], '000000010'), (['--density=none'], '000000010-none')])
+def test_export_folder_is_named_by_step_and_density(trained_method, flags, name, here):
+    workdir = pathlib.Path(trained_method.config.workdir)
+    here('export', f'--workdir={workdir}', *flags)
+    assert (workdir / 'export' / name / 'saved_model.pb').exists()
+
+
+def test_export_refuses_a_missing_checkpoint(trained_method, refused_here):
+    flags = [f'--workdir={trained_method.config.workdir}', '--checkpoint=7']
+    refused_here(3, ['no checkpoint of step 7', '10'], 'export', *flags)
+
+
+@pytest.mark.parametrize(
+    'output, words',
+    [
+        ('x.png', ['vectors', '.npz']),
+        ('x.gif', ['.png or .npz']),
+        ('missing/x.npz', ['not writable']),
+    ],
+)
+def test_sample_refuses_outputs(trained_method, output, words, tmp_path, refused_here):
+    flags = [f'--source={trained_method.config.workdir}', f'--output_file={tmp_path}/{output}']
+    refused_here(2, words, 'sample', *flags)
+    assert not list(tmp_path.iterdir())
+
+
+def test_sample_refuses_a_folder_without_a_model(tmp_path, refused_here):
     refused_here(3, ['neither'], 'sample', f'--source={ROOT}', f'--output_file={tmp_path}/x.npz')
-    refused_here(
-        3, ['no checkpoint of step 7', '10'], 'export', f'--workdir={run}', '--checkpoint=7'
-    )
-    assert not (tmp_path / 'x.npz').exists()
-    # Of another density, another export beside it.
-    here('export', f'--workdir={run}', '--density=none')
-    assert (run / 'export' / '000000010-none' / 'saved_model.pb').exists()

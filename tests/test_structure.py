@@ -297,7 +297,6 @@ KNOWN_FAULTS = {
     'flexae_tf/config/others.py': 3,
     'flexae_tf/config/reproduce.py': 1,
     'flexae_tf/config/train.py': 4,
-    'flexae_tf/doctor.py': 1,
     'flexae_tf/environment.py': 1,
     'flexae_tf/errors.py': 3,
     'flexae_tf/evaluation/archives.py': 1,
