@@ -1,4 +1,4 @@
-"""Long proofs, run by `bin/test --soak`: they train until something is learned."""
+"""Long tests, run by `bin/test --soak`: they train until something is learned."""
 
 import os
 import random
@@ -21,8 +21,8 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.skipif('FLEXAE_TF_SOAK' not in os.environ, reason='bin/test --soak')
 
 
-def test_synthetic_samples_come_close_to_reconstructions(program, tmp_path):
-    """Fig. 3's data at full size: FlexAE generates nearly as well as it reconstructs."""
+def test_flexae_samples_synthetic_data_nearly_as_well_as_it_reconstructs(program, tmp_path):
+    # The data of Fig. 3 at full size.
     files = ['methods/flexae', 'datasets/synthetic_2d']
     flags = [f'--flagfile={ROOT}/flags/{name}.flags' for name in files]
     done = program('train', *flags, f'--workdir={tmp_path}/run', timeout=3600)
@@ -32,8 +32,8 @@ def test_synthetic_samples_come_close_to_reconstructions(program, tmp_path):
     assert scores['fd_vectors_10k_gen'] <= 1.5 * scores['fd_vectors_10k_rec']
 
 
-def test_quickstart_invents_digits(program, tmp_path):
-    """A classifier of the real digits knows most samples, and sees every digit among them."""
+def test_quickstart_samples_are_recognizable_digits(program, tmp_path):
+    # A classifier of the real digits is confident of most samples, and finds every digit.
     flags = ['--flagfile=flags/quickstart.flags', f'--workdir={tmp_path}/run']
     done = program('train', *flags, timeout=3600)
     assert done.returncode == 0, done.stderr
@@ -47,13 +47,13 @@ def test_quickstart_invents_digits(program, tmp_path):
     assert classifier.score(rows(dataset.test.x), dataset.test.labels) > 0.97
     samples = flexae_tf.load_run(tmp_path / 'run').sample(1000, seed=1).numpy() * 255.0
     confidence = classifier.predict_proba(rows(samples))
-    # Seen: 0.96 of real digits, 0.65 of samples, 0.31 when the codes' coordinates are shuffled.
+    # Measured: 0.96 of real digits, 0.65 of samples, 0.31 with the codes' coordinates shuffled.
     assert np.mean(confidence.max(axis=1) > 0.7) > 0.55
     shares = np.bincount(confidence.argmax(axis=1), minlength=10) / len(samples)
     assert shares.min() > 0.02 and shares.max() < 0.3
 
 
-def test_killed_at_random_times_the_run_is_the_uninterrupted_one(program, tmp_path):
+def test_run_killed_at_random_times_equals_an_uninterrupted_run(program, tmp_path):
     def flags(name):
         return ['--dataset=synthetic_2d', '--training_steps=6000', '--save_every_steps=200'] + [
             f'--workdir={tmp_path}/{name}'
@@ -66,9 +66,11 @@ def test_killed_at_random_times_the_run_is_the_uninterrupted_one(program, tmp_pa
         time.sleep(rng.uniform(3.0, 30.0))
         process.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
         process.wait()
-    for name in ('killed', 'whole'):
+    for name in ('killed', 'uninterrupted'):
         assert program('train', *flags(name), timeout=1200).returncode == 0
     last = 'checkpoints/ckpt-000006000.manifest.json'
-    assert (tmp_path / 'killed' / last).read_text() == (tmp_path / 'whole' / last).read_text()
-    logs = [(tmp_path / name / 'stats.jsonl').read_text() for name in ('killed', 'whole')]
+    assert (tmp_path / 'killed' / last).read_text() == (
+        tmp_path / 'uninterrupted' / last
+    ).read_text()
+    logs = [(tmp_path / name / 'stats.jsonl').read_text() for name in ('killed', 'uninterrupted')]
     assert logs[0] == logs[1]
