@@ -1,4 +1,7 @@
-"""One pure function per equation of the methods; everything is to be minimised."""
+"""Losses: one pure function per equation, to be minimized unless its docstring says otherwise.
+
+Arguments are float32 tensors, results float32 scalars. The batch is the first axis.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -7,33 +10,53 @@ import tensorflow as tf
 
 
 def reconstruction(x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
-    """L_AE of Eq. 4: the squared error summed over an example, averaged over the batch.
+    """Squared error summed over each example and averaged over the batch: L_AE.
 
     Args:
         x: examples [batch, ...].
-        x_hat: their reconstructions, same shape.
+        x_hat: reconstructions, same shape.
+
+    References:
+        Eq. 4.
     """
     error = tf.reshape(x - x_hat, [tf.shape(x)[0], -1])
     return tf.reduce_mean(tf.reduce_sum(tf.square(error), axis=1))
 
 
 def critic_loss(score: tf.Tensor, score_hat: tf.Tensor) -> tf.Tensor:
-    """L_Critic of Eq. 5 without its penalty: minus the critic's estimate of the distance W.
+    """L_Critic without its penalty: minus the critic's estimate of the Wasserstein distance.
 
     Args:
         score: critic scores of encoded images [batch, 1].
         score_hat: critic scores of generated codes [batch, 1].
+
+    References:
+        Eq. 5.
     """
     return tf.reduce_mean(score_hat) - tf.reduce_mean(score)
 
 
 def generator_loss(score_hat: tf.Tensor) -> tf.Tensor:
-    """L_Gen of Eq. 6, of the critic scores of generated codes [batch, 1]."""
+    """L_Gen.
+
+    Args:
+        score_hat: critic scores of generated codes [batch, 1].
+
+    References:
+        Eq. 6.
+    """
     return -tf.reduce_mean(score_hat)
 
 
 def encoder_loss(score: tf.Tensor) -> tf.Tensor:
-    """L_Enc of Eq. 7, of the critic scores of encoded images [batch, 1]."""
+    """L_Enc.
+
+    Args:
+        score: critic scores of encoded images [batch, 1].
+
+    References:
+        Eq. 7.
+    """
     return tf.reduce_mean(score)
 
 
@@ -43,17 +66,20 @@ def gradient_penalty(
     z_hat: tf.Tensor,
     mix: tf.Tensor,
 ) -> tf.Tensor:
-    """The penalty of Eq. 5 without its weight beta (Gulrajani et al. 2017).
+    """Penalty of Eq. 5 without its weight beta.
 
     Args:
         critic_fn: maps [batch, ...] to scores [batch, 1].
-        z: codes of images [batch, latent_dim], or what else a critic scores [batch, ...].
+        z: codes of images [batch, latent_dim], or other inputs of a critic [batch, ...].
         z_hat: generated codes, same shape.
         mix: alpha, uniform in [0, 1], one per sample [batch, 1, ...].
 
     Returns:
-        mean over the batch of (||gradient of the score at z_mix|| - 1)^2. No gradient flows into
+        Mean over the batch of (||gradient of the score at z_mix|| - 1)^2. No gradient flows into
         `z` and `z_hat`.
+
+    References:
+        Eq. 5; Gulrajani et al. 2017, Eq. 3.
     """
     z_mix = tf.stop_gradient(mix * z + (1.0 - mix) * z_hat)
     with tf.GradientTape() as tape:
@@ -67,20 +93,29 @@ def gradient_penalty(
 
 
 def kl_to_standard_normal(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
-    """KL(N(mean, exp(log_variance)) || N(0, I)), averaged over the batch.
-
-    Kingma and Welling 2014, Appendix B.
+    """KL(N(mean, exp(log_variance)) || N(0, I)) in nats, averaged over the batch.
 
     Args:
         mean: [batch, latent_dim].
         log_variance: same shape.
+
+    References:
+        Kingma and Welling 2014, Appendix B.
     """
     terms = tf.exp(log_variance) + tf.square(mean) - 1.0 - log_variance
     return 0.5 * tf.reduce_mean(tf.reduce_sum(terms, axis=1))
 
 
 def sigmoid_cross_entropy(logit: tf.Tensor, *, real: bool) -> tf.Tensor:
-    """Cross-entropy of logits [batch, 1] with the claim that all are real, or that all are not."""
+    """Cross-entropy of a discriminator's logits with one label for the whole batch.
+
+    Args:
+        logit: [batch, 1].
+        real: the label.
+
+    References:
+        Goodfellow et al. 2014, Eq. 1, with the non-saturating loss of the generator.
+    """
     return tf.reduce_mean(tf.nn.softplus(-logit if real else logit))
 
 
@@ -88,20 +123,23 @@ MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def mmd(z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
-    """Maximum mean discrepancy of codes, unbiased (Tolstikhin et al. 2018).
+    """Maximum mean discrepancy of codes, unbiased, so it may be negative.
 
-    The kernel is the sum over `MMD_SCALES` of C / (C + |a - b|^2), C = 2 latent_dim scale: inverse
-    multiquadrics for codes of about unit variance.
+    The kernel is the sum over `MMD_SCALES` of C / (C + |a - b|^2) with C = 2 latent_dim scale:
+    inverse multiquadrics for codes of about unit variance.
 
     Args:
         z: codes of images [n, latent_dim], n > 1.
         z_hat: codes of the prior [n, latent_dim].
+
+    References:
+        Gretton et al. 2012, Eq. 3; Tolstikhin et al. 2018, Algorithm 2.
     """
 
     def kernel(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        square = tf.reduce_sum(tf.square(a[:, None] - b[None]), axis=2)  # [n, n]
+        squared_distance = tf.reduce_sum(tf.square(a[:, None] - b[None]), axis=2)  # [n, n]
         constants = [2.0 * z.shape[1] * scale for scale in MMD_SCALES]
-        return tf.add_n([c / (c + square) for c in constants])
+        return tf.add_n([c / (c + squared_distance) for c in constants])
 
     def within(a: tf.Tensor) -> tf.Tensor:
         values = kernel(a, a)
@@ -112,12 +150,15 @@ def mmd(z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
 
 
 def sliced_wasserstein(z: tf.Tensor, z_hat: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
-    """Squared Wasserstein-2 distance of codes along lines, averaged (Kolouri et al. 2019).
+    """Squared Wasserstein-2 distance of projected codes, averaged over directions.
 
     Args:
         z: codes of images [n, latent_dim].
         z_hat: codes of the prior, same shape.
         directions: unit vectors [latent_dim, k].
+
+    References:
+        Kolouri et al. 2019 (sliced Wasserstein auto-encoders).
     """
     sorted_z = tf.sort(tf.matmul(z, directions), axis=0)
     sorted_z_hat = tf.sort(tf.matmul(z_hat, directions), axis=0)
@@ -125,129 +166,195 @@ def sliced_wasserstein(z: tf.Tensor, z_hat: tf.Tensor, directions: tf.Tensor) ->
 
 
 def normalized_ess(log_weight: tf.Tensor) -> tf.Tensor:
-    """The effective sample size of importance weights [n, 1], as a share of n: 1 when all equal."""
+    """Effective sample size of importance weights divided by n; a diagnostic, not a loss.
+
+    Args:
+        log_weight: ln of the weights [n, 1]; they need not be normalized.
+
+    Returns:
+        (sum w)^2 / (n sum w^2), from 1 / n to 1 (equal weights).
+
+    References:
+        Kong 1992.
+    """
     log_weight = tf.reshape(log_weight, [-1])
     log_size = 2.0 * tf.reduce_logsumexp(log_weight) - tf.reduce_logsumexp(2.0 * log_weight)
     return tf.exp(log_size) / tf.cast(tf.size(log_weight), tf.float32)
 
 
 def mean_squared_error(x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
-    """The squared error of a value, averaged over values and batch; shapes as `reconstruction`."""
+    """Squared error averaged over all values and the batch.
+
+    Args:
+        x: examples [batch, ...].
+        x_hat: reconstructions, same shape.
+
+    References:
+        Mondal et al. 2020 (MaskAAE).
+    """
     return tf.reduce_mean(tf.square(x - x_hat))
 
 
 def cross_entropy(x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
-    """Binary cross-entropy of a value, averaged over values and batch.
+    """Binary cross-entropy averaged over all values and the batch.
 
     Args:
         x: examples [batch, ...] in [0, 1].
-        x_hat: their reconstructions in [0, 1], same shape; kept 1e-7 away from both ends.
+        x_hat: reconstructions in [0, 1], same shape; clipped to [1e-7, 1 - 1e-7].
+
+    References:
+        Mondal et al. 2020 (MaskAAE).
     """
     x_hat = tf.clip_by_value(x_hat, 1e-7, 1.0 - 1e-7)
     return -tf.reduce_mean(x * tf.math.log(x_hat) + (1.0 - x) * tf.math.log1p(-x_hat))
 
 
 def masked_variance(z: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """The variance of codes where a mask is closed, averaged over dimensions (MaskAAE).
+    """Variance of the codes in masked dimensions, averaged over dimensions.
 
     Args:
-        z: unmasked codes of the global batch [n, latent_dim].
-        mask: in [0, 1], [latent_dim]; an open dimension weighs exp(-10).
+        z: codes of the global batch before masking [n, latent_dim].
+        mask: in [0, 1], [latent_dim]; the weight of a dimension is exp(-10 mask^2).
+
+    References:
+        Mondal et al. 2020 (MaskAAE).
     """
     variance = tf.math.reduce_variance(z, axis=0)
     return tf.reduce_mean(variance * tf.exp(-10.0 * tf.square(mask)))
 
 
 def mask_polarization(mask: tf.Tensor) -> tf.Tensor:
-    """How far a mask [latent_dim] is from one of zeros and ones: the sum of |a (1 - a)|."""
+    """Sum of |a (1 - a)| over a mask a; 0 for a mask of zeros and ones.
+
+    Args:
+        mask: [latent_dim].
+
+    References:
+        Mondal et al. 2020 (MaskAAE).
+    """
     return tf.reduce_sum(tf.abs(mask * (1.0 - mask)))
 
 
-def gaussian_nll(square: tf.Tensor, log_scale: tf.Tensor, *, size: int) -> tf.Tensor:
+def gaussian_nll(squared_error: tf.Tensor, log_scale: tf.Tensor, *, size: int) -> tf.Tensor:
     """Minus ln N(x; x_hat, scale^2 I), in nats.
 
     Args:
-        square: |x - x_hat|^2, summed over an example.
+        squared_error: |x - x_hat|^2, summed over an example.
         log_scale: ln of the standard deviation.
-        size: values in an example.
+        size: number of values in an example.
+
+    References:
+        Dai and Wipf 2019 (two-stage VAE).
     """
     constant = 0.5 * math.log(2.0 * math.pi)
-    return 0.5 * square * tf.exp(-2.0 * log_scale) + size * (log_scale + constant)
+    return 0.5 * squared_error * tf.exp(-2.0 * log_scale) + size * (log_scale + constant)
 
 
-LOWEST_LOG_SCALE = -6.0  # below, a square error of 0 would win
+MIN_LOG_SCALE = -6.0  # with a lower one, a squared error of 0 would give an unbounded likelihood
 
 
 def limited_log_scale(log_scale: tf.Tensor) -> tf.Tensor:
-    """A learned ln(standard deviation), kept at `LOWEST_LOG_SCALE` or above.
+    """Clips a learned ln(standard deviation) to at least `MIN_LOG_SCALE`.
 
-    From below it is still told to rise: an error that grows again can bring it back.
+    Below the limit, only gradients that increase the value pass, so that it can recover when the
+    error grows again.
+
+    Args:
+        log_scale: scalar.
     """
 
     @tf.custom_gradient
     def limit(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            passes = (value > LOWEST_LOG_SCALE) | (upstream < 0.0)
+            passes = (value > MIN_LOG_SCALE) | (upstream < 0.0)
             return tf.where(passes, upstream, tf.zeros_like(upstream))
 
-        return tf.maximum(value, LOWEST_LOG_SCALE), gradient
+        return tf.maximum(value, MIN_LOG_SCALE), gradient
 
     return limit(tf.convert_to_tensor(log_scale))
 
 
 def code_penalty(z: tf.Tensor) -> tf.Tensor:
-    """|z|^2 of codes [batch, latent_dim], averaged over the batch (Ghosh et al. 2020)."""
+    """Squared norm |z|^2 averaged over the batch.
+
+    Args:
+        z: codes [batch, latent_dim].
+
+    References:
+        Ghosh et al. 2020 (RAE), Section 3.1.
+    """
     return tf.reduce_mean(tf.reduce_sum(tf.square(z), axis=1))
 
 
 def decoder_penalty(kernels: Iterable[tf.Tensor]) -> tf.Tensor:
-    """The squares of the entries of all kernels, summed (Ghosh et al. 2020, Section 3.1)."""
+    """Sum of the squares of all entries of all kernels.
+
+    Args:
+        kernels: tensors of any shape, at least one.
+
+    References:
+        Ghosh et al. 2020 (RAE), Section 3.1.
+    """
     return tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
 
 
 def squared_jvp_norm(
     decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, direction: tf.Tensor
 ) -> tf.Tensor:
-    """|J u|^2 with J the derivative of `decode` at z; exact, no finite difference.
+    """|J u|^2 with J the derivative of `decode` at z, by automatic differentiation.
 
     Args:
-        decode: maps codes [batch, latent_dim] to examples [batch, ...], each for itself: a batch
-            norm must be in inference mode, or it would mix them.
+        decode: maps codes [batch, latent_dim] to examples [batch, ...], independently of each
+            other: batch norm must be in inference mode.
         z: codes [batch, latent_dim]; gradients flow into them.
         direction: u, a unit vector for each code, same shape.
 
     Returns:
         [batch].
+
+    References:
+        Kumar, Poole and Murphy 2020 (InjFlow).
     """
-    # J^T w is linear in w, and the derivative of <J^T w, u> by w is J u; nothing is computed of
-    # J^T w itself outside eager mode. `tf.autodiff.ForwardAccumulator` gives the same, but XLA
-    # compiles what it makes of a bias anew at every call.
+    # J^T w is linear in w, and the derivative of <J^T w, u> with respect to w is J u. Outside eager
+    # mode J^T w itself is never computed. `tf.autodiff.ForwardAccumulator` gives the same result,
+    # but XLA recompiles its derivative of a bias at every call.
     with tf.GradientTape() as outer:
         with tf.GradientTape() as inner:
             inner.watch(z)
             x_hat = decode(z)
         w = tf.zeros_like(x_hat)
         outer.watch(w)
-        pulled = inner.gradient(x_hat, z, output_gradients=w)  # J^T w [batch, latent_dim]
-    pushed = outer.gradient(pulled, w, output_gradients=direction)  # J u [batch, ...]
-    moved = tf.reshape(pushed, [tf.shape(z)[0], -1])
-    return tf.reduce_sum(tf.square(moved), axis=1)
+        vjp = inner.gradient(x_hat, z, output_gradients=w)  # J^T w [batch, latent_dim]
+    jvp = outer.gradient(vjp, w, output_gradients=direction)  # J u [batch, ...]
+    flat = tf.reshape(jvp, [tf.shape(z)[0], -1])
+    return tf.reduce_sum(tf.square(flat), axis=1)
 
 
-def log_volume(stretch: tf.Tensor, *, latent_dim: int) -> tf.Tensor:
-    """m ln |J u|, averaged over the batch: at least the ln of J's volume, in the mean over u.
+def log_volume(squared_norm: tf.Tensor, *, latent_dim: int) -> tf.Tensor:
+    """m ln |J u|, averaged over the batch; its mean over u is at least ln det(J^T J) / 2.
 
-    With u uniform on the sphere, E[ln |J u|] is no less than the mean of ln s_i, s_i being the
-    singular values of J, because ln is concave (Kumar, Poole and Murphy 2020).
+    With u uniform on the sphere, E[ln |J u|] is at least the mean of ln s_i over the singular
+    values s_i of J, because ln is concave.
 
     Args:
-        stretch: |J u|^2 of each code [batch].
+        squared_norm: |J u|^2 of each code [batch].
         latent_dim: m.
+
+    References:
+        Kumar, Poole and Murphy 2020 (InjFlow).
     """
-    # A decoder that is flat along u would gain without limit; so gain and slope are bounded.
-    return 0.5 * latent_dim * tf.reduce_mean(tf.math.log(stretch + 1e-6))
+    # 1e-6 bounds value and slope where the decoder is flat along u.
+    return 0.5 * latent_dim * tf.reduce_mean(tf.math.log(squared_norm + 1e-6))
 
 
-def clamp_penalty(stretch: tf.Tensor, *, least: float) -> tf.Tensor:
-    """How far |J u|^2 [batch] falls below `least`, squared, averaged over the batch."""
-    return tf.reduce_mean(tf.square(tf.minimum(stretch - least, 0.0)))
+def clamp_penalty(squared_norm: tf.Tensor, *, minimum: float) -> tf.Tensor:
+    """min(|J u|^2 - minimum, 0)^2, averaged over the batch.
+
+    Args:
+        squared_norm: |J u|^2 of each code [batch].
+        minimum: value from which the penalty is 0.
+
+    References:
+        Kumar, Poole and Murphy 2020 (InjFlow).
+    """
+    return tf.reduce_mean(tf.square(tf.minimum(squared_norm - minimum, 0.0)))

@@ -58,7 +58,7 @@ class InjFlow(Method):
             stretch = losses.squared_jvp_norm(self.decode, z, u)
             code = losses.code_penalty(z)
             volume = losses.log_volume(stretch, latent_dim=latent_dim)
-            clamp = losses.clamp_penalty(stretch, least=LEAST_STRETCH)
+            clamp = losses.clamp_penalty(stretch, minimum=LEAST_STRETCH)
             total = ae_loss + self.config.volume_weight * (0.5 * code + volume)
             total += CLAMP_WEIGHT * clamp
         norm = minimize(total, tape, self.ae_optimizer, self.autoencoder_variables)

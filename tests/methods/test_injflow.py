@@ -172,7 +172,7 @@ def test_the_clamp_by_hand():
     stretch = tf.constant([0.0, 0.004, 0.01, 5.0])
     with tf.GradientTape() as tape:
         tape.watch(stretch)
-        clamp = losses.clamp_penalty(stretch, least=LEAST_STRETCH)
+        clamp = losses.clamp_penalty(stretch, minimum=LEAST_STRETCH)
     assert float(clamp) == pytest.approx((0.01**2 + 0.006**2) / 4, rel=1e-5)
     push = tape.gradient(clamp, stretch)
     np.testing.assert_allclose(push, [-0.02 / 4, -0.012 / 4, 0.0, 0.0], rtol=1e-5)
