@@ -1,4 +1,4 @@
-"""What all tests share: small configurations and data, and the programs."""
+"""Fixtures of all tests: small configurations and data, and the programs."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ import tempfile
 import pytest
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as in the programs: the same last digits
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as in the programs
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
-os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='flexae_tf-')  # nobody's own cache
+os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='flexae_tf-')  # not the user's cache
 
 import tensorflow as tf
 
-# Two logical devices, so that what runs on several is tested on several.
+# Two logical devices, so that tests can train on several devices.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
@@ -27,7 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope='session')
 def config():
-    """`config(**options)`: the smallest real training there is, Table 5's nets on vectors."""
+    """`config(**options)`: a minimal training, with the networks of Table 5 on vectors."""
     from flexae_tf.config import TrainConfig
 
     def make(**options):
@@ -35,7 +35,7 @@ def config():
             dataset='synthetic_2d',
             batch_size=16,
             training_steps=10,
-            critic_steps=1,  # each step more is longer to trace
+            critic_steps=1,  # more steps take longer to trace
             validation_examples=200,
             log_every_steps=2,
             sample_every_steps=5,
@@ -61,8 +61,8 @@ def mirrored():
     """`mirrored(2)`: a strategy over that many devices."""
 
     def make(replicas):
-        # Else every strategy numbers its collectives from the same start, and those of two in a
-        # process are taken for one another.
+        # Otherwise all strategies number their collectives from the same start, and TensorFlow
+        # confuses the collectives of two strategies in one process.
         tf.distribute.MirroredStrategy._collective_key_base += 1000
         devices = tf.config.list_logical_devices('CPU')[:replicas]
         assert len(devices) == replicas
@@ -90,7 +90,7 @@ def program():
 
 @pytest.fixture
 def here():
-    """`here('train', '--flag=...')`: what a program does after its start, which takes seconds."""
+    """`here('train', '--flag=...')`: runs a program in this process, without its slow start."""
     from flexae_tf import config, export
     from flexae_tf.config.options import from_arguments
     from flexae_tf.densities import fit_program
@@ -116,7 +116,7 @@ def here():
 
 @pytest.fixture
 def refused_here(here):
-    """`refused_here(code, words, 'train', ...)`: asserts an error that ends in that exit code."""
+    """`refused_here(code, words, 'train', ...)`: asserts an error with that exit code."""
     from flexae_tf.errors import UserError
 
     def check(code, words, name, *flags):
@@ -131,7 +131,7 @@ def refused_here(here):
 
 @pytest.fixture
 def quick():
-    """A context whose programs must need less than a second of processor time: no TensorFlow."""
+    """A context whose programs must not import TensorFlow: at most a second of CPU time."""
 
     @contextlib.contextmanager
     def measure():
@@ -161,12 +161,12 @@ def refused(program):
 
 @pytest.fixture
 def short_networks(monkeypatch):
-    """The MNIST row with a layer of each kind and no more: a third of the time to trace."""
+    """Shortens the MNIST architecture to one layer of each kind, which traces in a third of time."""
     shorten_networks(monkeypatch)
 
 
 def shorten_networks(monkeypatch):
-    """As `short_networks`, for fixtures that last longer than a test."""
+    """Does the same as `short_networks`, for fixtures of a wider scope."""
     from flexae_tf.networks import architectures
     from flexae_tf.networks.architectures import Architecture, Conv, DenseReshape, TConv
 

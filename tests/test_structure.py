@@ -376,7 +376,6 @@ KNOWN_FAULTS = {
     'flexae_tf/training/trainer.py': 3,
     'flexae_tf/training/workdir.py': 2,
     'setup.py': 1,
-    'tests/conftest.py': 3,
     'tests/evaluation/test_evaluate.py': 8,
     'tests/evaluation/test_inception.py': 1,
     'tests/experiments/exhibits/test_figures.py': 6,
