@@ -1,0 +1,187 @@
+"""Documents: commands parse, links and paths exist, Python runs, examples of EXTENDING.md work."""
+
+import ast
+import dataclasses
+import re
+import shlex
+
+import numpy as np
+import pytest
+
+from flexae_tf import config
+from flexae_tf.config.options import Options, from_arguments
+from tests.conftest import ROOT
+
+README = ROOT / 'README.md'
+RESULTS = ROOT / 'flexae_tf/experiments/RESULTS.md'
+DOCUMENTS = [README, *sorted((ROOT / 'flexae_tf').rglob('*.md'))]
+NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+FLAGFILES = sorted((ROOT / 'flags').rglob('*.flags'))
+OTHER_FLAGS = {'logdir', 'samples_per_plugin', 'help', 'flagfile', 'soak'}
+CONFIGS = [
+    value
+    for value in vars(config).values()
+    if dataclasses.is_dataclass(value) and value is not Options
+]
+README_SECTIONS = [
+    'Results at a glance',
+    'Requirements',
+    'Quickstart',
+    'Train',
+    'Methods',
+    'Data sets',
+    'Sample and export',
+    'Evaluate',
+    'Reproduce',
+    'Python API',
+    'Code layout',
+    'Citation',
+]
+
+
+def code_blocks(text, language=''):
+    """Returns the contents of the fenced code blocks of a language."""
+    blocks = re.findall(r'^```(\w*)\n(.*?)^```$', text, re.S | re.M)
+    return [block for name, block in blocks if name == language]
+
+
+def commands(text):
+    """Returns [program, *flags] of every command of this package in the code blocks of a text."""
+    found = []
+    for block in code_blocks(text):
+        for line in block.replace('\\\n', ' ').splitlines():
+            line = re.sub(r'^(\$ |[A-Z_]+=\S* )+', '', line)
+            if not line.startswith(('python ', 'flexae-')):
+                continue
+            words = shlex.split(line, comments=True)
+            if words[0] == 'python':
+                program = re.fullmatch(r'bin/(\w+)\.py', words[1])
+                if program:
+                    found.append([program.group(1), *words[2:]])
+                elif words[1:3] == ['-m', 'flexae_tf.cli']:
+                    found.append(words[3:])
+            else:
+                found.append([words[0].removeprefix('flexae-'), *words[1:]])
+    return found
+
+
+def options_of(program):
+    """Returns the option class of a program."""
+    return getattr(config, f'{program.title()}Config')
+
+
+def anchor(heading):
+    """Returns the anchor that GitHub gives a heading."""
+    return re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+
+
+def headings(text):
+    """Returns the headings of a document, code blocks excluded."""
+    return re.findall(r'^#+ (.*)$', re.sub(r'^```.*?^```$', '', text, flags=re.S | re.M), re.M)
+
+
+@pytest.mark.parametrize('path', DOCUMENTS, ids=NAMES)
+def test_document_commands_parse(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for program, *flags in commands(path.read_text()):
+        if '--help' not in flags and not any('package.module' in flag for flag in flags):
+            from_arguments(options_of(program), flags)
+
+
+@pytest.mark.parametrize('path', DOCUMENTS, ids=NAMES)
+def test_document_names_existing_flags(path):
+    text = path.read_text()
+    defined = set(re.findall(r'^    (\w+): .* = option\(', text, re.M))  # examples of new flags
+    known = {field.name for options in CONFIGS for field in dataclasses.fields(options)}
+    assert not set(re.findall(r'--([a-z][a-z_]+)', text)) - known - defined - OTHER_FLAGS
+
+
+@pytest.mark.parametrize('path', DOCUMENTS, ids=NAMES)
+def test_document_links_and_paths_exist(path):
+    text = path.read_text()
+    for target in re.findall(r'\]\(([^)]+)\)', text):
+        if not target.startswith('https://'):
+            file, _, fragment = target.partition('#')
+            linked = (path.parent / file).resolve() if file else path
+            assert linked.exists(), target
+            if fragment:
+                assert fragment in map(anchor, headings(linked.read_text())), target
+    for name in re.findall(r'(?<![\w/.])(?:flexae_tf|flags|bin|tests)/[\w/]+(?:\.\w+)?', text):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize('path', DOCUMENTS, ids=NAMES)
+def test_document_longer_than_a_screen_has_contents(path):
+    text = path.read_text()
+    sections = re.findall(r'^## (.*)$', re.sub(r'^```.*?^```$', '', text, flags=re.S | re.M), re.M)
+    if len(text.splitlines()) > 60:
+        assert not [name for name in sections if f'](#{anchor(name)})' not in text]
+
+
+@pytest.mark.parametrize('path', DOCUMENTS, ids=NAMES)
+def test_document_python_has_valid_syntax(path):
+    for block in code_blocks(path.read_text(), 'python'):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize('path', FLAGFILES, ids=lambda path: path.stem)
+def test_flagfile_parses_and_starts_with_a_comment(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert path.read_text().startswith('# ')
+    from_arguments(config.TrainConfig, [f'--flagfile={path.relative_to(ROOT)}'])
+
+
+def test_readme_is_short_and_in_order():
+    text = README.read_text()
+    assert len(text.splitlines()) <= 250
+    assert re.findall(r'^## (.*)$', text, re.M) == README_SECTIONS
+
+
+def test_readme_links_every_document():
+    text = README.read_text()
+    assert not [name for name in NAMES[1:] if f']({name}' not in text]
+
+
+def test_readme_results_are_in_the_generated_results():
+    text = README.read_text()
+    section = text[text.index('## Results at a glance') : text.index('## Requirements')]
+    rows = ' '.join(line for line in section.splitlines() if line.startswith('| '))
+    numbers = re.findall(r'\d+\.\d\d+', rows)
+    results = RESULTS.read_text()
+    assert len(numbers) > 10
+    assert not [number for number in numbers if number not in results]
+
+
+def test_readme_api_trains_samples_and_exports(tmp_path, monkeypatch, here, short_networks):
+    here('train', '--flagfile=flags/smoke.flags', f'--workdir={tmp_path}/run')
+    code = next(b for b in code_blocks(README.read_text(), 'python') if 'Trainer' in b)
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= 12
+    for old, new in [
+        ('width_multiplier=0.125', 'latent_dim=32, critic_steps=1'),
+        ('training_steps=300', 'training_steps=2'),
+        ('runs/quickstart', f'{tmp_path}/run'),
+    ]:
+        assert old in code
+        code = code.replace(old, new)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code, names)
+    assert names['images'].shape == (16, 28, 28, 1) and names['codes'].shape == (16, 32)
+    assert (tmp_path / 'exported' / 'saved_model.pb').exists()
+    code = next(b for b in code_blocks(README.read_text(), 'python') if 'signatures' in b)
+    exec(code.replace('runs/mnist/export/000130000', 'exported'), names)
+    assert names['images'].shape == (16, 28, 28, 1)
+
+
+def test_readme_metrics_return_floats():
+    code = next(b for b in code_blocks(README.read_text(), 'python') if 'frechet' in b)
+    rng = np.random.default_rng(0)
+    names = dict(real=rng.normal(size=[60, 3]), fake=rng.normal(size=[60, 3]))
+    exec(code, names)
+    for name in ('distance', 'kid', 'precision', 'recall', 'density', 'coverage'):
+        assert isinstance(names[name], float)
+
+
+@pytest.mark.parametrize('name', ['quickstart', 'test'])
+def test_shell_programs_are_executable(name):
+    assert (ROOT / 'bin' / name).stat().st_mode & 0o111
