@@ -289,7 +289,6 @@ KNOWN_TENSORFLOW = {
 }
 KNOWN_EXPERIMENTS_LINES = 5291
 KNOWN_FAULTS = {
-    'README.md': 27,
     'flexae_tf/__init__.py': 1,
     'flexae_tf/benchmark.py': 5,
     'flexae_tf/cli.py': 2,
@@ -342,7 +341,6 @@ KNOWN_FAULTS = {
     'flexae_tf/experiments/runs.py': 8,
     'flexae_tf/experiments/tune.py': 8,
     'flexae_tf/files.py': 1,
-    'flexae_tf/losses.py': 4,
     'flexae_tf/methods/base.py': 7,
     'flexae_tf/methods/divergences.py': 3,
     'flexae_tf/methods/flexae.py': 1,
@@ -359,11 +357,9 @@ KNOWN_FAULTS = {
     'flexae_tf/metrics/prdc.py': 1,
     'flexae_tf/metrics/protocol.py': 7,
     'flexae_tf/metrics/table.py': 1,
-    'flexae_tf/networks/architectures.py': 3,
     'flexae_tf/networks/autoencoder.py': 1,
     'flexae_tf/networks/batch_norm.py': 2,
     'flexae_tf/noise.py': 2,
-    'flexae_tf/priors.py': 1,
     'flexae_tf/training/checkpoints.py': 1,
     'flexae_tf/training/distribution.py': 1,
     'flexae_tf/training/dry_run.py': 1,
