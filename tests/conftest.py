@@ -161,7 +161,7 @@ def refused(program):
 
 @pytest.fixture
 def short_networks(monkeypatch):
-    """Shortens the MNIST architecture to one layer of each kind, which traces in a third of time."""
+    """Shortens the MNIST architecture to one layer of each kind, to trace faster."""
     shorten_networks(monkeypatch)
 
 
