@@ -1,4 +1,4 @@
-"""Pictures: many images in one PNG."""
+"""Arrays of images -> one PNG grid."""
 
 import pathlib
 
@@ -7,14 +7,19 @@ import tensorflow as tf
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Float images in [0, 1] as uint8, rounded (not cut off)."""
+    """Converts float images in [0, 1] to uint8, rounded to the nearest value."""
     return np.round(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def grid(images: np.ndarray, *, columns: int | None = None) -> np.ndarray:
-    """Images [n, h, w, c] side by side, row by row: [rows * h, columns * w, c].
+    """Arranges images row by row; the unused rest of the last row is black.
 
-    Without `columns` the grid is as square as it gets; what is left of the last row is black.
+    Args:
+        images: [n, h, w, c].
+        columns: images per row; None for a grid that is as square as possible.
+
+    Returns:
+        [rows * h, columns * w, c].
     """
     num, height, width, channels = images.shape
     columns = columns or int(np.ceil(np.sqrt(num)))
@@ -26,7 +31,16 @@ def grid(images: np.ndarray, *, columns: int | None = None) -> np.ndarray:
 
 
 def pairs(x: np.ndarray, x_hat: np.ndarray, *, columns: int = 8) -> np.ndarray:
-    """A grid whose odd rows are `x` and whose even rows are their reconstructions `x_hat`."""
+    """Arranges images and reconstructions in alternating rows; incomplete rows are left out.
+
+    Args:
+        x: images [n, h, w, c], in the odd rows.
+        x_hat: reconstructions, same shape, in the even rows.
+        columns: images per row, at most n.
+
+    Returns:
+        [2 * rows * h, columns * w, c].
+    """
     columns = min(columns, len(x))
     num = len(x) // columns * columns
     shape = [num // columns, columns, *x.shape[1:]]
@@ -35,7 +49,7 @@ def pairs(x: np.ndarray, x_hat: np.ndarray, *, columns: int = 8) -> np.ndarray:
 
 
 def to_png(image: np.ndarray) -> bytes:
-    """One uint8 image [h, w, 1 or 3] as the contents of a file."""
+    """Returns the contents of a PNG file of one uint8 image [h, w, 1 or 3]."""
     return tf.io.encode_png(image).numpy()
 
 
@@ -45,5 +59,5 @@ def write_png(path: str | pathlib.Path, image: np.ndarray) -> None:
 
 
 def read_png(path: str | pathlib.Path) -> np.ndarray:
-    """One image as `write_png` wrote it."""
+    """Reads one image, uint8 [h, w, c]."""
     return tf.io.decode_png(pathlib.Path(path).read_bytes()).numpy()

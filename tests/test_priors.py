@@ -1,4 +1,4 @@
-"""Priors against the laws they claim to be, as SciPy knows them."""
+"""Priors compared with the distributions of SciPy."""
 
 import numpy as np
 import pytest
@@ -11,23 +11,27 @@ from flexae_tf.networks.latent import Generator
 from flexae_tf.noise import Role
 
 KEY = (7, 3, Role.SAMPLE)
-NUM = 40_000  # draws: their mean is within 0.02 deviations of the law's
+NUM = 40_000  # samples; their mean is within 0.02 standard deviations of the true mean
 
-WEIGHTS = np.array([2.0, 5.0, 1.0])  # of the mixture; deliberately not shares
-SHARES = WEIGHTS / 8.0
-MEANS = np.array([[0.0, 0.0], [20.0, -20.0], [-20.0, 20.0]])  # so far that all can be told apart
-FACTORS = np.array([[[1.0, 0.0], [0.0, 0.5]], [[2.0, 0.0], [-1.0, 0.3]], [[0.4, 0.0], [0.3, 1.0]]])
+WEIGHTS = np.array([2.0, 5.0, 1.0])  # of the mixture; they do not sum to 1
+PROBABILITIES = WEIGHTS / 8.0
+MEANS = np.array(
+    [[0.0, 0.0], [20.0, -20.0], [-20.0, 20.0]]
+)  # far apart, so that the nearest is the component
+SCALE_TRIL = np.array(
+    [[[1.0, 0.0], [0.0, 0.5]], [[2.0, 0.0], [-1.0, 0.3]], [[0.4, 0.0], [0.3, 1.0]]]
+)
 
 
 def mixture():
-    return priors.GaussianMixture(WEIGHTS, MEANS, FACTORS)
+    return priors.GaussianMixture(WEIGHTS, MEANS, SCALE_TRIL)
 
 
-def mixture_log_density(z, shares, means, covariances):
-    """ln of the density of a mixture at codes [n, m], by SciPy: [n]."""
+def mixture_log_prob(z, probabilities, means, covariances):
+    """Returns the log density of a mixture at codes [n, m] by SciPy, as [n]."""
     terms = [
-        np.log(share) + scipy.stats.multivariate_normal(mean, covariance).logpdf(z)
-        for share, mean, covariance in zip(shares, means, covariances, strict=True)
+        np.log(probability) + scipy.stats.multivariate_normal(mean, covariance).logpdf(z)
+        for probability, mean, covariance in zip(probabilities, means, covariances, strict=True)
     ]
     return scipy.special.logsumexp(terms, axis=0)
 
@@ -38,7 +42,7 @@ def vamp(means, log_variances):
 
 
 def tilted(mean, deviation):
-    """The implicit prior that is N(mean, deviation^2)."""
+    """Returns the implicit prior with the distribution N(mean, deviation^2)."""
 
     def log_ratio(z):
         log_variance = 2.0 * np.log(deviation).astype(np.float32)
@@ -49,7 +53,7 @@ def tilted(mean, deviation):
 
 
 def every_prior():
-    """A prior of each kind, of codes in two dimensions."""
+    """Returns a prior of each class, with codes in two dimensions."""
     mask = tf.Variable([1.0, 0.25])
     return {
         'normal': priors.StandardNormal(2),
@@ -66,7 +70,7 @@ def prior(request):
     return every_prior()[request.param]
 
 
-def test_draws_are_a_function_of_the_key(prior):
+def test_sample_with_key_is_a_function_of_the_key(prior):
     codes = prior.sample_with_key(70, noise.key(*KEY))
     assert codes.shape == (70, 2) and codes.dtype == tf.float32
     np.testing.assert_array_equal(codes, prior.sample_with_key(70, noise.key(*KEY)))
@@ -78,7 +82,7 @@ def test_draws_are_a_function_of_the_key(prior):
     )
 
 
-def test_a_longer_draw_begins_with_the_shorter(prior):
+def test_sample_with_key_of_fewer_codes_is_a_prefix(prior):
     block = priors.ImplicitPrior.BLOCK
     longest = prior.sample_with_key(2 * block + 1, noise.key(*KEY)).numpy()
     for num in (1, block - 1, block, block + 1):
@@ -88,7 +92,7 @@ def test_a_longer_draw_begins_with_the_shorter(prior):
         np.testing.assert_allclose(codes, longest[:num], atol=1e-6)
 
 
-def test_the_number_of_draws_may_be_a_tensor(prior):
+def test_sample_with_key_takes_a_tensor_as_number(prior):
     function = tf.function(lambda num: prior.sample_with_key(num, noise.key(*KEY)))
     for num in (3, 65, 70):
         codes = function(tf.constant(num))
@@ -96,7 +100,7 @@ def test_the_number_of_draws_may_be_a_tensor(prior):
     assert function.experimental_get_tracing_count() == 1
 
 
-def test_standard_normal():
+def test_standard_normal_has_its_moments_and_density():
     prior = priors.StandardNormal(3)
     z = prior.sample_with_key(NUM, noise.key(*KEY)).numpy()
     np.testing.assert_allclose(z.mean(axis=0), np.zeros(3), atol=0.02)
@@ -105,48 +109,48 @@ def test_standard_normal():
     np.testing.assert_allclose(prior.log_prob(z[:50]), expected, rtol=1e-5)
 
 
-def test_log_normal_against_scipy():
+def test_normal_log_prob_is_the_one_of_scipy():
     rng = np.random.default_rng(0)
     z, mean, log_variance = rng.normal(size=[3, 20, 4]).astype(np.float32)
     expected = scipy.stats.norm(mean, np.exp(log_variance / 2)).logpdf(z).sum(axis=1)
     np.testing.assert_allclose(priors.normal_log_prob(z, mean, log_variance), expected, rtol=1e-5)
 
 
-def test_shares_and_moments_of_a_mixture():
+def test_gaussian_mixture_has_its_probabilities_and_moments():
     z = mixture().sample_with_key(NUM, noise.key(*KEY)).numpy()
     nearest = np.argmin(np.linalg.norm(z[:, None] - MEANS, axis=2), axis=1)
     counts = np.bincount(nearest, minlength=3)
-    assert scipy.stats.chisquare(counts, NUM * SHARES).pvalue > 1e-3
-    for i, (mean, factor) in enumerate(zip(MEANS, FACTORS, strict=True)):
+    assert scipy.stats.chisquare(counts, NUM * PROBABILITIES).pvalue > 1e-3
+    for i, (mean, factor) in enumerate(zip(MEANS, SCALE_TRIL, strict=True)):
         own = z[nearest == i] - mean
-        whitened = np.linalg.solve(factor, own.T)  # N(0, I) if mean and covariance are right
+        whitened = np.linalg.solve(factor, own.T)  # N(0, I) if mean and covariance are correct
         error = 4.0 / np.sqrt(counts[i])
         np.testing.assert_allclose(whitened.mean(axis=1), np.zeros(2), atol=error)
         np.testing.assert_allclose(np.cov(whitened), np.eye(2), atol=1.5 * error)
         assert scipy.stats.kstest(whitened[1], 'norm').pvalue > 1e-3
 
 
-def test_the_component_says_nothing_of_where_in_it_a_code_lies():
+def test_gaussian_mixture_samples_component_and_position_independently():
     close = priors.GaussianMixture(np.ones(2), np.zeros([2, 2]), np.stack([np.eye(2)] * 2))
     z = close.sample_with_key(NUM, noise.key(*KEY)).numpy()
     assert scipy.stats.kstest(z[:, 0], 'norm').pvalue > 1e-3  # two halves of one Gaussian
     assert abs(np.corrcoef(z.T)[0, 1]) < 0.02
 
 
-def test_density_of_a_mixture():
+def test_gaussian_mixture_log_prob_is_the_one_of_scipy():
     z = np.random.default_rng(0).normal(size=[60, 2]) * 12.0
-    expected = mixture_log_density(z, SHARES, MEANS, FACTORS @ FACTORS.transpose(0, 2, 1))
+    expected = mixture_log_prob(z, PROBABILITIES, MEANS, SCALE_TRIL @ SCALE_TRIL.transpose(0, 2, 1))
     np.testing.assert_allclose(mixture().log_prob(np.float32(z)), expected, rtol=1e-4)
 
 
-def test_a_mixture_of_one_is_a_gaussian():
-    one = priors.GaussianMixture(np.array([3.0]), MEANS[1:2], FACTORS[1:2])
+def test_gaussian_mixture_of_one_component_is_a_gaussian():
+    one = priors.GaussianMixture(np.array([3.0]), MEANS[1:2], SCALE_TRIL[1:2])
     z = one.sample_with_key(NUM, noise.key(*KEY)).numpy()
     np.testing.assert_allclose(z.mean(axis=0), MEANS[1], atol=0.04)
-    np.testing.assert_allclose(np.cov(z.T), FACTORS[1] @ FACTORS[1].T, atol=0.1)
+    np.testing.assert_allclose(np.cov(z.T), SCALE_TRIL[1] @ SCALE_TRIL[1].T, atol=0.1)
 
 
-def test_a_vamp_prior_of_one_pseudo_input_is_its_posterior():
+def test_vamp_prior_of_one_pseudo_input_is_its_posterior():
     mean, log_variance = np.array([[1.0, -2.0]]), np.array([[0.5, -1.0]])
     prior = vamp(mean, log_variance)
     z = prior.sample_with_key(NUM, noise.key(*KEY)).numpy()
@@ -157,22 +161,22 @@ def test_a_vamp_prior_of_one_pseudo_input_is_its_posterior():
     np.testing.assert_allclose(prior.log_prob(z[:50]), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_vamp_prior_is_the_mixture_of_its_posteriors():
+def test_vamp_prior_is_the_mixture_of_its_posteriors():
     log_variances = np.array([[0.0, 1.0], [-1.0, 0.5], [0.3, -2.0]])
     prior = vamp(MEANS, log_variances)
     z = prior.sample_with_key(NUM, noise.key(*KEY)).numpy()
     nearest = np.argmin(np.linalg.norm(z[:, None] - MEANS, axis=2), axis=1)
-    assert scipy.stats.chisquare(np.bincount(nearest)).pvalue > 1e-3  # any one as likely
+    assert scipy.stats.chisquare(np.bincount(nearest)).pvalue > 1e-3  # equal probabilities
     for i in range(3):
         own = (z[nearest == i] - MEANS[i]) / np.exp(log_variances[i] / 2)
         np.testing.assert_allclose(own.mean(axis=0), np.zeros(2), atol=0.04)
         np.testing.assert_allclose(np.cov(own.T), np.eye(2), atol=0.06)
     covariances = [np.diag(np.exp(row)) for row in log_variances]
-    expected = mixture_log_density(z[:60], np.full(3, 1 / 3), MEANS, covariances)
+    expected = mixture_log_prob(z[:60], np.full(3, 1 / 3), MEANS, covariances)
     np.testing.assert_allclose(prior.log_prob(z[:60]), expected, rtol=1e-4)
 
 
-def test_a_vamp_prior_follows_what_it_is_made_of():
+def test_vamp_prior_follows_changes_of_its_posteriors():
     mean = tf.Variable(np.float32([[1.0, 0.0]]))
     prior = priors.VampPrior(lambda: (mean.value(), tf.zeros([1, 2])))
     with tf.GradientTape() as tape:
@@ -184,7 +188,7 @@ def test_a_vamp_prior_follows_what_it_is_made_of():
     np.testing.assert_allclose(moved, [[10.0, 0.0]] * 5, atol=1e-5)
 
 
-def test_the_implicit_prior_recovers_the_gaussian_of_its_ratio():
+def test_implicit_prior_recovers_the_gaussian_of_its_ratio():
     mean, deviation = np.float32([1.0, -0.5]), np.float32([0.5, 1.2])
     z = tilted(mean, deviation).sample_with_key(1500, noise.key(*KEY)).numpy()
     for i in range(2):
@@ -194,13 +198,13 @@ def test_the_implicit_prior_recovers_the_gaussian_of_its_ratio():
     assert abs(np.corrcoef(z.T)[0, 1]) < 0.08
 
 
-def test_the_implicit_prior_of_no_ratio_is_the_normal():
+def test_implicit_prior_with_zero_log_ratio_is_standard_normal():
     prior = priors.ImplicitPrior(lambda z: tf.zeros([tf.shape(z)[0], 1]), 1)
     z = prior.sample_with_key(1000, noise.key(*KEY)).numpy()[:, 0]
     assert scipy.stats.kstest(z, 'norm').pvalue > 1e-3
 
 
-def test_a_mask_scales_the_normal_and_is_read_at_every_draw():
+def test_masked_normal_reads_the_mask_at_every_sample():
     mask = tf.Variable([1.0, 0.5, 0.0])
     prior = priors.MaskedNormal(lambda: mask.value(), 3)
     n = noise.normal(noise.key(*KEY), [NUM, 3]).numpy()
@@ -213,7 +217,7 @@ def test_a_mask_scales_the_normal_and_is_read_at_every_draw():
     )
 
 
-def test_the_learned_prior_is_the_generator_of_normal_noise():
+def test_learned_prior_is_the_generator_of_normal_noise():
     generator = Generator((8,), noise_dim=3, latent_dim=2, seed=0)
     z = priors.LearnedPrior(generator, 3).sample_with_key(20, noise.key(*KEY))
     np.testing.assert_array_equal(z, generator(noise.normal(noise.key(*KEY), [20, 3])))
