@@ -2,17 +2,21 @@
 
 import ast
 import dataclasses
+import json
 import re
 import shlex
+import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from flexae_tf import config
+from flexae_tf import config, data
 from flexae_tf.config.options import Options, from_arguments
 from tests.conftest import ROOT
 
 README = ROOT / 'README.md'
+EXTENDING = ROOT / 'flexae_tf/EXTENDING.md'
 RESULTS = ROOT / 'flexae_tf/experiments/RESULTS.md'
 DOCUMENTS = [README, *sorted((ROOT / 'flexae_tf').rglob('*.md'))]
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
@@ -23,6 +27,11 @@ CONFIGS = [
     for value in vars(config).values()
     if dataclasses.is_dataclass(value) and value is not Options
 ]
+SMOKE = {  # makes the programs of EXTENDING.md short
+    'train': ['--training_steps=2', '--batch_size=8', '--sample_every_steps=2', '--critic_steps=1'],
+    'evaluate': ['--num_examples=50'],
+    'export': [],
+}
 README_SECTIONS = [
     'Results at a glance',
     'Requirements',
@@ -84,7 +93,7 @@ def headings(text):
 def test_document_commands_parse(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     for program, *flags in commands(path.read_text()):
-        if '--help' not in flags and not any('package.module' in flag for flag in flags):
+        if '--help' not in flags and not (path == EXTENDING and program in SMOKE):
             from_arguments(options_of(program), flags)
 
 
@@ -185,3 +194,62 @@ def test_readme_metrics_return_floats():
 @pytest.mark.parametrize('name', ['quickstart', 'test'])
 def test_shell_programs_are_executable(name):
     assert (ROOT / 'bin' / name).stat().st_mode & 0o111
+
+
+@pytest.fixture
+def extending(tmp_path, monkeypatch, here, short_networks):
+    """`extending(section)`: writes the modules of EXTENDING.md and runs a section's programs."""
+    text = EXTENDING.read_text()
+    for block in code_blocks(text, 'python'):
+        name = re.match(r'# (\w+\.py)\n', block)
+        if name:
+            (tmp_path / name.group(1)).write_text(block)
+            monkeypatch.delitem(sys.modules, name.group(1).removesuffix('.py'), raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(section):
+        body = text[text.index(f'\n## {section}\n') :].split('\n## ')[1]
+        for program, *flags in commands(body):
+            if program in SMOKE:
+                flags = [flag.replace('=runs/', f'={tmp_path}/') for flag in flags]
+                here(program, *flags, *SMOKE[program])
+        return tmp_path
+
+    return run
+
+
+def test_extending_examples_have_at_most_40_lines():
+    blocks = code_blocks(EXTENDING.read_text(), 'python')
+    assert [len(block.splitlines()) for block in blocks if len(block.splitlines()) > 40] == []
+
+
+def test_extending_method_trains_resumes_is_scored_and_exported(extending):
+    folder = extending('Method')
+    extending('Method')
+    assert (folder / 'wae_mmd/scores.jsonl').exists()
+    assert list((folder / 'wae_mmd/export').glob('*/saved_model.pb'))
+
+
+def test_extending_flag_reaches_the_method(extending):
+    assert json.loads((extending('Flag') / 'weighted/config.json').read_text())
+
+
+@pytest.mark.parametrize('section, stem', [('Data set', 'fd'), ('Metric', 'energy_distance')])
+def test_extending_data_set_and_metric_give_scores(extending, section, stem):
+    extending('Data set')
+    extending(section)
+
+
+def test_extending_npz_has_the_splits_of_the_folder(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    (tmp_path / 'IMAGES').mkdir()
+    for i in range(20):
+        image = rng.integers(0, 256, [70, 66, 3], np.uint8)
+        (tmp_path / f'IMAGES/{i:02}.png').write_bytes(tf.io.encode_png(image).numpy())
+    monkeypatch.chdir(tmp_path)
+    exec(next(b for b in code_blocks(EXTENDING.read_text(), 'python') if 'savez' in b), {})
+    options = dict(dataset='folder', batch_size=2)
+    folder = data.load(config.TrainConfig(data_dir='IMAGES', image_size=64, **options))
+    npz = data.load(config.TrainConfig(data_dir='images.npz', **options))
+    for split in ('train', 'validation', 'test'):
+        np.testing.assert_array_equal(getattr(folder, split).x, getattr(npz, split).x)
