@@ -54,6 +54,7 @@ TENSORFLOW_FREE = [
     'cli',
     'config',
     'data.catalog',
+    'densities',
     'evaluation.score_log',
     'experiments.plans',
     'experiments.results',

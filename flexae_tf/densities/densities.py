@@ -1,8 +1,7 @@
 """Fits, stores and loads the densities of a run: WORKDIR/densities/STEP/NAME.
 
 A density belongs to the weights of one step, and one run can have several densities. `density.npz`
-holds the tensors of a density. `density.json`, written last, names the checkpoint files with these
-weights and the digest of `density.npz`; a density without it does not exist.
+holds the tensors of a density. `density.json` is written last; without it the density is missing.
 """
 
 import hashlib
@@ -12,7 +11,7 @@ import os
 import pathlib
 import shlex
 import types
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +21,20 @@ from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
 from flexae_tf.files import atomic_path, lock, write_json
 from flexae_tf.methods import Method
 from flexae_tf.training.restore import Run, open_run
+
+
+class _Manifest(NamedTuple):
+    """The contents of `density.json`.
+
+    Attributes:
+        checkpoint: digests of the checkpoint files with the weights that the density belongs to.
+        sha256: digest of `density.npz`.
+        steps: training steps that were requested; None for the default.
+    """
+
+    checkpoint: list[str]
+    sha256: str
+    steps: int | None
 
 
 def load_run(
@@ -77,7 +90,7 @@ def attach(run: Run, density: str | None = None) -> Run:
         raise CorruptRunError(f'{path.parent}: fitted to another checkpoint. {_repair(run, name)}')
     with np.load(path.with_suffix('.npz')) as tensors:
         run.method.prior = _module(name).build(name, run, dict(tensors))
-    return run._replace(density=f'{name}-{manifest["sha256"][:12]}')
+    return run._replace(density=f'{name}-{manifest.sha256[:12]}')
 
 
 def fit(run: Run, density: str | None, dataset: Dataset, *, steps: int | None = None) -> Run:
@@ -132,9 +145,8 @@ def is_fitted(run: Run, name: str, steps: int | None = None) -> bool:
     manifest = _read(run, name)
     if not _is_of(manifest, run):
         return False
-    found = manifest.get('steps')
-    if steps not in (None, found):
-        flag = f'--density_steps={found}' if found else 'no --density_steps'
+    if steps not in (None, manifest.steps):
+        flag = f'--density_steps={manifest.steps}' if manifest.steps else 'no --density_steps'
         raise UsageError(
             f'--density_steps={steps}: {path.parent} was fitted with {flag}. Omit it, or remove '
             'that folder.'
@@ -188,34 +200,30 @@ def _fit(run: Run, name: str, dataset: Dataset, steps: int | None) -> None:
         tensors = _module(name).fit(name, run, dataset, path.parent, steps)
         with atomic_path(path.with_suffix('.npz')) as temporary:
             np.savez(temporary, **tensors)
-        manifest = {
-            'checkpoint': sorted(run.digests),
-            'sha256': _sha256(path.with_suffix('.npz')),
-            'steps': steps,
-        }
-        write_json(path, manifest)
+        manifest = _Manifest(sorted(run.digests), _sha256(path.with_suffix('.npz')), steps)
+        write_json(path, manifest._asdict())
 
 
-def _read(run: Run, name: str) -> dict[str, Any]:
+def _read(run: Run, name: str) -> _Manifest:
     """Returns the manifest of a density after a check of its tensors."""
     path = _manifest(run, name)
     tensors = path.with_suffix('.npz')
     try:
-        manifest = json.loads(path.read_text())
-        unchanged = manifest['sha256'] == _sha256(tensors)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        manifest = _Manifest(**json.loads(path.read_text()))
+        unchanged = manifest.sha256 == _sha256(tensors)
+    except (OSError, ValueError, TypeError) as error:
         raise CorruptRunError(f'{path}: unreadable ({error}). {_repair(run, name)}') from None
     if not unchanged:
         raise CorruptRunError(f'{tensors}: changed since it was written. {_repair(run, name)}')
     return manifest
 
 
-def _is_of(manifest: dict[str, Any], run: Run) -> bool:
+def _is_of(manifest: _Manifest, run: Run) -> bool:
     """Returns whether a density was fitted to the weights of a run.
 
     A step can have two files with the same weights, and either may have been removed since.
     """
-    return not run.digests.isdisjoint(manifest['checkpoint'])
+    return not run.digests.isdisjoint(manifest.checkpoint)
 
 
 def _repair(run: Run, name: str) -> str:

@@ -69,9 +69,10 @@ def test_attach_refuses_corrupt_files(run, dataset):
     with pytest.raises(CorruptRunError, match='changed'):
         densities.attach(run, 'gaussian_mixture')
     tensors.write_bytes(content)
-    manifest.write_text('{')
-    with pytest.raises(CorruptRunError, match='unreadable'):
-        densities.attach(run, 'gaussian_mixture')
+    for broken in ('{', '[]', '{"sha256": "0"}'):
+        manifest.write_text(broken)
+        with pytest.raises(CorruptRunError, match='unreadable'):
+            densities.attach(run, 'gaussian_mixture')
     manifest.write_text(text)
     tensors.unlink()
     with pytest.raises(CorruptRunError, match='Remove .*gaussian_mixture and run bin/fit.py'):

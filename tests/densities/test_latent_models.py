@@ -64,6 +64,24 @@ def test_fit_restarts_on_the_codes_of_another_checkpoint(fitted_folder, dataset,
     assert after.density == before.density
 
 
+@pytest.mark.parametrize(
+    'name, steps, batch_size, width',
+    [('second_stage', 782, 512, 4), ('latent_gan', 30, 16, 2)],  # 400 epochs; as the run
+)
+def test_fit_trains_on_all_codes_for_the_default_length(
+    name, steps, batch_size, width, run, dataset, monkeypatch
+):
+    trainers = []
+    monkeypatch.setattr(Trainer, 'train', trainers.append)
+    densities.fit(run, name, dataset)
+    config, spec = trainers[0].config, trainers[0].method.spec
+    assert (config.training_steps, config.batch_size) == (steps, batch_size)
+    assert (spec.shape, spec.train_size, spec.test_size) == ((width,), 1000, 200)
+    with np.load(densities.density_folder(run, name) / 'codes.npz') as codes:
+        assert spec.value_range == (codes['train'].min(), codes['train'].max())
+        assert codes['train'].shape == (1000, width) and codes['held_out'].shape == (200, width)
+
+
 def test_fit_uses_one_device(run, dataset, monkeypatch):
     monkeypatch.setattr(
         'flexae_tf.training.trainer.choose_strategy', lambda: pytest.fail('all devices')
