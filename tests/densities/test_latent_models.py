@@ -72,7 +72,7 @@ def test_fit_trains_on_all_codes_for_the_default_length(
     name, steps, batch_size, width, run, dataset, monkeypatch
 ):
     trainers = []
-    monkeypatch.setattr(Trainer, 'train', trainers.append)
+    monkeypatch.setattr(Trainer, 'train', lambda self: trainers.append(self))
     densities.fit(run, name, dataset)
     config, spec = trainers[0].config, trainers[0].method.spec
     assert (config.training_steps, config.batch_size) == (steps, batch_size)
