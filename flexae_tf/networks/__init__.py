@@ -1,1 +1,1 @@
-"""The networks of the paper's Tables 5-8."""
+"""The networks of Tables 5-8 of the paper."""

@@ -6,20 +6,20 @@ from flexae_tf.networks.architectures import Architecture, DenseReshape
 from flexae_tf.networks.batch_norm import BatchNorm
 from flexae_tf.networks.layers import glorot, hidden_layer, hidden_layers
 
-CONTEXT = 128  # what a flow is told of an example, besides the mean and variance it begins with
+CONTEXT = 128  # size of the context that a flow receives, besides the mean and variance
 
 
 class Encoder(keras.Sequential):
     """x [batch, h, w, c] or [batch, d] -> z [batch, latent_dim], float32.
 
     Args:
-        row: its `encoder` layers; FC_m follows.
+        row: architecture; its `encoder` layers are used, followed by FC_m.
         shape: shape of one example.
         latent_dim: m.
-        seed: of the initial weights.
-        dtype: Keras dtype policy of the layers; the output is float32 always.
-        code_bias: whether FC_m has a bias on images as well, where batch norm follows (the
-            decoder's FC -> BN): only what else reads the codes gives it a gradient.
+        seed: seed of the initial weights.
+        dtype: Keras dtype policy of the layers; the output is always float32.
+        code_bias: whether FC_m has a bias for images, where the decoder begins with FC -> BN. The
+            bias has a gradient only if another loss reads the codes.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class Encoder(keras.Sequential):
 class GaussianEncoder(keras.Model):
     """x [batch, h, w, c] or [batch, d] -> mean and log variance of z, [batch, latent_dim] each.
 
-    The encoder of the tables with two parallel FC_m at its end; float32. Both have a bias: the
-    divergence from the prior gives it a gradient, whatever follows.
+    The encoder of the tables with two parallel FC_m at its end; float32. Both have a bias, because
+    the divergence from the prior gives it a gradient.
 
     Args:
-        row: its `encoder` layers, as in `Encoder`.
+        row: architecture; its `encoder` layers are used, like in `Encoder`.
         shape: shape of one example.
         latent_dim: m.
-        seed: of the initial weights.
-        dtype: Keras dtype policy of the layers; the outputs are float32 always.
+        seed: seed of the initial weights.
+        dtype: Keras dtype policy of the layers; the outputs are always float32.
     """
 
-    context_dim = 0  # a third output of this size, that a flow takes
+    context_dim = 0  # size of a third output, the context of a flow; 0 for none
 
     def __init__(
         self,
@@ -74,13 +74,13 @@ class GaussianEncoder(keras.Model):
             hidden = layer(hidden)
         names = ['fc_mean', 'fc_log_variance', 'fc_context']
         sizes = [latent_dim, latent_dim, self.context_dim]
-        later = seed + len(row.encoder)
+        next_seed = seed + len(row.encoder) + 1
         heads = [
             keras.layers.Dense(
                 size, kernel_initializer=glorot(head_seed), dtype='float32', name=name
             )(hidden)
             for name, size, head_seed in zip(
-                names, sizes, (seed, later + 1, later + 2), strict=True
+                names, sizes, (seed, next_seed, next_seed + 1), strict=True
             )
             if size
         ]
@@ -96,15 +96,15 @@ class FlowEncoder(GaussianEncoder):
 class Decoder(keras.Sequential):
     """z [batch, latent_dim] -> images [batch, h, w, c] in (0, 1), or vectors in (-1, 1); float32.
 
-    The batch norm of an image decoder's base acts on the flat FC output, before the reshape, as
-    Table 6 orders them.
+    The first batch norm of an image decoder acts on the flat FC output, before the reshape, in the
+    order of Table 6.
 
     Args:
-        row: its `decoder` layers.
+        row: architecture; its `decoder` layers are used.
         shape: shape of one example.
         latent_dim: m.
-        seed: of the initial weights.
-        dtype: Keras dtype policy of the layers; the output is float32 always.
+        seed: seed of the initial weights.
+        dtype: Keras dtype policy of the layers; the output is always float32.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Decoder(keras.Sequential):
         for index, layer in enumerate(row.decoder):
             if isinstance(layer, DenseReshape):
                 side = shape[0] // row.decoder_stride
-                layers += _base_layers(layer, side, index, seed, dtype)
+                layers += _dense_reshape(layer, side, index, seed, dtype)
             else:
                 layers += hidden_layer(layer, index, seed, dtype)
         last = keras.layers.Conv2D(
@@ -150,23 +150,23 @@ class Decoder(keras.Sequential):
             dtype=dtype,
             name='conv_image',
         )
-        # The sigmoid is taken in float32, also where the convolutions are not.
+        # The sigmoid is float32 in every precision.
         return [*layers, last, keras.layers.Activation('sigmoid', dtype='float32')]
 
 
-def _base_layers(
-    base: DenseReshape, side: int, index: int, seed: int, dtype: str
+def _dense_reshape(
+    layer: DenseReshape, side: int, index: int, seed: int, dtype: str
 ) -> list[keras.layers.Layer]:
-    """A decoder's first feature map, [batch, side, side, channels]."""
+    """Returns the layers of a decoder's first feature map [batch, side, side, channels]."""
     return [
         keras.layers.Dense(
-            side * side * base.channels,
+            side * side * layer.channels,
             use_bias=False,
             kernel_initializer=glorot(seed + index),
             dtype=dtype,
             name='fc_base',
         ),
         BatchNorm(dtype=dtype, name='bn_base'),
-        keras.layers.Activation(base.activation, dtype=dtype, name=f'{base.activation}_base'),
-        keras.layers.Reshape([side, side, base.channels], dtype=dtype),
+        keras.layers.Activation(layer.activation, dtype=dtype, name=f'{layer.activation}_base'),
+        keras.layers.Reshape([side, side, layer.channels], dtype=dtype),
     ]

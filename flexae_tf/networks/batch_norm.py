@@ -1,4 +1,4 @@
-"""Keras' batch norm, computed by TensorFlow's fused kernel while training."""
+"""Keras' batch norm, computed by TensorFlow's fused kernel in training mode."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,23 +8,26 @@ import tensorflow as tf
 
 
 class BatchNorm(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` with its variables and results, several times as fast.
+    """`keras.layers.BatchNormalization` with the same results, several times faster.
 
-    Keras 3 computes moments and normalises in separate operations, which read the feature map
-    many times over; on feature maps [batch, h, w, c] the fused kernel (cuDNN's on a GPU) does it
-    in one. Elsewhere, and in inference, this is the Keras layer. On several devices it is the
-    Keras layer too, whose moments are those of the global batch: the number of devices does not
-    change what is computed.
+    Keras 3 computes moments and normalizes in separate operations that read the feature map many
+    times. For feature maps [batch, h, w, c] the fused kernel (cuDNN on a GPU) is one operation. For
+    other shapes, in inference and on several devices this class is the Keras layer, which computes
+    the moments of the global batch, so results do not depend on the number of devices.
+
+    Args:
+        dtype: Keras dtype policy.
+        name: name of the layer.
     """
 
     def __init__(self, *, dtype: str, name: str) -> None:
         super().__init__(dtype=dtype, name=name, synchronized=True)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalises; while training by the batch's statistics, which also move the averages."""
+        """Normalizes; in training mode with batch statistics, which also update the averages."""
         context = tf.distribute.get_replica_context()
-        alone = context is None or context.num_replicas_in_sync == 1
-        if not (training and alone and inputs.shape.rank == 4):
+        single_device = context is None or context.num_replicas_in_sync == 1
+        if not (training and single_device and inputs.shape.rank == 4):
             return super().call(inputs, training=training)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
@@ -44,17 +47,20 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 
 def set_momentum(network: keras.Model, momentum: float) -> None:
-    """How much of the averages stays when a batch moves them; nothing is traced yet."""
+    """Sets the momentum of all moving averages; to be called before the network is traced."""
     for layer in _layers(network):
         layer.momentum = momentum
 
 
 @contextlib.contextmanager
 def preserve_moving_averages(network: keras.Sequential) -> Iterator[None]:
-    """After it, the averages are what they were before, whatever passes `network` made within.
+    """Restores the moving averages of a network when the context ends.
 
-    They are put back, not held by a switch in the layers: replicas take turns within a step, and
-    would see each other's switches.
+    The layers have no switch for this, because replicas take turns within a step and would share
+    the switch.
+
+    Args:
+        network: network whose passes inside the context must not change its averages.
     """
     averages = [v for layer in _layers(network) for v in (layer.moving_mean, layer.moving_variance)]
     before = [tf.convert_to_tensor(v) for v in averages]

@@ -1,4 +1,4 @@
-"""The critic of images that the authors' released variant has beside the one of codes."""
+"""The image critic of the authors' released variant, FlexAE-SR."""
 
 import keras
 
@@ -7,15 +7,16 @@ from flexae_tf.networks.layers import glorot, hidden_layers
 
 
 class ImageCritic(keras.Sequential):
-    """x [batch, h, w, c] or [batch, d] -> score [batch, 1], unbounded, trained high on examples.
+    """x [batch, h, w, c] or [batch, d] -> score [batch, 1], unbounded; high for data.
 
-    Glorot normal like all networks here; the release leaves this one to its framework's default,
-    Glorot uniform: the same variance. Always float32, as the gradient penalty needs.
+    Initial weights are Glorot normal, like in all networks here. The released code uses its
+    framework's default, Glorot uniform, with the same variance. Always float32, because the
+    gradient penalty differentiates twice.
 
     Args:
-        row: its `image_critic` layers; FC_1 follows.
+        row: architecture; its `image_critic` layers are used, followed by FC_1.
         shape: shape of one example.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
     """
 
     def __init__(self, row: Architecture, *, shape: tuple[int, ...], seed: int) -> None:

@@ -1,12 +1,12 @@
-"""Networks that live in latent space: P-GEN and the critic (Tables 5, 7, 8), and classifiers."""
+"""Networks in latent space: P-GEN and critic (Tables 5, 7, 8), and networks of the baselines."""
 
 import keras
 
 
 class _Perceptron(keras.Sequential):
-    """Hidden FC layers with ReLU, then a linear one.
+    """Hidden FC layers with ReLU, then a linear layer.
 
-    Float32 variables and activations, whatever encoder and decoder have: the gradient penalty
+    Variables and activations are float32 in every precision, because the gradient penalty
     differentiates through the critic twice.
     """
 
@@ -30,17 +30,23 @@ class Generator(_Perceptron):
 
 
 class Critic(_Perceptron):
-    """z [batch, latent_dim] -> score [batch, 1], unbounded, trained high on codes of images."""
+    """z [batch, latent_dim] -> score [batch, 1], unbounded; high for codes of images."""
 
     def __init__(self, hidden: tuple[int, ...], *, latent_dim: int, seed: int) -> None:
         super().__init__(hidden, inputs=latent_dim, outputs=1, seed=seed, name='critic')
 
 
 class SkipPerceptron(keras.Model):
-    """Three FC_1024 with ReLU, then linear layers that see their output and the input.
+    """Three FC_1024 with ReLU, then linear layers on the concatenation of input and output.
 
-    [batch, inputs] -> [batch, size] for each size of `outputs`; as the second stage of Dai and Wipf
-    (2019) has it. Its layers are named after it: a functional model does not do that by itself.
+    [batch, inputs] -> [batch, size] for each size of `outputs`, like the networks of the second
+    stage of Dai and Wipf (2019).
+
+    Args:
+        inputs: size of the input.
+        outputs: size of each output.
+        seed: seed of the initial weights.
+        name: prefix of the names of the layers.
     """
 
     def __init__(self, inputs: int, *, outputs: tuple[int, ...], seed: int, name: str) -> None:
@@ -57,9 +63,9 @@ class SkipPerceptron(keras.Model):
 
 
 class Discriminator(_Perceptron):
-    """z [batch, latent_dim] -> logit [batch, 1] of its being from the prior.
+    """z [batch, latent_dim] -> logit [batch, 1] of the probability that z is from the prior.
 
-    Four layers of 512, as the authors of WAE-GAN have it on MNIST (Tolstikhin et al. 2018).
+    Four layers of 512, like the MNIST network of WAE-GAN (Tolstikhin et al. 2018).
     """
 
     def __init__(self, *, latent_dim: int, seed: int) -> None:
@@ -69,16 +75,16 @@ class Discriminator(_Perceptron):
 class RatioEstimator(keras.Model):
     """z [batch, latent_dim] -> ln q(z) - ln N(z; 0, I) [batch, 1], a classifier's logit.
 
-    Three layers of 500 with tanh, dropout and a linear layer, as the authors of the implicit
-    optimal prior have it (Takahashi et al. 2019). Always float32.
+    Three layers of 500 with tanh, dropout and a linear layer, like the network of the implicit
+    optimal prior (Takahashi et al. 2019). Always float32.
 
     Args:
         latent_dim: m.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
     """
 
     UNITS = 500
-    DROPOUT = 0.5  # the share of the last hidden layer that is dropped in training
+    DROPOUT = 0.5  # dropout rate of the last hidden layer in training
 
     def __init__(self, *, latent_dim: int, seed: int) -> None:
         super().__init__(name='ratio_estimator')
@@ -91,7 +97,12 @@ class RatioEstimator(keras.Model):
     def call(
         self, z: keras.KerasTensor, keep: keras.KerasTensor | None = None
     ) -> keras.KerasTensor:
-        """The log ratio; `keep` [batch, UNITS], of `noise.dropout`, is for training."""
+        """Returns the log ratio.
+
+        Args:
+            z: [batch, latent_dim].
+            keep: dropout mask of `noise.dropout` [batch, UNITS] in training; None for no dropout.
+        """
         hidden = self.hidden(z)
         return self.last(hidden if keep is None else hidden * keep)
 

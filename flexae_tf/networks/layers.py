@@ -1,4 +1,4 @@
-"""Keras layers of the tables' entries."""
+"""Keras layers of the entries of the tables."""
 
 import keras
 
@@ -7,19 +7,19 @@ from flexae_tf.networks.batch_norm import BatchNorm
 
 
 def glorot(seed: int) -> keras.initializers.Initializer:
-    """The initializer of every kernel: Glorot and Bengio 2010, normal."""
+    """Returns the initializer of every kernel, Glorot normal (Glorot and Bengio 2010)."""
     return keras.initializers.GlorotNormal(seed)
 
 
 def hidden_layers(
     table: tuple[Conv | Dense, ...], shape: tuple[int, ...], seed: int, dtype: str
 ) -> list[keras.layers.Layer]:
-    """Layers from examples of `shape` to flat features; images are flattened before the first FC.
+    """Returns layers from examples to flat features; images are flattened before the first FC.
 
     Args:
-        table: the hidden layers, of which number i has the seed `seed` + i, counted from 1.
+        table: the hidden layers; layer i, counted from 1, has the seed `seed` + i.
         shape: shape of one example.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         dtype: Keras dtype policy.
     """
     layers, flat = [], len(shape) == 1
@@ -34,16 +34,20 @@ def hidden_layers(
 def hidden_layer(
     layer: Conv | TConv | Dense, index: int, seed: int, dtype: str
 ) -> list[keras.layers.Layer]:
-    """The Keras layers of the hidden entry `index` of a table.
+    """Returns the Keras layers of one entry of a table.
 
-    They are named, because weights-only snapshots are kept by name.
+    Args:
+        layer: the entry.
+        index: position of the entry, part of the names, by which snapshots store weights.
+        seed: seed of the initial weights; `index` is added.
+        dtype: Keras dtype policy.
     """
-    normed = isinstance(layer, TConv) or layer.batch_norm
+    has_batch_norm = isinstance(layer, TConv) or layer.batch_norm
     options = dict(
-        # No bias where batch norm follows: its gradient would be rounding noise, which Adam
-        # blows up to a full step.
-        use_bias=not normed,
-        activation=None if normed else layer.activation,
+        # No bias before batch norm: its gradient would be rounding error, which Adam scales up to
+        # a full step.
+        use_bias=not has_batch_norm,
+        activation=None if has_batch_norm else layer.activation,
         kernel_initializer=glorot(seed + index),
         dtype=dtype,
     )
@@ -60,7 +64,7 @@ def hidden_layer(
             name=f'conv_{index}',
             **options,
         )
-    if not normed:
+    if not has_batch_norm:
         return [linear]
     name = f'{layer.activation}_{index}'
     return [

@@ -1,6 +1,5 @@
-"""The inverse autoregressive flow against automatic differentiation."""
+"""The inverse autoregressive flow compared with automatic differentiation and NumPy."""
 
-import keras
 import numpy as np
 import pytest
 import scipy.stats
@@ -17,10 +16,10 @@ CONTEXT = 6
 SIZES = (1, 2, 5)
 
 
-def make(latent_dim, *, stirred=False):
-    """A flow; `stirred`: its weights far from where they begin, so that gates differ."""
+def make(latent_dim, *, perturbed=False):
+    """Returns a flow; `perturbed` moves its weights far from their start, so that gates differ."""
     flow = InverseAutoregressiveFlow(latent_dim, context_dim=CONTEXT, seed=3)
-    if stirred:
+    if perturbed:
         rng = np.random.default_rng(0)
         for v in flow.trainable_variables:
             v.assign(1.5 * v.numpy() + 0.3 * rng.normal(size=v.shape) / np.sqrt(len(v.shape) * 50))
@@ -29,12 +28,12 @@ def make(latent_dim, *, stirred=False):
 
 def inputs(latent_dim, num=4):
     rng = np.random.default_rng(1)
-    draws = (rng.normal(size=[num, size]) for size in (latent_dim, CONTEXT))
-    return [tf.constant(draw, tf.float32) for draw in draws]
+    arrays = (rng.normal(size=[num, size]) for size in (latent_dim, CONTEXT))
+    return [tf.constant(array, tf.float32) for array in arrays]
 
 
 def jacobian(function, x):
-    """d function / d x of each example: [batch, outputs, inputs]."""
+    """Returns d function / d x of each example, [batch, outputs, inputs]."""
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
         outputs = tf.unstack(function(x), axis=1)
@@ -42,47 +41,43 @@ def jacobian(function, x):
     return np.stack(rows, axis=1)
 
 
-@pytest.fixture(scope='module', params=SIZES)
-def perceptron(request):
-    """Mean and score of one step, of its latent size."""
-    z, context = keras.Input([request.param]), keras.Input([CONTEXT])
-    outputs = flow_lib._masked_perceptron(z, context, seed=5, name='step')
-    return keras.Model([z, context], outputs)
-
-
-@pytest.mark.parametrize('output', [0, 1], ids=['mean', 'score'])
-def test_a_coordinate_sees_those_before_it_and_all_of_the_context(perceptron, output):
-    latent_dim = perceptron.outputs[0].shape[1]
+@pytest.mark.parametrize('latent_dim', SIZES)
+def test_one_step_depends_on_coordinates_before_and_on_the_context(monkeypatch, latent_dim):
+    monkeypatch.setattr(flow_lib, 'STEPS', 1)
+    flow = make(latent_dim, perturbed=True)
     z, context = inputs(latent_dim)
-    seen = jacobian(lambda v: perceptron([v, context])[output], z)
+    for_z = jacobian(lambda v: flow([v, context])[0], z)
     before = np.tril(np.ones([latent_dim, latent_dim], bool), -1)
-    assert np.all(seen[:, ~before] == 0.0)  # not itself, and none after it
-    assert np.all(np.abs(seen[:, before]) > 1e-6)
-    told = jacobian(lambda v: perceptron([z, v])[output], context)
-    assert np.all(np.abs(told) > 1e-6)
+    after = before.T
+    assert np.all(for_z[:, after] == 0.0)
+    assert np.all(np.abs(for_z[:, before]) > 1e-6)
+    # Neither mean nor gate of a coordinate depends on itself, so its derivative is the gate.
+    gates = np.diagonal(for_z, axis1=1, axis2=2)
+    np.testing.assert_allclose(np.log(gates).sum(axis=1), flow([z, context])[1], rtol=1e-4)
+    assert np.all(np.abs(jacobian(lambda v: flow([z, v])[0], context)) > 1e-6)
 
 
 @pytest.mark.parametrize('latent_dim', SIZES)
-def test_the_log_determinant_is_that_of_the_jacobian(latent_dim):
-    flow = make(latent_dim, stirred=True)
+def test_flow_log_determinant_is_the_one_of_the_jacobian(latent_dim):
+    flow = make(latent_dim, perturbed=True)
     z, context = inputs(latent_dim)
     _, log_determinant = flow([z, context])
     assert log_determinant.shape == (4,)
-    assert np.ptp(log_determinant) > 0.1  # it does depend on where
+    assert np.ptp(log_determinant) > 0.1  # it depends on z
     sign, expected = np.linalg.slogdet(
         jacobian(lambda v: flow([v, context])[0], z).astype(np.float64)
     )
     np.testing.assert_allclose(log_determinant, expected, rtol=1e-4, atol=1e-4)
-    # Every reversal has the sign of its permutation; there is one before each step but the first.
+    # A reversal has the sign of its permutation; every step except the first begins with one.
     assert set(sign) == {(-1.0) ** ((latent_dim * (latent_dim - 1) // 2) * (flow_lib.STEPS - 1))}
 
 
-def test_what_the_flow_carries_has_the_density_that_its_determinant_gives():
-    """The mean of p / q over draws of q is 1 for every density p, if q is what is drawn from."""
+def test_flow_determinant_gives_the_density_of_its_samples():
+    """The mean of p / q over samples of q is 1 for every density p, if q is their density."""
     num = 20_000
-    z_0 = 3.0 * np.random.default_rng(0).normal(size=[num, 2])  # wide, or the mean never settles
+    z_0 = 3.0 * np.random.default_rng(0).normal(size=[num, 2])  # wide, so that the mean converges
     context = tf.repeat(inputs(2, num=1)[1], num, axis=0)
-    z, log_determinant = make(2, stirred=True)([tf.constant(z_0, tf.float32), context])
+    z, log_determinant = make(2, perturbed=True)([tf.constant(z_0, tf.float32), context])
     log_q = scipy.stats.norm(0.0, 3.0).logpdf(z_0).sum(axis=1) - log_determinant
     centre = np.median(z, axis=0)
     ratios = np.exp(scipy.stats.norm(centre, 0.5).logpdf(z).sum(axis=1) - log_q)
@@ -90,22 +85,22 @@ def test_what_the_flow_carries_has_the_density_that_its_determinant_gives():
     assert error < 0.05 and np.mean(ratios) == pytest.approx(1.0, abs=4 * error)
 
 
-def test_every_coordinate_is_moved_by_every_other():
-    """One order alone would leave the first coordinate its own: orders are reversed."""
+def test_flow_makes_every_coordinate_depend_on_every_other():
+    """Without reversals between steps the first coordinate would depend on itself only."""
     z, context = inputs(5)
-    flow = make(5, stirred=True)
+    flow = make(5, perturbed=True)
     mixed = jacobian(lambda v: flow([v, context])[0], z)
     assert np.all(np.abs(mixed) > 1e-7)
 
 
 @pytest.mark.parametrize('latent_dim', SIZES)
-def test_the_context_matters_to_every_coordinate(latent_dim):
+def test_flow_makes_every_coordinate_depend_on_the_context(latent_dim):
     z, context = inputs(latent_dim)
     flow = make(latent_dim)
     assert np.all(np.abs(jacobian(lambda v: flow([z, v])[0], context)) > 1e-6)
 
 
-def test_steps_begin_near_the_identity():
+def test_flow_steps_are_near_the_identity_initially():
     latent_dim = 32
     z, context = inputs(latent_dim, num=200)
     moved, log_determinant = (t.numpy() for t in make(latent_dim)([z, context]))
@@ -113,17 +108,17 @@ def test_steps_begin_near_the_identity():
     assert start == pytest.approx(0.82, abs=0.005)
     gate = np.exp(log_determinant / (latent_dim * flow_lib.STEPS))  # geometric mean
     np.testing.assert_allclose(gate, start, atol=0.03)
-    # Three reversals are one.
+    # Three reversals equal one.
     expected = start**flow_lib.STEPS * z.numpy()[:, ::-1]
     assert np.std(moved - expected) < 0.25 * np.std(expected)
     per_coordinate = [np.corrcoef(moved[:, i], expected[:, i])[0, 1] for i in range(latent_dim)]
     assert min(per_coordinate) > 0.9
 
 
-def test_the_flow_written_out():
-    """From the weights, in NumPy, with the masks that the definition gives."""
+def test_flow_equals_a_numpy_implementation():
+    """The definition in NumPy, with the masks computed here."""
     latent_dim = 3
-    flow = make(latent_dim, stirred=True)
+    flow = make(latent_dim, perturbed=True)
     z, context = (t.numpy().astype(np.float64) for t in inputs(latent_dim))
     found, found_log_determinant = flow([tf.constant(t, tf.float32) for t in (z, context)])
 
@@ -131,7 +126,7 @@ def test_the_flow_written_out():
         return np.where(v > 0, v, np.expm1(np.minimum(v, 0.0)))
 
     log_determinant = 0.0
-    hidden_degrees = np.arange(512) % latent_dim  # 0 sees the context alone
+    hidden_degrees = np.arange(512) % latent_dim  # degree 0 depends on the context only
     degrees = np.arange(1, latent_dim + 1)
     for step in range(4):
         if step:
@@ -155,13 +150,15 @@ def test_the_flow_written_out():
 
 
 @pytest.mark.parametrize('latent_dim', SIZES)
-def test_every_connection_that_is_not_cut_has_a_gradient(latent_dim):
+def test_flow_connections_have_a_gradient_unless_masked(latent_dim):
     flow = make(latent_dim)
     start, context = inputs(latent_dim)
     with tf.GradientTape() as tape:
         z, log_determinant = flow([start, context])
         loss = tf.reduce_sum(tf.sin(3.0 * z)) + tf.reduce_sum(log_determinant)
-    masks = {layer.kernel.path: layer._mask for layer in flow.layers if type(layer) is MaskedDense}
+    masks = {
+        layer.kernel.path: layer.connections for layer in flow.layers if type(layer) is MaskedDense
+    }
     variables = flow.trainable_variables
     assert len(variables) == 4 * (2 + 1 + 2 + 2 + 2) and len(masks) == 4 * 4
     for v, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
@@ -171,7 +168,7 @@ def test_every_connection_that_is_not_cut_has_a_gradient(latent_dim):
         assert np.all(gradient[mask] != 0.0), v.path
 
 
-def test_the_seed_is_all_that_weights_depend_on_and_no_two_layers_are_alike():
+def test_flow_weights_depend_on_the_seed_and_differ_between_layers():
     first, again = make(4), make(4)
     kernels = []
     for a, b in zip(first.weights, again.weights, strict=True):
@@ -179,10 +176,10 @@ def test_the_seed_is_all_that_weights_depend_on_and_no_two_layers_are_alike():
         if a.path.endswith('kernel'):
             kernels.append(a.numpy().ravel()[:20] / np.std(a))
     close = np.abs(np.corrcoef(kernels)) > 0.9
-    assert close.sum() == len(kernels)  # each to itself
+    assert close.sum() == len(kernels)  # each with itself
 
 
-def test_a_step_of_the_method_trains_every_weight_of_the_smallest_flow():
+def test_train_step_updates_every_weight_of_the_smallest_flow():
     options = dict(dataset='synthetic_2d', kl_weight=0.5, batch_size=6, latent_dim=1)
     method = build_method(TrainConfig(method='vae_flow', **options), VECTORS)
     before = {v.path: v.numpy() for v in method.flow.trainable_variables}
@@ -192,5 +189,5 @@ def test_a_step_of_the_method_trains_every_weight_of_the_smallest_flow():
     trained = {id(v) for v in method.trainable_variables}
     for v in method.flow.trainable_variables:
         assert id(v) in trained
-        alone = v.path.endswith('fc_1/kernel')  # nothing comes before the only coordinate
-        assert np.array_equal(before[v.path], v.numpy()) == alone, v.path
+        masked = v.path.endswith('fc_1/kernel')  # no coordinate precedes the only one
+        assert np.array_equal(before[v.path], v.numpy()) == masked, v.path

@@ -31,14 +31,16 @@ def build(shape, **options):
     'shape, latent_dim, encoder_millions, decoder_millions',
     [(MNIST, 32, 7.754, 5.279), (CIFAR, 128, 29.90, 23.67), (CELEBA, 128, 45.53, 47.36)],
 )
-def test_parameters_of_table_6(shape, latent_dim, encoder_millions, decoder_millions):
+def test_autoencoder_has_the_parameters_of_table_6(
+    shape, latent_dim, encoder_millions, decoder_millions
+):
     encoder, decoder, _, config = build(shape)
     assert config.latent_dim == latent_dim
     assert trainable(encoder) / 1e6 == pytest.approx(encoder_millions, abs=6e-3)
     assert trainable(decoder) / 1e6 == pytest.approx(decoder_millions, abs=6e-3)
 
 
-def test_parameters_of_tables_7_and_8():
+def test_generator_and_critic_have_the_parameters_of_tables_7_and_8():
     row = find_architecture(TrainConfig(), MNIST)
     assert trainable(Generator(row.generator, noise_dim=32, latent_dim=32, seed=0)) == 575_008
     assert trainable(Critic(row.critic, latent_dim=32, seed=0)) == 197_761
@@ -50,7 +52,7 @@ def test_parameters_of_tables_7_and_8():
     assert [round(sizes[i] / 1e6, 2) for i in (4, 5, 6)] == [1.12, 3.22, 12.72]
 
 
-def test_table_5():
+def test_synthetic_networks_are_those_of_table_5():
     encoder, decoder, row, config = build((128,), dataset='synthetic_5d')
     assert (config.latent_dim, config.noise_dim) == (50, 50)
     assert trainable(encoder) == 128 * 128 + 128 + 128 * 50 + 50
@@ -60,7 +62,7 @@ def test_table_5():
 
 
 @pytest.mark.parametrize('shape', [MNIST, CIFAR, CELEBA, (48, 48, 3), (128, 128, 1), (8, 8, 3)])
-def test_shapes_and_ranges_at_every_size(shape):
+def test_autoencoder_has_shapes_and_ranges_at_every_image_size(shape):
     encoder, decoder, *_ = build(shape, width_multiplier=0.02, latent_dim=5)
     x = np.random.RandomState(0).rand(3, *shape).astype(np.float32)
     z = encoder(x)
@@ -69,7 +71,7 @@ def test_shapes_and_ranges_at_every_size(shape):
     assert 0 <= x_hat.numpy().min() and x_hat.numpy().max() <= 1
 
 
-def test_sizes_that_do_not_fit_are_refused_with_those_that_do():
+def test_find_architecture_refuses_shapes_and_lists_sizes_that_fit():
     with pytest.raises(UsageError, match='multiple of 4 .* 28, 32'):
         build((30, 30, 1), network='mnist')
     with pytest.raises(UsageError, match='multiple of 16 .* 64, 80'):
@@ -80,20 +82,23 @@ def test_sizes_that_do_not_fit_are_refused_with_those_that_do():
         build(MNIST, network='synthetic')
 
 
-def test_no_bias_where_batch_norm_follows_and_width_scales_convolutions_only():
+def test_layers_before_batch_norm_have_no_bias():
     encoder, decoder, row, _ = build(MNIST, width_multiplier=0.125)
     for network in (encoder, decoder):
         for layer, following in zip(network.layers, network.layers[1:], strict=False):
             if isinstance(following, BatchNorm):
                 assert layer.use_bias is False
-    # But where something else reads the codes, and gives their bias a gradient.
-    moved = Encoder(row, shape=(28, 28, 1), latent_dim=4, seed=0, code_bias=True)
-    assert moved.layers[-1].use_bias
+    biased = Encoder(row, shape=(28, 28, 1), latent_dim=4, seed=0, code_bias=True)
+    assert biased.layers[-1].use_bias
+
+
+def test_width_multiplier_scales_convolutions_only():
+    row = find_architecture(TrainConfig(width_multiplier=0.125), MNIST)
     assert [layer.channels for layer in row.encoder] == [8, 16, 32, 64, 64]
     assert row.decoder[0].channels == 32 and row.generator == (1024, 512)
 
 
-def test_the_seed_is_all_that_initial_weights_depend_on():
+def test_encoder_weights_depend_on_the_seed_and_differ_between_layers():
     first, again = build(MNIST, width_multiplier=0.1)[0], build(MNIST, width_multiplier=0.1)[0]
     for a, b in zip(first.variables, again.variables, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -102,7 +107,7 @@ def test_the_seed_is_all_that_initial_weights_depend_on():
 
 
 @pytest.mark.parametrize('training', [True, False])
-def test_batch_norm_is_the_one_of_keras(training):
+def test_batch_norm_equals_the_keras_layer(training):
     ours = BatchNorm(dtype='float32', name='bn')
     theirs = keras.layers.BatchNormalization()
     x = tf.constant(np.random.RandomState(0).randn(6, 5, 5, 3) * 2 + 1, tf.float32)
@@ -122,7 +127,7 @@ def test_batch_norm_is_the_one_of_keras(training):
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-def test_batch_norm_on_two_devices_is_that_of_the_whole_batch(mirrored):
+def test_batch_norm_on_two_devices_uses_the_global_batch(mirrored):
     x = tf.constant(np.random.RandomState(0).randn(8, 4, 4, 3) * 2 + 1, tf.float32)
     one = BatchNorm(dtype='float32', name='bn')
     expected = one(x, training=True)
@@ -146,7 +151,7 @@ def test_batch_norm_on_two_devices_is_that_of_the_whole_batch(mirrored):
             np.testing.assert_allclose(copy, a, rtol=1e-4, atol=1e-6)
 
 
-def test_reduced_precision_stays_inside_encoder_and_decoder():
+def test_mixed_precision_keeps_variables_and_outputs_in_float32():
     config = resolve(TrainConfig(width_multiplier=0.05, precision='mixed_bfloat16'), MNIST)
     row = find_architecture(config, MNIST)
     sizes = dict(shape=MNIST, latent_dim=8, seed=0)
@@ -160,11 +165,11 @@ def test_reduced_precision_stays_inside_encoder_and_decoder():
     assert encoder.layers[0].compute_dtype == 'bfloat16'
     reference = Encoder(row, **sizes)(x, training=True)
     np.testing.assert_allclose(z, reference, atol=0.15)
-    assert not np.allclose(z, reference, atol=1e-6)  # it did compute in bfloat16
+    assert not np.allclose(z, reference, atol=1e-6)  # computed in bfloat16
 
 
 def kinds(network):
-    """What a network is made of: conv, tconv, fc, bn, names of activations, flatten, reshape."""
+    """Returns the layers: conv, tconv, fc, bn, names of activations, flatten, reshape."""
     names = {'Conv2D': 'conv', 'Conv2DTranspose': 'tconv', 'Dense': 'fc', 'BatchNorm': 'bn'}
     made = []
     for layer in network.layers:
@@ -178,7 +183,7 @@ def kinds(network):
 
 
 @pytest.mark.parametrize('shape, latent_dim', [(MNIST, 32), (CIFAR, 128)])
-def test_the_released_networks(shape, latent_dim):
+def test_released_networks_have_the_layers_and_parameters_of_the_release(shape, latent_dim):
     encoder, decoder, row, config = build(shape, network='released')
     assert (config.latent_dim, config.noise_dim) == (latent_dim, latent_dim)
     assert kinds(encoder) == 'conv relu conv bn relu flatten fc bn relu fc'
@@ -187,7 +192,7 @@ def test_the_released_networks(shape, latent_dim):
     )
     channels, flat = shape[2], (shape[0] // 4) ** 2 * 128
     assert trainable(encoder) == (
-        (4 * 4 * channels * 64 + 64)  # not normalised, so it has a bias
+        (4 * 4 * channels * 64 + 64)  # no batch norm, so it has a bias
         + (4 * 4 * 64 * 128 + 2 * 128)
         + (flat * 1024 + 2 * 1024)
         + 1024 * latent_dim
@@ -202,7 +207,7 @@ def test_the_released_networks(shape, latent_dim):
     assert row.generator == row.critic == (1024, 1024, 1024, 1024)
 
 
-def test_the_image_critic():
+def test_image_critic_has_the_layers_and_parameters_of_the_release():
     for network in ('mnist', 'released'):
         critic = ImageCritic(
             find_architecture(TrainConfig(network=network), MNIST), shape=MNIST, seed=0
@@ -219,7 +224,7 @@ def test_the_image_critic():
     assert vectors(np.zeros([3, 128], np.float32)).shape == (3, 1)
 
 
-def test_released_networks_are_for_images_whose_sides_are_multiples_of_4_and_for_who_asks():
+def test_released_networks_take_images_with_sides_that_are_multiples_of_4():
     decoder = build((20, 20, 3), network='released', width_multiplier=0.1)[1]
     assert decoder(np.zeros([2, 32], np.float32)).shape == (2, 20, 20, 3)
     assert resolve(TrainConfig(network='released'), CELEBA).latent_dim == 128
@@ -232,7 +237,7 @@ def test_released_networks_are_for_images_whose_sides_are_multiples_of_4_and_for
 
 
 @pytest.mark.parametrize('shape', [(8, 5), (8, 4, 4, 3)])
-def test_kept_averages_stay_and_outputs_do_not_change(shape):
+def test_preserve_moving_averages_restores_averages_and_keeps_outputs(shape):
     x = tf.constant(np.random.RandomState(0).randn(*shape), tf.float32)
     network = keras.Sequential([keras.Input(x.shape[1:]), BatchNorm(dtype='float32', name='bn')])
     layer = network.layers[0]
@@ -252,7 +257,7 @@ def test_kept_averages_stay_and_outputs_do_not_change(shape):
     np.testing.assert_allclose(once[0], 0.01 * mean, atol=1e-6)
 
 
-def test_averages_are_kept_on_two_devices(mirrored):
+def test_preserve_moving_averages_works_on_two_devices(mirrored):
     x = tf.constant(np.random.RandomState(0).randn(8, 3), tf.float32)
     one = BatchNorm(dtype='float32', name='bn')
     for _ in range(2):
