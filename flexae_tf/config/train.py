@@ -7,7 +7,6 @@ from typing import Any
 
 from flexae_tf.config.names import (
     CODES,
-    DATASETS,
     DIVERGENCES,
     LAYERS,
     MAX_SEED,
@@ -34,7 +33,9 @@ class TrainConfig(Options):
         0, 'Seed of initial weights, batches and noise.', minimum=0, maximum=MAX_SEED
     )
 
-    dataset: str = option('digits', 'Data set to train on.', choices=(*DATASETS, CODES))
+    dataset: str = option(
+        'digits', 'Data set to train on: a name, or package.module:NAME of a Source.'
+    )
     data_dir: str | None = path_option(
         'Folder of the data: of tensorflow-datasets, or of your own pictures (--dataset=folder), '
         'or an .npz file.',

@@ -5,9 +5,9 @@ import tensorflow_datasets as tfds
 
 @pytest.fixture
 def serve(monkeypatch):
-    """Makes "downloading" a data set of tensorflow-datasets give our examples.
+    """Returns `serve(name, **splits)`: tensorflow-datasets "downloads" the given examples.
 
-    Everything else is real: the builder's own features, files in `data_dir`, and their reading.
+    Everything else is real: the features of the builder, the files in `data_dir` and their reading.
     """
 
     def serve_examples(name, **splits):
@@ -21,7 +21,7 @@ def serve(monkeypatch):
 
 @pytest.fixture
 def write_jpeg():
-    """Writes a picture so that a constant colour survives exactly."""
+    """Returns `write(path, image)`: writes a JPEG that keeps a constant colour exactly."""
 
     def write(path, image):
         path.parent.mkdir(parents=True, exist_ok=True)

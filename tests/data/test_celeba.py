@@ -10,7 +10,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data.celeba import ATTRIBUTES
 from flexae_tf.errors import MissingDataError
 
-# Names and official part (0 train, 1 validation, 2 test), in no order.
+# Names and official part (0 train, 1 validation, 2 test), unordered.
 PARTS = {f'{i:06}.jpg': [0, 0, 2, 1, 0][i % 5] for i in (7, 3, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12)}
 TRAIN = [1, 4, 5, 6, 9, 10, 11]
 TEST = [2, 7, 12]
@@ -26,7 +26,7 @@ def has(number, attribute):
 
 @pytest.fixture
 def official(tmp_path, write_jpeg):
-    """A folder with the three official files, the pictures unpacked: picture i is grey 20 i."""
+    """Returns a folder with the three official files, images unpacked; image i has grey 20 i."""
     rows = [str(len(PARTS)), ' '.join(ATTRIBUTES) + ' ']
     for name in PARTS:
         number = int(name[:6])
@@ -53,7 +53,7 @@ def load(folder, **options):
 
 
 def check(dataset):
-    """Every picture is in its official part with its own attributes."""
+    """Checks that every image is in its official part with its own attributes."""
     numbers = []
     for split in (dataset.train, dataset.validation, dataset.test):
         assert split.x.shape == (len(split), 64, 64, 3) and split.x.dtype == np.uint8
@@ -69,7 +69,7 @@ def check(dataset):
 
 
 @pytest.mark.parametrize('packed', [False, True])
-def test_official_files(official, packed):
+def test_load_reads_the_official_files(official, packed):
     if packed:
         pack(official)
     dataset = load(official)
@@ -77,7 +77,7 @@ def test_official_files(official, packed):
     assert (dataset.test.x[:, 0, 0, 0] // 20).tolist() == TEST  # in order of name
 
 
-def test_tensorflow_datasets(serve, tmp_path):
+def test_load_reads_tensorflow_datasets(serve, tmp_path):
     def examples(numbers):
         info = tfds.builder('celeb_a', data_dir=str(tmp_path)).info.features
         zeros = {name: dict.fromkeys(info[name], 0) for name in ('landmarks', 'identity')}
@@ -89,8 +89,8 @@ def test_tensorflow_datasets(serve, tmp_path):
     check(load(tmp_path, download=True))
 
 
-def test_crop_is_central(official, write_jpeg):
-    """Of 178x218, 140x140 in the middle are columns 19 to 158, rows 39 to 178."""
+def test_crop_is_central_and_has_the_requested_size(official, write_jpeg):
+    """The central 140 x 140 of 178 x 218 are columns 19 to 158 and rows 39 to 178."""
     image = np.full([218, 178, 3], 255, np.uint8)
     image[39:179, 19:159] = 80
     for name in PARTS:
@@ -110,41 +110,41 @@ def refused(folder, *words, **options):
     assert all(word in message for word in words), message
 
 
-def test_missing_names_every_file_and_place(tmp_path, monkeypatch):
-    cures = ['img_align_celeba.zip', 'list_eval_partition.txt', 'list_attr_celeba.txt']
-    refused(tmp_path, '--download', str(tmp_path), *cures)
+def test_load_lists_the_files_and_folders_of_missing_data(tmp_path, monkeypatch):
+    remedies = ['img_align_celeba.zip', 'list_eval_partition.txt', 'list_attr_celeba.txt']
+    refused(tmp_path, '--download', str(tmp_path), *remedies)
 
     def quota(self):
         raise RuntimeError('Failed to get url https://drive.google.com/uc?id=1. HTTP code: 404.')
 
     monkeypatch.setattr(tfds.builder_cls('celeb_a'), 'download_and_prepare', quota)
-    refused(tmp_path, 'download failed', 'drive.google', str(tmp_path), *cures, download=True)
+    refused(tmp_path, 'download failed', 'drive.google', str(tmp_path), *remedies, download=True)
 
 
-def test_missing_text_file(official):
+def test_load_refuses_a_missing_text_file(official):
     (official / 'list_attr_celeba.txt').unlink()
     refused(official, 'list_attr_celeba.txt', 'Put the official')
 
 
-def test_missing_picture(official):
+def test_load_refuses_a_missing_image(official):
     (official / 'img_align_celeba' / '000009.jpg').unlink()
     refused(official, '11 images', '12 in list_eval_partition.txt', '000009.jpg', 'Download')
 
 
-def test_cut_partition(official):
+def test_load_refuses_a_truncated_partition(official):
     path = official / 'list_eval_partition.txt'
     path.write_text('\n'.join(path.read_text().splitlines()[:-1]))
     refused(official, '11 in list_eval_partition.txt', '000012.jpg', 'Download')
 
 
 @pytest.mark.parametrize('line', ['000013.jpg 1 -1', '000013.jpg one'])
-def test_damaged_table(official, line):
+def test_load_refuses_a_corrupt_table(official, line):
     with (official / 'list_attr_celeba.txt').open('a') as file:
         file.write(line)
     refused(official, 'list_attr_celeba.txt', 'Download it again')
 
 
-def test_damaged_archive(official):
+def test_load_refuses_a_corrupt_archive(official):
     pack(official)
     path = official / 'img_align_celeba.zip'
     path.write_bytes(path.read_bytes()[:-30])
@@ -152,13 +152,13 @@ def test_damaged_archive(official):
 
 
 @pytest.mark.parametrize('packed', [False, True])
-def test_damaged_picture(official, packed):
-    (official / 'img_align_celeba' / '000010.jpg').write_bytes(b'no picture')
+def test_load_refuses_a_corrupt_image(official, packed):
+    (official / 'img_align_celeba' / '000010.jpg').write_bytes(b'not an image')
     if packed:
         pack(official)
     refused(official, '000010.jpg: not a readable', '178x218', 'replace it')
 
 
-def test_picture_of_another_size(official, write_jpeg):
+def test_load_refuses_an_image_of_another_size(official, write_jpeg):
     write_jpeg(official / 'img_align_celeba' / '000002.jpg', np.zeros([178, 218, 3], np.uint8))
     refused(official, '000002.jpg', '178x218')

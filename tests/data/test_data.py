@@ -1,12 +1,8 @@
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flexae_tf import config as config_lib
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
 from flexae_tf.data.dataset import Purpose, fixed_permutation, hold_out_test
@@ -15,7 +11,7 @@ from flexae_tf.errors import UsageError
 
 @pytest.fixture
 def numbered(tmp_path):
-    """200 + 50 pictures that carry their own number; with the options that load them."""
+    """Returns the options that load 200 + 50 images that contain their own number."""
     numbers = np.arange(250)
     images = np.zeros([250, 6, 6], np.uint8)
     images[:, 0, 0], images[:, 0, 1] = np.divmod(numbers, 256)
@@ -28,55 +24,7 @@ def numbers_of(split):
     return (split.x[:, 0, 0, 0].astype(int) * 256 + split.x[:, 0, 1, 0]).tolist()
 
 
-def test_table_has_the_names_of_the_flag():
-    assert tuple(data.DATASETS) == config_lib.DATASETS
-
-
-def test_describing_does_not_import_tensorflow(numbered):
-    code = f"""
-import sys
-from flexae_tf import config, data
-for name in config.DATASETS:
-    options = {numbered!r} if name == 'folder' else dict(dataset=name)
-    assert data.describe(config.TrainConfig(**options)).name == name
-slow = {{'tensorflow', 'keras', 'tensorflow_datasets', 'sklearn', 'scipy'}} & set(sys.modules)
-assert not slow, slow
-"""
-    repository = Path(__file__).parents[2]
-    subprocess.run([sys.executable, '-c', code], cwd=repository, check=True, timeout=60)
-
-
-@pytest.mark.parametrize('name', ['digits', 'synthetic_2d', 'synthetic_5d'])
-def test_spec_is_what_is_loaded(name):
-    config = TrainConfig(dataset=name)
-    dataset = data.load(config)
-    spec = data.describe(config)
-    assert dataset.spec == spec and spec.name == name
-    assert len(dataset.test) == spec.test_size
-    for split in (dataset.train, dataset.validation, dataset.test):
-        assert split.x.shape == (len(split), *spec.shape)
-        assert split.x.dtype == (np.uint8 if spec.kind == 'images' else np.float32)
-        assert split.labels.shape == (len(split),) and split.labels.dtype == np.int64
-        assert set(split.labels) == set(range(spec.num_classes))
-        assert split.attributes is None
-
-
-def test_paper_sizes():
-    expected = {
-        'mnist': ((28, 28, 1), 60_000, 10_000),
-        'fashion_mnist': ((28, 28, 1), 60_000, 10_000),
-        'cifar10': ((32, 32, 3), 50_000, 10_000),
-        'celeba': ((64, 64, 3), 162_770, 19_962),
-        'synthetic_2d': ((128,), 15_000, 10_000),
-        'synthetic_5d': ((128,), 15_000, 10_000),
-    }
-    for name, sizes in expected.items():
-        spec = data.describe(TrainConfig(dataset=name))
-        assert (spec.shape, spec.train_size, spec.test_size) == sizes
-    assert len(set(data.describe(TrainConfig(dataset='celeba')).attributes)) == 40
-
-
-def test_every_example_is_in_exactly_one_part(numbered):
+def test_load_puts_every_example_into_one_part(numbered):
     dataset = data.load(TrainConfig(**numbered))
     train, held_out = numbers_of(dataset.train), numbers_of(dataset.validation)
     assert len(held_out) == 20  # a tenth
@@ -86,13 +34,13 @@ def test_every_example_is_in_exactly_one_part(numbered):
     assert dataset.train.labels.tolist() == [number % 7 for number in train]
 
 
-def test_cut_does_not_depend_on_the_seed(numbered):
+def test_load_holds_out_the_same_examples_for_every_seed(numbered):
     one, other = (data.load(TrainConfig(**numbered, seed=seed)) for seed in (0, 1))
     np.testing.assert_array_equal(one.validation.x, other.validation.x)
     np.testing.assert_array_equal(one.train.x, other.train.x)
 
 
-def test_train_examples_keeps_the_first(numbered):
+def test_train_examples_keeps_the_first_examples(numbered):
     whole = data.load(TrainConfig(**numbered, validation_examples=30))
     part = data.load(TrainConfig(**numbered, validation_examples=30, train_examples=50))
     assert len(whole.train) == 170 and len(part.train) == 50
@@ -101,7 +49,7 @@ def test_train_examples_keeps_the_first(numbered):
     assert part.spec == whole.spec and part.spec.train_size == 200
 
 
-def test_synthetic_validation_takes_nothing_from_training():
+def test_synthetic_validation_examples_are_not_taken_from_training():
     few, many = (
         data.load(TrainConfig(dataset='synthetic_2d', validation_examples=num)) for num in (2, 7000)
     )
@@ -122,14 +70,14 @@ def test_synthetic_validation_takes_nothing_from_training():
         (dict(image_size=8), ['--image_size=8', 'Leave --image_size out']),
     ],
 )
-def test_impossible_sizes_are_refused_unloaded(numbered, options, words):
+def test_describe_refuses_impossible_sizes(numbered, options, words):
     with pytest.raises(UsageError) as caught:
         data.describe(TrainConfig(**{**numbered, **options}))
     assert caught.value.exit_code == 2
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_options_of_other_data_sets_are_refused():
+def test_describe_refuses_options_of_other_data_sets():
     with pytest.raises(UsageError, match='--dataset=folder'):
         data.describe(TrainConfig(dataset='digits', image_size=32))
     with pytest.raises(UsageError, match='Use 178 or less'):
@@ -138,7 +86,7 @@ def test_options_of_other_data_sets_are_refused():
         data.describe(TrainConfig(dataset='synthetic_5d', train_examples=15_001))
 
 
-def test_take_takes_the_same_rows_of_every_array():
+def test_take_returns_the_same_rows_of_every_array():
     rows = np.arange(5)
     split = data.Split(rows, labels=10 * rows, attributes=rows > 2, latents=-rows)
     taken = split.take(np.array([3, 0]))
@@ -147,13 +95,28 @@ def test_take_takes_the_same_rows_of_every_array():
     assert len(taken) == 2 and data.Split(rows).take(rows).labels is None
 
 
-def test_fixed_orders_are_for_ever():
+def test_fixed_permutation_is_pinned_for_every_purpose():
+    assert [int(purpose) for purpose in Purpose] == [0, 1, 2, 3]
     assert fixed_permutation(10, Purpose.VALIDATION).tolist() == [3, 6, 1, 9, 4, 8, 7, 2, 0, 5]
     assert fixed_permutation(10, Purpose.TEST).tolist() == [7, 1, 4, 0, 8, 3, 5, 2, 9, 6]
+    assert fixed_permutation(10, Purpose.EVALUATION).tolist() == [1, 9, 4, 3, 8, 2, 7, 0, 6, 5]
+    assert fixed_permutation(10, Purpose.DISPLAY).tolist() == [6, 9, 7, 4, 8, 3, 2, 5, 0, 1]
+
+
+def test_hold_out_test_splits_all_examples():
     train, test = hold_out_test(data.Split(np.arange(10)), 3)
-    assert sorted([*train.x, *test.x]) == list(range(10)) and len(test) == 3
+    assert test.x.tolist() == fixed_permutation(10, Purpose.TEST)[:3].tolist()
+    assert sorted([*train.x, *test.x]) == list(range(10))
 
 
-def test_spec_survives_json():
+def test_fingerprint_depends_on_type_shape_and_contents():
+    x = np.arange(6, dtype=np.float32)
+    others = [x.astype(np.float64), x.reshape([2, 3]), x + 1, -x]
+    assert len({data.fingerprint(array) for array in [x, *others]}) == 5
+    assert data.fingerprint(x) == data.fingerprint(x.copy())
+    assert data.fingerprint(x[::2]) == data.fingerprint(x[::2].copy())  # not contiguous
+
+
+def test_spec_is_rebuilt_from_its_dictionary():
     spec = data.describe(TrainConfig(dataset='celeba'))
     assert data.DatasetSpec(**dataclasses.asdict(spec)) == spec

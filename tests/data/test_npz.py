@@ -23,7 +23,7 @@ def config(path, **options):
 
 @pytest.mark.parametrize('name', ['images', 'faces', 'x_train'])
 @pytest.mark.parametrize('channels', [None, 1, 3])
-def test_one_array(tmp_path, name, channels):
+def test_load_splits_one_array(tmp_path, name, channels):
     images = IMAGES[..., 0] if channels is None else IMAGES[..., :channels]
     path = save(tmp_path, **{name: images})
     spec = data.describe(config(path))
@@ -39,13 +39,13 @@ def test_one_array(tmp_path, name, channels):
     assert sorted(loaded[:, 2, 2, 0]) == sorted(images.reshape(40, 5, 5, -1)[:, 2, 2, 0])
 
 
-def test_images_beside_other_arrays(tmp_path):
+def test_load_ignores_other_arrays_beside_images(tmp_path):
     path = save(tmp_path, images=IMAGES, ages=np.zeros(40))
     assert data.load(config(path)).spec.train_size == 36
 
 
 @pytest.mark.parametrize('column', [False, True])
-def test_keras_names(tmp_path, column):
+def test_load_reads_the_names_of_keras(tmp_path, column):
     labels = LABELS[:, None] if column else LABELS.astype(np.uint8)
     path = save(
         tmp_path, x_train=IMAGES[:30], y_train=labels[:30], x_test=IMAGES[30:], y_test=labels[30:]
@@ -57,12 +57,12 @@ def test_keras_names(tmp_path, column):
     np.testing.assert_array_equal(dataset.test.x, IMAGES[30:])
     assert dataset.test.labels.dtype == np.int64
     assert dataset.test.labels.tolist() == LABELS[30:].tolist()
-    by_picture = {image.tobytes(): label for image, label in zip(IMAGES, LABELS, strict=True)}
+    label_of = {image.tobytes(): label for image, label in zip(IMAGES, LABELS, strict=True)}
     for image, label in zip(dataset.train.x, dataset.train.labels, strict=True):
-        assert by_picture[image.tobytes()] == label
+        assert label_of[image.tobytes()] == label
 
 
-def test_labels_of_training_only(tmp_path):
+def test_load_reads_labels_of_the_training_split_only(tmp_path):
     path = save(tmp_path, x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:3])
     dataset = data.load(config(path))
     assert dataset.train.labels is not None and dataset.test.labels is None
@@ -95,33 +95,33 @@ def refused(path, *words):
         (dict(x_train=IMAGES, y_train=LABELS * 1.0), ['y_train', 'float64', 'integer']),
     ],
 )
-def test_unfit_arrays(tmp_path, arrays, words):
+def test_load_refuses_unusable_arrays(tmp_path, arrays, words):
     refused(save(tmp_path, **arrays), *words)
 
 
-def test_more_than_memory(tmp_path, monkeypatch):
+def test_load_refuses_more_than_memory(tmp_path, monkeypatch):
     np.savez(tmp_path / 'a.npz', images=np.zeros([30, 8, 8], np.uint8))
-    need = 2 * 30 * 64  # while they are cut, twice
-    monkeypatch.setattr(memory, 'available', lambda: need)
+    num_bytes = 2 * 30 * 64  # splitting copies the images
+    monkeypatch.setattr(memory, 'available', lambda: num_bytes)
     data.load(config(tmp_path / 'a.npz'))
-    monkeypatch.setattr(memory, 'available', lambda: need - 1)
+    monkeypatch.setattr(memory, 'available', lambda: num_bytes - 1)
     with pytest.raises(UsageError, match='images of .*a.npz: .* needed'):
         data.load(config(tmp_path / 'a.npz'))
 
 
-def test_not_an_archive(tmp_path):
+def test_load_refuses_a_file_that_is_no_archive(tmp_path):
     path = tmp_path / 'data.npz'
     path.write_bytes(b'not a zip file')
     refused(path, 'not a readable .npz', 'numpy.savez')
 
 
-def test_cut_archive(tmp_path):
+def test_load_refuses_a_truncated_archive(tmp_path):
     path = save(tmp_path, images=IMAGES)
     path.write_bytes(path.read_bytes()[:-50])
     refused(path, 'not a readable .npz', 'numpy.savez')
 
 
-def test_flipped_bits(tmp_path):
+def test_load_refuses_flipped_bits(tmp_path):
     path = tmp_path / 'data.npz'
     np.savez(path, images=IMAGES)
     content = bytearray(path.read_bytes())
@@ -130,7 +130,7 @@ def test_flipped_bits(tmp_path):
     refused(path, 'not a readable .npz', 'numpy.savez')
 
 
-def test_other_image_size(tmp_path):
+def test_describe_refuses_another_image_size(tmp_path):
     path = save(tmp_path, images=IMAGES)
     with pytest.raises(UsageError, match='--image_size=8.*Leave --image_size out'):
         data.describe(config(path, image_size=8))

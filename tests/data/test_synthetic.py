@@ -30,7 +30,7 @@ def dataset(dim):
     return data.load(TrainConfig(dataset=f'synthetic_{dim}d'))
 
 
-def test_latents_follow_the_stated_gaussians(dim, dataset):
+def test_latents_follow_the_gaussians_of_the_paper(dim, dataset):
     means = {
         2: [[0, 0], [5, 5], [-5, 5], [5, -1.5], [-2, -7], [-4, -3]],
         5: [
@@ -44,7 +44,7 @@ def test_latents_follow_the_stated_gaussians(dim, dataset):
     }[dim]
     latents, labels = dataset.train.latents, dataset.train.labels
     assert latents.shape == (15_000, dim) and latents.dtype == np.float32
-    # Bounds of five standard errors at 2500 draws of a component.
+    # Bounds of five standard errors with 2500 samples per component.
     assert np.abs(np.bincount(labels) / 15_000 - 1 / 6).max() < 5 * 0.0031
     for k, (mean, variance) in enumerate(zip(means, VARIANCES, strict=True)):
         own = latents[labels == k]
@@ -53,7 +53,7 @@ def test_latents_follow_the_stated_gaussians(dim, dataset):
         assert np.abs(covariance - variance * np.eye(dim)).max() < 5 * variance * np.sqrt(2 / 2500)
 
 
-def test_network_has_the_stated_deviations(dim):
+def test_network_has_the_standard_deviations_of_the_paper(dim):
     mixture = synthetic.six_gaussians(dim)
     assert [w.shape for w in mixture.weights] == [(128, dim), (128, 128), (128, 128)]
     for weight, bias, stddev in zip(mixture.weights, mixture.biases, (0.05, 0.2, 0.1), strict=True):
@@ -63,7 +63,7 @@ def test_network_has_the_stated_deviations(dim):
             assert abs(values.mean()) < 4 * stddev / np.sqrt(values.size)
 
 
-def test_observations_are_the_network_of_the_latents(dim, dataset):
+def test_observe_is_the_network_of_the_latents(dim, dataset):
     mixture = synthetic.six_gaussians(dim)
     (w1, w2, w3), (b1, b2, b3) = mixture.weights, mixture.biases
     z = dataset.test.latents[17].astype(np.float64)
@@ -72,8 +72,8 @@ def test_observations_are_the_network_of_the_latents(dim, dataset):
     np.testing.assert_array_equal(mixture.observe(dataset.test.latents), dataset.test.x)
 
 
-def test_spread(dim, dataset):
-    """Read as variances, the parameters' deviations would saturate 99 % of the outputs."""
+def test_observations_are_rarely_saturated(dim, dataset):
+    """With the paper's numbers as variances, 99 % of the outputs would be saturated."""
     x = dataset.train.x
     assert x.shape == (15_000, 128) and x.dtype == np.float32 and np.abs(x).max() <= 1
     assert 0.1 < (np.abs(x) > 0.99).mean() < 0.3
@@ -90,17 +90,17 @@ def frechet(x, y):
     return mean + np.trace(a + b) - 2 * cross
 
 
-def test_parts_are_of_one_law_but_not_the_same(dim, dataset):
+def test_splits_have_one_distribution_but_no_common_examples(dim, dataset):
     train, validation, test = (
         split.x.astype(np.float64) for split in (dataset.train, dataset.validation, dataset.test)
     )
-    # The floor of 10k against 10k, over ten draws: 0.003 .. 0.03 in 2-D, 0.016 .. 0.07 in 5-D.
+    # Ten pairs of 10k samples: 0.003 .. 0.03 in 2-D, 0.016 .. 0.07 in 5-D.
     assert 0.002 < frechet(train[:10_000], test) < {2: 0.04, 5: 0.08}[dim]
     rows = [set(map(bytes, split)) for split in (train, validation, test)]
     assert not rows[0] & rows[1] and not rows[0] & rows[2] and not rows[1] & rows[2]
 
 
-def test_draws_are_for_ever(dim):
+def test_sample_is_pinned(dim):
     x, latents, components = synthetic.six_gaussians(dim).sample(3, synthetic.TRAIN)
     expected = PINNED[dim]
     np.testing.assert_allclose(x[0, :4], expected['x'], atol=2e-5)
@@ -108,7 +108,7 @@ def test_draws_are_for_ever(dim):
     assert components.tolist() == expected['components']
 
 
-def test_same_set_for_every_seed(dim, dataset):
+def test_load_is_the_same_for_every_seed(dim, dataset):
     other = data.load(TrainConfig(dataset=f'synthetic_{dim}d', seed=3))
     np.testing.assert_array_equal(other.train.x, dataset.train.x)
     np.testing.assert_array_equal(other.test.x, dataset.test.x)

@@ -15,7 +15,7 @@ REAL_DATA = Path(
 
 
 def examples(num, shape, **extra):
-    """Pictures whose every value is 3 * i; random files have no such order."""
+    """Yields images of constant value 3 * i with the label i % 10."""
     for i in range(num):
         yield {'image': np.full(shape, 3 * i, np.uint8), 'label': i % 10, **extra}
 
@@ -24,7 +24,7 @@ def examples(num, shape, **extra):
     'name, shape, extra',
     [('fashion_mnist', (28, 28, 1), {}), ('cifar10', (32, 32, 3), {'id': ''})],
 )
-def test_catalogue(serve, tmp_path, name, shape, extra):
+def test_load_splits_a_prepared_data_set(serve, tmp_path, name, shape, extra):
     serve(name, train=examples(60, shape, **extra), test=examples(12, shape, **extra))
     options = dict(dataset=name, data_dir=str(tmp_path), batch_size=8)
     dataset = data.load(TrainConfig(**options, download=True))
@@ -42,7 +42,7 @@ def test_catalogue(serve, tmp_path, name, shape, extra):
 
 
 @pytest.mark.parametrize('name', ['mnist', 'fashion_mnist', 'cifar10'])
-def test_missing_data(tmp_path, name):
+def test_load_refuses_missing_data(tmp_path, name):
     with pytest.raises(MissingDataError) as caught:
         data.load(TrainConfig(dataset=name, data_dir=str(tmp_path)))
     message = str(caught.value)
@@ -53,7 +53,7 @@ def test_missing_data(tmp_path, name):
 
 
 @pytest.mark.parametrize('error', [ConnectionError('no route\nto host'), ValueError('checksum')])
-def test_failed_download(monkeypatch, tmp_path, error):
+def test_load_reports_a_failed_download(monkeypatch, tmp_path, error):
     def fail(self):
         raise error
 
@@ -63,13 +63,13 @@ def test_failed_download(monkeypatch, tmp_path, error):
     assert '\n' not in str(caught.value)
 
 
-@pytest.mark.parametrize('damage', ['cut', 'removed'])
-def test_damaged_files(serve, tmp_path, damage):
+@pytest.mark.parametrize('damage', ['truncated', 'removed'])
+def test_load_refuses_corrupt_files(serve, tmp_path, damage):
     serve('fashion_mnist', train=examples(40, (28, 28, 1)), test=examples(5, (28, 28, 1)))
     options = dict(dataset='fashion_mnist', data_dir=str(tmp_path), batch_size=8)
     data.load(TrainConfig(**options, download=True))
     (records,) = tmp_path.glob('fashion_mnist/*/*train.tfrecord*')
-    if damage == 'cut':
+    if damage == 'truncated':
         records.write_bytes(records.read_bytes()[:-100])
     else:
         records.unlink()
@@ -88,23 +88,9 @@ def test_real_mnist():
     )
     labels = np.concatenate([dataset.train.labels, dataset.validation.labels])
     pixels = dataset.train.x.sum(dtype=np.int64) + dataset.validation.x.sum(dtype=np.int64)
-    # As published: class counts, and the mean 33.318 of all training pixels.
+    # Published class counts, and the mean 33.318 of all training pixels.
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(labels).tolist() == counts
     assert pixels / (60_000 * 784) == pytest.approx(33.3184, abs=1e-3)
     held_out = {image.tobytes() for image in dataset.validation.x}
     assert not held_out & {image.tobytes() for image in dataset.train.x}
-
-
-def test_digits():
-    dataset = data.load(TrainConfig(dataset='digits'))
-    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (1294, 143, 360)
-    x = np.concatenate([dataset.train.x, dataset.validation.x, dataset.test.x])
-    frame = x.copy()
-    frame[:, 4:24, 4:24] = 0
-    assert x.shape == (1797, 28, 28, 1) and not frame.any()
-    assert (x.max(axis=(1, 2, 3)) > 200).all()
-    ink = (x > 0).mean()
-    assert 0.15 < ink < 0.25  # MNIST: 0.19
-    assert x.mean() == pytest.approx(39.943, abs=0.01)
-    assert dataset.test.labels[:10].tolist() == [2, 8, 7, 8, 3, 7, 0, 2, 1, 5]
