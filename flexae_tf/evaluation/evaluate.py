@@ -1,253 +1,553 @@
-"""The evaluation program: examples -> features, once per set -> scores in scores.jsonl."""
+"""The evaluation program: images -> features -> scores in scores.jsonl."""
 
 import dataclasses
+import functools
 import pathlib
 import resource
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from flexae_tf import data
 from flexae_tf.config import EvaluateConfig
-from flexae_tf.data import Purpose, fixed_permutation
-from flexae_tf.data.batches import map_batches
+from flexae_tf.data import fingerprint
+from flexae_tf.data.batches import as_float
 from flexae_tf.densities import densities
-from flexae_tf.errors import CorruptRunError, Interrupted, MissingDataError, NonFiniteLossError
-from flexae_tf.evaluation import compare
-from flexae_tf.evaluation.features import Features
-from flexae_tf.evaluation.judge import Judge, Subject
-from flexae_tf.evaluation.score_log import ScoreLog
-from flexae_tf.evaluation.scorer import Scorer
-from flexae_tf.methods.posterior_samples import draw_codes
+from flexae_tf.errors import CorruptRunError, MissingDataError, NonFiniteLossError, UsageError
+from flexae_tf.evaluation import archives, image_sets, statistics_file
+from flexae_tf.evaluation.features import BLOCK, NetworkFeatures, RawFeatures
+from flexae_tf.evaluation.image_sets import ImageSet, ModelId
+from flexae_tf.evaluation.inception import Inception
+from flexae_tf.evaluation.score_log import ScoreLog, score_id
+from flexae_tf.evaluation.summaries import ScoreSummaries
+from flexae_tf.metrics import table
+from flexae_tf.metrics.frechet import Moments, moments
+from flexae_tf.metrics.pixels import postprocess_images
 from flexae_tf.metrics.protocol import CODES, Protocol, raw_protocol
-from flexae_tf.metrics.table import METRICS, code_metric, critic_metric
+from flexae_tf.metrics.table import SELECTION_METRIC, Features, Metric, MetricResult
 from flexae_tf.training import distribution
 from flexae_tf.training.restore import Run, open_run, saved_steps
 from flexae_tf.training.shutdown import GracefulShutdown
 from flexae_tf.training.workdir import Workdir
 
-# Of a training: the authors choose among the checkpoints of iterations 80000 to 130000.
+# First step of the "late" checkpoints as a share of the newest: the authors select among the
+# checkpoints of iterations 80000 to 130000.
 LATE = 8 / 13
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Scores a run, or two sets of pictures.
+    """Scores a run, or two sets of images.
 
-    A run's reconstructions (`rec`), its samples (`gen`) and as many training examples (`floor`:
-    what sampling alone costs, which no model can be expected to beat) are each compared with the
-    same real examples. Finished parts, features and scores, are kept: the same command again goes
-    on where a killed one was.
+    A run's reconstructions, its samples and as many training examples are each compared with the
+    same real examples, and codes of these with codes of the prior. Features and scores are kept:
+    the same command again continues an interrupted evaluation and prints recorded scores.
 
     Raises:
-        UserError: whatever the user can mend.
-        Interrupted: SIGTERM or Ctrl-C was heard.
+        UserError: an error that the user can fix.
+        Interrupted: SIGTERM or Ctrl-C was received.
     """
+    for name in _metric_names(config):
+        table.find(name)
     print(distribution.choose_devices(config.device), flush=True)
-    with GracefulShutdown() as signals:
-
-        def check() -> None:
-            if signals.requested is not None:
-                raise Interrupted(signals.requested, 'between batches')
-
+    with GracefulShutdown() as shutdown:
+        check_interrupt = functools.partial(shutdown.check, 'between batches')
         if config.workdir:
-            _RunEvaluation(config, check).evaluate()
+            _evaluate_run(config, check_interrupt)
         else:
-            compare.compare(config, check)
+            _evaluate_files(config, check_interrupt)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f'peak memory {peak:.1f} GB')
 
 
-class _RunEvaluation:
-    def __init__(self, config: EvaluateConfig, check: Callable[[], None]) -> None:
-        self._config = config
-        self._check = check
-        workdir = Workdir(config.workdir)
-        run_config, self._spec = workdir.read()
-        steps = saved_steps(config.workdir)
-        overrides = {'data_dir': config.data_dir} if config.data_dir else {}
-        self._run_config = dataclasses.replace(run_config, **overrides)
-        self._chosen = config.checkpoint or ('late' if config.protocol == 'authors' else 'last')
-        self._steps = self._candidates(steps)
-        told = pathlib.Path(config.output_file) if config.output_file else None
-        self._scorer = Scorer(
-            config,
-            images=self._spec.kind == 'images',
-            log=ScoreLog(workdir.scores, workdir.tensorboard, told=told),
-            check=check,
-            own=workdir.path / 'features',
-        )
-        self._dataset = data.load(self._run_config)
-        workdir.check_examples(self._dataset)
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """The parts that all sets of an evaluation share.
 
-    def evaluate(self) -> None:
-        config = self._config
-        x = self._real(config.split)
-        protocol = self._protocol(config.split, x)
-        judge = self._scorer.final_judge(protocol, self._real_features(protocol, x))
-        metrics, kinds = self._scorer.metrics(len(x)), config.kinds.split(',')
-        if self._chosen == 'best_validation':
-            self._steps = [self._best_on_validation()]
-        distances: dict[str, dict[Subject, float]] = {'rec': {}, 'gen': {}}
-        for run in self._runs():
-            if 'gen' in kinds or 'codes' in kinds:
-                run = self._with_density(run)
-            subject = self._subject(run)
-            draws = {
-                'rec': lambda _, run=run: self._reconstructions(run, x, protocol),
-                'gen': lambda repeat, run=run: self._samples(run, len(x), repeat, protocol),
-            }
-            for kind, draw in draws.items():
-                if kind in kinds:
-                    repeats = config.repeats if kind == 'gen' else 1
-                    found = judge.score(kind, draw, subject, metrics=metrics, repeats=repeats)
-                    if 'fd' in found:
-                        distances[kind][subject] = found['fd']
-            if 'codes' in kinds:
-                self._score_codes(run, x, subject)
-        if config.protocol == 'authors' and self._chosen in ('late', 'all'):
-            for kind, values in distances.items():
-                if values:
-                    judge.record_minimum(kind, values, among=self._chosen)
-        if 'floor' in kinds:
-            self._score_floor(judge, protocol, len(x))
+    Attributes:
+        config: options of the evaluation.
+        log: receives the scores.
+        summaries: the same for TensorBoard.
+        network: feature network; None for raw values.
+        real_features: features of real examples, kept for other runs too.
+        own_features: features of the examples being scored.
+        check_interrupt: called between batches and metrics; raises when the program is to stop.
+    """
 
-    def _candidates(self, steps: list[int]) -> list[int | None]:
-        """The checkpoints to score, or to choose from; None is the newest whole one."""
-        if self._chosen == 'late':
-            return [step for step in steps if step >= LATE * steps[-1]]
-        if self._chosen in ('all', 'best_validation'):
-            return list(steps)
-        return [None if self._chosen == 'last' else int(self._chosen)]
+    config: EvaluateConfig
+    log: ScoreLog
+    summaries: ScoreSummaries
+    network: Inception | None
+    real_features: Callable[..., Features]
+    own_features: Callable[..., Features]
+    check_interrupt: Callable[[], None]
 
-    def _runs(self) -> Iterator[Run]:
-        """The run at each checkpoint to score, one after the other.
 
-        Of many, damaged ones pass, and those that a training has removed since.
-        """
-        whole = False
-        for step in self._steps:
-            try:
-                run = open_run(self._config.workdir, 'last' if step is None else step)
-            except (CorruptRunError, MissingDataError) as error:
-                if len(self._steps) == 1:
-                    raise
-                print(f'{error}: passed over', flush=True)
-                continue
-            whole = True
-            yield run
-        if not whole:
-            raise CorruptRunError(f'no checkpoint of {self._config.workdir} is whole')
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """The real side of a comparison.
 
-    def _with_density(self, run: Run) -> Run:
-        config = self._config
-        return densities.fit(run, config.density, self._dataset, steps=config.density_steps)
+    Attributes:
+        protocol: of its scores; each metric fills in its `estimator`.
+        make: returns features or moments of the real side; called when a score needs them.
+        extract: (examples, image set) -> features of a set that is compared with the real side.
+    """
 
-    def _best_on_validation(self) -> int:
-        """The checkpoint whose samples are nearest to the validation examples."""
-        x = self._real('validation')
-        protocol = self._protocol('validation', x)
-        judge = self._scorer.judge(protocol, self._real_features(protocol, x))
-        distances = {}
-        for run in map(self._with_density, self._runs()):
-            distances[run.step] = judge.score(
-                'gen',
-                lambda repeat, run=run: self._samples(run, len(x), repeat, protocol),
-                self._subject(run)._replace(selection=None),
-                metrics={'fd': METRICS['fd']},
-            )['fd']
-        best = min(distances, key=distances.__getitem__)
-        print(f'step {best} is best on {len(x)} validation examples', flush=True)
-        return best
+    protocol: Protocol
+    make: Callable[[], Features | Moments]
+    extract: Callable[[np.ndarray, ImageSet], Features]
 
-    def _real(self, split: str) -> np.ndarray:
-        """The examples of a split that are scored."""
-        if split != 'test':  # drawn at random already
-            return getattr(self._dataset, split).x[: self._config.num_examples]
-        test = self._dataset.test.x
-        # A random choice, the same for every run: the paper scores 10000 of CelebA's test images.
-        return test[fixed_permutation(len(test), Purpose.EVALUATION)[: self._config.num_examples]]
+    @functools.cached_property
+    def features(self) -> Features | Moments:
+        """Features or moments of the real side, computed once."""
+        return self.make()
 
-    def _protocol(self, split: str, x: np.ndarray) -> Protocol:
-        return self._scorer.protocol(raw_protocol(self._run_config, self._spec, split=split, x=x))
 
-    def _real_features(self, protocol: Protocol, x: np.ndarray) -> Callable[[], Features]:
-        return lambda: self._scorer.real_features(x, what=f'{protocol.split} examples')
+def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -> None:
+    started = time.monotonic()
 
-    def _subject(self, run: Run) -> Subject:
-        selection = 'best_validation' if self._chosen == 'best_validation' else None
-        return Subject(run.step, run.digest, run.config.seed, selection, run.density)
+    # 1. The run, its data and the feature network.
+    workdir = Workdir(config.workdir)
+    run_config, spec = workdir.read()
+    if config.data_dir:
+        run_config = dataclasses.replace(run_config, data_dir=config.data_dir)
+    selection = config.checkpoint or ('late' if config.protocol == 'authors' else 'last')
+    steps = _candidate_steps(selection, saved_steps(config.workdir))
+    context = _prepare(config, workdir, check_interrupt, images=spec.kind == 'images')
+    dataset = data.load(run_config)
+    workdir.check_examples(dataset)
 
-    def _reconstructions(self, run: Run, x: np.ndarray, protocol: Protocol) -> Features:
-        x_hat = self._finite(self._map(run.method.reconstruct, x), run)
-        return self._scorer.features(
-            self._scorer.postprocess_images(x_hat, protocol), what='reconstructions'
-        )
+    # 2. The real side.
+    x = image_sets.real_examples(dataset, config.split, config.num_examples)
+    raw = raw_protocol(run_config, spec, split=config.split, x=x)
+    reference = _with_statistics(context, _image_reference(context, raw, x))
+    metrics = _metrics(context, len(x))
 
-    def _samples(self, run: Run, num: int, repeat: int, protocol: Protocol) -> Features:
-        z = run.method.sample_latent(num, self._config.sample_seed + repeat).numpy()
-        x_hat = self._finite(self._map(run.method.decode, z), run)
-        return self._scorer.features(
-            self._scorer.postprocess_images(x_hat, protocol), what='samples'
-        )
+    # 3. The checkpoint, if validation examples select it.
+    selected_by = None
+    if selection == 'best_validation':
+        selected_by = selection
+        held_out = image_sets.real_examples(dataset, 'validation', config.num_examples)
+        protocol = raw_protocol(run_config, spec, split='validation', x=held_out)
+        validation = _image_reference(context, protocol, held_out)
+        steps = [_best_step(context, steps, dataset, held_out, validation)]
 
-    def _score_floor(self, judge: Judge, protocol: Protocol, num: int) -> None:
-        train = self._dataset.train.x
-        if protocol.split == 'train':
-            train = train[num:]  # others than those that the run is compared with
-        if len(train) < num:
-            print(f'no floor: there are only {len(train)} training examples for it', flush=True)
-            return
-        train = train[:num]
-        judge.score(
-            'floor',
-            lambda _: self._scorer.real_features(
-                self._scorer.postprocess_images(train, protocol), what='training examples'
-            ),
-            Subject(seed=self._run_config.seed),
-            metrics=self._scorer.metrics(num),
-        )
-
-    def _score_codes(self, run: Run, x: np.ndarray, subject: Subject) -> None:
-        """How far the codes of the real examples, draws of their posteriors, are from the prior."""
-        base = raw_protocol(self._run_config, self._spec, split=self._config.split, x=x)
-        method, seed = run.method, self._config.sample_seed
-        deterministic = method.method_spec.posterior == 'deterministic'
-
-        def codes() -> np.ndarray:
-            if deterministic:
-                return self._map(method.encode, x)
-            return draw_codes(method, x, seed=seed)
-
-        judge = self._scorer.judge(
-            dataclasses.replace(base, features=CODES[deterministic]),
-            lambda: Features(self._finite(codes(), run)),
-        )
-        # Twice as many codes of the prior: how far they are from each other is the floor.
-        num = 2 * len(x)
-        metrics = {'codes': code_metric()}
-        if method.has_critic:
-            metrics['critic'] = critic_metric(method.critic_distance, run.digest)
-        judge.score(
-            'codes',
-            lambda _: Features(self._finite(method.sample_latent(num, seed).numpy(), run)),
-            subject,
-            metrics=metrics,
-        )
-
-    def _map(self, function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray) -> np.ndarray:
-        compiled = tf.function(function)
-
-        def checked(batch: tf.Tensor) -> tf.Tensor:
-            self._check()
-            return compiled(batch)
-
-        return map_batches(checked, x, self._config.batch_size)
-
-    def _finite(self, values: np.ndarray, run: Run) -> np.ndarray:
-        if not np.isfinite(values).all():
-            raise NonFiniteLossError(
-                f'what the run computes at step {run.step} is not finite: score an earlier '
-                '--checkpoint'
+    # 4. Reconstructions, samples and codes of every checkpoint.
+    newest = ModelId()
+    distances: dict[str, dict[ModelId, float]] = {'reconstructions': {}, 'samples': {}}
+    for run in _open_runs(config, steps):
+        if {'samples', 'latents'} & set(_sets(config)):
+            run = _with_density(run, config, dataset)
+        newest = ModelId(run.step, run.digest, run.config.seed, selected_by, run.density)
+        for image_set in image_sets.of_run(run, x, newest, config, check_interrupt):
+            values = _score(context, image_set, reference, metrics)
+            if SELECTION_METRIC.name in values:
+                distances[image_set.name][image_set.model] = values[SELECTION_METRIC.name]
+        if 'latents' in _sets(config):
+            codes = image_sets.codes_of_prior(run, 2 * len(x), newest, config)
+            code_metrics = table.select_of_codes(
+                _metric_names(config), has_critic=run.method.has_critic
             )
+            _score(context, codes, _code_reference(context, run, raw, x), code_metrics)
+
+    # 5. The minimum over checkpoints, as the authors report it.
+    if config.protocol == 'authors' and selection in ('late', 'all'):
+        for name, values in distances.items():
+            if values:
+                _record_minimum(context, name, values, reference.protocol, among=selection)
+
+    # 6. Training examples, a practical lower bound.
+    if 'train' in _sets(config):
+        train = image_sets.train_examples(
+            dataset, len(x), split=config.split, seed=run_config.seed
+        )
+        if train:
+            _score(context, train, reference, metrics)
+
+    context.log.complete(
+        step=newest.step, checkpoint=newest.checkpoint, seconds=time.monotonic() - started
+    )
+
+
+def _evaluate_files(config: EvaluateConfig, check_interrupt: Callable[[], None]) -> None:
+    real, fake, others = image_sets.from_files(config)
+    context = _prepare(config, None, check_interrupt, images=True)
+    if not context.network and real.shape[1:] != fake.shape[1:]:
+        raise UsageError(
+            f'--real={config.real} has images {real.shape[1:]}, --fake={config.fake} '
+            f'{fake.shape[1:]}. Make the shapes equal or use --features=inception.'
+        )
+    raw = Protocol(dataset='folder', split='all', num=len(real), data=fingerprint(real))
+    reference = _with_statistics(context, _image_reference(context, raw, real))
+    metrics = _metrics(context, len(real))
+    model = ModelId(checkpoint=fingerprint(fake))
+    _score(context, ImageSet('fake', 'images', model, lambda _: fake), reference, metrics)
+    if others is not None:
+        further = ImageSet('real', 'further real images', ModelId(), lambda _: others)
+        _score(context, further, reference, metrics)
+
+
+def _score(
+    context: Context, image_set: ImageSet, reference: Reference, metrics: Sequence[Metric]
+) -> dict[str, float]:
+    """Scores a set by every metric: prints recorded scores, computes and records the others.
+
+    Returns:
+        values by stem.
+
+    Raises:
+        NonFiniteLossError: a score is not finite; no score of its metric is recorded.
+    """
+    values: dict[str, float] = {}
+    missing = []
+    for metric in metrics:
+        estimator = metric.estimator.replace('{checkpoint}', str(image_set.model.checkpoint))
+        protocol = dataclasses.replace(reference.protocol, estimator=estimator)
+        resamples = context.config.bootstrap if metric.bootstrap_sd else 0
+        identity = _identity(image_set, protocol, bootstrap=resamples)
+        recorded = context.log.find(identity)
+        for record in recorded:
+            context.log.show(record, note='; recorded before')
+            values[record['stem']] = record['value']
+        if not recorded:
+            missing.append((metric, protocol, identity))
+    if not missing:
         return values
+
+    sets = [
+        reference.extract(image_set.make(repeat), image_set) for repeat in range(image_set.repeats)
+    ]
+    for metric, protocol, identity in missing:
+        context.check_interrupt()
+        real, started = reference.features, time.monotonic()
+        results = [metric.compute(real, features) for features in sets]
+        bootstrap_sd = None
+        if identity['bootstrap'] and isinstance(real, Features):
+            bootstrap_sd = metric.bootstrap_sd(
+                real.rows,
+                sets[0].rows,
+                num_resamples=identity['bootstrap'],
+                paired=image_set.paired,
+            )
+        seconds = time.monotonic() - started
+        if results[0].curve:
+            name = protocol.name(image_set.name, metric.name)
+            context.summaries.write_curve(
+                name, protocol.id, image_set.model.step, results[0].curve
+            )
+        values |= _record(context, identity, protocol, results, bootstrap_sd, seconds)
+    return values
+
+
+def _identity(image_set: ImageSet, protocol: Protocol, *, bootstrap: int) -> dict[str, Any]:
+    """Returns everything except the stem that distinguishes a score from others of the run."""
+    return {
+        'set': image_set.name,
+        'step': image_set.model.step,
+        'checkpoint': image_set.model.checkpoint,
+        'seed': image_set.model.seed,
+        'density': image_set.model.density,
+        'sample_seed': image_set.sample_seed,
+        'repeats': image_set.repeats,
+        'bootstrap': bootstrap,
+        'n': protocol.num,
+        'split': protocol.split,
+        'selection': image_set.model.selection,
+        'protocol': protocol.id,
+    }
+
+
+def _record(
+    context: Context,
+    identity: dict[str, Any],
+    protocol: Protocol,
+    results: Sequence[MetricResult],
+    bootstrap_sd: float | None,
+    seconds: float,
+) -> dict[str, float]:
+    """Records the scores of one metric; returns their values, means over the repeats, by stem."""
+    single = len(results) == 1
+    records = []
+    for stem in results[0].values:
+        values = [result.values[stem] for result in results]
+        record = {
+            'metric': protocol.name(identity['set'], stem),
+            'stem': stem,
+            'value': float(np.mean(values)),
+            'sd': None if single else float(np.std(values, ddof=1)),
+            'estimator_sd': results[0].estimator_sd.get(stem) if single else None,
+            'bootstrap_sd': bootstrap_sd,  # of the first set
+            'seconds': round(seconds, 2),
+            **identity,
+            'protocol_name': protocol.label,
+            'fields': protocol.fields(),
+            'id': score_id(identity, stem),
+        }
+        if not np.isfinite(record['value']):
+            raise NonFiniteLossError(
+                f'{record["metric"]}: not finite, not recorded. Check the features of the '
+                f'{identity["set"]}.'
+            )
+        records.append(record)
+    context.log.add(records)
+    for record in records:
+        context.summaries.write_scalar(record)
+    return {record['stem']: record['value'] for record in records}
+
+
+def _record_minimum(
+    context: Context,
+    name: str,
+    distances: dict[ModelId, float],
+    protocol: Protocol,
+    *,
+    among: str,
+) -> None:
+    """Records the smallest Frechet distance among checkpoints, as the authors report it.
+
+    Args:
+        context: of the evaluation.
+        name: of the sets.
+        distances: of every checkpoint.
+        protocol: of the distances.
+        among: 'late' or 'all' checkpoints.
+    """
+    best = min(distances, key=distances.__getitem__)
+    config, samples = context.config, name == 'samples'
+    image_set = ImageSet(
+        name,
+        name,
+        best._replace(selection='test'),
+        make=lambda _: np.empty(0),
+        repeats=config.repeats if samples else 1,
+        sample_seed=config.sample_seed if samples else None,
+    )
+    protocol = dataclasses.replace(protocol, selection=f'minimum_of_{among}')
+    identity = _identity(image_set, protocol, bootstrap=config.bootstrap) | {
+        'value': distances[best],
+        'candidates': sorted(model.step for model in distances),
+    }
+    recorded = context.log.find(identity)
+    for record in recorded:
+        context.log.show(record, note='; recorded before')
+    if not recorded:
+        result = MetricResult({SELECTION_METRIC.name: distances[best]})
+        _record(context, identity, protocol, [result], None, 0.0)
+
+
+def _best_step(
+    context: Context,
+    steps: Sequence[int],
+    dataset: data.Dataset,
+    held_out: np.ndarray,
+    reference: Reference,
+) -> int:
+    """Returns the checkpoint whose samples are nearest to the validation examples."""
+    distances = {}
+    only_samples = dataclasses.replace(context.config, sets='samples', repeats=1)
+    for run in _open_runs(context.config, steps):
+        run = _with_density(run, context.config, dataset)
+        model = ModelId(run.step, run.digest, run.config.seed, None, run.density)
+        (samples,) = image_sets.of_run(
+            run, held_out, model, only_samples, context.check_interrupt
+        )
+        values = _score(context, samples, reference, [SELECTION_METRIC])
+        distances[run.step] = values[SELECTION_METRIC.name]
+    best = min(distances, key=distances.__getitem__)
+    print(f'step {best} is best on {len(held_out)} validation examples', flush=True)
+    return best
+
+
+def _candidate_steps(selection: str, steps: list[int]) -> list[int | None]:
+    """Returns the checkpoints to score or to select from; None is the newest valid one."""
+    if selection == 'late':
+        return [step for step in steps if step >= LATE * steps[-1]]
+    if selection in ('all', 'best_validation'):
+        return list(steps)
+    return [None if selection == 'last' else int(selection)]
+
+
+def _open_runs(config: EvaluateConfig, steps: Sequence[int | None]) -> Iterator[Run]:
+    """Yields the run at each checkpoint.
+
+    If several were requested, corrupt checkpoints and those that a running training has removed
+    are skipped with a warning.
+    """
+    found = False
+    for step in steps:
+        try:
+            run = open_run(config.workdir, 'last' if step is None else step)
+        except (CorruptRunError, MissingDataError) as error:
+            if len(steps) == 1:
+                raise
+            print(f'WARNING: skipped: {error}', flush=True)
+            continue
+        found = True
+        yield run
+    if not found:
+        raise CorruptRunError(
+            f'{config.workdir}: no requested checkpoint is valid. Train the run again.'
+        )
+
+
+def _with_density(run: Run, config: EvaluateConfig, dataset: data.Dataset) -> Run:
+    """Returns the run sampling from the requested density, fitted only with `--fit_missing`."""
+    if config.fit_missing:
+        return densities.fit(run, config.density, dataset)
+    return densities.attach(run, config.density)
+
+
+def _prepare(
+    config: EvaluateConfig,
+    workdir: Workdir | None,
+    check_interrupt: Callable[[], None],
+    *,
+    images: bool,
+) -> Context:
+    """Opens the log, loads and verifies the feature network.
+
+    Args:
+        config: options of the evaluation.
+        workdir: of the run; None for images from files, whose scores go to `--output_file`.
+        check_interrupt: called between batches.
+        images: whether examples are images, not vectors.
+    """
+    cache = pathlib.Path(config.cache_dir or archives.default_cache())
+    output_file = pathlib.Path(config.output_file) if config.output_file else None
+    log = ScoreLog(
+        workdir.scores if workdir else output_file,
+        request=config.identity_hash(),
+        also_write_to=output_file if workdir else None,
+    )
+    network = _load_network(config, cache, images=images)
+    if network:
+        options = dict(batch_size=config.batch_size, check_interrupt=check_interrupt)
+        own_folder = (workdir.path if workdir else cache) / 'features'
+        real_features = NetworkFeatures(network, cache / 'features', **options)
+        own_features = NetworkFeatures(network, own_folder, **options)
+    else:
+        real_features = own_features = RawFeatures()
+    summaries = ScoreSummaries(workdir.tensorboard if workdir else None)
+    return Context(config, log, summaries, network, real_features, own_features, check_interrupt)
+
+
+def _load_network(config: EvaluateConfig, cache: pathlib.Path, *, images: bool) -> Inception | None:
+    """Returns the feature network, verified; None if raw values are compared."""
+    if config.features == 'pixels' or (config.features == 'auto' and not images):
+        return None
+    if not images:
+        raise UsageError(
+            '--features=inception: the run is on vectors, not images. Use --features=pixels.'
+        )
+    network = Inception(
+        config.inception_path,
+        config.feature_layer,
+        min(config.batch_size, BLOCK),
+        resize=config.resize,
+        cache=cache,
+    )
+    print(network.describe(), flush=True)
+    network.verify()
+    return network
+
+
+def _metrics(context: Context, num: int) -> list[Metric]:
+    """Returns the metrics to apply to sets of `num` examples."""
+    names, config = _metric_names(context.config), context.config
+    if not names and config.protocol == 'authors':
+        names = [SELECTION_METRIC.name]
+    return table.select(
+        names,
+        num=num,
+        has_logits=context.network is not None and context.network.is_tfgan,
+        moments=config.reference_statistics is not None,
+    )
+
+
+def _image_reference(context: Context, raw: Protocol, x: np.ndarray) -> Reference:
+    """Returns the reference for scores against real examples.
+
+    Args:
+        context: of the evaluation.
+        raw: protocol of scores on raw values.
+        x: the real examples [n, ...].
+    """
+    config, network, authors = context.config, context.network, context.config.protocol == 'authors'
+    protocol = raw
+    if raw.features == 'pixels':
+        protocol = dataclasses.replace(
+            raw,
+            minmax_normalize=(
+                authors if config.minmax_normalize is None else config.minmax_normalize
+            ),
+            quantization=config.quantization or ('none' if authors else 'uint8_round'),
+        )
+    if network:
+        protocol = dataclasses.replace(
+            protocol,
+            features='inception',
+            layer=network.layer,
+            network=network.checksum,
+            resize=network.resize,
+            tfgan_network=network.is_tfgan,
+        )
+
+    def extract(examples: np.ndarray, image_set: ImageSet) -> Features:
+        compute = context.real_features if image_set.is_real else context.own_features
+        return compute(_postprocess(examples, protocol), label=image_set.label)
+
+    label = f'{raw.split} examples'
+    return Reference(protocol, lambda: context.real_features(x, label=label), extract)
+
+
+def _code_reference(context: Context, run: Run, raw: Protocol, x: np.ndarray) -> Reference:
+    """Returns the reference for scores of the prior: codes of the real examples `x`."""
+    method = run.method
+    deterministic = method.method_spec.posterior == 'deterministic'
+    critic = method.critic_distance if method.has_critic else None
+    return Reference(
+        dataclasses.replace(raw, features=CODES[deterministic]),
+        lambda: Features(
+            image_sets.codes_of_data(run, x, context.config, context.check_interrupt)
+        ),
+        lambda z_hat, _: Features(z_hat, critic_distance=critic),
+    )
+
+
+def _with_statistics(context: Context, reference: Reference) -> Reference:
+    """Writes `--write_statistics`; replaces the real side by `--reference_statistics`."""
+    config = context.config
+    if config.write_statistics:
+        statistics_file.save_statistics(
+            config.write_statistics, moments(reference.features.rows), reference.protocol
+        )
+    if not config.reference_statistics:
+        return reference
+    statistics, digest = statistics_file.load_statistics(
+        config.reference_statistics,
+        reference.protocol,
+        allow_unverified=config.allow_unverified_statistics,
+    )
+    protocol = reference.protocol.against_unverified(digest) if digest else reference.protocol
+    return Reference(protocol, lambda: statistics, reference.extract)
+
+
+def _postprocess(x: np.ndarray, protocol: Protocol) -> np.ndarray:
+    """Treats scored examples, or real ones in their place, as the protocol says."""
+    if x.dtype == np.uint8:
+        if not protocol.minmax_normalize:
+            return x
+        x = as_float(tf.constant(x)).numpy()
+    return postprocess_images(
+        x, quantization=protocol.quantization, minmax_normalize=protocol.minmax_normalize
+    )
+
+
+def _metric_names(config: EvaluateConfig) -> list[str]:
+    return config.metrics.split(',') if config.metrics else []
+
+
+def _sets(config: EvaluateConfig) -> list[str]:
+    return config.sets.split(',')

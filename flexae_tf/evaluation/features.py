@@ -1,4 +1,4 @@
-"""Images -> feature rows, computed once: kept on disk under what they are features of."""
+"""Features of images or vectors; network features are computed once and kept on disk in blocks."""
 
 import hashlib
 import json
@@ -6,7 +6,6 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -16,51 +15,45 @@ from flexae_tf.errors import NonFiniteLossError, UsageError
 from flexae_tf.evaluation.inception import Inception
 from flexae_tf.files import atomic_path
 from flexae_tf.metrics.pixels import pixel_features
+from flexae_tf.metrics.table import Features
 
-BLOCK = 500  # images in a file: what a kill can cost
-
-
-class Features(NamedTuple):
-    """What metrics see of a set of examples: a row for each."""
-
-    rows: np.ndarray  # float32 [n, d]
-    logits: np.ndarray | None = None  # float32 [n, classes], of networks that classify
+BLOCK = 500  # images in a file: the most that a kill can lose
 
 
 class RawFeatures:
-    """The values of the examples themselves; nothing worth keeping on disk."""
+    """Values of the examples themselves; not kept on disk."""
 
-    def __call__(self, x: np.ndarray, *, what: str) -> Features:
-        """Features of examples [n, ...]: uint8 images, or floats as they are."""
-        del what
+    def __call__(self, x: np.ndarray, *, label: str) -> Features:
+        """Returns the features of examples [n, ...]: uint8 images, or unchanged floats."""
+        del label
         return Features(pixel_features(x))
 
 
 class NetworkFeatures:
     """Features of a network, kept in a folder block by block.
 
-    A block's name is a hash of its images and of all that turns them into features, so whoever
-    asks for the same features again, after a kill or in another run, finds them, and nothing else.
+    The file name of a block is a hash of its images and of everything that turns them into
+    features, so an interrupted evaluation or another run finds the same features again.
 
     Args:
         network: the network.
-        folder: where blocks are kept; made when the first one is.
-        batch_size: images in a call of the network.
-        check: called before every batch; raises when the program is to stop.
+        feature_dir: folder of the blocks; created with the first block.
+        batch_size: images per call of the network.
+        check_interrupt: called before every batch; raises when the program is to stop.
     """
 
     def __init__(
         self,
         network: Inception,
-        folder: pathlib.Path,
+        feature_dir: pathlib.Path,
         *,
         batch_size: int,
-        check: Callable[[], None],
+        check_interrupt: Callable[[], None],
     ) -> None:
         self._network = network
-        self._folder = folder
+        self._feature_dir = feature_dir
         self._batch_size = batch_size
-        self._check = check
+        self._check_interrupt = check_interrupt
         self._protocol = {
             'network': network.checksum,
             'layer': network.layer,
@@ -68,19 +61,19 @@ class NetworkFeatures:
             'logits': network.is_tfgan,
         }
 
-    def __call__(self, x: np.ndarray, *, what: str) -> Features:
-        """Features of images [n, h, w, c], uint8 or float32 in 0..255.
+    def __call__(self, x: np.ndarray, *, label: str) -> Features:
+        """Returns the features of images.
 
         Args:
-            x: the images.
-            what: they are, for the line or the bar that shows progress.
+            x: [n, h, w, c], uint8 or float32 in 0..255.
+            label: description of the images for the progress bar or line.
 
         Raises:
             UsageError: the folder cannot be written.
             NonFiniteLossError: a feature is not finite.
         """
         started, computed = time.monotonic(), 0
-        bar = tqdm(total=len(x), desc=f'features of {what}', disable=not sys.stderr.isatty())
+        bar = tqdm(total=len(x), desc=f'features of {label}', disable=not sys.stderr.isatty())
         blocks = []
         with bar:
             for start in range(0, len(x), BLOCK):
@@ -97,57 +90,58 @@ class NetworkFeatures:
         if bar.disable:
             seconds = time.monotonic() - started
             speed = f', {computed / seconds:.1f} images/s' if computed else ''
-            kept = len(x) - computed
             print(
-                f'features of {what}: {computed} images in {seconds:.0f} s{speed}; {kept} were kept'
-                f' from before',
+                f'features of {label}: {computed} images in {seconds:.0f} s{speed}; '
+                f'{len(x) - computed} read from disk',
                 flush=True,
             )
-        logits = [block.logits for block in blocks]
-        return Features(
-            np.concatenate([block.rows for block in blocks]),
-            None if logits[0] is None else np.concatenate(logits),
-        )
+        return _concatenate(blocks)
 
     def _compute(self, block: np.ndarray, bar: tqdm) -> Features:
-        outputs = []
+        batches = []
         for start in range(0, len(block), self._batch_size):
-            self._check()
-            batch = block[start : start + self._batch_size]
-            outputs.append(self._network.outputs(batch))
-            if not np.isfinite(outputs[-1].features).all():
-                raise NonFiniteLossError('the network makes features of images that are not finite')
-            bar.update(len(batch))
-        logits = [output.logits for output in outputs]
-        return Features(
-            np.concatenate([output.features for output in outputs]),
-            None if logits[0] is None else np.concatenate(logits),
-        )
+            self._check_interrupt()
+            outputs = self._network.outputs(block[start : start + self._batch_size])
+            if not np.isfinite(outputs.features).all():
+                raise NonFiniteLossError(
+                    f'--inception_path: features of layer {self._network.layer} are not finite. '
+                    'Check the network or try --device=cpu.'
+                )
+            batches.append(Features(outputs.features, outputs.logits))
+            bar.update(len(outputs.features))
+        return _concatenate(batches)
 
     def _path(self, block: np.ndarray) -> pathlib.Path:
-        what = {**self._protocol, 'dtype': block.dtype.str, 'shape': block.shape}
-        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
+        identity = {**self._protocol, 'dtype': block.dtype.str, 'shape': block.shape}
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(block).data)
-        return self._folder / f'{digest.hexdigest()[:32]}.npz'
+        return self._feature_dir / f'{digest.hexdigest()[:32]}.npz'
 
     def _write(self, path: pathlib.Path, features: Features) -> None:
-        """Writes a block so that readers, other processes too, see all of it or nothing."""
+        """Writes a block so that readers, also in other processes, see all of it or nothing."""
         arrays = {name: array for name, array in features._asdict().items() if array is not None}
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._feature_dir.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
                 np.savez(temporary, protocol=json.dumps(self._protocol), **arrays)
         except OSError as error:
             raise UsageError(
-                f'features cannot be kept in {self._folder} ({error.strerror}): make room, or make '
-                'it writable'
+                f'{self._feature_dir}: features cannot be written ({error.strerror}). Free disk '
+                'space or make the folder writable.'
             ) from None
 
 
+def _concatenate(parts: list[Features]) -> Features:
+    rows = np.concatenate([part.rows for part in parts])
+    if parts[0].logits is None:
+        return Features(rows)
+    return Features(rows, np.concatenate([part.logits for part in parts]))
+
+
 def _read(path: pathlib.Path) -> Features | None:
-    """A block; None when there is none, or none that is whole."""
+    """Returns a block; None if it is missing or corrupt."""
     try:
         with np.load(path) as arrays:
             return Features(arrays['rows'], arrays.get('logits'))
     except UNREADABLE:
-        return None  # not there, or damaged: computed again
+        return None

@@ -1,87 +1,113 @@
-"""Scores as they are kept and shown."""
+"""Scores as JSON lines. Importing this module does not import TensorFlow."""
 
-import contextlib
-import functools
+import hashlib
+import json
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
-import tensorflow as tf
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
 from flexae_tf.files import append_jsonl, read_jsonl
-from flexae_tf.training.summaries import recording
+
+
+def score_id(identity: dict[str, Any], stem: str) -> str:
+    """Returns sixteen hexadecimal digits that identify a score among all scores of a run.
+
+    Args:
+        identity: everything that the score depends on except its stem: set, protocol, step,
+            checkpoint, seeds, repeats.
+        stem: of the score's name.
+    """
+    text = json.dumps({**identity, 'stem': stem}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def completed(
+    path: str | os.PathLike, request: str, checkpoint: str | None = None
+) -> list[dict[str, Any]] | None:
+    """Returns the records of a completed evaluation; None if there is none.
+
+    Args:
+        path: `scores.jsonl` of a run.
+        request: `EvaluateConfig.identity_hash()` of the evaluation. It does not include
+            `inception_path`; the network is a field of each record's protocol.
+        checkpoint: digest of the checkpoint that must have been scored; None accepts any.
+    """
+    records = read_jsonl(pathlib.Path(path))
+    ends = [
+        r
+        for r in records
+        if r.get('complete') == request and checkpoint in (None, r['checkpoint'])
+    ]
+    if not ends:
+        return None
+    by_id = {record['id']: record for record in records if 'id' in record}
+    if not all(id_ in by_id for id_ in ends[-1]['scores']):
+        return None
+    return [by_id[id_] for id_ in ends[-1]['scores']]
 
 
 class ScoreLog:
-    """Scores as JSON lines, TensorBoard scalars, and lines on standard output.
+    """Writes scores as JSON lines and prints them; finds the scores that are there already.
 
     Args:
-        path: of the JSON lines; None keeps none.
-        tensorboard: folder of the events; None for none.
-        told: a file that gets what is shown, recorded before or not; None for none.
+        path: file of the JSON lines; None keeps none.
+        request: hash of the evaluation request, recorded with each score.
+        also_write_to: file that receives every requested score, computed now or before; None for
+            no file.
 
     Raises:
-        UsageError: a file cannot be written, or holds something else.
+        UsageError: a file cannot be written or holds something else.
     """
 
     def __init__(
         self,
         path: pathlib.Path | None,
-        tensorboard: pathlib.Path | None = None,
         *,
-        told: pathlib.Path | None = None,
+        request: str,
+        also_write_to: pathlib.Path | None = None,
     ) -> None:
         self._path = path
-        self._tensorboard = tensorboard
-        self._told = told
+        self._request = request
+        self._also_write_to = also_write_to
         self._records = _read(path)
-        _read(told)
+        _read(also_write_to)
         self._code = code_version()
+        self._shown: dict[str, None] = {}  # ids of the requested scores, in order
 
-    @functools.cached_property
-    def _writer(self) -> tf.summary.SummaryWriter:
-        if not self._tensorboard:
-            return tf.summary.create_noop_writer()
-        return tf.summary.create_file_writer(str(self._tensorboard), filename_suffix='.scores')
-
-    def find(self, key: dict[str, Any]) -> list[dict[str, Any]]:
-        """The records of exactly this, if all its parts are there."""
+    def find(self, identity: dict[str, Any]) -> list[dict[str, Any]]:
+        """Returns the records of one metric with this identity; empty unless all are there."""
         found = {
-            r['stem']: r for r in self._records if all(k in r and r[k] == v for k, v in key.items())
+            r['stem']: r
+            for r in self._records
+            if 'stem' in r and all(k in r and r[k] == v for k, v in identity.items())
         }
-        return list(found.values()) if found and len(found) == _parts(found) else []
+        parts = {record.get('parts') for record in found.values()}
+        return list(found.values()) if parts == {len(found)} else []
 
     def add(self, records: Sequence[dict[str, Any]]) -> None:
-        """Keeps and shows the scores that belong together.
+        """Writes and prints the scores of one metric, which were computed together.
 
         Raises:
             UsageError: the file cannot be written.
         """
-        with self._summaries():
-            for record in records:
-                record |= {'parts': len(records), 'code': self._code}
-                if self._path:
-                    _append(self._path, record)
-                self._records.append(record)
-                tag = f'metrics/{record["metric"]}/{record["protocol"]}'
-                if record['density']:
-                    tag += f'/{record["density"]}'
-                tf.summary.scalar(tag, record['value'], step=record['step'])
-                self.show(record)
+        for record in records:
+            record |= {'parts': len(records), 'request': self._request, 'code': self._code}
+            if self._path:
+                _append(self._path, record)
+            self._records.append(record)
+            self.show(record)
 
     def show(self, record: dict[str, Any], *, note: str = '') -> None:
-        """Prints a score with what is known of its uncertainty, and tells it to the file."""
-        if self._told:
-            _append(self._told, record)
+        """Prints a requested score with its standard deviations and appends it to the file."""
+        self._shown[record['id']] = None
+        if self._also_write_to:
+            _append(self._also_write_to, record)
         spreads = [
-            f'{record[name]:.2g} {what}'
-            for name, what in (
+            f'{record[name]:.2g} {label}'
+            for name, label in (
                 ('sd', f'over {record["repeats"]} repeats'),
                 ('estimator_sd', "of the estimator's parts"),
                 ('bootstrap_sd', 'by bootstrap'),
@@ -97,39 +123,34 @@ class ScoreLog:
             flush=True,
         )
 
-    def draw_curve(self, tag: str, step: int, curve: tuple[np.ndarray, np.ndarray]) -> None:
-        """A precision-recall curve as a picture in TensorBoard."""
-        figure = Figure(figsize=(4, 4), dpi=100)
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.15, 0.12, 0.8, 0.8), xlim=(0, 1), ylim=(0, 1))
-        axes.plot(*curve)
-        axes.set(xlabel='recall', ylabel='precision', title=tag.split('/')[1])
-        canvas.draw()
-        with self._summaries(step):
-            tf.summary.image(tag, np.asarray(canvas.buffer_rgba())[None, :, :, :3])
+    def complete(self, *, step: int, checkpoint: str | None, seconds: float) -> None:
+        """Writes the line that closes a request, unless the same line is there already.
 
-    @contextlib.contextmanager
-    def _summaries(self, step: int | None = None) -> Iterator[None]:
-        try:
-            with recording(self._writer, step):
-                yield
-        except OSError as error:
-            raise UsageError(
-                f'{self._tensorboard} cannot be written ({error}): mend that'
-            ) from None
+        Args:
+            step: of the newest scored checkpoint.
+            checkpoint: its digest.
+            seconds: duration of the evaluation.
+        """
+        end = {
+            'complete': self._request,
+            'scores': list(self._shown),
+            'checkpoint': checkpoint,
+            'step': step,
+        }
+        if self._path and end not in [{k: r.get(k) for k in end} for r in self._records]:
+            _append(self._path, {**end, 'seconds': round(seconds, 1)})
 
 
 def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
-    """The records of a file, which must be one that can be written."""
+    """Returns the records of a file and checks now, not after an hour, that it can be written."""
     try:
         records = read_jsonl(path) if path else []
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f'{path} holds no scores ({error}): give another file') from None
-    # Known now, not after an hour of computing.
+        raise UsageError(f'{path}: not a file of scores ({error}). Choose another file.') from None
     if path and not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(
-            f'{path} cannot be written: make it writable, give another file, or score a copy of '
-            'the run (its config.json and checkpoints/)'
+            f'{path}: cannot be written. Make it writable, choose another file, or score a copy of '
+            'the run (its config.json and checkpoints/).'
         )
     return records
 
@@ -138,9 +159,6 @@ def _append(path: pathlib.Path, record: dict[str, Any]) -> None:
     try:
         append_jsonl(path, record)
     except OSError as error:
-        raise UsageError(f'{path} cannot be written ({error.strerror}): mend that') from None
-
-
-def _parts(records: dict[str, dict[str, Any]]) -> int | None:
-    """How many scores were made together with these."""
-    return next(iter(records.values())).get('parts')
+        raise UsageError(
+            f'{path}: cannot be written ({error.strerror}). Free disk space or choose another path.'
+        ) from None

@@ -1,4 +1,4 @@
-"""Mean and covariance of the real side in a file, under the keys that TTUR and pytorch-fid use."""
+"""Mean and covariance of real features in an .npz file with the keys of TTUR and pytorch-fid."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from flexae_tf.metrics.protocol import Protocol
 
 
 def save_statistics(path: str | os.PathLike, moments: Moments, protocol: Protocol) -> None:
-    """Writes `mu`, `sigma`, `n`, `protocol` (JSON) and `id` to an .npz file, whole or not at all.
+    """Writes `mu`, `sigma`, `n`, `protocol` (JSON) and `id` to an .npz file, atomically.
 
     Raises:
         UsageError: the file cannot be written.
@@ -33,53 +33,46 @@ def save_statistics(path: str | os.PathLike, moments: Moments, protocol: Protoco
             )
     except OSError as error:
         raise UsageError(
-            f'{path} cannot be written ({error.strerror}): give another --write_statistics'
+            f'--write_statistics={path}: cannot be written ({error.strerror}). Choose another path.'
         ) from None
 
 
 def load_statistics(
-    path: str | os.PathLike, protocol: Protocol, *, foreign: bool
+    path: str | os.PathLike, protocol: Protocol, *, allow_unverified: bool
 ) -> tuple[Moments, str | None]:
-    """Mean and covariance of the real side of `protocol`.
+    """Returns mean and covariance of the real side of `protocol`.
 
     Args:
-        path: a file of `save_statistics`, or of TTUR or pytorch-fid.
-        protocol: what is to be scored.
-        foreign: whether a file that does not say what it was made of is taken.
+        path: a file of `save_statistics`, TTUR or pytorch-fid.
+        protocol: of the scores to compute.
+        allow_unverified: whether a file without a protocol is accepted.
 
     Returns:
-        the moments, and twelve digits that name a foreign file, None for one of ours.
+        the moments, and twelve hexadecimal digits that identify an unverified file; None for a
+        verified one.
 
     Raises:
-        MissingDataError: no such file, or not one of statistics.
-        UsageError: statistics of another protocol, or of none where `foreign` does not allow it.
+        MissingDataError: the file is missing or holds no valid statistics.
+        UsageError: the statistics have another protocol, or none and `allow_unverified` is off.
     """
     path = pathlib.Path(path)
     try:
         with np.load(path) as arrays:
             mean, covariance = np.float64(arrays['mu']), np.float64(arrays['sigma'])
-            # Where nobody counted the samples, the covariance is taken to be of full rank.
-            ours = 'protocol' in arrays
-            num = int(arrays['n']) if ours or 'n' in arrays else mean.size + 1
-            found = Protocol(**json.loads(str(arrays['protocol']))) if ours else None
+            verified = 'protocol' in arrays
+            # Without a count the covariance is assumed to have full rank.
+            num = int(arrays['n']) if verified or 'n' in arrays else mean.size + 1
+            found = Protocol(**json.loads(str(arrays['protocol']))) if verified else None
     except UNREADABLE as error:
-        raise MissingDataError(
-            f'{path}: not a readable file of statistics, .npz with mu and sigma ({error}); '
-            'correct --reference_statistics'
-        ) from None
+        raise _invalid(path, f'not a readable .npz file with mu and sigma ({error})') from None
     if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
-        raise MissingDataError(
-            f'{path}: mu {mean.shape} and sigma {covariance.shape} do not fit each other; '
-            'correct --reference_statistics'
-        )
+        raise _invalid(path, f'mu {mean.shape} and sigma {covariance.shape} do not fit each other')
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise MissingDataError(
-            f'{path}: mu and sigma hold values that are not finite; correct --reference_statistics'
-        )
-    if found is None and not foreign:
+        raise _invalid(path, 'mu or sigma hold values that are not finite')
+    if found is None and not allow_unverified:
         raise UsageError(
-            f'{path} does not say which images it was made of: --allow_unverified_statistics takes it '
-            'nevertheless, and its scores say so'
+            f'--reference_statistics={path}: does not state which images it describes. Add '
+            '--allow_unverified_statistics to use it; names of scores then end in _unverified.'
         )
     if found is None:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
@@ -87,7 +80,11 @@ def load_statistics(
     differences = found.differences(protocol.real_side())
     if differences:
         raise UsageError(
-            f'{path} holds statistics of another protocol ({differences}): write them again with '
-            '--write_statistics, or score as they were made'
+            f'--reference_statistics={path}: has another protocol ({differences}). Write it again '
+            'with --write_statistics, or score with its options.'
         )
     return Moments(mean, covariance, num), None
+
+
+def _invalid(path: pathlib.Path, problem: str) -> MissingDataError:
+    return MissingDataError(f'--reference_statistics={path}: {problem}. Choose another file.')

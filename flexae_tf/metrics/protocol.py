@@ -1,64 +1,66 @@
-"""What a score means: two scores may be compared if, and only if, their protocols have one id."""
+"""The protocol of a score: scores may be compared if and only if their protocols have equal ids."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flexae_tf.data import fingerprint
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import DatasetSpec, fingerprint
 
-if TYPE_CHECKING:  # what a score means must not need TensorFlow
-    from flexae_tf.config import TrainConfig
-    from flexae_tf.data import DatasetSpec
-    from flexae_tf.evaluation.inception import Inception
-
-# What is compared with the real examples: reconstructions, samples, training examples, other
-# pictures (`--fake`); or the codes of the real examples with those of the prior.
-KINDS = ('rec', 'gen', 'floor', 'fake', 'codes')
-CODES = {
-    True: 'codes',
-    False: 'posterior_samples',
-}  # of an encoder that is deterministic, or is not
+# Suffix of a score's name for each set that is scored. 'train' are training examples and 'real'
+# further real images next to `--fake`: scores of real examples, a practical lower bound (floor).
+# 'latents' compares codes of real examples with codes of the prior.
+SUFFIXES = {
+    'reconstructions': 'rec',
+    'samples': 'gen',
+    'train': 'floor',
+    'real': 'floor',
+    'fake': 'fake',
+    'latents': 'codes',
+}
+# Features of the set 'latents': codes of a deterministic encoder, or samples of posteriors.
+CODES = {True: 'codes', False: 'posterior_samples'}
 FEATURES = ('pixels', 'vectors', 'inception', *CODES.values())
 QUANTIZATIONS = ('uint8_round', 'none')
-SELECTIONS = ('none', 'minimum_of_late', 'minimum_of_all')  # the others: by the test set
-FRECHET = 'frechet_eigh_f64'  # the estimator of Frechet distances
-TF1_BILINEAR = 'tf1_bilinear_299'  # the resize of FID
+SELECTIONS = ('none', 'minimum_of_late', 'minimum_of_all')  # others than 'none': on the test set
+FRECHET = 'frechet_eigh_f64'  # estimator of Frechet distances
+TF1_BILINEAR = 'tf1_bilinear_299'  # resize of the FID of the literature
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Everything but the model that a score depends on.
+    """Everything except the model that a score depends on.
 
     Attributes:
-        dataset: a name of `config.DATASETS`.
-        split: the real side: 'test', 'validation', 'train', or 'all' of somebody's pictures.
-        num: how many there are on each side.
-        crop: side of the centre crop before images are resized; None where there is none.
-        data: `fingerprint` of the real side, where name and split do not fix it: of somebody's
-            pictures, of training examples, which depend on how many are held out, and of CelebA.
-        statistics: checksum of a file of mean and covariance from elsewhere, which stands for the
-            real side; None where the real side is our own.
-        features: 'pixels', 'vectors' (as they are), 'inception', 'codes' (of auto-encoders), or
-            'posterior_samples' (draws of posteriors).
+        dataset: name of the data set.
+        split: the real side: 'test', 'validation', 'train', or 'all' for images given by path.
+        num: number of examples on each side.
+        crop: side of the centre crop before images are resized; None without a crop.
+        data: `fingerprint` of the real side where data set and split do not determine it: images
+            given by path, training examples (they depend on the size of the validation set),
+            CelebA, and data sets from outside the package.
+        statistics: checksum of an unverified file of mean and covariance that replaces the real
+            side; None if the real side is known.
+        features: 'pixels', 'vectors' (unchanged), 'inception', 'codes' (deterministic encoders) or
+            'posterior_samples' (stochastic encoders).
         layer: output of the network: 'pool_3', 'mixed_7', ...
         network: checksum of the network.
-        resize: how images got to the size of the network: 'tf1_bilinear_299'.
-        quantization: of what is judged: 'uint8_round' for images, 'none' for vectors, and for
-            images as the authors score them.
-        minmax_normalize: whether each fake was stretched to fill [0, 1], as the authors' scores were.
-        estimator: how the score is computed from the features.
-        selection: 'minimum_of_late' or 'minimum_of_all' (checkpoints) where this very score chose
-            the checkpoint, on the examples it is scored on, as the authors' did.
-        tfgan_network: whether the network came from TF-GAN itself. It decides the name, not the id:
-            what a network computes is told by its checksum.
+        resize: method and size of the resize before the network: 'tf1_bilinear_299'.
+        quantization: of the scored images: 'uint8_round', or 'none' for vectors and for images as
+            the authors score them.
+        minmax_normalize: whether each scored image is stretched to fill [0, 1], as the authors do.
+        estimator: computation of the score from the features.
+        selection: 'minimum_of_late' or 'minimum_of_all' if this score itself selected the
+            checkpoint on the examples it is measured on, as the authors do.
+        tfgan_network: whether the network is TF-GAN's own. It affects names but not the id, since
+            `network` identifies the network.
 
     Raises:
-        ValueError: a value that is not one of the choices, or fields that contradict each other.
+        ValueError: an invalid value, or fields that contradict each other.
     """
 
     dataset: str
@@ -101,61 +103,52 @@ class Protocol:
 
     @property
     def label(self) -> str:
-        """'standard' or 'authors', after what becomes of the fakes; 'custom' when neither."""
+        """'standard' or 'authors' by the treatment of scored images; 'custom' if neither."""
         if self.statistics or self.resize not in (None, TF1_BILINEAR):
             return 'custom'
         if self.selection != 'none' or (self.minmax_normalize and self.quantization == 'none'):
             return 'authors'
-        as_they_are = ('vectors', *CODES.values())
-        rounded = self.features in as_they_are or self.quantization == 'uint8_round'
+        unchanged = ('vectors', *CODES.values())
+        rounded = self.features in unchanged or self.quantization == 'uint8_round'
         return 'standard' if rounded and not self.minmax_normalize else 'custom'
 
     def fields(self) -> dict[str, str | int | bool | None]:
-        """What the id is made of."""
+        """Returns the fields that the id is a hash of."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.compare}
 
     def differences(self, other: Protocol) -> str:
-        """The fields in which two protocols differ, for an error message; '' when comparable."""
+        """Returns the fields that differ, for an error message; '' if scores may be compared."""
         ours, theirs = self.fields(), other.fields()
         return ', '.join(f'{k}={ours[k]} and {theirs[k]}' for k in ours if ours[k] != theirs[k])
 
-    def name(self, kind: str, stem: str = 'fd') -> str:
-        """Name of a score: `fid10k_gen`, `fd_mixed_7_10k_gen`, `prd_recall_pixels_10k_rec`, ...
+    def name(self, image_set: str, stem: str = 'fd') -> str:
+        """Returns the name of a score: `fid10k_gen`, `prd_recall_pixels_10k_rec`, ...
 
-        Only pool_3 of TF-GAN's own network gives an FID, or a KID. What was measured against
-        statistics from elsewhere, or chosen by the score itself, says so at its end.
+        Only pool_3 of TF-GAN's own network gives an FID or a KID. Scores against unverified
+        statistics end in `_unverified`, scores that selected their checkpoint in `_min`.
 
         Args:
-            kind: one of `KINDS`.
-            stem: what is measured: 'fd' (Frechet), 'kd' (kernel distance), 'density', ...
+            image_set: a key of `SUFFIXES`.
+            stem: 'fd' (Frechet distance), 'kd' (kernel distance), 'density', ...
 
         Raises:
-            ValueError: another kind.
+            ValueError: unknown set.
         """
-        _choose('kind', kind, KINDS)
+        _choose('set', image_set, tuple(SUFFIXES))
+        suffix = SUFFIXES[image_set]
         if self.tfgan_network and self.layer == 'pool_3':
             short = {'fd': 'fid', 'kd': 'kid', 'fd_infinity': 'fid_infinity'}
-            name = f'{short.get(stem, stem)}{_count(self.num)}_{kind}'
+            name = f'{short.get(stem, stem)}{_count(self.num)}_{suffix}'
         else:
-            name = f'{stem}_{self._space()}{_count(self.num)}_{kind}'
-        name += '_foreign' if self.statistics else ''
+            name = f'{stem}_{self._space()}{_count(self.num)}_{suffix}'
+        name += '_unverified' if self.statistics else ''
         return name + ('_min' if self.selection != 'none' else '')
 
-    def on_network(self, network: Inception) -> Protocol:
-        """The same examples, compared by the features of a network."""
-        return dataclasses.replace(
-            self,
-            features='inception',
-            layer=network.layer,
-            network=network.checksum,
-            resize=network.resize,
-            tfgan_network=network.is_tfgan,
-        )
-
     def real_side(self) -> Protocol:
-        """What of this the real side's mean and covariance depend on; the rest at its default.
+        """Returns the part that mean and covariance of the real side depend on.
 
-        The other side's images may be finished otherwise: the real ones are always uint8.
+        All other fields have their defaults. Real images are always uint8, whatever the treatment
+        of the scored ones.
         """
         quantization = 'none' if self.features == 'vectors' else 'uint8_round'
         return dataclasses.replace(
@@ -166,10 +159,19 @@ class Protocol:
             selection='none',
         )
 
-    def against_foreign(self, statistics: str) -> Protocol:
-        """The same, but against a file of statistics from elsewhere: whose, nobody here knows."""
+    def against_unverified(self, statistics: str) -> Protocol:
+        """Returns the protocol with a file of statistics of unknown provenance as the real side.
+
+        Args:
+            statistics: checksum of the file.
+        """
         return dataclasses.replace(
-            self, statistics=statistics, dataset='foreign', split='foreign', crop=None, data=None
+            self,
+            statistics=statistics,
+            dataset='unverified',
+            split='unverified',
+            crop=None,
+            data=None,
         )
 
     def _space(self) -> str:
@@ -179,7 +181,14 @@ class Protocol:
 
 
 def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.ndarray) -> Protocol:
-    """The protocol of scores from the examples `x` [n, ...] of `split` as they are, on pixels."""
+    """Returns the protocol of scores on raw values: pixels or vectors.
+
+    Args:
+        config: configuration of the run.
+        spec: its data set.
+        split: of the real examples.
+        x: the real examples [n, ...].
+    """
     return Protocol(
         dataset=config.dataset,
         split=split,
@@ -192,11 +201,12 @@ def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.nd
 
 
 def _needs_data(dataset: str, split: str) -> bool:
-    """Whether other examples may go by the same name.
+    """Returns whether data set and split leave the examples open.
 
-    CelebA's do: its files and tensorflow-datasets have the pictures in another order.
+    CelebA's files and tensorflow-datasets hold the images in different orders. A data set from
+    outside the package (`package.module:NAME`) may change under its name.
     """
-    return dataset in ('folder', 'celeba') or split == 'train'
+    return dataset in ('folder', 'celeba') or ':' in dataset or split == 'train'
 
 
 def _choose(field: str, value: str, choices: tuple[str, ...]) -> None:

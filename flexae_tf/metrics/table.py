@@ -1,32 +1,47 @@
-"""The table of metrics: what each computes from the features of two sets, and its protocol name."""
-
-from __future__ import annotations
+"""The table of metrics: one row for each, with everything the evaluation needs to apply it."""
 
 import dataclasses
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from flexae_tf.errors import UsageError
-from flexae_tf.evaluation.features import Features
 from flexae_tf.metrics import frechet, inception_score, kid, latent, prd, prdc
 from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import FRECHET
 
 
-class Estimate(NamedTuple):
-    """A number, and the spread that its estimator knows of: over subsets, or over splits."""
+class Features(NamedTuple):
+    """Features of a set of examples, or latent codes.
 
-    value: float
-    sd: float | None = None
+    Attributes:
+        rows: float32 [n, d].
+        logits: class logits of the feature network, float32 [n, classes]; None if the network has
+            no logits of known meaning.
+        critic_distance: `Method.critic_distance` of the model that the codes come from; None if the
+            model has no critic, or for features of examples.
+    """
+
+    rows: np.ndarray
+    logits: np.ndarray | None = None
+    critic_distance: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
 
-class Scored(NamedTuple):
-    """What a metric has to say of two sets."""
+class MetricResult(NamedTuple):
+    """Scores of one set, by stem of their name.
 
-    estimates: dict[str, Estimate]  # by stem of their name
-    curve: tuple[np.ndarray, np.ndarray] | None = None  # recall and precision, each [angles]
+    Attributes:
+        values: the scores.
+        estimator_sd: standard deviation over the estimator's own parts (subsets, splits), for the
+            stems that have one.
+        curve: recall and precision, each [angles]; None if the metric has no curve.
+    """
+
+    values: dict[str, float]
+    estimator_sd: dict[str, float] = {}
+    curve: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,126 +49,219 @@ class Metric:
     """A row of the table.
 
     Attributes:
-        estimator: as `Protocol.estimator`.
-        minimum: the fewest examples on each side.
-        compute: real side, other side -> scores.
+        name: value of `--metrics`.
+        estimator: field `estimator` of the protocol. It must differ from every other metric's and
+            change when a parameter of the computation changes. `{checkpoint}` in it is replaced by
+            the digest of the scored checkpoint.
+        minimum: smallest number of examples on each side.
+        compute: (reference, scored set) -> scores.
+        needs_logits: whether `Features.logits` of the scored set are used.
+        accepts_moments: whether the reference may be `Moments` instead of `Features`.
+        of_codes: whether the metric compares latent codes instead of features of examples. The
+            reference then holds n codes of data and the scored set 2 n codes of the prior.
+        needs_critic: whether `Features.critic_distance` of the scored set is used.
+        bootstrap_sd: (reference rows, scored rows, num_resamples=, paired=) -> standard deviation
+            by the bootstrap; None if the metric has none.
     """
 
+    name: str
     estimator: str
     minimum: int
-    compute: Callable[[Features | Moments, Features], Scored]
+    compute: Callable[[Features | Moments, Features], MetricResult]
+    needs_logits: bool = False
+    accepts_moments: bool = False
+    of_codes: bool = False
+    needs_critic: bool = False
+    bootstrap_sd: Callable[..., float] | None = None
 
 
-def _frechet(real: Features | Moments, fake: Features) -> Scored:
-    if isinstance(real, Moments):
-        if real.mean.size != fake.rows.shape[1]:
+def find(name: str) -> Metric:
+    """Returns the metric called `name`.
+
+    Args:
+        name: a key of `METRICS`, or `package.module:NAME` for a `Metric` from outside this package.
+
+    Raises:
+        UsageError: the metric is unknown, or an outside metric cannot be imported.
+    """
+    if ':' not in name:
+        if name not in METRICS:
+            choices = ', '.join(METRICS)
             raise UsageError(
-                f'statistics of {real.mean.size} dimensions do not fit features of '
-                f'{fake.rows.shape[1]}: correct --reference_statistics or --feature_layer'
+                f'--metrics={name}: unknown metric. Choose from {choices}, or package.module:NAME.'
             )
-        value = frechet.frechet_distance_of_moments(real, frechet.moments(fake.rows))
+        return METRICS[name]
+    module, _, attribute = name.partition(':')
+    try:
+        metric = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f'--metrics={name}: cannot be imported ({error}). Check the name and PYTHONPATH.'
+        ) from None
+    if not isinstance(metric, Metric):
+        raise UsageError(f'--metrics={name}: not a flexae_tf.metrics.table.Metric. Name a Metric.')
+    if metric.estimator in {row.estimator for row in METRICS.values()}:
+        raise UsageError(
+            f'--metrics={name}: estimator {metric.estimator!r} belongs to a metric of flexae_tf. '
+            'Give the metric another estimator.'
+        )
+    return metric
+
+
+def select(
+    names: Sequence[str], *, num: int, has_logits: bool = False, moments: bool = False
+) -> list[Metric]:
+    """Returns the metrics of examples among `names`, or every one that applies if there is none.
+
+    Args:
+        names: metrics for `find`; empty to select every row of the table that applies.
+        num: number of examples on each side.
+        has_logits: whether the features have logits.
+        moments: whether the reference is `Moments`.
+
+    Raises:
+        UsageError: a named metric does not apply.
+    """
+    found = [metric for metric in map(find, names) if not metric.of_codes]
+    for metric in found:
+        if num < metric.minimum:
+            raise UsageError(
+                f'--metrics={metric.name}: needs at least {metric.minimum} examples on each side, '
+                f'not {num}. Score more examples or leave the metric out.'
+            )
+        if metric.needs_logits and not has_logits:
+            raise UsageError(
+                f"--metrics={metric.name}: needs the logits of TF-GAN's own network. Leave it out."
+            )
+        if moments and not metric.accepts_moments:
+            accepting = ','.join(row.name for row in METRICS.values() if row.accepts_moments)
+            raise UsageError(
+                f'--metrics={metric.name}: needs features, --reference_statistics holds mean and '
+                f'covariance. Use --metrics={accepting}.'
+            )
+    return found or [
+        metric
+        for metric in METRICS.values()
+        if not metric.of_codes
+        and num >= metric.minimum
+        and (has_logits or not metric.needs_logits)
+        and (metric.accepts_moments or not moments)
+    ]
+
+
+def select_of_codes(names: Sequence[str], *, has_critic: bool) -> list[Metric]:
+    """Returns the metrics of codes among `names`, or every one that applies if there is none.
+
+    Raises:
+        UsageError: a named metric needs a critic and the model has none.
+    """
+    found = [metric for metric in map(find, names) if metric.of_codes]
+    for metric in found:
+        if metric.needs_critic and not has_critic:
+            raise UsageError(f'--metrics={metric.name}: the method has no critic. Leave it out.')
+    return found or [
+        metric
+        for metric in METRICS.values()
+        if metric.of_codes and (has_critic or not metric.needs_critic)
+    ]
+
+
+def _frechet(reference: Features | Moments, scored: Features) -> MetricResult:
+    if isinstance(reference, Moments):
+        if reference.mean.size != scored.rows.shape[1]:
+            raise UsageError(
+                f'--reference_statistics: {reference.mean.size} dimensions, but features have '
+                f'{scored.rows.shape[1]}. Correct the file or --feature_layer.'
+            )
+        value = frechet.frechet_distance_of_moments(reference, frechet.moments(scored.rows))
     else:
-        value = frechet.frechet_distance(real.rows, fake.rows)
-    return Scored({'fd': Estimate(value)})
+        value = frechet.frechet_distance(reference.rows, scored.rows)
+    return MetricResult({'fd': value})
 
 
-def _frechet_infinity(real: Features, fake: Features) -> Scored:
-    value = frechet.frechet_distance_infinity(real.rows, fake.rows)
-    return Scored({'fd_infinity': Estimate(value)})
+def _frechet_infinity(reference: Features, scored: Features) -> MetricResult:
+    value = frechet.frechet_distance_infinity(reference.rows, scored.rows)
+    return MetricResult({'fd_infinity': value})
 
 
-def _kernel(real: Features, fake: Features) -> Scored:
-    return Scored({'kd': Estimate(*kid.kernel_distance(real.rows, fake.rows))})
+def _kernel(reference: Features, scored: Features) -> MetricResult:
+    result = kid.kernel_distance(reference.rows, scored.rows)
+    sds = {} if result.sd is None else {'kd': result.sd}
+    return MetricResult({'kd': result.mean}, sds)
 
 
-def _prd(real: Features, fake: Features) -> Scored:
-    scores = prd.precision_recall(real.rows, fake.rows)
-    estimates = {
-        'prd_precision': Estimate(scores.precision),
-        'prd_recall': Estimate(scores.recall),
-    }
-    return Scored(estimates, (scores.recalls, scores.precisions))
-
-
-def _improved(real: Features, fake: Features) -> Scored:
-    scores = prdc.improved_precision_recall(real.rows, fake.rows)
-    return Scored(
-        {
-            'improved_precision': Estimate(scores.precision),
-            'improved_recall': Estimate(scores.recall),
-        }
+def _prd(reference: Features, scored: Features) -> MetricResult:
+    result = prd.precision_recall(reference.rows, scored.rows)
+    return MetricResult(
+        {'prd_precision': result.precision, 'prd_recall': result.recall},
+        curve=(result.recalls, result.precisions),
     )
 
 
-def _density(real: Features, fake: Features) -> Scored:
-    scores = prdc.density_coverage(real.rows, fake.rows)
-    return Scored({'density': Estimate(scores.density), 'coverage': Estimate(scores.coverage)})
+def _improved_precision_recall(reference: Features, scored: Features) -> MetricResult:
+    result = prdc.improved_precision_recall(reference.rows, scored.rows)
+    return MetricResult({'improved_precision': result.precision, 'improved_recall': result.recall})
 
 
-def _inception_score(_: Features, fake: Features) -> Scored:
-    score = inception_score.inception_score(fake.logits)
-    return Scored({'inception_score': Estimate(*score)})
+def _density_coverage(reference: Features, scored: Features) -> MetricResult:
+    result = prdc.density_coverage(reference.rows, scored.rows)
+    return MetricResult({'density': result.density, 'coverage': result.coverage})
 
 
-def code_metric() -> Metric:
-    """Codes of data [n, m] against [2 n, m] of the prior: how far, of what scale and rank.
-
-    The distance comes as it is and over the scale of the codes of data, since a method may shrink
-    them. The floor is the distance of the two halves of the prior's codes.
-    """
-
-    def compute(real: Features, fake: Features) -> Scored:
-        z, z_hat, other = real.rows, *np.split(fake.rows, 2)
-        distances = {
-            'sliced_wasserstein': latent.sliced_wasserstein(z, z_hat),
-            'sliced_wasserstein_floor': latent.sliced_wasserstein(z_hat, other),
-        }
-        shapes = {
-            'z_scale': latent.scale(z),
-            'z_hat_scale': latent.scale(z_hat),
-            'z_rank': latent.effective_rank(z),
-            'z_hat_rank': latent.effective_rank(z_hat),
-        }
-        return Scored(_as_is_and_scaled(distances, z) | _estimates(shapes))
-
-    return Metric('codes_sliced_wasserstein_500', 2, compute)
+def _inception_score(_: Features, scored: Features) -> MetricResult:
+    result = inception_score.inception_score(scored.logits)
+    return MetricResult({'inception_score': result.mean}, {'inception_score': result.sd})
 
 
-def critic_metric(
-    critic_distance: Callable[[np.ndarray, np.ndarray], np.ndarray], checkpoint: str
-) -> Metric:
-    """The distance of codes as a method's own critic sees it.
-
-    Args:
-        critic_distance: as `Method.critic_distance`.
-        checkpoint: the critic's; another critic's estimate cannot be compared with this.
-    """
-
-    def compute(real: Features, fake: Features) -> Scored:
-        z, z_hat = real.rows, fake.rows[: len(real.rows)]
-        distances = {'critic_distance': float(critic_distance(z, z_hat))}
-        return Scored(_as_is_and_scaled(distances, z))
-
-    return Metric(f'critic_of_{checkpoint}', 2, compute)
+def _codes(reference: Features, scored: Features) -> MetricResult:
+    """Distance of codes [n, m] to the prior's first n of [2 n, m]; floor: between its halves."""
+    z, z_hat, other = reference.rows, *np.split(scored.rows, 2)
+    distances = {
+        'sliced_wasserstein': latent.sliced_wasserstein(z, z_hat),
+        'sliced_wasserstein_floor': latent.sliced_wasserstein(z_hat, other),
+    }
+    shapes = {
+        'z_scale': latent.scale(z),
+        'z_hat_scale': latent.scale(z_hat),
+        'z_rank': latent.effective_rank(z),
+        'z_hat_rank': latent.effective_rank(z_hat),
+    }
+    return MetricResult(_with_scaled(distances, z) | shapes)
 
 
-def _as_is_and_scaled(distances: dict[str, float], z: np.ndarray) -> dict[str, Estimate]:
+def _critic(reference: Features, scored: Features) -> MetricResult:
+    z, z_hat = reference.rows, scored.rows[: len(reference.rows)]
+    distance = float(scored.critic_distance(z, z_hat))
+    return MetricResult(_with_scaled({'critic_distance': distance}, z))
+
+
+def _with_scaled(distances: dict[str, float], z: np.ndarray) -> dict[str, float]:
+    """Adds the distances divided by the scale of the codes of data, which a method may shrink."""
     scale = latent.scale(z)
-    if scale > 0.0:
-        distances = distances | {f'{k}_scaled': v / scale for k, v in distances.items()}
-    return _estimates(distances)
+    if scale == 0.0:
+        return distances
+    return distances | {f'{stem}_scaled': value / scale for stem, value in distances.items()}
 
 
-def _estimates(values: dict[str, float]) -> dict[str, Estimate]:
-    return {stem: Estimate(value) for stem, value in values.items()}
+_ROWS = (
+    Metric(
+        'fd',
+        FRECHET,
+        2,
+        _frechet,
+        accepts_moments=True,
+        bootstrap_sd=frechet.frechet_distance_sd,
+    ),
+    Metric('kid', 'kernel_cubic_unbiased_100x1000', 2, _kernel),
+    Metric('prd', 'prd_k20_a1001_r10', 20, _prd),
+    Metric('precision_recall', 'knn_3', 4, _improved_precision_recall),
+    Metric('density_coverage', 'knn_5', 6, _density_coverage),
+    Metric('fd_infinity', 'frechet_infinity_15', 30, _frechet_infinity),
+    Metric('inception_score', 'inception_score_10', 10, _inception_score, needs_logits=True),
+    Metric('codes', 'codes_sliced_wasserstein_500', 2, _codes, of_codes=True),
+    Metric('critic', 'critic_of_{checkpoint}', 2, _critic, of_codes=True, needs_critic=True),
+)
+METRICS = {metric.name: metric for metric in _ROWS}
 
-
-METRICS = {
-    'fd': Metric(FRECHET, 2, _frechet),
-    'kd': Metric('kernel_cubic_unbiased_100x1000', 2, _kernel),
-    'prd': Metric('prd_k20_a1001_r10', 20, _prd),
-    'improved': Metric('knn_3', 4, _improved),
-    'density': Metric('knn_5', 6, _density),
-    'fd_infinity': Metric('frechet_infinity_15', 30, _frechet_infinity),
-    'inception_score': Metric('inception_score_10', 10, _inception_score),
-}
+# Selects checkpoints: `best_validation`, and the minimum of `--protocol=authors`.
+SELECTION_METRIC = METRICS['fd']

@@ -1,0 +1,206 @@
+"""Sets of images that are scored: sets of a trained run, and sets of images from files."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from flexae_tf.config import EvaluateConfig
+from flexae_tf.data import Dataset, fixed_order, image_folder, npz
+from flexae_tf.data.batches import map_batches
+from flexae_tf.errors import MissingDataError, NonFiniteLossError, UsageError
+from flexae_tf.methods.posterior_samples import draw_codes
+from flexae_tf.training.restore import Run
+
+
+class ModelId(NamedTuple):
+    """Identifies the model and checkpoint being scored.
+
+    Attributes:
+        step: of the checkpoint; 0 for sets that belong to no checkpoint.
+        checkpoint: its digest, or the fingerprint of images from files; None for real images.
+        seed: of the run; None for images from files.
+        selection: how the checkpoint was selected; None if it was given.
+        density: fitted density that samples come from; None for the method's own prior.
+    """
+
+    step: int = 0
+    checkpoint: str | None = None
+    seed: int | None = None
+    selection: str | None = None
+    density: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """A set to be scored.
+
+    Attributes:
+        name: a key of `protocol.SUFFIXES`.
+        label: description for progress messages.
+        model: the model that made the set.
+        make: repeat -> examples [n, ...] as the model or the data set has them.
+        repeats: number of sets with different seeds.
+        sample_seed: seed of the first set; None if no samples are drawn.
+        paired: whether example i belongs to real example i.
+        is_real: whether the examples are real ones, which other runs score too.
+    """
+
+    name: str
+    label: str
+    model: ModelId
+    make: Callable[[int], np.ndarray]
+    repeats: int = 1
+    sample_seed: int | None = None
+    paired: bool = False
+    is_real: bool = False
+
+
+def of_run(
+    run: Run,
+    x: np.ndarray,
+    model: ModelId,
+    config: EvaluateConfig,
+    check_interrupt: Callable[[], None],
+) -> Iterator[ImageSet]:
+    """Yields the requested sets of a run: reconstructions of `x`, and as many samples.
+
+    Args:
+        run: at one checkpoint.
+        x: real examples [n, ...].
+        model: identifies the run.
+        config: options of the evaluation.
+        check_interrupt: called before every batch.
+    """
+
+    def reconstruct(_: int) -> np.ndarray:
+        return _finite(_map(run.method.reconstruct, x, config, check_interrupt), run)
+
+    def sample(repeat: int) -> np.ndarray:
+        z = run.method.sample_latent(len(x), config.sample_seed + repeat).numpy()
+        return _finite(_map(run.method.decode, z, config, check_interrupt), run)
+
+    requested = config.sets.split(',')
+    if 'reconstructions' in requested:
+        # A reconstruction involves no density and no sample seed.
+        own = model._replace(density=None)
+        yield ImageSet('reconstructions', 'reconstructions', own, reconstruct, paired=True)
+    if 'samples' in requested:
+        yield ImageSet(
+            'samples',
+            'samples',
+            model,
+            sample,
+            repeats=config.repeats,
+            sample_seed=config.sample_seed,
+        )
+
+
+def train_examples(dataset: Dataset, num: int, *, split: str, seed: int) -> ImageSet | None:
+    """Returns as many training examples as there are real ones; None if there are too few.
+
+    Args:
+        dataset: of the run.
+        num: number of examples.
+        split: of the real examples; training examples are compared with other training examples.
+        seed: of the run, on which the training examples may depend.
+    """
+    x = dataset.train.x[num:] if split == 'train' else dataset.train.x
+    if len(x) < num:
+        print(f'train is not scored: it needs {num} training examples, there are {len(x)}')
+        return None
+    model = ModelId(seed=seed)
+    return ImageSet('train', 'training examples', model, lambda _: x[:num], is_real=True)
+
+
+def codes_of_data(
+    run: Run, x: np.ndarray, config: EvaluateConfig, check_interrupt: Callable[[], None]
+) -> np.ndarray:
+    """Returns codes of examples [n, m]; samples of the posteriors if these are stochastic."""
+    if run.method.method_spec.posterior == 'deterministic':
+        return _finite(_map(run.method.encode, x, config, check_interrupt), run)
+    return _finite(draw_codes(run.method, x, seed=config.sample_seed), run)
+
+
+def codes_of_prior(run: Run, num: int, model: ModelId, config: EvaluateConfig) -> ImageSet:
+    """Returns the set of `num` codes from the prior."""
+    seed = config.sample_seed
+    return ImageSet(
+        'latents',
+        'codes',
+        model,
+        lambda _: _finite(run.method.sample_latent(num, seed).numpy(), run),
+        sample_seed=seed,
+    )
+
+
+def real_examples(dataset: Dataset, split: str, num: int) -> np.ndarray:
+    """Returns at most `num` examples of a split, the same in every run."""
+    if split != 'test':  # in random order already
+        return getattr(dataset, split).x[:num]
+    # The paper scores 10000 of CelebA's test images; any fixed random choice will do.
+    test = dataset.test.x
+    return test[fixed_order(len(test), index=2)[:num]]
+
+
+def from_files(config: EvaluateConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Loads `--real` and `--fake`, the same random choice of each if there are too many.
+
+    Returns:
+        real images and images to score, uint8 [n, h, w, c] each, and n further real images; None
+        if there are too few of them.
+
+    Raises:
+        MissingDataError: a path does not exist or holds no valid images.
+        UsageError: fewer than two images.
+    """
+    # Twice as many, since further real images are scored too.
+    real, fake = (_load(path, 2 * config.num_examples) for path in (config.real, config.fake))
+    num = min(config.num_examples, len(real), len(fake))
+    if num < 2:
+        raise UsageError(
+            f'--real={config.real} --fake={config.fake}: at least 2 images are needed in each. Add '
+            'images.'
+        )
+    if len(real) < 2 * num:
+        print(f'real images are not scored: that needs {2 * num} of them', flush=True)
+        return real[:num], fake[:num], None
+    return real[:num], fake[:num], real[num : 2 * num]
+
+
+def _load(name: str, max_images: int) -> np.ndarray:
+    """Returns images of a folder or .npz file, uint8 [n, h, w, c], in a fixed random order."""
+    path = pathlib.Path(name)
+    if not path.exists():
+        raise MissingDataError(f'{path}: does not exist. Correct --real or --fake.')
+    if path.is_dir():
+        return image_folder.load_alike(path, most=max_images)
+    x = npz.load_images(path)
+    return x[fixed_order(len(x), index=2)[:max_images]]
+
+
+def _map(
+    function: Callable[[tf.Tensor], tf.Tensor],
+    x: np.ndarray,
+    config: EvaluateConfig,
+    check_interrupt: Callable[[], None],
+) -> np.ndarray:
+    compiled = tf.function(function)
+
+    def interruptible(batch: tf.Tensor) -> tf.Tensor:
+        check_interrupt()
+        return compiled(batch)
+
+    return map_batches(interruptible, x, config.batch_size)
+
+
+def _finite(values: np.ndarray, run: Run) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise NonFiniteLossError(
+            f'{run.workdir.path}: outputs of the model at step {run.step} are not finite. Score an '
+            'earlier --checkpoint.'
+        )
+    return values
