@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from flexae_tf.config.names import FEATURES, KINDS, LAYERS, MAX_SEED, METRICS, RESIZES
+from flexae_tf.config.names import FEATURES, MAX_SEED, RESIZES
 from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import (
     CACHE_HELP,
@@ -14,6 +14,8 @@ from flexae_tf.config.shared import (
     device_option,
 )
 from flexae_tf.errors import UsageError
+
+SETS = ('reconstructions', 'samples', 'train', 'latents')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,13 +43,14 @@ class EvaluateConfig(Options):
 
     metrics: str | None = option(
         None,
-        f'Comma-separated, of {",".join(METRICS)}; all that apply when not given, fd alone with '
-        '--protocol=authors.',
+        'Comma-separated: fd, kid, prd, precision_recall, density_coverage, fd_infinity, '
+        'inception_score, codes, critic, or package.module:NAME (default: all that apply; fd with '
+        '--protocol=authors).',
     )
-    kinds: str = option(
-        ','.join(KINDS),
-        'Comma-separated, what is scored: reconstructions, samples, training examples (the floor) '
-        'by these metrics, and codes against the prior.',
+    sets: str = option(
+        ','.join(SETS),
+        'Comma-separated sets to score: reconstructions, samples and training examples by these '
+        'metrics, latents (codes against the prior) by the metrics of codes.',
     )
     protocol: str = option(
         'standard',
@@ -66,7 +69,7 @@ class EvaluateConfig(Options):
         'What images are compared by; auto: inception for images, the values for vectors.',
         choices=FEATURES,
     )
-    feature_layer: str = option('pool_3', 'Output of the Inception network.', choices=LAYERS)
+    feature_layer: str = option('pool_3', 'Any output of the network at --inception_path.')
     resize: str = option(
         'tf1_bilinear',
         "How images get to the network's size; tf1_bilinear is what FID means.",
@@ -74,11 +77,8 @@ class EvaluateConfig(Options):
     )
     inception_path: str | None = path_option(INCEPTION_HELP)
     density: str | None = density_option()
-    density_steps: int | None = runtime_option(
-        None,
-        'Iterations of second_stage (400 epochs when not given) or latent_gan (as many as the run '
-        'had).',
-        minimum=1,
+    fit_missing: bool = runtime_option(
+        False, 'Fit a missing density first, as bin/fit.py does with its default flags.'
     )
     num_examples: int = option(
         10_000, 'Images on each side, at most (the test split may be smaller).', minimum=2
@@ -113,19 +113,13 @@ class EvaluateConfig(Options):
             raise UsageError('--real and --fake go together: give both')
         if self.real and self.checkpoint:
             raise UsageError(f'--checkpoint={self.checkpoint}: pictures have none; leave it out')
-        if self.real and (self.density or self.density_steps):
-            raise UsageError(
-                '--density and --density_steps: pictures have no codes; leave them out'
-            )
+        if self.real and self.density:
+            raise UsageError(f'--density={self.density}: images from files have no codes. Omit it.')
         if self.checkpoint not in (None, 'best_validation', 'late', 'all'):
             checkpoint_step(self.checkpoint, 'best_validation, late, all')
-        for name, given, known in (
-            ('metrics', self.metrics or METRICS[0], METRICS),
-            ('kinds', self.kinds, KINDS),
-        ):
-            for item in given.split(','):
-                if item not in known:
-                    raise UsageError(f'--{name}={item}: choose of {", ".join(known)}')
+        for name in self.sets.split(','):
+            if name not in SETS:
+                raise UsageError(f'--sets={name}: unknown set. Choose from {", ".join(SETS)}.')
         if self.bootstrap == 1:
             raise UsageError('--bootstrap=1: one resample has no deviation; give 2 or more, or 0')
         if self.checkpoint == 'best_validation' and self.split == 'validation':
@@ -134,8 +128,6 @@ class EvaluateConfig(Options):
             raise UsageError(f'--repeats={self.repeats}: pictures are one set; leave it out')
         if self.bootstrap and self.reference_statistics:
             raise UsageError('--bootstrap resamples features: --reference_statistics has none')
-        if self.reference_statistics and self.metrics not in (None, 'fd'):
-            raise UsageError('--reference_statistics: mean and covariance give --metrics=fd alone')
         if self.allow_unverified_statistics and not self.reference_statistics:
             raise UsageError(
                 '--allow_unverified_statistics: of which file? give --reference_statistics'

@@ -160,9 +160,7 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
 
     # 6. Training examples, a practical lower bound.
     if 'train' in _sets(config):
-        train = image_sets.train_examples(
-            dataset, len(x), split=config.split, seed=run_config.seed
-        )
+        train = image_sets.train_examples(dataset, len(x), split=config.split, seed=run_config.seed)
         if train:
             _score(context, train, reference, metrics)
 
@@ -234,9 +232,7 @@ def _score(
         seconds = time.monotonic() - started
         if results[0].curve:
             name = protocol.name(image_set.name, metric.name)
-            context.summaries.write_curve(
-                name, protocol.id, image_set.model.step, results[0].curve
-            )
+            context.summaries.write_curve(name, protocol.id, image_set.model.step, results[0].curve)
         values |= _record(context, identity, protocol, results, bootstrap_sd, seconds)
     return values
 
@@ -350,9 +346,7 @@ def _best_step(
     for run in _open_runs(context.config, steps):
         run = _with_density(run, context.config, dataset)
         model = ModelId(run.step, run.digest, run.config.seed, None, run.density)
-        (samples,) = image_sets.of_run(
-            run, held_out, model, only_samples, context.check_interrupt
-        )
+        (samples,) = image_sets.of_run(run, held_out, model, only_samples, context.check_interrupt)
         values = _score(context, samples, reference, [SELECTION_METRIC])
         distances[run.step] = values[SELECTION_METRIC.name]
     best = min(distances, key=distances.__getitem__)
@@ -509,9 +503,7 @@ def _code_reference(context: Context, run: Run, raw: Protocol, x: np.ndarray) ->
     critic = method.critic_distance if method.has_critic else None
     return Reference(
         dataclasses.replace(raw, features=CODES[deterministic]),
-        lambda: Features(
-            image_sets.codes_of_data(run, x, context.config, context.check_interrupt)
-        ),
+        lambda: Features(image_sets.codes_of_data(run, x, context.config, context.check_interrupt)),
         lambda z_hat, _: Features(z_hat, critic_distance=critic),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf.config import EvaluateConfig
-from flexae_tf.data import Dataset, fixed_order, image_folder, npz
+from flexae_tf.data import Dataset, Purpose, fixed_permutation, image_folder, npz
 from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import MissingDataError, NonFiniteLossError, UsageError
 from flexae_tf.methods.posterior_samples import draw_codes
@@ -143,7 +143,7 @@ def real_examples(dataset: Dataset, split: str, num: int) -> np.ndarray:
         return getattr(dataset, split).x[:num]
     # The paper scores 10000 of CelebA's test images; any fixed random choice will do.
     test = dataset.test.x
-    return test[fixed_order(len(test), index=2)[:num]]
+    return test[fixed_permutation(len(test), Purpose.EVALUATION)[:num]]
 
 
 def from_files(config: EvaluateConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -177,9 +177,9 @@ def _load(name: str, max_images: int) -> np.ndarray:
     if not path.exists():
         raise MissingDataError(f'{path}: does not exist. Correct --real or --fake.')
     if path.is_dir():
-        return image_folder.load_alike(path, most=max_images)
+        return image_folder.load_unresized(path, max_images=max_images)
     x = npz.load_images(path)
-    return x[fixed_order(len(x), index=2)[:max_images]]
+    return x[fixed_permutation(len(x), Purpose.EVALUATION)[:max_images]]
 
 
 def _map(

@@ -37,9 +37,7 @@ def completed(
     """
     records = read_jsonl(pathlib.Path(path))
     ends = [
-        r
-        for r in records
-        if r.get('complete') == request and checkpoint in (None, r['checkpoint'])
+        r for r in records if r.get('complete') == request and checkpoint in (None, r['checkpoint'])
     ]
     if not ends:
         return None

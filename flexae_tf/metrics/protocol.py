@@ -9,7 +9,7 @@ import json
 import numpy as np
 
 from flexae_tf.config import TrainConfig
-from flexae_tf.data import DatasetSpec, fingerprint
+from flexae_tf.data import DATASETS, DatasetSpec, fingerprint
 
 # Suffix of a score's name for each set that is scored. 'train' are training examples and 'real'
 # further real images next to `--fake`: scores of real examples, a practical lower bound (floor).
@@ -83,7 +83,7 @@ class Protocol:
         _choose('features', self.features, FEATURES)
         _choose('quantization', self.quantization, QUANTIZATIONS)
         _choose('selection', self.selection, SELECTIONS)
-        if (self.data is None) == _needs_data(self.dataset, self.split):
+        if not self.statistics and (self.data is None) == _needs_data(self.dataset, self.split):
             raise ValueError(
                 f'data={self.data!r} with dataset={self.dataset!r} and split={self.split!r}'
             )
@@ -201,12 +201,9 @@ def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.nd
 
 
 def _needs_data(dataset: str, split: str) -> bool:
-    """Returns whether data set and split leave the examples open.
-
-    CelebA's files and tensorflow-datasets hold the images in different orders. A data set from
-    outside the package (`package.module:NAME`) may change under its name.
-    """
-    return dataset in ('folder', 'celeba') or ':' in dataset or split == 'train'
+    """Returns whether data set and split do not determine the examples."""
+    source = DATASETS.get(dataset)
+    return split == 'train' or source is None or not source.fixed_content
 
 
 def _choose(field: str, value: str, choices: tuple[str, ...]) -> None:

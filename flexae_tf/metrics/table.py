@@ -1,12 +1,12 @@
 """The table of metrics: one row for each, with everything the evaluation needs to apply it."""
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from flexae_tf.config.external import import_object
 from flexae_tf.errors import UsageError
 from flexae_tf.metrics import frechet, inception_score, kid, latent, prd, prdc
 from flexae_tf.metrics.frechet import Moments
@@ -91,13 +91,7 @@ def find(name: str) -> Metric:
                 f'--metrics={name}: unknown metric. Choose from {choices}, or package.module:NAME.'
             )
         return METRICS[name]
-    module, _, attribute = name.partition(':')
-    try:
-        metric = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(
-            f'--metrics={name}: cannot be imported ({error}). Check the name and PYTHONPATH.'
-        ) from None
+    metric = import_object(name, flag='--metrics')
     if not isinstance(metric, Metric):
         raise UsageError(f'--metrics={name}: not a flexae_tf.metrics.table.Metric. Name a Metric.')
     if metric.estimator in {row.estimator for row in METRICS.values()}:

@@ -3,6 +3,8 @@
 import signal
 from typing import Any
 
+from flexae_tf.errors import Interrupted
+
 
 class GracefulShutdown:
     """While active, the first SIGTERM or SIGINT (Ctrl-C) asks to stop; the next one ends at once.
@@ -25,6 +27,15 @@ class GracefulShutdown:
     def __exit__(self, *_: Any) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def check(self, when: str) -> None:
+        """Raises `Interrupted` if a signal was received.
+
+        Args:
+            when: description of this point of the program: 'between batches'.
+        """
+        if self.requested is not None:
+            raise Interrupted(self.requested, when)
 
     def _hear(self, number: int, _: Any) -> None:
         self.requested = number

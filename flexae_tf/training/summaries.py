@@ -120,16 +120,16 @@ class Summaries:
     def evaluate(self) -> dict[str, float]:
         """Frechet distances of reconstructions, and samples if any, from held-out examples."""
         x = self._held_out
-        fakes = {'rec': self._codes_and_reconstructions(x)[1]}
+        fakes = {'reconstructions': self._codes_and_reconstructions(x)[1]}
         z_hat = self._draw(len(x))
         if z_hat is not None:
-            fakes['gen'] = map_batches(self._decode, z_hat, self._config.batch_size)
+            fakes['samples'] = map_batches(self._decode, z_hat, self._config.batch_size)
         protocol = raw_protocol(self._config, self._spec, split='validation', x=x)
         return {
-            f'metrics/{protocol.name(kind)}/{protocol.id}': frechet.frechet_distance(
+            f'metrics/{protocol.name(image_set)}/{protocol.id}': frechet.frechet_distance(
                 pixel_features(x), pixel_features(postprocess_images(fake))
             )
-            for kind, fake in fakes.items()
+            for image_set, fake in fakes.items()
         }
 
     def _draw(self, num: int) -> np.ndarray | None:

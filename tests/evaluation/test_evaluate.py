@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from flexae_tf import data
-from flexae_tf.config import METRICS, RESIZES, EvaluateConfig, TrainConfig
+from flexae_tf.config import RESIZES, EvaluateConfig, TrainConfig
+from flexae_tf.config.evaluate import SETS
 from flexae_tf.densities.densities import load_run
 from flexae_tf.errors import (
     CorruptRunError,
@@ -26,7 +27,6 @@ from flexae_tf.evaluation.evaluate import evaluate
 from flexae_tf.evaluation.inception import Inception
 from flexae_tf.files import read_jsonl
 from flexae_tf.image_grid import to_uint8, write_png
-from flexae_tf.metrics import table as score_table
 from flexae_tf.metrics.frechet import frechet_distance, moments
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images
 from flexae_tf.training.trainer import Trainer
@@ -76,18 +76,23 @@ def pictures(tmp_path_factory):
     return folder
 
 
+def scores_of(folder):
+    """The records of `scores.jsonl` without the lines that close a request."""
+    return [record for record in read_jsonl(folder / 'scores.jsonl') if 'stem' in record]
+
+
 @pytest.fixture
 def score(tmp_path):
     """`score(run, **options)`: new records of an evaluation, by name, with a cache of its own."""
 
-    def evaluate_(run, *, kinds='rec,gen,floor', **options):
-        before = len(read_jsonl(run / 'scores.jsonl'))
+    def evaluate_(run, *, sets='reconstructions,samples,train', **options):
+        before = len(scores_of(run))
         evaluate(
             EvaluateConfig(
-                workdir=str(run), cache_dir=str(tmp_path / 'cache'), kinds=kinds, **options
+                workdir=str(run), cache_dir=str(tmp_path / 'cache'), sets=sets, **options
             )
         )
-        return {record['metric']: record for record in read_jsonl(run / 'scores.jsonl')[before:]}
+        return {record['metric']: record for record in scores_of(run)[before:]}
 
     return evaluate_
 
@@ -135,12 +140,12 @@ def test_scores_of_vectors_are_those_of_their_definition(run, synthetic, score):
 
 def test_what_was_asked_for_is_told_whether_it_is_new_or_not(run, score, tmp_path):
     folder, _ = run
-    score(folder, num_examples=300, metrics='fd', kinds='gen')
+    score(folder, num_examples=300, metrics='fd', sets='samples')
     told = tmp_path / 'told.jsonl'
-    fresh = score(folder, num_examples=300, metrics='fd,prd', kinds='gen', output_file=str(told))
+    fresh = score(folder, num_examples=300, metrics='fd,prd', sets='samples', output_file=str(told))
     stems = [record['stem'] for record in read_jsonl(told)]
     assert stems == ['fd', 'prd_precision', 'prd_recall'] and len(fresh) == 2
-    kept = {record['metric']: record for record in read_jsonl(folder / 'scores.jsonl')}
+    kept = {record['metric']: record for record in scores_of(folder)}
     assert read_jsonl(told) == [kept[record['metric']] for record in read_jsonl(told)]
 
 
@@ -156,16 +161,16 @@ def test_training_examples_are_compared_with_others_of_them(run, synthetic, scor
 
 def test_every_metric_of_a_run(run, score):
     folder, method = run
-    scores = score(folder, num_examples=300, kinds='rec,gen,floor,codes')
-    stems = {record['stem'] for record in scores.values() if record['kind'] != 'codes'}
+    scores = score(folder, num_examples=300, sets='reconstructions,samples,train,latents')
+    stems = {record['stem'] for record in scores.values() if record['set'] != 'latents'}
     assert stems == {
         *('fd', 'kd', 'prd_precision', 'prd_recall', 'improved_precision', 'improved_recall'),
         *('density', 'coverage', 'fd_infinity'),
     }
-    assert {record['kind'] for record in scores.values()} == {'rec', 'gen', 'floor', 'codes'}
+    assert {record['set'] for record in scores.values()} == set(SETS)
     ids = {(record['fields']['estimator'], record['protocol']) for record in scores.values()}
     assert len({id_ for _, id_ in ids}) == len(ids) == 8
-    codes = {r['stem']: r['value'] for r in scores.values() if r['kind'] == 'codes'}
+    codes = {r['stem']: r['value'] for r in scores.values() if r['set'] == 'latents'}
     for stem in ('sliced_wasserstein', 'sliced_wasserstein_floor', 'critic_distance'):
         assert codes[f'{stem}_scaled'] == pytest.approx(codes[stem] / codes['z_scale'])
     assert codes['sliced_wasserstein_floor'] < codes['sliced_wasserstein']
@@ -174,7 +179,7 @@ def test_every_metric_of_a_run(run, score):
 
 def test_the_same_score_twice_and_another_id_for_another_number(run, score, capsys):
     folder, _ = run
-    options = dict(num_examples=500, metrics='fd,kd,prd')
+    options = dict(num_examples=500, metrics='fd,kid,prd')
     first = score(folder, **options)
     said = capsys.readouterr().out
     assert not score(folder, **options), 'what is recorded is not recorded twice'
@@ -288,7 +293,7 @@ def test_a_wrong_network_is_an_error(own, score, tmp_path):
     record = next((tmp_path / 'cache' / 'golden').glob('*.json'))
     record.write_text(record.read_text().replace('0.', '0.9'))
     with pytest.raises(MissingDataError, match='golden'):
-        score(folder, num_examples=40, metrics='kd', **network)
+        score(folder, num_examples=40, metrics='kid', **network)
 
 
 # Protocols
@@ -297,7 +302,7 @@ def test_a_wrong_network_is_an_error(own, score, tmp_path):
 def test_the_authors_protocol(own, score):
     folder, _ = own
     scores = score(folder, num_examples=40, protocol='authors', features='pixels')
-    late = [record for record in read_jsonl(folder / 'scores.jsonl') if record['kind'] == 'gen']
+    late = [record for record in scores_of(folder) if record['set'] == 'samples']
     assert sorted({record['step'] for record in late}) == [8, 12, 13]  # from 8/13 of 13 on
     smallest = min(r['value'] for r in late if r['metric'] == 'fd_pixels_40_gen')
     record = scores['fd_pixels_40_gen_min']
@@ -321,7 +326,7 @@ def test_the_authors_protocol(own, score):
     low, high = (f(x_hat, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
     stretched = (x_hat - low) / (high - low)
     expected = frechet_distance(x.reshape(40, -1), stretched.reshape(40, -1))
-    found = next(r for r in read_jsonl(folder / 'scores.jsonl') if r['step'] == 8)
+    found = next(r for r in scores_of(folder) if r['step'] == 8)
     assert found['metric'] == 'fd_pixels_40_rec'
     assert found['value'] == pytest.approx(expected, rel=1e-4)
 
@@ -336,7 +341,7 @@ def test_every_switch_makes_another_protocol(own, score):
         dict(resize='half_pixel_bilinear'),
         dict(split='validation'),
     ]
-    options['kinds'] = 'gen'
+    options['sets'] = 'samples'
     records = [score(folder, **{**options, **switch})['fd_pool_3_40_gen'] for switch in switches]
     assert len({record['protocol'] for record in records}) == len(switches)
     assert len({record['value'] for record in records}) == len(switches)
@@ -362,25 +367,25 @@ def test_finish():
 
 def test_a_group_of_scores_that_was_cut_is_made_again(run, score):
     folder, _ = run
-    first = score(folder, num_examples=60, metrics='prd', kinds='gen')
+    first = score(folder, num_examples=60, metrics='prd', sets='samples')
     lines = (folder / 'scores.jsonl').read_text().splitlines(keepends=True)
-    assert len(lines) == 2
+    assert len(lines) == 3  # the last one closes the request
     (folder / 'scores.jsonl').write_text(lines[0] + lines[1][:20])
-    again = score(folder, num_examples=60, metrics='prd', kinds='gen')
+    again = score(folder, num_examples=60, metrics='prd', sets='samples')
     assert set(again) == set(first)
     assert {k: r['value'] for k, r in first.items()} == {k: r['value'] for k, r in again.items()}
 
 
 def test_a_bootstrap_later_adds_its_own_score_alone(run, score):
     folder, _ = run
-    score(folder, num_examples=60, kinds='gen')
-    added = score(folder, num_examples=60, kinds='gen', bootstrap=5)
+    score(folder, num_examples=60, sets='samples')
+    added = score(folder, num_examples=60, sets='samples', bootstrap=5)
     assert set(added) == {'fd_vectors_60_gen'}
 
 
 def test_the_floor_is_finished_as_the_fakes_are(own, score):
     folder, _ = own
-    options = dict(num_examples=40, metrics='fd', kinds='floor', features='pixels')
+    options = dict(num_examples=40, metrics='fd', sets='train', features='pixels')
     dataset = data.load(load_run(folder).config)
     real = dataset.test.x[data.fixed_permutation(len(dataset.test), data.Purpose.EVALUATION)[:40]]
     train = dataset.train.x[:40]
@@ -407,8 +412,8 @@ def test_what_is_not_finite_is_an_error_and_no_score(own, score, monkeypatch):
     assert not list((folder / 'features').glob('*.npz')), 'a damaged block was kept'
     monkeypatch.setattr('flexae_tf.methods.flexae.FlexAE.encode', lambda _, x: x[:, 0, :, 0] / 0.0)
     with pytest.raises(NonFiniteLossError, match='not finite'):
-        score(folder, num_examples=40, kinds='codes', features='pixels')
-    assert not read_jsonl(folder / 'scores.jsonl')
+        score(folder, num_examples=40, sets='latents', features='pixels')
+    assert not scores_of(folder)
 
 
 # Checkpoints
@@ -419,31 +424,31 @@ def test_best_on_validation_is_chosen_without_the_test_set(own, score):
     scores = score(
         folder, num_examples=40, checkpoint='best_validation', metrics='fd', features='pixels'
     )
-    records = read_jsonl(folder / 'scores.jsonl')
+    records = scores_of(folder)
     tried = [r for r in records if r['split'] == 'validation']
     assert [r['step'] for r in tried] == [4, 8, 12, 13]
     best = min(tried, key=lambda r: r['value'])['step']
     gen = scores['fd_pixels_40_gen']
     assert gen['split'] == 'test' and gen['step'] == best
     assert gen['selection'] == 'best_validation'
-    assert [r['step'] for r in records if r['split'] == 'test' and r['kind'] == 'gen'] == [best]
+    assert [r['step'] for r in records if r['split'] == 'test' and r['set'] == 'samples'] == [best]
 
 
 def test_all_checkpoints(own, score):
     folder, _ = own
     score(folder, num_examples=40, checkpoint='all', metrics='fd', features='pixels')
-    records = read_jsonl(folder / 'scores.jsonl')
-    assert [r['step'] for r in records if r['kind'] == 'gen'] == [4, 8, 12, 13]
-    assert len([r for r in records if r['kind'] == 'floor']) == 1
+    records = scores_of(folder)
+    assert [r['step'] for r in records if r['set'] == 'samples'] == [4, 8, 12, 13]
+    assert len([r for r in records if r['set'] == 'train']) == 1
 
 
 def test_a_damaged_checkpoint_among_many_is_passed_over(own, score, capsys):
     folder, _ = own
-    options = dict(num_examples=40, metrics='fd', kinds='gen', features='pixels')
+    options = dict(num_examples=40, metrics='fd', sets='samples', features='pixels')
     for path in folder.glob('checkpoints/weights-000000004.data*'):
         path.write_bytes(b'')
     score(folder, checkpoint='all', **options)
-    steps = [record['step'] for record in read_jsonl(folder / 'scores.jsonl')]
+    steps = [record['step'] for record in scores_of(folder)]
     assert steps == [8, 12, 13]
     assert 'step 4' in capsys.readouterr().out
     with pytest.raises(CorruptRunError, match='step 4'):
@@ -458,9 +463,9 @@ def test_a_checkpoint_that_a_training_removed_meanwhile_is_passed_over(own, scor
 
     folder, _ = own
     monkeypatch.setattr(program, 'saved_steps', lambda _: [8, 11, 12])
-    options = dict(num_examples=40, metrics='fd', kinds='gen', features='pixels')
+    options = dict(num_examples=40, metrics='fd', sets='samples', features='pixels')
     score(folder, checkpoint='all', **options)
-    assert [record['step'] for record in read_jsonl(folder / 'scores.jsonl')] == [8, 12]
+    assert [record['step'] for record in scores_of(folder)] == [8, 12]
     with pytest.raises(MissingDataError, match='no checkpoint of step 11'):
         score(folder, checkpoint='11', **options)
 
@@ -490,18 +495,18 @@ def test_statistics_files(own, score, tmp_path):
         score(folder, reference_statistics=path, split='validation', **options)
 
 
-def test_foreign_statistics(own, score, tmp_path):
+def test_unverified_statistics(own, score, tmp_path):
     folder, _ = own
     options = dict(num_examples=40, metrics='fd', features='pixels')
-    path = str(tmp_path / 'foreign.npz')
+    path = str(tmp_path / 'unverified.npz')
     real = moments(np.random.default_rng(0).random([50, 28 * 28]))
     np.savez(path, mu=real.mean, sigma=real.covariance)
     with pytest.raises(UsageError, match='--allow_unverified_statistics'):
         score(folder, reference_statistics=path, **options)
     scores = score(folder, reference_statistics=path, allow_unverified_statistics=True, **options)
-    assert set(scores) == {f'fd_pixels_40_{kind}_foreign' for kind in ('rec', 'gen', 'floor')}
+    assert set(scores) == {f'fd_pixels_40_{kind}_unverified' for kind in ('rec', 'gen', 'floor')}
     own_id = score(folder, **options)['fd_pixels_40_gen']['protocol']
-    assert scores['fd_pixels_40_gen_foreign']['protocol'] != own_id
+    assert scores['fd_pixels_40_gen_unverified']['protocol'] != own_id
     np.savez(path, mu=real.mean[:5], sigma=real.covariance[:5, :5])
     with pytest.raises(UsageError, match='5 dimensions'):
         score(folder, reference_statistics=path, allow_unverified_statistics=True, **options)
@@ -514,7 +519,7 @@ def test_foreign_statistics(own, score, tmp_path):
     np.savez(path, mu=real.mean, sigma=real.covariance, protocol='{"num": 3}')
     with pytest.raises(MissingDataError, match='--reference_statistics'):
         score(folder, reference_statistics=path, **options)
-    (tmp_path / 'foreign.npz').write_bytes(b'no')
+    (tmp_path / 'unverified.npz').write_bytes(b'no')
     with pytest.raises(MissingDataError, match='--reference_statistics'):
         score(folder, reference_statistics=path, allow_unverified_statistics=True, **options)
 
@@ -561,7 +566,7 @@ def test_bad_pictures(tmp_path):
     write_pictures(tmp_path / 'one', some_images(0, 1))
     (tmp_path / 'empty').mkdir()
     for name, code, words in [
-        ('mixed', 3, ['other.png is 8x4', 'one size']),
+        ('mixed', 3, ['other.png: 8x4', 'one size']),
         ('broken', 3, ['001.png']),
         ('empty', 3, ['no .png']),
         ('nowhere', 3, ['does not exist']),
@@ -593,7 +598,7 @@ def test_two_sets_by_a_network_as_the_authors_would(pictures, tmp_path):
 
 
 def test_events_that_cannot_be_written(run, score, monkeypatch):
-    from flexae_tf.evaluation.score_log import ScoreLog
+    from flexae_tf.evaluation.summaries import ScoreSummaries
 
     class Full:
         as_default = staticmethod(lambda step: contextlib.nullcontext())
@@ -601,9 +606,9 @@ def test_events_that_cannot_be_written(run, score, monkeypatch):
         def flush(self):
             raise tf.errors.ResourceExhaustedError(None, None, 'events; No space left\nFailed')
 
-    monkeypatch.setattr(ScoreLog, '_writer', Full())
-    with pytest.raises(UsageError, match=r'tb cannot be written \(events; No space left\)'):
-        score(run[0], kinds='gen', metrics='fd', num_examples=50)
+    monkeypatch.setattr(ScoreSummaries, '_writer', Full())
+    with pytest.raises(UsageError, match=r'tb: cannot be written \(events; No space left\)'):
+        score(run[0], sets='samples', metrics='fd', num_examples=50)
 
 
 def test_output_that_cannot_take_scores(tmp_path):
@@ -641,14 +646,12 @@ def test_no_run_there(refused_here, tmp_path):
         (dict(real='x'), 'give both'),
         (dict(real='x', fake='y', checkpoint='last'), '--checkpoint=last'),
         (dict(workdir='x', checkpoint='newest'), 'best_validation'),
-        (dict(workdir='x', metrics='fd,fid'), '--metrics=fid'),
         (dict(workdir='x', bootstrap=1), '--bootstrap=1'),
         (dict(workdir='x', bootstrap=9, reference_statistics='y'), '--bootstrap'),
         (dict(workdir='x', checkpoint='best_validation', split='validation'), 'validation'),
         (dict(workdir='x', checkpoint='²'), '--checkpoint=²'),
         (dict(real='x', fake='y', repeats=2), '--repeats=2'),
-        (dict(workdir='x', kinds='gen,fakes'), '--kinds=fakes'),
-        (dict(workdir='x', reference_statistics='y', metrics='kd'), '--metrics=fd'),
+        (dict(workdir='x', sets='samples,fakes'), '--sets=fakes'),
         (dict(workdir='x', allow_unverified_statistics=True), '--reference_statistics'),
     ],
 )
@@ -658,7 +661,6 @@ def test_contradictions(options, word):
 
 
 def test_names_of_metrics_and_resizes_are_those_of_the_tables():
-    assert tuple(score_table.METRICS) == METRICS
     assert tuple(preprocessing.RESIZES) == RESIZES
 
 
@@ -678,7 +680,7 @@ def test_a_network_of_tfgans_gives_an_fid_and_an_inception_score(own, score, mon
         build(self, *args, **options)
 
     monkeypatch.setattr(Inception, '__init__', as_tfgan)
-    scores = score(folder, num_examples=40, metrics='fd,kd,inception_score', **network)
+    scores = score(folder, num_examples=40, metrics='fd,kid,inception_score', **network)
     names = {'fid40_gen', 'kid40_gen', 'inception_score40_gen'}
     assert names <= set(scores)
     assert scores['inception_score40_gen']['value'] >= 1.0

