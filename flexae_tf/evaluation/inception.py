@@ -1,7 +1,7 @@
-"""Images -> features of an Inception network: TF-GAN's own, or any of its interface.
+"""Images -> features of an Inception network: TF-GAN's own, or any network with its interface.
 
-The only module that knows TF-GAN. Its network is the Inception graph of 2015-12-05, whose pool_3
-gives the FID of the literature (Heusel et al. 2017).
+The only module that uses TF-GAN. TF-GAN's network is the Inception graph of 2015-12-05, whose
+pool_3 gives the FID of the literature (Heusel et al. 2017).
 """
 
 import contextlib
@@ -23,16 +23,16 @@ import tensorflow_hub
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation import archives, preprocessing, verification
 
-_CURE = f'--inception_path takes the folder of a SavedModel, or a {", ".join(archives.SUFFIXES)}'
+_ACTION = f'Give --inception_path a SavedModel folder or a {", ".join(archives.SUFFIXES)} file'
 
 
 class Outputs(NamedTuple):
-    """What a network says of n images.
+    """Outputs of a network for n images.
 
     Attributes:
         features: float32 [n, d].
-        logits: of ImageNet's classes, float32 [n, classes]; None where the network is not TF-GAN's
-            own, because then nobody knows what its logits mean.
+        logits: of ImageNet's classes, float32 [n, classes]; None if the network is not TF-GAN's
+            own, because the meaning of its logits is unknown.
     """
 
     features: np.ndarray
@@ -43,25 +43,25 @@ class Inception:
     """A network [n, 299, 299, 3] in [-1, 1) -> dict of outputs, loaded and traced once.
 
     Args:
-        path: a SavedModel: its folder, or an archive (`archives.SUFFIXES`) of it; None for TF-GAN's
-            own from its hub, or from a filled TFHUB_CACHE_DIR.
-        layer: which output to take: 'pool_3', 'mixed_7', ...
-        batch_size: images per call of the network; has no effect on the features but rounding.
-        resize: how images get to the size of the network, one of `preprocessing.RESIZES`.
-        cache: folder kept between evaluations; `archives.default_cache()` when not given.
+        path: folder or archive (`archives.SUFFIXES`) of a SavedModel; None for TF-GAN's own network
+            from its hub or from a filled TFHUB_CACHE_DIR.
+        layer: name of any output of the network: 'pool_3', 'mixed_7', ...
+        batch_size: images per call of the network; changes features by rounding only.
+        resize: method of the resize to the network's size, a key of `preprocessing.RESIZES`.
+        cache: folder kept between evaluations; None for `archives.default_cache()`.
 
     Attributes:
-        source: the handle or path of the network.
-        layer: the output taken.
-        resize: kind and size of the resize, as protocols call it: 'tf1_bilinear_299'.
-        checksum: twelve hexadecimal digits of the SHA-256 of what TensorFlow reads of the
-            SavedModel: the graph, the variables and the assets.
+        source: handle or path of the network.
+        layer: name of the output.
+        resize: method and size of the resize, as in protocols: 'tf1_bilinear_299'.
+        checksum: twelve hexadecimal digits of the SHA-256 of the files that TensorFlow reads from
+            the SavedModel: graph, variables and assets.
         is_tfgan: whether this is TF-GAN's own network, the only one whose pool_3 gives an FID:
-            loaded by its handle, or equal to what once was.
+            loaded by its handle, or equal to a network that was.
 
     Raises:
-        ValueError: no such kind of resize.
-        MissingDataError: no network there, or one of another interface or without this output.
+        ValueError: unknown resize.
+        MissingDataError: the network is missing, or has another interface or no such output.
     """
 
     def __init__(
@@ -85,24 +85,24 @@ class Inception:
         self.layer = layer
         self.resize = f'{resize}_{size}'
         folder, network = _load(self.source, self._cache)
-        self._network = network  # a graph alone would not keep its variables
+        self._network = network  # keeps its variables alive; the graph alone does not
         self.checksum = _checksum(folder)
         by_handle = self.source == tfgan.INCEPTION_TFHUB
         self.is_tfgan = by_handle or verification.is_tfgan(self.checksum, self._cache)
         names = [layer, tfgan.INCEPTION_OUTPUT] if self.is_tfgan else [layer]
 
-        # Autograph would wrap the errors below in a report of many lines.
+        # Without autograph the errors below stay one line.
         @functools.partial(tf.function, autograph=False)
         def extract(images: tf.Tensor) -> list[tf.Tensor]:  # [batch_size, h, w, 1 or 3]
             outputs = _call(network, preprocessing.preprocess(images, resize, size))
             return [_vectors(outputs, name, batch_size) for name in names]  # [batch_size, d]
 
-        # Traced here, so that a wrong network is refused before any image is made.
+        # Traced here, so that an unusable network is refused before images are made.
         signature = tf.TensorSpec([batch_size, None, None, None], tf.float32)
         self._extract = extract.get_concrete_function(signature)
 
     def describe(self) -> str:
-        """Which network this is, and what scores of its features may be called."""
+        """Returns a description of the network and of the names of its scores."""
         own = "TF-GAN's own" if self.is_tfgan else "not TF-GAN's own"
         named = '' if self.is_tfgan else f' (scores are named fd_{self.layer}_..., not FID)'
         return (
@@ -111,28 +111,32 @@ class Inception:
         )
 
     def verify(self) -> None:
-        """Makes sure, before any score, that golden images give their golden values.
+        """Checks before any score that golden images give their golden values.
 
         Raises:
-            MissingDataError: they give others.
-            UsageError: those of a network that is new here cannot be kept in the cache.
+            MissingDataError: the values differ.
+            UsageError: the values of a new network cannot be written to the cache.
         """
         verification.verify_preprocessing(self._resize)
-        verification.verify_features(self, self._cache)
+        identity = verification.NetworkId(
+            self.source, self.checksum, self.is_tfgan, self.layer, self.resize
+        )
+        features = self.features(verification.golden_images(4, (32, 32, 3)))
+        verification.verify_features(features, identity, self._cache)
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """The features of `outputs`, float32 [n, d]."""
+        """Returns the features of images as `outputs` does, float32 [n, d]."""
         return self.outputs(images).features
 
     def outputs(self, images: np.ndarray) -> Outputs:
-        """What the network says of images.
+        """Returns the outputs of the network for images.
 
         Args:
-            images: [n, h, w, 1 or 3], uint8, or float32 in 0..255 where nothing was rounded; grey
-                is copied to three channels.
+            images: [n, h, w, 1 or 3], uint8, or float32 in 0..255 for unrounded images; grey is
+                copied to three channels.
 
         Raises:
-            ValueError: no images, or of another type, shape or range.
+            ValueError: no images, or another type, shape or range.
         """
         preprocessing.check_images(images)
         starts = range(0, len(images), self._batch_size)
@@ -148,11 +152,11 @@ class Inception:
 
 @functools.cache
 def tfgan_eval() -> types.ModuleType:
-    """TF-GAN's `eval` sub-package: Inception's handle, size and output names, and its metrics.
+    """Returns TF-GAN's `eval` sub-package: handle, size and output names of Inception; metrics.
 
-    TF-GAN 2.1 as a whole needs `tf.estimator`, which left TensorFlow with 2.16. So `eval` is
-    imported below two packages that are there but were never run. They are gone afterwards: who
-    imports `tensorflow_gan` gets what they would have got without us.
+    TF-GAN 2.1 as a whole needs `tf.estimator`, which TensorFlow 2.16 removed. So `eval` is imported
+    below two parent packages that exist in `sys.modules` without being executed. They are removed
+    afterwards, so a later `import tensorflow_gan` behaves as without this function.
 
     Raises:
         ModuleNotFoundError: TF-GAN is not installed.
@@ -176,8 +180,8 @@ def _pop_tfgan_modules() -> dict[str, types.ModuleType]:
 
 
 def _load(source: str, cache: pathlib.Path) -> tuple[str, Callable]:
-    """The folder of a network's SavedModel on this machine, and the network."""
-    # The hub's own default is in /tmp, where cleaners leave half of it.
+    """Returns the local folder of a network's SavedModel, and the network."""
+    # The hub's default is in /tmp, where cleaners remove single files.
     os.environ.setdefault('TFHUB_CACHE_DIR', str(cache / 'tfhub'))
     packed = source.endswith(archives.SUFFIXES) and os.path.isfile(source)
     folder = source
@@ -187,16 +191,16 @@ def _load(source: str, cache: pathlib.Path) -> tuple[str, Callable]:
         else:
             folder = tensorflow_hub.resolve(source)
         return folder, tensorflow_hub.load(folder)
-    except tf.errors.ResourceExhaustedError:  # says nothing of the network
+    except tf.errors.ResourceExhaustedError:  # the network is not at fault
         raise
-    except Exception as error:  # urllib, tarfile, hub and TensorFlow each have errors of their own
-        cure = _CURE
+    except Exception as error:  # urllib, tarfile, hub and TensorFlow each raise their own errors
+        action = _ACTION
         if folder != source and packed:
-            shutil.rmtree(folder, ignore_errors=True)  # nor does a bad one stay in the cache
+            shutil.rmtree(folder, ignore_errors=True)  # the cache keeps no corrupt network
         elif folder != source:
-            cure = f'remove {folder} to have it fetched again; {_CURE}'
+            action = f'To fetch it again, remove {folder}. {_ACTION}'
         raise MissingDataError(
-            f'cannot load an Inception network from {source!r}: {_one_line(error)}; {cure}'
+            f'{source!r}: cannot load an Inception network ({_one_line(error)}). {action}.'
         ) from error
 
 
@@ -205,25 +209,26 @@ def _call(network: Callable, images: tf.Tensor) -> Mapping[str, tf.Tensor]:
         outputs = network(images)
     except (TypeError, ValueError) as error:
         raise MissingDataError(
-            f'the Inception network does not take images {images.shape}: {_one_line(error)}; '
-            f'{_CURE} that does'
+            f'--inception_path: the network does not take images {images.shape} '
+            f'({_one_line(error)}). Choose another network.'
         ) from error
     return outputs if isinstance(outputs, Mapping) else {}
 
 
 def _vectors(outputs: Mapping[str, tf.Tensor], name: str, num: int) -> tf.Tensor:
-    """The output of this name for `num` images, float32 [num, d]."""
+    """Returns the output `name` for `num` images, float32 [num, d]."""
     if name not in outputs:
         names = ', '.join(sorted(outputs)) or 'no named outputs'
         raise MissingDataError(
-            f'the Inception network has no output {name!r}, only {names}; {_CURE} that has it'
+            f'--feature_layer={name}: the Inception network has no output {name!r}, only {names}. '
+            'Choose one of these, or another --inception_path.'
         )
     output = outputs[name]
     sides = output.shape[1:-1] if output.shape.rank else ()
     if any(side not in (1, None) for side in sides):
         raise MissingDataError(
-            f'output {name!r} of the Inception network is a map {output.shape}, not a vector for '
-            f'each image; {_CURE} whose output is one'
+            f'--feature_layer={name}: the output is a map {output.shape}, not a vector for each '
+            'image. Choose another layer, or another --inception_path.'
         )
     return tf.reshape(tf.cast(output, tf.float32), [num, -1])
 
@@ -234,7 +239,7 @@ def _one_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _exact_products() -> Iterator[None]:
-    """Products in full float32, or a score would depend on the precision of the training."""
+    """Computes in full float32, so that scores do not depend on the precision of training."""
     enabled = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
@@ -244,7 +249,7 @@ def _exact_products() -> Iterator[None]:
 
 
 def _checksum(folder: str) -> str:
-    # `fingerprint.pb` holds a random number of each export: it tells apart what computes the same.
+    # `fingerprint.pb` holds a random number of each export and is left out.
     read = ('saved_model.pb', 'saved_model.pbtxt', 'variables', 'assets')
     files = {}
     for parent, _, names in tf.io.gfile.walk(folder):

@@ -1,1 +1,1 @@
-"""Scores: pure functions on arrays, the network whose features they use, and what they mean."""
+"""Metrics as pure functions of feature arrays, their table, and the protocol of a score."""

@@ -1,13 +1,13 @@
-"""What every metric asks of its arrays."""
+"""Checks of feature arrays that every metric shares."""
 
 import numpy as np
 
 
 def checked_samples(samples: np.ndarray) -> np.ndarray:
-    """The samples as float64 [n, d].
+    """Returns the samples as float64 [n, d].
 
     Raises:
-        ValueError: not of two dimensions, fewer than two samples, or a value that is not finite.
+        ValueError: not two dimensions, fewer than two samples, or a value that is not finite.
     """
     samples = np.asarray(samples, np.float64)
     if samples.ndim != 2:
@@ -20,10 +20,10 @@ def checked_samples(samples: np.ndarray) -> np.ndarray:
 
 
 def checked_pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two sets of samples as float64 [n, d] and [m, d].
+    """Returns two sets of samples as float64 [n, d] and [m, d].
 
     Raises:
-        ValueError: as `checked_samples`, or samples of different sizes d.
+        ValueError: as `checked_samples`, or different d.
     """
     a, b = checked_samples(a), checked_samples(b)
     if a.shape[1] != b.shape[1]:

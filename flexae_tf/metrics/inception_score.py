@@ -1,4 +1,4 @@
-"""Inception score: how sure a classifier is of each image, and how varied its answers are.
+"""Inception score: confidence of a classifier in each image, and diversity of its labels.
 
 exp(mean_x KL(p(y | x) || p(y)))    (Salimans et al. 2016)
 """
@@ -19,17 +19,17 @@ class InceptionScore(NamedTuple):
 
 
 def inception_score(logits: np.ndarray, *, num_splits: int = 10) -> InceptionScore:
-    """Score of what a classifier says of images: from 1 to the number of classes.
+    """Returns the score of class logits, from 1 to the number of classes.
 
-    Each split has a p(y) of its own, so the order of the images matters, and few images to a split
-    lower the score. No image of the data is looked at.
+    Each split has its own p(y), so the order of the images matters, and few images per split lower
+    the score. Real images are not used.
 
     Args:
-        logits: [n, classes] of the classifier, images in random order.
-        num_splits: how many parts, of neighbouring images and equal but for one image, are scored.
+        logits: [n, classes] of images in random order.
+        num_splits: number of consecutive parts, equal except for one image, that are scored.
 
     Raises:
-        ValueError: fewer images than splits or than two, or a value that is not finite.
+        ValueError: fewer than two images, fewer images than splits, or a value that is not finite.
     """
     logits = checked_samples(logits)
     if len(logits) < num_splits:
@@ -39,7 +39,7 @@ def inception_score(logits: np.ndarray, *, num_splits: int = 10) -> InceptionSco
 
 
 def _score(logits: np.ndarray) -> float:
-    # Logarithms throughout: a probability that underflows would make 0 * log 0.
+    # In logarithms, because a probability that underflows would give 0 * log 0.
     log_p = special.log_softmax(logits, axis=1)
     log_marginal = special.logsumexp(log_p, axis=0) - np.log(len(logits))
     return np.exp(np.sum(np.exp(log_p) * (log_p - log_marginal), axis=1).mean())

@@ -1,4 +1,4 @@
-"""Kernel distance of two sets of features: the KID, on whatever features.
+"""Kernel distance of two sets of features; the KID if the features are Inception's pool_3.
 
 k(a, b) = (a.b / d + 1)^3    (Binkowski et al. 2018)
 """
@@ -11,7 +11,7 @@ from flexae_tf.metrics.checks import checked_pair
 
 
 class KernelDistance(NamedTuple):
-    """Mean and standard deviation of the estimates from subsets; one estimate has none."""
+    """Mean and standard deviation over subsets; `sd` is None for a single estimate."""
 
     mean: float
     sd: float | None
@@ -25,18 +25,17 @@ def kernel_distance(
     subset_size: int = 1000,
     seed: int = 0,
 ) -> KernelDistance:
-    """Squared maximum mean discrepancy under k, unbiased, averaged over random subsets.
+    """Returns the unbiased squared maximum mean discrepancy under k, averaged over subsets.
 
-    A little negative when the two laws are equal. The deviation (divided by `num_subsets`) is that
-    of one subset; as subsets overlap, it does not tell the error of the mean.
+    The estimate can be slightly negative if the distributions are equal. The standard deviation
+    over the subsets is not the standard error of the mean, because subsets overlap.
 
     Args:
         real: [n, d] features of the reference.
-        fake: [m, d] features of what is judged.
-        num_subsets: how many estimates; 1, without deviation, where neither set is larger than
-            `subset_size`.
-        subset_size: samples drawn of each set without replacement; all, where there are not more.
-        seed: of the subsets; the same seed, the same subsets.
+        fake: [m, d] features of the scored set.
+        num_subsets: number of estimates; a single one if neither set is larger than `subset_size`.
+        subset_size: samples of each set per subset, without replacement; all if there are not more.
+        seed: determines the subsets.
 
     Raises:
         ValueError: fewer than two samples, different d, or a value that is not finite.
@@ -46,10 +45,10 @@ def kernel_distance(
         num_subsets = 1
     rng = np.random.default_rng(seed)
 
-    def draw(samples: np.ndarray) -> np.ndarray:
+    def subset(samples: np.ndarray) -> np.ndarray:
         return samples[rng.choice(len(samples), min(subset_size, len(samples)), replace=False)]
 
-    estimates = [_mmd(draw(real), draw(fake)) for _ in range(num_subsets)]
+    estimates = [_mmd(subset(real), subset(fake)) for _ in range(num_subsets)]
     sd = float(np.std(estimates)) if num_subsets > 1 else None
     return KernelDistance(float(np.mean(estimates)), sd)
 
@@ -60,7 +59,7 @@ def _mmd(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _mean_within(a: np.ndarray) -> float:
-    """Mean of k over the pairs of different rows of a [n, d]: without them the bias would stay."""
+    """Returns the mean of k over pairs of different rows of a [n, d], which makes it unbiased."""
     num, d = a.shape
     own = np.sum(a * a, axis=1)
     return (_sum_of_kernel(a @ a.T, d) - _sum_of_kernel(own, d)) / (num * (num - 1))
@@ -68,4 +67,4 @@ def _mean_within(a: np.ndarray) -> float:
 
 def _sum_of_kernel(products: np.ndarray, d: int) -> float:
     base = products / d + 1.0
-    return np.vdot(base, base * base)  # a power would take longer than the products
+    return np.vdot(base, base * base)  # faster than a power

@@ -1,6 +1,6 @@
-"""Statistics of latent codes: how far the prior is from the codes of data, and their shape.
+"""Statistics of latent codes: distance of the prior from the codes of data, scale and rank.
 
-Codes of data are `z`, codes of the prior `z_hat`; float arrays [n, m], computed in float64.
+`z` are codes of data, `z_hat` codes of the prior; float arrays [n, m], computed in float64.
 """
 
 import numpy as np
@@ -17,24 +17,26 @@ MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 def sliced_wasserstein(
     z: np.ndarray, z_hat: np.ndarray, *, num_projections: int = 500, seed: int = 0
 ) -> float:
-    """Wasserstein-1 distance along a line, averaged over random directions.
+    """Returns the Wasserstein-1 distance along a line, averaged over random directions.
 
-    On a line the best transport keeps the order, so sorting is all there is to it
-    (Bonneel et al. 2015). Two samples of one law are not at 0: for 2000 codes of 50 dimensions with
-    unit variances the floor is 0.04.
+    In one dimension the optimal transport keeps the order, so sorting computes it
+    (Bonneel et al. 2015). Two samples of one distribution have a positive distance: 0.04 for 2000
+    codes of 50 dimensions with unit variances.
 
     Args:
         z: [n, m].
-        z_hat: [n, m], as many.
-        num_projections: how many directions.
-        seed: of the directions; the same seed, the same directions.
+        z_hat: [n, m].
+        num_projections: number of directions.
+        seed: determines the directions.
 
     Raises:
         ValueError: different shapes, fewer than two codes, or a value that is not finite.
     """
     z, z_hat = checked_pair(z, z_hat)
     if len(z) != len(z_hat):
-        raise ValueError(f'as many codes are needed on each side, not {len(z)} and {len(z_hat)}')
+        raise ValueError(
+            f'both sides must have equal numbers of codes, not {len(z)} and {len(z_hat)}'
+        )
     key = noise.key(seed, 0, noise.Role.PROJECTION)
     directions = noise.normal(key, [z.shape[1], num_projections]).numpy().astype(np.float64)
     directions /= np.linalg.norm(directions, axis=0)  # [m, num_projections]
@@ -43,7 +45,9 @@ def sliced_wasserstein(
 
 
 def scale(z: np.ndarray) -> float:
-    """Root of the total variance of codes [n, m]; distances over it do not fall by shrinking alone.
+    """Returns the root of the total variance of codes [n, m].
+
+    Distances divided by the scale do not decrease if a method only shrinks its codes.
 
     Raises:
         ValueError: fewer than two codes, or a value that is not finite.
@@ -52,10 +56,10 @@ def scale(z: np.ndarray) -> float:
 
 
 def effective_rank(z: np.ndarray) -> float:
-    """How many directions codes [n, m] fill: from 1 to m, or 0 when all codes are equal.
+    """Returns the effective number of dimensions of codes [n, m]: 1 to m, 0 if all are equal.
 
-    The exponential of the entropy of the eigenvalues of the covariance, taken as shares
-    (Roy and Vetterli 2007, Definition 1, of the covariance).
+    This is the exponential of the entropy of the normalized eigenvalues of the covariance
+    (Roy and Vetterli 2007, Definition 1).
 
     Raises:
         ValueError: fewer than two codes, or a value that is not finite.
@@ -68,11 +72,13 @@ def effective_rank(z: np.ndarray) -> float:
 
 
 def mmd(z: np.ndarray, z_hat: np.ndarray) -> float:
-    """Unbiased squared maximum mean discrepancy; a little negative when the two laws are equal.
+    """Returns the unbiased squared maximum mean discrepancy.
+
+    It can be slightly negative if the distributions are equal.
 
     The kernel is WAE's (Tolstikhin et al. 2018): the sum over MMD_SCALES of C / (C + |a - b|^2),
-    C = scale * 2 m sigma^2. As a learned prior states no sigma, m sigma^2 is the total variance of
-    `z_hat`. All pairs are held in memory, so this is for a few thousand codes.
+    C = scale * 2 m sigma^2. A learned prior has no sigma, so m sigma^2 is the total variance of
+    `z_hat`. All pairs are held in memory, which limits it to a few thousand codes.
 
     Args:
         z: [n, m].
@@ -82,7 +88,7 @@ def mmd(z: np.ndarray, z_hat: np.ndarray) -> float:
         ValueError: different m, fewer than two codes, or a value that is not finite.
     """
     z, z_hat = checked_pair(z, z_hat)
-    # A prior that has collapsed to a point has the limit of the kernel: 1 there, 0 elsewhere.
+    # For a prior collapsed to a point, the limit of the kernel: 1 at equality, 0 elsewhere.
     spread = max(2.0 * scale(z_hat) ** 2, np.finfo(np.float64).tiny / MMD_SCALES[0])
 
     def mean_kernel(squares: np.ndarray) -> float:

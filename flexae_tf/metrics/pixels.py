@@ -1,4 +1,4 @@
-"""Examples as they are scored, and their raw values as features."""
+"""Postprocessing of examples before they are scored, and raw values as features."""
 
 import numpy as np
 
@@ -8,16 +8,16 @@ from flexae_tf.image_grid import to_uint8
 def postprocess_images(
     x: np.ndarray, *, quantization: str = 'uint8_round', minmax_normalize: bool = False
 ) -> np.ndarray:
-    """A decoder's output as it is scored.
+    """Returns outputs of a decoder as they are scored.
 
     Args:
-        x: images [n, h, w, c] in [0, 1]; or vectors [n, d], which stay what they are.
-        quantization: as in `Protocol`: images become uint8, rounded, or stay unrounded.
-        minmax_normalize: whether each image is stretched to [0, 1], as the authors do; one that
-            is of one value all over cannot be.
+        x: images [n, h, w, c] in [0, 1]; vectors [n, d] are returned unchanged.
+        quantization: as in `Protocol`: 'uint8_round' or 'none'.
+        minmax_normalize: whether each image is stretched to fill [0, 1], as the authors do;
+            constant images are not.
 
     Returns:
-        images uint8, or float32 in 0..255 when not rounded.
+        uint8 images, or float32 images in 0..255 if they are not rounded.
     """
     if x.ndim != 4:
         return x
@@ -28,6 +28,6 @@ def postprocess_images(
 
 
 def pixel_features(x: np.ndarray) -> np.ndarray:
-    """The values of each example as a feature row, float32 [n, d]; images 0..255 as in [0, 1]."""
+    """Returns the values of each example as a row, float32 [n, d]; images 0..255 become [0, 1]."""
     rows = x.reshape([len(x), -1]).astype(np.float32)
     return rows / 255.0 if x.ndim == 4 else rows

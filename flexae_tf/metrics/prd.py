@@ -1,8 +1,8 @@
-"""Precision and recall of distributions, as Sajjadi et al. 2018 define them: PRD.
+"""Precision and recall of distributions (PRD) of Sajjadi et al. 2018.
 
-Both sets are clustered together; what is compared are the histograms of their clusters. At a slope
-the precision is sum_w min(slope * real_w, fake_w) and the recall that over the slope (Eqs. 7, 8):
-precision is lost by fakes where nothing is real, recall by what is real and not faked.
+Both sets are clustered together, and the histograms of their clusters are compared. At a slope the
+precision is sum_w min(slope * real_w, fake_w) and the recall is the precision / slope (Eqs. 7, 8).
+Fakes where there are no reals lower the precision; reals without fakes lower the recall.
 """
 
 import os
@@ -18,13 +18,13 @@ from flexae_tf.metrics.checks import checked_pair
 
 
 class PrecisionRecall(NamedTuple):
-    """Two scores in [0, 1], and the curve [num_angles] that they summarise.
+    """Two scores in [0, 1] and the curve [num_angles] that they summarize.
 
     Attributes:
-        precision: F_1/8, the largest of the curve.
-        recall: F_8, likewise.
-        precisions: rising with the angle.
-        recalls: falling with the angle.
+        precision: maximum F_1/8 of the curve.
+        recall: maximum F_8 of the curve.
+        precisions: increasing with the angle.
+        recalls: decreasing with the angle.
     """
 
     precision: float
@@ -42,24 +42,24 @@ def precision_recall(
     num_runs: int = 10,
     seed: int = 0,
 ) -> PrecisionRecall:
-    """F_1/8 and F_8 of the curve averaged over several clusterings.
+    """Returns F_1/8 and F_8 of the curve averaged over several clusterings.
 
-    Scores depend on the number of clusters and of samples: compare them at the same numbers only.
+    Scores depend on the numbers of clusters and samples; compare them at equal numbers only.
 
     Args:
         real: [n, d] features of the reference.
-        fake: [n, d] features of what is judged, as many.
-        num_clusters: bins of the histograms.
-        num_angles: points of the curve.
-        num_runs: clusterings averaged.
-        seed: of the first clustering; the next have the numbers that follow.
+        fake: [n, d] features of the scored set.
+        num_clusters: number of histogram bins.
+        num_angles: number of points of the curve.
+        num_runs: number of clusterings.
+        seed: of the first clustering; the next ones have the following numbers.
 
     Raises:
         ValueError: different shapes, fewer samples than clusters, or a value that is not finite.
     """
     real, fake = checked_pair(real, fake)
     if len(real) != len(fake):
-        raise ValueError(f'as many are needed on each side, not {len(real)} and {len(fake)}')
+        raise ValueError(f'both sets must have equal sizes, not {len(real)} and {len(fake)}')
     if len(real) < num_clusters:
         raise ValueError(f'fewer samples than clusters: {len(real)} and {num_clusters}')
     curves = []
@@ -78,21 +78,21 @@ def precision_recall(
 def curve(
     real_histogram: np.ndarray, fake_histogram: np.ndarray, num_angles: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precisions and recalls [num_angles], at slopes of angles equally spaced from 0 to pi / 2.
+    """Returns precisions and recalls [num_angles] at angles equally spaced from 0 to pi / 2.
 
     Args:
         real_histogram: [num_clusters] shares that sum to 1.
-        fake_histogram: likewise.
-        num_angles: points of the curve.
+        fake_histogram: [num_clusters] shares that sum to 1.
+        num_angles: number of points of the curve.
     """
     slopes = np.tan(np.linspace(1e-10, np.pi / 2.0 - 1e-10, num_angles))
     precisions = np.minimum(slopes[:, None] * real_histogram, fake_histogram).sum(axis=1)
-    # Sums of shares may pass 1 by rounding.
+    # Rounding may push sums of shares above 1.
     return np.clip(precisions, 0.0, 1.0), np.clip(precisions / slopes, 0.0, 1.0)
 
 
 def f_score(precisions: np.ndarray, recalls: np.ndarray, beta: float) -> float:
-    """Largest F_beta on a curve; recall weighs beta times as much as precision."""
+    """Returns the largest F_beta on a curve; recall weighs beta times as much as precision."""
     weight = beta**2
     scores = (1.0 + weight) * precisions * recalls / (weight * precisions + recalls + 1e-10)
     return float(scores.max())
@@ -101,7 +101,7 @@ def f_score(precisions: np.ndarray, recalls: np.ndarray, beta: float) -> float:
 def _clusterings(
     real: np.ndarray, fake: np.ndarray, num_clusters: int, seeds: Sequence[int]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For every seed the clusters [n], from 0 on, of the reals and of the fakes."""
+    """Returns for every seed the cluster indices [n] of the reals and of the fakes."""
     samples = np.concatenate([fake, real])
     labels = _equal_rows(samples, num_clusters)
     if labels is not None:
@@ -111,20 +111,21 @@ def _clusterings(
         means = MiniBatchKMeans(
             num_clusters, n_init=10, batch_size=1024, random_state=seed, compute_labels=False
         ).fit(samples)
-        # One after the other, equal sets get equal labels: ties of two centres fall the same way.
+        # In two calls, so that equal sets get equal labels: ties are broken in the same way.
         return means.predict(real), means.predict(fake)
 
-    # A clustering is many small steps: a thread for each of several gains what threads within a
-    # step would lose by waiting for each other, and leaves the order of its sums alone.
+    # A clustering is many small steps, so one thread per clustering is faster than many threads in
+    # each step. It also keeps the order of sums fixed.
     workers = min(len(seeds), os.cpu_count() or 1)
     with threadpoolctl.threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
         return list(pool.map(cluster, seeds))
 
 
 def _equal_rows(samples: np.ndarray, limit: int) -> np.ndarray | None:
-    """Which rows of [n, d] are equal, as labels [n]; None where more than `limit` differ.
+    """Returns labels [n] of equal rows of [n, d]; None if there are more than `limit` labels.
 
-    Where no more points than clusters differ, each is a cluster; k-means would tear some apart.
+    With at most as many different points as clusters, each point is a cluster; k-means would split
+    some of them.
     """
     labels = {}
     rows = []

@@ -1,12 +1,12 @@
-"""Which features lie in balls that reach to the k-th nearest neighbour: precision, recall, density.
+"""Precision, recall, density and coverage from balls that reach to the k-th nearest neighbour.
 
-A radius is itself one of the distances compared with it, so ties are the rule: the k-th neighbour
-lies on the ball it defines, and equal samples at equal distances. Rounded matrix products would
-break them, in a way that depends on the machine. So the features are rounded first, to integers no
-larger than 2^bits, with as many bits as keep d (2 * 2^bits)^2 within 2^53: 20 for d = 2048. Then
-|a|^2 + |b|^2 - 2 a.b is exact in float64 in whatever order it is summed, and so is every count of
-the rounded features. Their scale is that of the largest: an outlier some 10000 times as far as the
-others leaves them too few digits.
+A radius is itself one of the compared distances, so ties are common: the k-th neighbour lies on the
+ball that it defines, and equal samples have equal distances. Rounded matrix products would break
+ties in a way that depends on the machine. So the features are first rounded to integers of at most
+2^bits, with the largest number of bits that keeps d (2 * 2^bits)^2 within 2^53: 20 for d = 2048.
+Then |a|^2 + |b|^2 - 2 a.b is exact in float64 in any order of summation, and so is every count.
+The largest feature sets the scale: an outlier 10000 times as far as the other samples leaves
+them too few digits.
 """
 
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ _BLOCK = 1000  # rows of distances held at a time
 
 
 class ImprovedPrecisionRecall(NamedTuple):
-    """Share of fakes in the balls of the reals, and of reals in the balls of the fakes."""
+    """Share of fakes in balls of reals (precision) and of reals in balls of fakes (recall)."""
 
     precision: float
     recall: float
 
 
 class DensityCoverage(NamedTuple):
-    """In how many balls of reals a fake lies, over k, and the share of these balls with a fake."""
+    """Mean number of real balls around a fake, divided by k; share of real balls with a fake."""
 
     density: float
     coverage: float
@@ -36,15 +36,15 @@ class DensityCoverage(NamedTuple):
 def improved_precision_recall(
     real: np.ndarray, fake: np.ndarray, *, k: int = 3
 ) -> ImprovedPrecisionRecall:
-    """Precision and recall of Kynkaanniemi et al. 2019, Eqs. 1 and 2; balls hold their surface.
+    """Returns precision and recall of Kynkaanniemi et al. 2019, Eqs. 1 and 2; balls are closed.
 
     Args:
         real: [n, d] features of the reference.
-        fake: [m, d] features of what is judged.
-        k: which neighbour, in its own set, the ball of a sample reaches to.
+        fake: [m, d] features of the scored set.
+        k: the ball of a sample reaches to its k-th neighbour in its own set.
 
     Raises:
-        ValueError: no more than k samples, different d, or a value that is not finite.
+        ValueError: at most k samples, different d, or a value that is not finite.
     """
     real, fake = _on_grid(real, fake)
     real_radii, fake_radii = _radii(real, k), _radii(fake, k)
@@ -56,17 +56,17 @@ def improved_precision_recall(
 
 
 def density_coverage(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> DensityCoverage:
-    """Density and coverage of Naeem et al. 2020, Eqs. 4 and 5; balls do not hold their surface.
+    """Returns density and coverage of Naeem et al. 2020, Eqs. 4 and 5; balls are open.
 
-    For two samples of one continuous law the density is 1 on average; it may be larger.
+    The density of two samples of one continuous distribution is 1 on average; it may exceed 1.
 
     Args:
         real: [n, d] features of the reference.
-        fake: [m, d] features of what is judged.
-        k: which neighbour among the reals the ball of a real reaches to.
+        fake: [m, d] features of the scored set.
+        k: the ball of a real reaches to its k-th neighbour among the reals.
 
     Raises:
-        ValueError: no more than k reals, fewer than two fakes, different d, or a value that is not
+        ValueError: at most k reals, fewer than two fakes, different d, or a value that is not
             finite.
     """
     real, fake = _on_grid(real, fake)
@@ -80,9 +80,9 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> Densi
 
 
 def _on_grid(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets, checked, in integers of one scale: float64 [n, d] and [m, d]."""
+    """Returns both sets, checked, as integers of one scale: float64 [n, d] and [m, d]."""
     real, fake = checked_pair(real, fake)
-    # Seen from a sample, in units of a power of two: what was on a grid of integers stays on one.
+    # Relative to a sample, in units of a power of two: integers stay integers.
     origin = real[0]
     real, fake = real - origin, fake - origin
     bits = (51 - (len(origin) - 1).bit_length()) // 2
@@ -91,16 +91,16 @@ def _on_grid(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _radii(samples: np.ndarray, k: int) -> np.ndarray:
-    """Squared distances [n] of the samples [n, d] to their k-th neighbours among the others."""
+    """Returns squared distances [n] of samples [n, d] to their k-th neighbours."""
     if len(samples) <= k:
         raise ValueError(f'neighbour {k} needs more than {k} samples, not {len(samples)}')
-    # The nearest of all, number 0, is the sample itself.
+    # Neighbour 0 is the sample itself.
     blocks = _squared_distances(samples, samples)
     return np.concatenate([np.partition(squares, k)[:, k] for _, squares in blocks])
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some rows of a [n, d] and their squared distances [rows, m] to b [m, d], until all were."""
+    """Yields blocks of rows of a [n, d] and their squared distances [rows, m] to b [m, d]."""
     norms = np.sum(b * b, axis=1)
     for start in range(0, len(a), _BLOCK):
         rows = slice(start, start + _BLOCK)
