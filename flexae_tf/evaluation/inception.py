@@ -85,7 +85,7 @@ class Inception:
         self.layer = layer
         self.resize = f'{resize}_{size}'
         folder, network = _load(self.source, self._cache)
-        self._network = network  # keeps its variables alive; the graph alone does not
+        self._network = network  # the graph does not keep the variables alive
         self.checksum = _checksum(folder)
         by_handle = self.source == tfgan.INCEPTION_TFHUB
         self.is_tfgan = by_handle or verification.is_tfgan(self.checksum, self._cache)
