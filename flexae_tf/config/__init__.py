@@ -1,31 +1,25 @@
-"""Every option of every program, written once: default, help text and limits.
+"""Options of all programs: default, help text and limits of each, in one place.
 
-The options of a program are a frozen dataclass, checked the same whether it is filled from flags or
-in a notebook. Nothing here imports TensorFlow.
+The options of a program are a frozen dataclass with the same checks for flags and for Python code.
+Nothing here imports TensorFlow.
 """
 
-from flexae_tf.config.evaluate import EvaluateConfig
+from flexae_tf.config.benchmark import BenchmarkConfig
+from flexae_tf.config.doctor import DoctorConfig
+from flexae_tf.config.evaluate import RESIZES, EvaluateConfig
+from flexae_tf.config.export import ExportConfig
 from flexae_tf.config.fit import FitConfig
-from flexae_tf.config.names import (
-    CODES,
-    DATASETS,
-    DENSITIES,
-    DIVERGENCES,
-    METHODS,
-    METRICS,
-    RESIZES,
-    STAGES,
-)
-from flexae_tf.config.others import DoctorConfig, ExportConfig, SampleConfig
+from flexae_tf.config.names import CODES, DATASETS, DENSITIES, METHODS, METRICS, STAGES
 from flexae_tf.config.reproduce import ReproduceConfig
+from flexae_tf.config.sample import SampleConfig
 from flexae_tf.config.shared import checkpoint_step
-from flexae_tf.config.train import BenchmarkConfig, TrainConfig
+from flexae_tf.config.train import DIVERGENCES, ResolvedConfig, TrainConfig
 
 __all__ = [
     'CODES',
     'DATASETS',
-    'DIVERGENCES',
     'DENSITIES',
+    'DIVERGENCES',
     'METHODS',
     'METRICS',
     'RESIZES',
@@ -36,6 +30,7 @@ __all__ = [
     'ExportConfig',
     'FitConfig',
     'ReproduceConfig',
+    'ResolvedConfig',
     'SampleConfig',
     'TrainConfig',
     'checkpoint_step',

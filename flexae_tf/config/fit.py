@@ -23,7 +23,7 @@ class FitConfig(Options):
     density_steps: int | None = runtime_option(
         None,
         'Training steps of second_stage (default: 400 epochs) or latent_gan (default: as many as '
-        'the run had).',
+        'the run has).',
         minimum=1,
     )
     data_dir: str | None = path_option(

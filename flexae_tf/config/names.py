@@ -51,8 +51,6 @@ READ_BY = {
     'critic_batches': (*JOINT, 'flexae_sr', 'vae_iop', 'mask_aae'),
     'bn_mix_generated': (*JOINT, 'flexae_sr'),
 }
-DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
-MIXTURES = ('data', 'circle')
 CODES = 'codes'  # the data set of a stage: codes of a run's training examples
 DATASETS = (
     'digits',
@@ -64,14 +62,15 @@ DATASETS = (
     'synthetic_5d',
     'folder',
 )
-NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic', 'released')
-MAX_SEED = 2**31 - 1
-METRICS = ('fd', 'kd', 'prd', 'improved', 'density', 'fd_infinity', 'inception_score')
-KINDS = ('rec', 'gen', 'floor', 'codes')
-LAYERS = ('pool_3', 'mixed_7', 'mixed_8')
-FEATURES = ('auto', 'inception', 'pixels')
-RESIZES = ('tf1_bilinear', 'half_pixel_bilinear', 'antialiased_bicubic')
-SCALES = ('paper', 'small')
+METRICS = (
+    'fd',
+    'kid',
+    'prd',
+    'precision_recall',
+    'density_coverage',
+    'fd_infinity',
+    'inception_score',
+)
 # Of the paper, two experiments of its claims that it does not show, and all methods side by side.
 ARTIFACTS = (
     'table1',

@@ -1,4 +1,4 @@
-"""Options of a program as a frozen dataclass: absl flags, checks and `config.json` come from it.
+"""Options of a program as a frozen dataclass: the source of absl flags, checks and `config.json`.
 
 Nothing here imports TensorFlow, so wrong flags are refused at once.
 """
@@ -25,24 +25,25 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
+    several: bool = False,
     required: bool = False,
     identity: bool = True,
     path: bool = False,
 ) -> Any:
-    """A dataclass field that knows how to be a flag.
+    """Returns a dataclass field that is also a flag.
 
     Args:
-        default: the default; None means "decided by the data set", as the help text says.
-        help_text: shown by `--help`.
-        choices: the allowed strings.
+        default: default value. None: depends on other options, as the help text says.
+        help_text: text in `--help`.
+        choices: allowed values.
         minimum: smallest allowed number.
         maximum: largest allowed number.
-        above: the number must be larger than this.
+        above: exclusive lower limit.
+        several: whether the value is a list, separated by commas; `choices` hold for each item.
         required: whether None is refused.
-        identity: whether the option is part of what a run is. An option that is not may differ
-            when the run is resumed.
-        path: whether it is a file or folder; `~` in it is the home folder, also where no shell has
-            seen it.
+        identity: whether the option changes results, and thus the hash of a run. Other options
+            may differ when a run is resumed.
+        path: whether the value is a file or folder. A leading `~` becomes the home folder.
     """
     metadata = dict(
         help=help_text,
@@ -50,6 +51,7 @@ def option(
         minimum=minimum,
         maximum=maximum,
         above=above,
+        several=several,
         required=required,
         identity=identity,
         path=path,
@@ -58,21 +60,21 @@ def option(
 
 
 def runtime_option(default: Any, help_text: str, **limits: Any) -> Any:
-    """An option that says where or how a run happens, never what it computes."""
+    """Returns an option that does not change results: where and how fast a program runs."""
     return option(default, help_text, identity=False, **limits)
 
 
 def path_option(help_text: str, *, required: bool = False) -> Any:
-    """A file or folder: `where`, with `~` for the home folder; None when not given."""
+    """Returns a runtime option that is a file or folder; None if not set."""
     return runtime_option(None, help_text, required=required, path=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """DenseReshape of all option sets: checks itself when made.
+    """Base of all option sets; values are checked in the constructor.
 
-    A whole number where a float is meant becomes one, as on a command line: the hash of an option
-    set must not depend on who wrote it.
+    An int given for a float option becomes a float, so that the hash of an option set is the same
+    from Python and from flags.
 
     Raises:
         UsageError: a value outside its limits; the message names flag, value and limits.
@@ -88,7 +90,7 @@ class Options:
             _check(field, value)
 
     def identity(self) -> dict[str, Any]:
-        """The options that make a run what it is."""
+        """Returns the options that change results."""
         return {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
@@ -96,9 +98,9 @@ class Options:
         }
 
     def identity_hash(self) -> str:
-        """Twelve hexadecimal digits that differ when any identity option differs.
+        """Returns twelve hexadecimal digits that differ when any identity option differs.
 
-        Options at their defaults do not enter, so that a new option leaves old runs readable.
+        Options at their defaults do not enter, so that runs stay readable when an option is added.
         """
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         changed = {k: v for k, v in self.identity().items() if v != defaults[k]}
@@ -108,19 +110,22 @@ class Options:
 
 def _check(field: dataclasses.Field, value: Any) -> None:
     limits = field.metadata
+    flag = f'--{field.name}={value}'
     if value is None:
         if limits['required']:
-            raise UsageError(f'--{field.name} is needed: {limits["help"]}')
+            raise UsageError(f'--{field.name}: needed. Set it: {limits["help"]}')
         return
-    if limits['choices'] and value not in limits['choices']:
-        choices = ', '.join(limits['choices'])
-        raise UsageError(f'--{field.name}={value}: choose one of {choices}')
+    if limits['choices']:
+        for item in value.split(',') if limits['several'] else [value]:
+            if item not in limits['choices']:
+                choices = ', '.join(limits['choices'])
+                raise UsageError(f'--{field.name}={item}: unknown. Choose one of {choices}.')
     if limits['minimum'] is not None and not value >= limits['minimum']:
-        raise UsageError(f'--{field.name}={value}: must be at least {limits["minimum"]}')
+        raise UsageError(f'{flag}: too small. Use at least {limits["minimum"]}.')
     if limits['maximum'] is not None and not value <= limits['maximum']:
-        raise UsageError(f'--{field.name}={value}: must be at most {limits["maximum"]}')
+        raise UsageError(f'{flag}: too large. Use at most {limits["maximum"]}.')
     if limits['above'] is not None and not value > limits['above']:
-        raise UsageError(f'--{field.name}={value}: must be above {limits["above"]}')
+        raise UsageError(f'{flag}: too small. Use a value above {limits["above"]}.')
 
 
 _DEFINE = {

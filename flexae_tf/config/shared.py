@@ -1,59 +1,91 @@
-"""Options and checks that several programs have."""
+"""Options and checks that several programs share."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flexae_tf.config.names import DENSITIES
-from flexae_tf.config.options import option, runtime_option
+from flexae_tf.config.options import option, path_option, runtime_option
 from flexae_tf.errors import UsageError
 
-INCEPTION_HELP = (
-    "SavedModel of the network, a folder or an archive; TF-GAN's own from its hub when not given."
-)
-CACHE_HELP = (
-    'Folder kept between evaluations: features of real images, unpacked networks; '
-    '~/.cache/flexae_tf when not given.'
-)
+MAX_SEED = 2**31 - 1
+FEATURES = ('auto', 'inception', 'pixels')
 
 
 def device_option() -> Any:
-    """`--device`."""
+    """Returns `--device`."""
     return runtime_option(
         'auto',
-        'What programs run on: auto uses every GPU there is, gpu fails when there is none.',
+        'Device to run on. auto: all GPUs, or the CPU without one. gpu: fail without a GPU.',
         choices=('auto', 'gpu', 'cpu'),
     )
 
 
 def density_option() -> Any:
-    """`--density`."""
+    """Returns `--density`."""
     return option(
         None,
-        "Sample from a density fitted to the codes of training examples; the method's own choice "
-        'when not given, none for its prior.',
-        choices=(*DENSITIES, 'none'),
+        'Density fitted to the codes of the training examples, to sample from instead of the '
+        "prior (default: the method's own density, if any). none: sample from the prior.",
+    )
+
+
+def fit_missing_option() -> Any:
+    """Returns `--fit_missing`."""
+    return runtime_option(
+        False, 'Fit a missing density first, as bin/fit.py does with its default flags.'
     )
 
 
 def checkpoint_option() -> Any:
-    """`--checkpoint` of a program that takes one."""
+    """Returns `--checkpoint` of the programs that read one checkpoint."""
     return option('last', 'last, or the step of a checkpoint or snapshot.')
 
 
+def inception_path_option() -> Any:
+    """Returns `--inception_path`."""
+    return path_option(
+        'Inception network: folder or archive of a SavedModel (default: the network of TF-GAN, '
+        'downloaded from its hub).'
+    )
+
+
+def cache_dir_option() -> Any:
+    """Returns `--cache_dir`."""
+    return path_option(
+        'Folder of features of real images and of unpacked networks, shared by evaluations '
+        '(default: ~/.cache/flexae_tf).'
+    )
+
+
+def features_option() -> Any:
+    """Returns `--features`."""
+    return option(
+        'auto',
+        'Features that the metrics compare. auto: inception for images, the values for vectors.',
+        choices=FEATURES,
+    )
+
+
+def feature_layer_option(*, identity: bool = True) -> Any:
+    """Returns `--feature_layer`."""
+    return option(
+        'pool_3', 'Output of the Inception network to use as features.', identity=identity
+    )
+
+
 def checkpoint_step(checkpoint: str | int, others: str = '') -> int | None:
-    """The step that `--checkpoint` names; None for the last one.
+    """Returns the step that `--checkpoint` names; None for the last checkpoint.
 
     Args:
-        checkpoint: what was given.
-        others: what else may be given, for the error message.
+        checkpoint: value of the flag.
+        others: further values that the program accepts, for the error message.
 
     Raises:
-        UsageError: neither 'last' nor a number.
+        UsageError: the value is neither 'last' nor a number.
     """
     if checkpoint == 'last':
         return None
     if not str(checkpoint).isdecimal():
         choices = f'last, {others}' if others else 'last'
-        raise UsageError(f'--checkpoint={checkpoint}: give {choices}, or the number of a step')
+        raise UsageError(f'--checkpoint={checkpoint}: unknown. Use {choices} or a step.')
     return int(checkpoint)

@@ -1,152 +1,150 @@
-"""Options of training, and of measuring its speed."""
+"""Options of `bin/train.py`."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
-from flexae_tf.config.names import (
-    CODES,
-    DIVERGENCES,
-    LAYERS,
-    MAX_SEED,
-    METHODS,
-    MIXTURES,
-    NETWORKS,
-    OPEN,
-    READ_BY,
-    SCHEDULED,
-    STAGES,
-)
+from flexae_tf.config.names import CODES, METHODS, OPEN, READ_BY, SCHEDULED, STAGES
 from flexae_tf.config.options import Options, option, path_option, runtime_option
-from flexae_tf.config.shared import INCEPTION_HELP, device_option
+from flexae_tf.config.shared import MAX_SEED, device_option
 from flexae_tf.errors import UsageError
+
+NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic', 'released')
+DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
+MIXTURES = ('data', 'circle')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig(Options):
-    """What `bin/train.py` needs to know; the defaults are the paper's (Algorithm 1, Table 6)."""
+    """Options of `bin/train.py`; the defaults are the paper's (Algorithm 1, Table 6)."""
 
-    method: str = option('flexae', 'Method to train.', choices=(*METHODS, *STAGES))
-    workdir: str | None = path_option('Folder of this run; the same command again resumes it.')
+    method: str = option('flexae', 'Method to train, or package.module:Class.')
+    workdir: str | None = path_option('Folder of the run. The same command resumes it.')
     seed: int = option(
         0, 'Seed of initial weights, batches and noise.', minimum=0, maximum=MAX_SEED
     )
 
-    dataset: str = option(
-        'digits', 'Data set to train on: a name, or package.module:NAME of a Source.'
-    )
+    dataset: str = option('digits', 'Data set to train on, or package.module:NAME.')
     data_dir: str | None = path_option(
-        'Folder of the data: of tensorflow-datasets, or of your own pictures (--dataset=folder), '
-        'or an .npz file.',
+        'Folder of tensorflow-datasets; folder of images or .npz file with --dataset=folder.'
     )
-    download: bool = runtime_option(False, 'Let tensorflow-datasets download what is missing.')
+    download: bool = runtime_option(False, 'Download a missing data set with tensorflow-datasets.')
     image_size: int | None = option(
-        None, 'Height and width of images of --dataset=folder (64 when not given).', minimum=4
+        None, 'Height and width of images of --dataset=folder (default: 64).', minimum=4
     )
     celeba_crop: int = option(
-        140, 'Side of the centre crop of CelebA before it is resized to 64.', minimum=64
+        140, 'Side of the centre crop of CelebA images, before the resize to 64.', minimum=64
     )
     train_examples: int | None = option(
-        None, 'Train on this many examples only (all when not given).', minimum=1
+        None, 'Number of training examples to use (default: all).', minimum=1
     )
     validation_examples: int | None = option(
         None,
-        'Training images held out for validation (a tenth, at most 5000, when not given).',
+        'Number of training examples held out for validation (default: a tenth, at most 5000).',
         minimum=2,
     )
 
     network: str = option(
         'auto',
-        'Architecture of Tables 5-6 to build; auto takes the nearest image size. Or the released '
-        'networks of the authors.',
+        'Architecture of Tables 5-6. auto: the nearest image size. released: the networks that '
+        'the authors published.',
         choices=NETWORKS,
     )
-    width_multiplier: float = option(
-        1.0, 'Scales the channels of every convolution, for small machines.', above=0.0
-    )
+    width_multiplier: float = option(1.0, 'Factor on the channels of every convolution.', above=0.0)
     latent_dim: int | None = option(
-        None, 'Size m of a latent code (32 / 128 / 128 / 2 / 50 as in Tables 5-6).', minimum=1
+        None, 'Size m of a code (default: Tables 5-6: 32, 128, 128, 2 or 50).', minimum=1
     )
     noise_dim: int | None = option(
-        None, "Size m' of the input of P-GEN (latent_dim when not given).", minimum=1
+        None, "Size m' of the input of P-GEN (default: --latent_dim).", minimum=1
     )
     generator_capacity: int | None = option(
         None,
-        'Row 1 to 6 of Table 8 as P-GEN; Table 7 (Table 5 on vectors) when not given.',
+        'Row of Table 8, 1 to 6, to use as P-GEN (default: Table 7; Table 5 for vectors).',
         minimum=1,
         maximum=6,
     )
 
     divergence: str = option(
         'wasserstein',
-        'D_Z of flexae, wae_normal and wae_gmm_prior: how far codes are from the prior. By a '
-        'critic (the paper), a discriminator, a density ratio, kernels, or sorted projections.',
+        'Divergence D_Z between codes and prior of flexae, wae_normal and wae_gmm_prior. '
+        'wasserstein (paper): critic. jensen_shannon: discriminator. kl: density ratio. mmd: '
+        'kernels. sliced_wasserstein: sorted projections.',
         choices=DIVERGENCES,
     )
     mixture: str | None = option(
         None,
-        'Prior of wae_gmm_prior: the mixture that --dataset=synthetic_2d was drawn from, or six '
+        'Prior of wae_gmm_prior. data: the mixture of --dataset=synthetic_2d. circle: six '
         'Gaussians of variance 1 on a circle of radius 6.',
         choices=MIXTURES,
     )
 
     training_steps: int = runtime_option(
-        130_000, 'Train until this iteration; 0 keeps the method as it begins.', minimum=0
+        130_000, 'Train until this step; 0 saves the initial weights.', minimum=0
     )
-    batch_size: int = option(128, 'Images in a batch, all devices together.', minimum=2)
-    critic_steps: int = option(5, 'Critic steps in an iteration (disc_training_ratio).', minimum=1)
+    batch_size: int = option(128, 'Number of images in a batch, over all devices.', minimum=2)
+    critic_steps: int = option(
+        5, 'Critic steps per training step (disc_training_ratio).', minimum=1
+    )
     critic_batches: str = option(
         'fresh',
-        "Images of the critic's steps: a fresh batch each, or the batch of the auto-encoder step.",
+        'Images of the critic steps. fresh: a new batch each. shared: the batch of the '
+        'auto-encoder step.',
         choices=('fresh', 'shared'),
     )
     bn_mix_generated: bool = option(
-        False, "Also move the decoder's batch-norm averages on generated codes, as the authors do."
+        False,
+        "Also update the decoder's batch-norm averages with generated codes, as the authors do.",
     )
     bn_momentum: float = option(
         0.99,
-        "Of batch norm's averages, by which images are scored and sampled. Where codes move fast, "
-        'as those of an adversarial method may, 0.99 lags behind them.',
+        'Momentum of the batch-norm averages, which inference uses. The averages may lag behind '
+        'codes that move fast, such as the codes of adversarial methods.',
         minimum=0.0,
         maximum=0.9999,
     )
-    gradient_penalty_weight: float = option(10.0, 'beta of Eq. 5.', minimum=0.0)
+    gradient_penalty_weight: float = option(
+        10.0, 'Weight of the gradient penalty, beta of Eq. 5.', minimum=0.0
+    )
     kl_weight: float | None = option(
         None,
-        'beta of beta_vae and vae_flow: weight of the KL divergence beside half the squared error '
-        'of an image.',
+        'beta of beta_vae and vae_flow: weight of the KL divergence; half the squared error of an '
+        'image has weight 1.',
         above=0.0,
     )
     num_pseudo_inputs: int | None = option(
-        None, 'K of vae_vampprior: learned images whose posteriors are its prior.', minimum=1
+        None,
+        'K of vae_vampprior: number of learned images whose posteriors form the prior.',
+        minimum=1,
     )
     adversarial_weight: float | None = option(
         None,
-        'lambda of wae_gan: weight of the adversarial loss beside the squared error of an image.',
+        'lambda of wae_gan: weight of the adversarial loss; the squared error of an image has '
+        'weight 1.',
         above=0.0,
     )
     code_weight: float | None = option(
         None,
-        'a of rae_gmm: weight of the squared norm of a code beside the squared error of an image.',
+        'a of rae_gmm: weight of the squared norm of a code; the squared error of an image has '
+        'weight 1.',
         minimum=0.0,
     )
     decoder_weight: float | None = option(
         None,
-        "b of rae_gmm: weight of the squares of the decoder's kernels beside the squared error of "
-        'an image.',
+        'b of rae_gmm: weight of the squared kernels of the decoder; the squared error of an image '
+        'has weight 1.',
         minimum=0.0,
     )
     volume_weight: float | None = option(
         None,
-        'k of injflow and injflow_gmm: weight of minus the log likelihood (code and volume) beside '
-        'the squared error of an image.',
+        'k of injflow and injflow_gmm: weight of the negative log likelihood (code and volume); '
+        'the squared error of an image has weight 1.',
         above=0.0,
     )
     mask_fidelity_weight: float | None = option(
         None,
-        'Weight of the reconstruction loss, a mean over pixels, in the step of the mask of '
-        'mask_aae.',
+        'Weight of the reconstruction loss, a mean over pixels, in the mask step of mask_aae.',
         above=0.0,
     )
     ae_learning_rate: float = option(1e-3, 'Learning rate of the auto-encoder step.', above=0.0)
@@ -163,37 +161,58 @@ class TrainConfig(Options):
 
     precision: str = option(
         'tf32',
-        'float32, tf32 (float32 with TensorFloat-32 products, GPU only), or mixed_bfloat16 in '
-        'encoder and decoder and tf32 elsewhere.',
+        'float32; tf32: float32 with TensorFloat-32 products on GPUs; mixed_bfloat16: bfloat16 in '
+        'encoder and decoder, tf32 elsewhere.',
         choices=('float32', 'tf32', 'mixed_bfloat16'),
     )
-    jit_compile: bool = runtime_option(False, 'Compile the iteration with XLA (one device only).')
+    jit_compile: bool = runtime_option(
+        False, 'Compile the training step with XLA; one device only.'
+    )
     deterministic: bool = runtime_option(
-        False, 'On a GPU, use only kernels that repeat to the last bit; slower.'
+        False, 'Use only GPU kernels whose results are bit-reproducible; slower.'
     )
     device: str = device_option()
 
-    log_every_steps: int = runtime_option(100, 'Log losses this often.', minimum=1)
+    log_every_steps: int = runtime_option(100, 'Log the losses this often.', minimum=1)
     sample_every_steps: int = runtime_option(
         1000, 'Write image grids and latent and validation statistics this often.', minimum=1
     )
     eval_every_steps: int = runtime_option(
-        0, 'Add Frechet distances on validation data this often (0: never).', minimum=0
+        0, 'Log Frechet distances to validation examples this often; 0: never.', minimum=0
     )
     save_every_steps: int = runtime_option(1000, 'Write a checkpoint this often.', minimum=1)
-    keep_checkpoints: int = runtime_option(3, 'Rolling checkpoints to keep.', minimum=1)
+    keep_checkpoints: int = runtime_option(3, 'Number of newest checkpoints to keep.', minimum=1)
     snapshot_every_steps: int = runtime_option(
-        10_000, 'Keep the weights alone this often, for later choice (0: never).', minimum=0
+        10_000, 'Keep a snapshot of the weights this often; 0: never.', minimum=0
     )
-    dry_run: bool = runtime_option(False, 'Print what would be run and what it needs, then stop.')
+    dry_run: bool = runtime_option(
+        False, 'Print the plan of the run and its requirements; train nothing.'
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if ':' not in self.method:
+            self._check_method()
+        if self.mixture == 'data' and (
+            self.dataset != 'synthetic_2d' or self.latent_dim not in (None, 2)
+        ):
+            raise UsageError(
+                f'--mixture=data with --dataset={self.dataset} and --latent_dim={self.latent_dim}: '
+                'needs synthetic_2d in two dimensions. Use --mixture=circle.'
+            )
+        if self.mixture == 'circle' and self.latent_dim == 1:
+            raise UsageError('--mixture=circle: has two dimensions. Use --latent_dim=2 or more.')
+
+    def _check_method(self) -> None:
+        if self.method not in (*METHODS, *STAGES):
+            raise UsageError(
+                f'--method={self.method}: unknown. Choose one of {", ".join(METHODS)}.'
+            )
         if (self.method in STAGES) != (self.dataset == CODES):
             raise UsageError(
-                f'--method={self.method} with --dataset={self.dataset}: the densities '
-                f'{" and ".join(STAGES)} are trained on the codes of a finished run, by '
-                'bin/evaluate.py --density=NAME'
+                f'--method={self.method} with --dataset={self.dataset}: '
+                f'{" and ".join(STAGES)} are densities, fitted to the codes of a trained run. '
+                'Use bin/fit.py --density=NAME.'
             )
         for name, methods in OPEN.items():
             value = getattr(self, name)
@@ -210,43 +229,39 @@ class TrainConfig(Options):
                 raise UsageError(
                     f'--{name}={value} with --method={self.method}: it is for {", ".join(methods)}'
                 )
-        if self.mixture == 'data' and (
-            self.dataset != 'synthetic_2d' or self.latent_dim not in (None, 2)
-        ):
-            raise UsageError(
-                f'--mixture=data with --dataset={self.dataset} and --latent_dim={self.latent_dim}: '
-                'it is that of synthetic_2d, in two dimensions; use --mixture=circle'
-            )
-        if self.mixture == 'circle' and self.latent_dim == 1:
-            raise UsageError('--mixture=circle needs --latent_dim=2 or more')
 
     def identity(self) -> dict[str, Any]:
-        """As `Options.identity`; a schedule makes the number of steps a part of it."""
+        """Returns as `Options.identity`; with a schedule also the number of steps."""
         steps = {'training_steps': self.training_steps} if self.method in SCHEDULED else {}
         return super().identity() | steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig(TrainConfig):
-    """What `bin/benchmark.py` needs to know: a training, and how much of it to time."""
-
-    subject: str = runtime_option(
-        'training',
-        'What to time: the training; an iteration of every method, with the numbers of its '
-        'flagfile; every metric on 10000 random features of 2048 dimensions a side; or the network '
-        'of the scores.',
-        choices=('training', 'methods', 'metrics', 'network'),
-    )
-    inception_path: str | None = path_option(INCEPTION_HELP)
-    feature_layer: str = runtime_option(
-        'pool_3', 'Output of the Inception network.', choices=LAYERS
-    )
-    iterations: int = runtime_option(
-        10, 'Iterations to time; 0 for sizes alone, of all methods.', minimum=0
-    )
-    warmup: int = runtime_option(2, 'Iterations before them, the compilation included.', minimum=1)
+class ResolvedConfig(TrainConfig):
+    """A training configuration with `latent_dim` and `noise_dim` filled in."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.iterations and self.subject == 'training':
-            raise UsageError('--iterations=0 times nothing: give 1 or more, or --subject=methods')
+        if self.latent_dim is None or self.noise_dim is None:
+            raise ValueError('latent_dim and noise_dim of a resolved configuration are not None')
+
+    @staticmethod
+    def of(config: TrainConfig, **changes: Any) -> ResolvedConfig:
+        """Returns `config` with `changes`, as a resolved configuration.
+
+        Args:
+            config: a training configuration; options of a subclass are kept.
+            changes: options to fill in; `latent_dim` and `noise_dim` among them.
+        """
+        options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        return _resolved_class(type(config))(**options | changes)
+
+
+@functools.cache
+def _resolved_class(config_class: type[TrainConfig]) -> type[ResolvedConfig]:
+    if issubclass(config_class, ResolvedConfig):
+        return config_class
+    if config_class is TrainConfig:
+        return ResolvedConfig
+    cls = type(f'Resolved{config_class.__name__}', (config_class, ResolvedConfig), {})
+    return dataclasses.dataclass(frozen=True, kw_only=True)(cls)

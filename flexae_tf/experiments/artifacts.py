@@ -98,7 +98,7 @@ def _methods(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     for method, densities in trained(METHODS):
         scorings = [
             planning.scoring_flags(
-                config, method, dataset, split='test', kinds='gen', metrics='fd', density=density
+                config, method, dataset, split='test', sets='samples', metrics='fd', density=density
             )
             for density in densities
         ]
@@ -127,7 +127,7 @@ def _figure_5(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     num = min(SUBSET, planning.num_examples(config, dataset))
     config = dataclasses.replace(config, num_examples=num)
     trained_on = planning.scoring_flags(
-        config, 'flexae', dataset, split='train', kinds='rec,gen', metrics='fd'
+        config, 'flexae', dataset, split='train', sets='reconstructions,samples', metrics='fd'
     )
     for generator, seed in itertools.product(range(1, 7), seeds(config)):  # Table 8's
         run = _on_images(
@@ -157,7 +157,7 @@ def _gallery(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
 def _figure_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     for method in ('wae_normal', 'flexae'):
         yield from _on_vectors(
-            config, method, dataset, kinds='gen,codes', scored=('--checkpoint=all',)
+            config, method, dataset, sets='samples,latents', scored=('--checkpoint=all',)
         )
 
 
@@ -166,14 +166,16 @@ def _figure_3(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     models += [('wae_gmm_prior', {'mixture': mixture}) for mixture in ('data', 'circle')]
     for method, options in [*models, ('flexae', {})]:
         yield from _on_vectors(
-            config, method, dataset, options=options, kinds='rec,gen,floor,codes'
+            config, method, dataset, options=options, sets='reconstructions,samples,train,latents'
         )
 
 
 def _theorem_2(config: ReproduceConfig, dataset: str) -> Iterator[runs.Run]:
     for noise_dim in NOISE_DIMS:
         options = {'noise_dim': noise_dim}
-        yield from _on_vectors(config, 'flexae', dataset, options=options, kinds='rec,gen,codes')
+        yield from _on_vectors(
+            config, 'flexae', dataset, options=options, sets='reconstructions,samples,latents'
+        )
 
 
 def _on_images(
@@ -192,7 +194,7 @@ def _on_images(
             method,
             dataset,
             split='test',
-            kinds='rec,gen,floor,codes',
+            sets='reconstructions,samples,train,latents',
             metrics='fd,kd,prd',
             density=density,
         )
@@ -208,14 +210,12 @@ def _on_vectors(
     method: str,
     dataset: str,
     *,
-    kinds: str,
+    sets: str,
     options: Mapping[str, float | str] | None = None,
     scored: tuple[str, ...] = (),
 ) -> Iterator[runs.Run]:
     """Runs of some seeds that are scored by Frechet distance, and their codes."""
-    scoring = planning.scoring_flags(
-        config, method, dataset, split='test', kinds=kinds, metrics='fd'
-    )
+    scoring = planning.scoring_flags(config, method, dataset, split='test', sets=sets, metrics='fd')
     # Snapshots cost next to nothing here, and runs that two artifacts share must have them.
     options = {'snapshot_every_steps': SNAPSHOTS} | dict(options or {})
     for seed in seeds(config, SEEDS):

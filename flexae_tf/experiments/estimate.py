@@ -277,7 +277,11 @@ def _network_images(run: Run, flags: tuple[str, ...]) -> int:
 
     def shown(flags: tuple[str, ...]) -> set[tuple[str, str | None]]:
         o = run.scoring(flags).options()
-        return {(k, o.split if k == 'rec' else o.density) for k in ('rec', 'gen') if k in o.kinds}
+        return {
+            (name, o.split if name == 'reconstructions' else o.density)
+            for name in ('reconstructions', 'samples')
+            if name in o.sets
+        }
 
     before = run.scorings[: run.scorings.index(flags)]
     return options.num_examples * len(shown(flags).difference(*map(shown, before)))

@@ -6,8 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from flexae_tf.config import STAGES, ReproduceConfig, TrainConfig
-from flexae_tf.config.names import STAGED
+from flexae_tf.config import ReproduceConfig, TrainConfig
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments import runs
 from flexae_tf.experiments.runs import Command, Run
@@ -24,14 +23,12 @@ class Scale(NamedTuple):
         num_examples: on each side of a score, at most.
         datasets: what is trained on, where an artifact is about more than one.
         subset_steps: iterations of trainings on few examples (Fig. 5).
-        density_steps: iterations of densities that are trained; None for as many as their default.
     """
 
     train: Mapping[str, float | str]
     num_examples: int
     datasets: tuple[str, ...]
     subset_steps: int
-    density_steps: int | None = None
     tuned: Mapping[tuple[str, str], Mapping[str, float]] = {}
 
 
@@ -45,7 +42,6 @@ SCALES = {
         5_000,
         ('mnist', *SYNTHETIC),
         subset_steps=3000,
-        density_steps=3000,
         tuned={
             # fd_mixed_7 of 1000 samples after 1000 iterations, from as many validation images:
             # 0.581, 0.600, 0.643, 0.710 with 0.5, 0.2, 0.1, 0.05.
@@ -137,7 +133,7 @@ def scoring_flags(
     dataset: str,
     *,
     split: str,
-    kinds: str,
+    sets: str,
     metrics: str,
     density: str | None = None,
 ) -> tuple[str, ...]:
@@ -147,20 +143,18 @@ def scoring_flags(
         config: scale and places.
         method: one of `config.METHODS`.
         dataset: one of `config.DATASETS`.
-        split: as of the evaluation program; so are `kinds` and `metrics`.
+        split: as of the evaluation program; so are `sets` and `metrics`.
         density: one of `config.DENSITIES`, in the place of the method's own.
     """
-    scale = SCALES[scale_of(config, dataset)]
     flags = [
         f'--split={split}',
-        f'--kinds={kinds}',
+        f'--sets={sets}',
         f'--metrics={metrics}',
         f'--num_examples={num_examples(config, dataset)}',
     ]
     if density:
         flags.append(f'--density={density}')
-    if scale.density_steps and (density in STAGES or (method in STAGED and not density)):
-        flags.append(f'--density_steps={scale.density_steps}')
+    flags.append('--fit_missing')
     places = [] if dataset in SYNTHETIC else NETWORK
     return (*flags, *_given(config, *places, 'cache_dir', 'device'))
 

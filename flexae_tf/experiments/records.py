@@ -215,7 +215,7 @@ def _seconds(run: Run, flags: tuple[str, ...]) -> float | None:
     stage = options.density or STAGED.get(run.config.method)
     if stage in STAGES:
         folder = run.workdir.path / 'densities' / f'{steps:09d}' / stage
-        trained.append((folder / run.workdir.perf.name, options.density_steps))
+        trained.append((folder / run.workdir.perf.name, None))
     seconds = 0.0
     for path, length in trained:
         speed = pace(path)

@@ -134,20 +134,22 @@ def _grid(config: ReproduceConfig) -> Grid:
     if config.values:
         values = dict.fromkeys(float(value) for value in config.values.split(','))
         grid = grid._replace(values=tuple(values))
-    if config.options:
-        names = tuple(config.options.split(','))
+    if config.tuned_options:
+        names = tuple(config.tuned_options.split(','))
         fields = [field.name for field in dataclasses.fields(TrainConfig)]
         for name in names:
             if name not in fields:
-                raise UsageError(f'--options={config.options}: training has no option {name!r}')
+                raise UsageError(
+                    f'--tuned_options={config.tuned_options}: training has no option {name!r}'
+                )
         grid = grid._replace(options=names, times=False)
     return grid
 
 
 def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, runs.Run]:
-    kinds = 'gen' if grid.rec_within is None else 'rec,gen'
+    sets = 'samples' if grid.rec_within is None else 'reconstructions,samples'
     scoring = planning.scoring_flags(
-        config, config.tune, config.dataset, split='validation', kinds=kinds, metrics='fd'
+        config, config.tune, config.dataset, split='validation', sets=sets, metrics='fd'
     )
     flagfile = planning.method_config(config.tune, config.dataset)
     planned = {}
@@ -162,7 +164,7 @@ def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, runs.Run]:
 
 
 def _path(config: ReproduceConfig) -> pathlib.Path:
-    what = [config.tune, config.dataset, config.scale, *filter(None, [config.options])]
+    what = [config.tune, config.dataset, config.scale, *filter(None, [config.tuned_options])]
     return pathlib.Path(config.output_dir) / 'tune' / f'{"-".join(what)}.json'
 
 

@@ -45,7 +45,8 @@ weight = float(manifest.read_text())
 with open(root / 'calls.txt', 'a') as file:
     file.write(f'evaluate {weight:g}\\n')
 protocol = (root / 'protocol').read_text() if (root / 'protocol').exists() else '0123abcd'
-for kind in flags['kinds'].split(','):
+kinds = dict(reconstructions='rec', samples='gen', train='floor', latents='codes')
+for kind in map(kinds.get, flags['sets'].split(',')):
     record = dict(
         step=0 if kind == 'floor' else step, kind=kind, stem='fd', n=50, density=None, code='0',
         metric=f'fd_vectors_50_{kind}', protocol=protocol,

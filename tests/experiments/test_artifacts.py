@@ -46,20 +46,6 @@ def test_the_two_injective_flows_are_one_run_and_two_scorings():
     ]
 
 
-def test_densities_that_are_trained_are_trained_shorter_in_the_miniature():
-    steps = {
-        (run.config.method, options.density): options.density_steps
-        for run in planned('table1,joint', seeds=1)
-        for options in (run.scoring(flags).options() for flags in run.scorings)
-    }
-    assert {key for key, value in steps.items() if value} == {
-        ('two_stage_vae', None),
-        ('ae_gmm', 'latent_gan'),
-    }
-    for run in planned('table1,joint', seeds=1, scale='paper'):
-        assert not any('--density_steps' in flag for flags in run.scorings for flag in flags)
-
-
 def test_first_seeds_are_run_first():
     seeds = [run.config.seed for run in planned('table1', seed=5)]
     assert seeds == sorted(seeds) and set(seeds) == {5, 6, 7}
@@ -145,7 +131,7 @@ def test_every_method_has_an_untrained_self():
     for method, run in trained.items():
         before = untrained[method]
         assert len(before.scorings) == len(run.scorings) == (2 if method == 'injflow' else 1)
-        assert {run.scoring(f).options().kinds for f in before.scorings} == {'gen'}
+        assert {run.scoring(f).options().sets for f in before.scorings} == {'samples'}
         assert table_1.get(run.name, run) == run  # the same runs
         as_trained = dataclasses.replace(before.config, training_steps=3000, workdir=None)
         assert as_trained == dataclasses.replace(run.config, workdir=None)

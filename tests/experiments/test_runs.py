@@ -30,7 +30,7 @@ def planned(reproduce):
     def make(*weights, **options):
         config = reproduce(**options)
         scoring = planning.scoring_flags(
-            config, 'beta_vae', 'synthetic_2d', split='validation', kinds='gen', metrics='fd'
+            config, 'beta_vae', 'synthetic_2d', split='validation', sets='samples', metrics='fd'
         )
         return [
             planning.method_run(
@@ -55,7 +55,7 @@ def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = reproduce(data_dir='data', output='out', seed=3, features='pixels', num_examples=70)
     scoring = planning.scoring_flags(
-        config, 'beta_vae', 'mnist', split='validation', kinds='gen', metrics='fd'
+        config, 'beta_vae', 'mnist', split='validation', sets='samples', metrics='fd'
     )
     run = planning.method_run(
         config, 'beta_vae', 'mnist', options={'kl_weight': 0.1 * 3}, scorings=[scoring]
@@ -72,7 +72,7 @@ def test_the_command_lines_of_a_run(reproduce, tmp_path, monkeypatch):
     assert pathlib.Path(told).parent == tmp_path / 'out' / 'runs' / run.name / 'reproduce'
     assert evaluate == (
         f'python bin/evaluate.py --workdir={tmp_path}/out/runs/{run.name} --checkpoint=6 '
-        '--split=validation --kinds=gen --metrics=fd --num_examples=70 '
+        '--split=validation --sets=samples --metrics=fd --num_examples=70 '
         f'--features=pixels --data_dir={tmp_path}/data'
     )
     options = run.config
@@ -118,7 +118,7 @@ def test_the_scale_of_the_paper_is_its_flagfiles(reproduce):
     run = planning.method_run(config, 'beta_vae', 'mnist')
     assert run.config.training_steps == 130_000 and run.config.width_multiplier == 1.0
     assert '--num_examples=10000' in planning.scoring_flags(
-        config, 'beta_vae', 'mnist', split='test', kinds='gen', metrics='fd'
+        config, 'beta_vae', 'mnist', split='test', sets='samples', metrics='fd'
     )
 
 

@@ -72,7 +72,7 @@ def test_the_table_and_the_winner_are_kept(clone, reproduce, tmp_path, capsys):
 
 def test_another_option_can_be_tuned(clone, reproduce, tmp_path, capsys):
     tune.tune(reproduce(values='0.5,0.1'))
-    tune.tune(reproduce(options='ae_learning_rate,enc_learning_rate', values='0.002,0.003'))
+    tune.tune(reproduce(tuned_options='ae_learning_rate,enc_learning_rate', values='0.002,0.003'))
     assert 'winner: --ae_learning_rate=0.00' in capsys.readouterr().out
     kept = result(tmp_path, 'beta_vae-synthetic_2d-small-ae_learning_rate,enc_learning_rate')
     assert [trial['value'] for trial in kept['trials']] == [0.002, 0.003]
@@ -124,8 +124,16 @@ def test_scores_of_two_protocols_are_refused(clone, reproduce, calls):
         (dict(tune='nonsense'), UsageError, '--tune=nonsense: choose one of'),
         (dict(values='-1'), UsageError, '--kl_weight=-1'),
         (dict(values='0.1,,2'), UsageError, "--values=0.1,,2: '' is no number"),
-        (dict(options='rate'), UsageError, "--options=rate: training has no option 'rate'"),
-        (dict(options='kl_weight', values=None), UsageError, '--options=kl_weight needs --values'),
+        (
+            dict(tuned_options='rate'),
+            UsageError,
+            "--tuned_options=rate: training has no option 'rate'",
+        ),
+        (
+            dict(tuned_options='kl_weight', values=None),
+            UsageError,
+            '--tuned_options=kl_weight: needs --values',
+        ),
         (dict(features='eyes'), UsageError, '--features=eyes: choose one of'),
         (dict(dataset='folder'), UsageError, '--dataset=folder needs --data_dir'),
         (dict(data_dir='nowhere'), MissingDataError, '--data_dir=nowhere'),

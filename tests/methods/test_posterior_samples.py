@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
-from flexae_tf.config.names import MAX_SEED
+from flexae_tf.config.shared import MAX_SEED
 from flexae_tf.methods import build_method
 from flexae_tf.methods.posterior_samples import NO_SPREAD, draw_codes, posteriors
 

@@ -1,0 +1,47 @@
+"""Options of `bin/sample.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from flexae_tf.config.options import Options, option, path_option, runtime_option
+from flexae_tf.config.shared import (
+    MAX_SEED,
+    checkpoint_option,
+    checkpoint_step,
+    density_option,
+    device_option,
+    fit_missing_option,
+)
+from flexae_tf.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleConfig(Options):
+    """Options of `bin/sample.py`."""
+
+    source: str | None = path_option('Workdir of a run, or an exported SavedModel.', required=True)
+    checkpoint: str = checkpoint_option()
+    density: str | None = density_option()
+    fit_missing: bool = fit_missing_option()
+    num_samples: int = option(64, 'Number of samples.', minimum=1)
+    sample_seed: int = option(
+        0,
+        'Seed of the samples. The same seed gives the same samples.',
+        minimum=0,
+        maximum=MAX_SEED,
+    )
+    output_file: str | None = path_option(
+        'File to write: .png for an image grid, .npz for arrays.', required=True
+    )
+    batch_size: int = runtime_option(256, 'Number of images per call of the decoder.', minimum=1)
+    device: str = device_option()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checkpoint_step(self.checkpoint)
+        if not self.output_file.endswith(('.png', '.npz')):
+            raise UsageError(
+                f'--output_file={self.output_file}: unknown file type. Use a name that ends in '
+                '.png or .npz.'
+            )
