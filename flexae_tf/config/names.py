@@ -62,15 +62,6 @@ DATASETS = (
     'synthetic_5d',
     'folder',
 )
-METRICS = (
-    'fd',
-    'kid',
-    'prd',
-    'precision_recall',
-    'density_coverage',
-    'fd_infinity',
-    'inception_score',
-)
 # Of the paper, two experiments of its claims that it does not show, and all methods side by side.
 ARTIFACTS = (
     'table1',

@@ -68,9 +68,7 @@ def features_option() -> Any:
 
 def feature_layer_option(*, identity: bool = True) -> Any:
     """Returns `--feature_layer`."""
-    return option(
-        'pool_3', 'Output of the Inception network to use as features.', identity=identity
-    )
+    return option('pool_3', 'Output of the Inception network.', identity=identity)
 
 
 def checkpoint_step(checkpoint: str | int, others: str = '') -> int | None:
