@@ -201,7 +201,7 @@ class TestMmd:
         assert found == pytest.approx(mmd_by_loops(z, z_hat), rel=1e-4)
 
     def test_value_is_unbiased_and_increases_with_a_shift(self):
-        """The mean over many pairs of small samples of one law is 0; a biased one is at 2 a / n."""
+        """The mean over many pairs of small samples of one distribution is 0 (biased: 2 a / n)."""
         pairs = noise.normal(noise.key(0, 0, Role.SAMPLE), [4000, 2, 5, 2])
         values = tf.vectorized_map(lambda pair: losses.mmd(pair[0], pair[1]), pairs)
         error = np.std(values) / np.sqrt(4000)

@@ -119,10 +119,10 @@ def test_load_refuses_a_folder_without_images(tmp_path):
     refused(tmp_path, str(tmp_path), '.png', '--data_dir')
 
 
-@pytest.mark.parametrize('content', [b'', b'not an image', 'cut'])
+@pytest.mark.parametrize('content', [b'', b'not an image', 'truncated'])
 def test_load_names_an_unreadable_image(folder, content):
     path = folder / 'a' / '13.JPG'
-    path.write_bytes(path.read_bytes()[:200] if content == 'cut' else content)
+    path.write_bytes(path.read_bytes()[:200] if content == 'truncated' else content)
     refused(folder, str(path), 'Remove or replace')
 
 
