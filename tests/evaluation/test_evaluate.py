@@ -641,9 +641,9 @@ def test_no_run_there(refused_here, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'word'),
     [
-        (dict(), '--workdir is needed'),
-        (dict(workdir='x', real='y', fake='z'), 'one of the two'),
-        (dict(real='x'), 'give both'),
+        (dict(), '--workdir: needed'),
+        (dict(workdir='x', real='y', fake='z'), 'one of both'),
+        (dict(real='x'), 'Set both'),
         (dict(real='x', fake='y', checkpoint='last'), '--checkpoint=last'),
         (dict(workdir='x', checkpoint='newest'), 'best_validation'),
         (dict(workdir='x', bootstrap=1), '--bootstrap=1'),
