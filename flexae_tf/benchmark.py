@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf import data
-from flexae_tf.config import METHODS, BenchmarkConfig
+from flexae_tf.config import BenchmarkConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.data.batches import Batches
 from flexae_tf.experiments.planning import method_config
+from flexae_tf.methods import AUTOENCODERS, resolve
 from flexae_tf.metrics.table import METRICS, Features
-from flexae_tf.networks.architectures import resolve
 from flexae_tf.training import distribution, dry_run
 from flexae_tf.training.trainer import Trainer
 
@@ -45,7 +45,7 @@ def benchmark(config: BenchmarkConfig) -> None:
         print(json.dumps({'device': device, **_methods_speed(config)}))
         return
     spec = data.describe(config)
-    config = resolve(config, spec.shape)
+    config = resolve(config, spec)
     trainer = Trainer(config, _random_dataset(spec))
     seconds = [_seconds(trainer, step) for step in range(config.warmup + config.iterations)]
     median = statistics.median(seconds[config.warmup :])
@@ -88,9 +88,9 @@ def _methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
     sizes = dict(width_multiplier=config.width_multiplier, batch_size=config.batch_size)
     sizes |= dict(precision=config.precision, jit_compile=config.jit_compile)
     trainers, seconds = {}, {}
-    for name in METHODS:
+    for name in AUTOENCODERS:
         own = method_config(name, config.dataset, **sizes)
-        trainers[name], seconds[name] = Trainer(resolve(own, spec.shape), dataset), []
+        trainers[name], seconds[name] = Trainer(resolve(own, spec), dataset), []
     for step in range(config.iterations and config.warmup + config.iterations):
         for name, trainer in trainers.items():
             seconds[name].append(_seconds(trainer, step))

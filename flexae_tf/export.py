@@ -18,7 +18,7 @@ from flexae_tf.environment import code_version
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.files import write_json
 from flexae_tf.image_grid import grid, to_uint8, write_png
-from flexae_tf.methods import Method
+from flexae_tf.methods.base import Method
 from flexae_tf.training import distribution
 from flexae_tf.training.restore import Run, open_run
 

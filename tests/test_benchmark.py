@@ -5,13 +5,14 @@ import json
 import tensorflow as tf
 
 from flexae_tf import benchmark
-from flexae_tf.config import METHODS, BenchmarkConfig
+from flexae_tf.config import BenchmarkConfig
 from flexae_tf.experiments.planning import method_config
+from flexae_tf.methods import AUTOENCODERS
 from tests.evaluation.test_inception import TinyInception
 
 
 def test_methods_take_turns(monkeypatch, capsys):
-    monkeypatch.setattr(benchmark, 'METHODS', ('flexae', 'ae_gmm'))
+    monkeypatch.setattr(benchmark, 'AUTOENCODERS', ('flexae', 'ae_gmm'))
     options = dict(subject='methods', dataset='synthetic_5d', iterations=3, warmup=1, batch_size=8)
     benchmark.benchmark(BenchmarkConfig(**options))
     found = json.loads(capsys.readouterr().out)
@@ -28,7 +29,7 @@ def test_the_network_of_the_scores(monkeypatch, capsys, tmp_path):
 
 
 def test_every_method_has_numbers_on_every_data_set():
-    for method in METHODS:
+    for method in AUTOENCODERS:
         for dataset in ('mnist', 'celeba', 'synthetic_2d', 'synthetic_5d'):
             config = method_config(method, dataset, width_multiplier=0.5)
             assert (config.method, config.dataset) == (method, dataset)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import flexae_tf
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
@@ -15,6 +14,7 @@ from flexae_tf.export import Sampler
 from flexae_tf.image_grid import grid, read_png, to_uint8
 from flexae_tf.training.trainer import Trainer
 from tests.conftest import ROOT
+from tests.methods.building import build
 
 SPEC = DatasetSpec('digits', 'images', (28, 28, 1), 1437, 360, (0.0, 1.0))
 
@@ -22,7 +22,7 @@ SPEC = DatasetSpec('digits', 'images', (28, 28, 1), 1437, 360, (0.0, 1.0))
 @pytest.fixture(scope='module')
 def method():
     config = TrainConfig(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
-    method = flexae_tf.build_method(config, SPEC)
+    method = build(config, SPEC)
     # Moves the batch-norm averages, so that an export of their initial values would differ.
     images = np.random.RandomState(1).rand(6, 28, 28, 1).astype(np.float32)
     method.decoder(method.encoder(images, training=True), training=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
-from flexae_tf.config.names import CODES, METHODS, OPEN, READ_BY, SCHEDULED, STAGES
 from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import MAX_SEED, device_option
-from flexae_tf.errors import UsageError
 
 NETWORKS = ('auto', 'mnist', 'cifar10', 'celeba', 'synthetic', 'released')
 DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
@@ -189,79 +187,48 @@ class TrainConfig(Options):
         False, 'Print the plan of the run and its requirements; train nothing.'
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if ':' not in self.method:
-            self._check_method()
-        if self.mixture == 'data' and (
-            self.dataset != 'synthetic_2d' or self.latent_dim not in (None, 2)
-        ):
-            raise UsageError(
-                f'--mixture=data with --dataset={self.dataset} and --latent_dim={self.latent_dim}: '
-                'needs synthetic_2d in two dimensions. Use --mixture=circle.'
-            )
-        if self.mixture == 'circle' and self.latent_dim == 1:
-            raise UsageError('--mixture=circle: has two dimensions. Use --latent_dim=2 or more.')
-
-    def _check_method(self) -> None:
-        if self.method not in (*METHODS, *STAGES):
-            raise UsageError(
-                f'--method={self.method}: unknown. Choose one of {", ".join(METHODS)}.'
-            )
-        if (self.method in STAGES) != (self.dataset == CODES):
-            raise UsageError(
-                f'--method={self.method} with --dataset={self.dataset}: '
-                f'{" and ".join(STAGES)} are densities, fitted to the codes of a trained run. '
-                'Use bin/fit.py --density=NAME.'
-            )
-        for name, methods in OPEN.items():
-            value = getattr(self, name)
-            if (value is not None) != (self.method in methods):
-                whose = self.method if self.method in methods else methods[0]
-                raise UsageError(
-                    f'--{name}={value} with --method={self.method}: it is for '
-                    f'{", ".join(methods)}; there it is needed (flags/methods/{whose}.flags)'
-                )
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for name, methods in READ_BY.items():
-            value = getattr(self, name)
-            if value != defaults[name] and self.method not in (*methods, *STAGES):
-                raise UsageError(
-                    f'--{name}={value} with --method={self.method}: it is for {", ".join(methods)}'
-                )
-
-    def identity(self) -> dict[str, Any]:
-        """Returns as `Options.identity`; with a schedule also the number of steps."""
-        steps = {'training_steps': self.training_steps} if self.method in SCHEDULED else {}
-        return super().identity() | steps
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResolvedConfig(TrainConfig):
-    """A training configuration with `latent_dim` and `noise_dim` filled in."""
+    """A training configuration with `latent_dim` and `noise_dim` filled in by `methods.resolve`.
+
+    Attributes:
+        depends_on_training_steps: whether `training_steps` is part of the identity of the run.
+    """
+
+    depends_on_training_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.latent_dim is None or self.noise_dim is None:
             raise ValueError('latent_dim and noise_dim of a resolved configuration are not None')
 
+    def identity(self) -> dict[str, Any]:
+        """Returns as `Options.identity`; where a schedule depends on it, also `training_steps`."""
+        steps = {'training_steps': self.training_steps} if self.depends_on_training_steps else {}
+        return super().identity() | steps
+
     @staticmethod
-    def of(config: TrainConfig, **changes: Any) -> ResolvedConfig:
+    def of(
+        config: TrainConfig, *, depends_on_training_steps: bool = False, **changes: Any
+    ) -> ResolvedConfig:
         """Returns `config` with `changes`, as a resolved configuration.
 
         Args:
             config: a training configuration; options of a subclass are kept.
+            depends_on_training_steps: the attribute of the result.
             changes: options to fill in; `latent_dim` and `noise_dim` among them.
         """
         options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-        return _resolved_class(type(config))(**options | changes)
+        return _resolved_class(type(config), depends_on_training_steps)(**options | changes)
 
 
 @functools.cache
-def _resolved_class(config_class: type[TrainConfig]) -> type[ResolvedConfig]:
-    if issubclass(config_class, ResolvedConfig):
-        return config_class
-    if config_class is TrainConfig:
-        return ResolvedConfig
-    cls = type(f'Resolved{config_class.__name__}', (config_class, ResolvedConfig), {})
+def _resolved_class(given: type[TrainConfig], scheduled: bool) -> type[ResolvedConfig]:
+    base = ResolvedConfig if given is TrainConfig else given
+    bases = (base,) if issubclass(base, ResolvedConfig) else (base, ResolvedConfig)
+    if bases == (base,) and base.depends_on_training_steps == scheduled:
+        return base
+    members = {'depends_on_training_steps': scheduled, '__doc__': ResolvedConfig.__doc__}
+    cls = type(f'Resolved{given.__name__.removeprefix("Resolved")}', bases, members)
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)

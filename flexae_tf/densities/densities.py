@@ -19,7 +19,7 @@ from flexae_tf.data import Dataset
 from flexae_tf.densities import OWN_PRIOR, find
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
 from flexae_tf.files import atomic_path, lock, write_json
-from flexae_tf.methods import Method
+from flexae_tf.methods.base import Method
 from flexae_tf.training.restore import Run, open_run
 
 

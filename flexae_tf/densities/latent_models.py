@@ -13,7 +13,8 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import CODES, Dataset, DatasetSpec, Split
 from flexae_tf.errors import Interrupted, UsageError, UserError
 from flexae_tf.files import atomic_path
-from flexae_tf.methods import Method, build_method
+from flexae_tf.methods import build_method, resolve
+from flexae_tf.methods.base import Method
 from flexae_tf.methods.posterior_samples import draw_codes, posteriors
 from flexae_tf.methods.second_stage import TwoStages
 from flexae_tf.networks.architectures import architecture_name
@@ -115,7 +116,7 @@ def build(name: str, run: Run, tensors: dict[str, np.ndarray]) -> Prior:
     """Returns a trained latent model as a prior of the run's codes."""
     size = MODELS[name].width * run.config.latent_dim
     spec = DatasetSpec(CODES, 'vectors', (size,), None, None, (-math.inf, math.inf))
-    model = build_method(model_config(name, run), spec)
+    model = build_method(resolve(model_config(name, run), spec), spec)
     for v in model.weights:
         v.assign(tensors[v.path])
     return MODELS[name].build_prior(model)

@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 import enum
+import re
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from flexae_tf import noise
-from flexae_tf.config import TrainConfig
+from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
+from flexae_tf.methods.table import MethodSpec
 from flexae_tf.networks.architectures import find_architecture
 from flexae_tf.networks.autoencoder import Decoder, Encoder, GaussianEncoder
 from flexae_tf.networks.batch_norm import set_momentum
 from flexae_tf.noise import Role
 from flexae_tf.priors import Prior
-
-
-@dataclasses.dataclass(frozen=True)
-class MethodSpec:
-    """A row of the table of methods.
-
-    Attributes:
-        method: the class that trains.
-        prior: where codes come from; None when nothing but an ex-post density can sample.
-        posterior: the law of a code given its example: deterministic, Gaussian or flow.
-        density: the density, a name of `config.DENSITIES`, that samples are drawn from by default.
-        learned_scale: whether a Gaussian decoder's variance is learned, not 1.
-    """
-
-    method: type[Method]
-    prior: type[Prior] | None
-    posterior: str = 'deterministic'
-    density: str | None = None
-    learned_scale: bool = False
-
 
 # A log variance outside of these is a training that is about to fail; there its gradient ends.
 LOG_VARIANCE_LIMITS = (-10.0, 10.0)
@@ -72,8 +53,8 @@ class Method(keras.Model, abc.ABC):
 
     tags: tuple[str, ...] = ()
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
-        super().__init__(name=config.method)
+    def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+        super().__init__(name=re.sub(r'\W+', '_', config.method))
         self.config = config
         self.spec = spec
         self.method_spec = method_spec

@@ -31,7 +31,7 @@ class FlexAE(Method):
             config.enc_learning_rate, 0.0, 0.9, self.encoder.trainable_variables, 'enc'
         )
         self.generator: Generator | None = None
-        if method_spec.prior is LearnedPrior:
+        if method_spec.prior == 'LearnedPrior':
             self.generator = Generator(
                 self.architecture.generator,
                 noise_dim=config.noise_dim,
@@ -42,7 +42,7 @@ class FlexAE(Method):
                 config.gen_learning_rate, 0.0, 0.9, self.generator.trainable_variables, 'gen'
             )
             self.prior = LearnedPrior(self.generator, config.noise_dim)
-        elif method_spec.prior is GaussianMixture:
+        elif method_spec.prior == 'GaussianMixture':
             self.prior = six_gaussians(config)
         else:
             self.prior = StandardNormal(config.latent_dim)

@@ -36,7 +36,7 @@ def posteriors(method: Method, x: np.ndarray, *, seed: int) -> np.ndarray:
 
     A posterior that is not Gaussian is represented by a draw without spread.
     """
-    if method.method_spec.posterior != 'Gaussian':
+    if method.method_spec.posterior != 'gaussian':
         codes = draw_codes(method, x, seed=seed)
         return np.concatenate([codes, np.full_like(codes, NO_SPREAD)], axis=1)
 

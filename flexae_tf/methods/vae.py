@@ -55,7 +55,7 @@ class Vae(Method):
             )
         self._limits = LOG_VARIANCE_LIMITS
         self.pseudo_inputs = None
-        if method_spec.prior is VampPrior:
+        if method_spec.prior == 'VampPrior':
             self._limits = VAMP_LOG_VARIANCE_LIMITS
             self.pseudo_inputs = self._new_pseudo_inputs()
             self.prior = VampPrior(self._pseudo_posteriors)

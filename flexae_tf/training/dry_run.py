@@ -12,7 +12,8 @@ from flexae_tf import data
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import MissingDataError
-from flexae_tf.methods import METHOD_SPECS, Method, build_method
+from flexae_tf.methods import build_method
+from flexae_tf.methods.base import Method
 from flexae_tf.training.distribution import check_shares, choose_strategy
 from flexae_tf.training.flops import graph_flop
 
@@ -28,9 +29,9 @@ def show(config: TrainConfig, spec: DatasetSpec) -> None:
     check_shares(config.batch_size, replicas, jit_compile=config.jit_compile)
     for name, value in dataclasses.asdict(config).items():
         print(f'--{name}={value}')
-    method, method_spec = build_method(config, spec), METHOD_SPECS[config.method]
-    prior = method_spec.prior.__name__ if method_spec.prior else method_spec.density
-    print(f'\nmethod: {config.method} (prior {prior}, posterior {method_spec.posterior})')
+    method = build_method(config, spec)
+    row = method.method_spec
+    print(f'\nmethod: {row.name} (prior {row.prior or row.density}, posterior {row.posterior})')
     print(
         f'\nexamples: {spec.kind} {spec.shape}, {spec.train_size} training, {spec.test_size} test'
     )

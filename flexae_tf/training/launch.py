@@ -3,7 +3,7 @@
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
 from flexae_tf.errors import UsageError
-from flexae_tf.networks.architectures import resolve
+from flexae_tf.methods import resolve
 from flexae_tf.training.workdir import Workdir
 
 
@@ -16,7 +16,7 @@ def train(config: TrainConfig) -> None:
     if not config.workdir and not config.dry_run:
         raise UsageError('--workdir=DIR is needed: the folder where the run is kept')
     spec = data.describe(config)
-    config = resolve(config, spec.shape)
+    config = resolve(config, spec)
     if config.workdir:
         Workdir(config.workdir).check(config)
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 from flexae_tf.config import TrainConfig, checkpoint_step
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import CorruptRunError, MissingDataError
-from flexae_tf.methods import Method, build_method
+from flexae_tf.methods import build_method
+from flexae_tf.methods.base import Method
 from flexae_tf.training.checkpoints import Checkpoints, check_complete, check_names
 from flexae_tf.training.workdir import Workdir
 

@@ -12,7 +12,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.config.options import to_flagfile
 from flexae_tf.data import Dataset
 from flexae_tf.data.batches import as_float, map_batches
-from flexae_tf.methods import Method
+from flexae_tf.methods.base import Method
 from flexae_tf.methods.posterior_samples import draw_codes
 from flexae_tf.metrics import frechet, latent
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images

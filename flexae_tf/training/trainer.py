@@ -10,8 +10,8 @@ from flexae_tf.data import Dataset
 from flexae_tf.data.batches import Batches
 from flexae_tf.errors import CorruptRunError, Interrupted, NonFiniteLossError, UsageError
 from flexae_tf.files import append_jsonl, truncate_jsonl
-from flexae_tf.methods import Method, build_method
-from flexae_tf.networks.architectures import resolve
+from flexae_tf.methods import build_method, resolve
+from flexae_tf.methods.base import Method
 from flexae_tf.training.checkpoints import Checkpoints
 from flexae_tf.training.distribution import (
     check_shares,
@@ -55,7 +55,7 @@ class Trainer:
         *,
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
-        self.config = resolve(config, dataset.spec.shape)
+        self.config = resolve(config, dataset.spec)
         self._dataset = dataset
         self._strategy = strategy or choose_strategy()
         check_shares(

@@ -15,6 +15,7 @@ from flexae_tf.data import Dataset, DatasetSpec, fingerprint
 from flexae_tf.environment import environment
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
 from flexae_tf.files import lock, write_json, write_text
+from flexae_tf.methods import config_class, resolve
 
 
 class Workdir:
@@ -136,9 +137,10 @@ class Workdir:
             data = document['data']
             for name in ('shape', 'value_range', 'attributes'):
                 data[name] = tuple(data[name])
+            config, spec = document['config'], DatasetSpec(**data)
             return {
-                'config': TrainConfig(**document['config']),
-                'data': DatasetSpec(**data),
+                'config': resolve(config_class(config['method'])(**config), spec),
+                'data': spec,
                 'examples': document['examples'],
             }
         except (FileNotFoundError, NotADirectoryError):

@@ -12,11 +12,11 @@ from flexae_tf.data import DatasetSpec
 from flexae_tf.densities import densities
 from flexae_tf.densities.latent_models import MODELS, model_config
 from flexae_tf.errors import Interrupted, NonFiniteLossError, UsageError
-from flexae_tf.methods import build_method
 from flexae_tf.training.restore import open_run
 from flexae_tf.training.shutdown import GracefulShutdown
 from flexae_tf.training.trainer import Trainer
 from tests.densities.conftest import DENSITY_STEPS
+from tests.methods.building import build
 
 
 def test_fit_resumes_bit_identically_after_an_interruption(
@@ -106,7 +106,7 @@ def test_build_restores_the_trained_weights(name, fitted_folder):
     np.testing.assert_allclose(
         run.method.sample_latent(70, 3), prior.sample(70, 3), rtol=1e-5, atol=1e-5
     )
-    untrained = build_method(model.config, model.spec)
+    untrained = build(model.config, model.spec)
     for a, b in zip(model.trainable_variables, untrained.trainable_variables, strict=True):
         last_bias = a.path.startswith('critic') and a.shape == (1,)  # has no gradient
         assert last_bias == np.array_equal(a, b), a.path

@@ -11,11 +11,10 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import DIVERGENCES, TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.errors import UsageError
-from flexae_tf.methods import build_method
 from flexae_tf.methods.base import all_gather_batch
 from flexae_tf.methods.divergences import SlicedWasserstein, build_divergence
 from flexae_tf.noise import Role
+from tests.methods.building import build
 
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
 LEARNED = ('wasserstein', 'jensen_shannon', 'kl')
@@ -33,7 +32,7 @@ def make_method(divergence='wasserstein', method='flexae', **options):
     if method == 'wae_gmm_prior':
         small['mixture'] = 'data'
     config = TrainConfig(method=method, divergence=divergence, **{**small, **options})
-    return build_method(config, VECTORS)
+    return build(config, VECTORS)
 
 
 def key(index=0):
@@ -474,28 +473,6 @@ def test_the_gathered_batch_is_the_whole_batch_and_gives_its_gradient(mirrored):
     # `minimize` takes the mean over replicas.
     np.testing.assert_allclose(np.mean(gradients, axis=0), expected, rtol=1e-4)
     assert not np.allclose(gradients[0], gradients[1], rtol=0.05)
-
-
-def test_a_divergence_is_for_methods_that_have_one():
-    for method in ('vae', 'two_stage_vae'):
-        with pytest.raises(UsageError, match=f'--divergence=mmd with --method={method}') as error:
-            TrainConfig(method=method, divergence='mmd')
-        assert '\n' not in str(error.value)
-    assert TrainConfig(method='wae_normal', divergence='mmd').divergence == 'mmd'
-
-
-@pytest.mark.parametrize(
-    ('options', 'words'),
-    [
-        (dict(mixture='data', dataset='digits'), '--mixture=data with --dataset=digits'),
-        (dict(mixture='data', latent_dim=3), '--latent_dim=3.*--mixture=circle'),
-        (dict(mixture='circle', latent_dim=1), '--mixture=circle needs --latent_dim=2'),
-        (dict(), '--mixture=None with --method=wae_gmm_prior'),
-    ],
-)
-def test_a_mixture_that_does_not_fit_is_refused(options, words):
-    with pytest.raises(UsageError, match=words):
-        TrainConfig(method='wae_gmm_prior', **{'dataset': 'synthetic_2d', **options})
 
 
 def test_the_mixture_of_the_data_is_the_one_they_are_drawn_from():

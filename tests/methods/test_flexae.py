@@ -7,8 +7,8 @@ import tensorflow as tf
 from flexae_tf import noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods import build_method
 from flexae_tf.noise import Role
+from tests.methods.building import build
 
 SPEC = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
 OPTIMIZERS = ('ae', 'critic', 'gen', 'enc')
@@ -16,7 +16,7 @@ OPTIMIZERS = ('ae', 'critic', 'gen', 'enc')
 
 def make(**options):
     small = dict(width_multiplier=0.05, latent_dim=4, noise_dim=3, batch_size=6)
-    return build_method(TrainConfig(**{**small, **options}), SPEC)
+    return build(TrainConfig(**{**small, **options}), SPEC)
 
 
 def blocks_for(method, seed=0):

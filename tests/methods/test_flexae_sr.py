@@ -9,8 +9,8 @@ from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
-from flexae_tf.methods import build_method
 from flexae_tf.noise import Role
+from tests.methods.building import build
 
 SPEC = DatasetSpec('folder', 'images', (8, 8, 1), 100, 100, (0.0, 1.0))
 OWN = {  # what each optimizer trains, in the order of an iteration
@@ -25,7 +25,7 @@ OWN = {  # what each optimizer trains, in the order of an iteration
 
 def make(**options):
     small = dict(method='flexae_sr', width_multiplier=0.03, latent_dim=4, noise_dim=3)
-    return build_method(TrainConfig(**{**small, 'batch_size': 6, **options}), SPEC)
+    return build(TrainConfig(**{**small, 'batch_size': 6, **options}), SPEC)
 
 
 def blocks_for(method, seed=0):

@@ -7,9 +7,9 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods import build_method
 from flexae_tf.methods.injflow import CLAMP_WEIGHT, LEAST_STRETCH
 from flexae_tf.noise import Role
+from tests.methods.building import build
 
 IMAGES = DatasetSpec('mnist', 'images', (4, 4, 1), 60_000, 10_000, (0.0, 1.0))
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
@@ -22,7 +22,7 @@ def floats(values):
 
 def make(spec=VECTORS, **options):
     small = dict(method='injflow', volume_weight=K, latent_dim=4, batch_size=6)
-    return build_method(TrainConfig(**{**small, **options}), spec)
+    return build(TrainConfig(**{**small, **options}), spec)
 
 
 def examples(method):

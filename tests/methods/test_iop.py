@@ -7,8 +7,8 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods import build_method
 from flexae_tf.noise import Role
+from tests.methods.building import build
 
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (9,), 15_000, 10_000, (-1.0, 1.0))
 # Rates far too small to be seen in float32.
@@ -17,7 +17,7 @@ FROZEN = dict(ae_learning_rate=1e-30, critic_learning_rate=1e-30)
 
 def make(**options):
     small = dict(method='vae_iop', latent_dim=3, batch_size=6, critic_steps=2, training_steps=100)
-    return build_method(TrainConfig(**{**small, **options}), VECTORS)
+    return build(TrainConfig(**{**small, **options}), VECTORS)
 
 
 def blocks_for(method):

@@ -7,11 +7,11 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods import build_method
 from flexae_tf.methods.second_stage import TwoStages
 from flexae_tf.noise import Role
 from flexae_tf.training.restore import initial_state, stores
 from flexae_tf.training.workdir import Workdir
+from tests.methods import building
 
 CODE_SIZES = {'second_stage': 8, 'latent_gan': 4}  # of an example; latent_dim is 4
 
@@ -21,7 +21,7 @@ def build(name, **options):
         method=name, dataset='codes', network='mnist', latent_dim=4, batch_size=8, **options
     )
     spec = DatasetSpec('codes', 'vectors', (CODE_SIZES[name],), 100, 100, (-9.0, 9.0))
-    return build_method(config, spec)
+    return building.build(config, spec)
 
 
 def test_second_stage_networks_are_skip_perceptrons():

@@ -12,8 +12,9 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.data.batches import Batches
 from flexae_tf.errors import UsageError
-from flexae_tf.methods import build_method, maskaae
+from flexae_tf.methods import maskaae
 from flexae_tf.noise import Role
+from tests.methods.building import build
 
 OPTIMIZERS = ('ae', 'critic', 'enc', 'mask')
 # Rates far too small to be seen in float32.
@@ -31,7 +32,7 @@ def images(*shape):
 def make(spec=None, **options):
     small = dict(method='mask_aae', mask_fidelity_weight=10.0, width_multiplier=0.03, seed=2)
     small |= dict(latent_dim=4, batch_size=6, critic_steps=2, training_steps=144)
-    return build_method(TrainConfig(**{**small, **options}), spec or vectors())
+    return build(TrainConfig(**{**small, **options}), spec or vectors())
 
 
 def blocks_for(method):

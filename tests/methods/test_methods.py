@@ -4,42 +4,31 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flexae_tf.config import METHODS, STAGES, TrainConfig
+from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
 from flexae_tf.export import Sampler
-from flexae_tf.methods import METHOD_SPECS, build_method
+from flexae_tf.methods import AUTOENCODERS, METHODS
 from flexae_tf.priors import StandardNormal
 from flexae_tf.training.restore import initial_state, stores
 from flexae_tf.training.workdir import Workdir
+from tests.methods.building import REQUIRED, build
 
 IMAGES = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
-# Options without a default.
-NEEDED = {
-    'wae_gmm_prior': dict(mixture='circle'),
-    'beta_vae': dict(kl_weight=0.1),
-    'vae_vampprior': dict(num_pseudo_inputs=5),
-    'vae_flow': dict(kl_weight=0.1),
-    'wae_gan': dict(adversarial_weight=20.0),
-    'rae_gmm': dict(code_weight=0.01, decoder_weight=0.001),
-    'injflow': dict(volume_weight=0.01),
-    'injflow_gmm': dict(volume_weight=0.01),
-    'mask_aae': dict(mask_fidelity_weight=1000.0),
-}
 
 
 def options_of(method, **options):
-    return dict(method=method, **NEEDED.get(method, {}), **options)
+    return dict(method=method, **REQUIRED.get(method, {}), **options)
 
 
 def make(name, spec):
     small = dict(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
     small |= dict(ae_learning_rate=0.01)  # to see something soon
-    return build_method(TrainConfig(**options_of(name, **small)), spec)
+    return build(TrainConfig(**options_of(name, **small)), spec)
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=AUTOENCODERS)
 def name(request):
     return request.param
 
@@ -53,10 +42,6 @@ def method(name):
 def blocks_for(method):
     shape = [method.batches_per_step, method.config.batch_size, *method.spec.shape]
     return tf.constant(np.random.RandomState(0).rand(*shape), tf.float32)
-
-
-def test_every_name_has_a_recipe():
-    assert tuple(METHOD_SPECS) == (*METHODS, *STAGES)
 
 
 @pytest.mark.parametrize('spec', [VECTORS, IMAGES], ids=['vectors', 'images'])
@@ -133,7 +118,7 @@ def test_batch_norms_averages_move_with_every_pass_of_training(name):
     """On equal batches and frozen weights, k passes take an average to s + (a - s) 0.99^k."""
     options = dict(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
     options |= dict.fromkeys((f'{part}_learning_rate' for part in ('ae', 'critic', 'enc')), 1e-30)
-    method, twin = (build_method(TrainConfig(**options_of(name, **options)), IMAGES) for _ in '12')
+    method, twin = (build(TrainConfig(**options_of(name, **options)), IMAGES) for _ in '12')
     x = blocks_for(method)[0]
     before = averages(method.encoder), averages(method.decoder)
     z = twin.encoder(x, training=True)
@@ -157,7 +142,7 @@ def averages(network):
 @pytest.fixture
 def sampling(method):
     """The method, with a density that stands for one fitted to its codes where it needs one."""
-    if METHOD_SPECS[method.config.method].prior is None:
+    if METHODS[method.config.method].prior is None:
         with pytest.raises(UsageError, match='no prior .* --density'):
             method.sample_latent(1, seed=0)
         method.prior = StandardNormal(4)
@@ -179,7 +164,7 @@ def test_samples_are_a_function_of_the_seed(sampling):
     assert method.encode(x).shape == (6, 4)
     drawn = method.sample_posterior(x, seed=1).numpy()
     np.testing.assert_array_equal(drawn, method.sample_posterior(x, seed=1).numpy())
-    stochastic = METHOD_SPECS[method.config.method].posterior != 'deterministic'
+    stochastic = METHODS[method.config.method].posterior != 'deterministic'
     assert stochastic != np.array_equal(drawn, method.encode(x).numpy())
 
 

@@ -4,15 +4,13 @@ import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.config.shared import MAX_SEED
-from flexae_tf.methods import build_method
 from flexae_tf.methods.posterior_samples import NO_SPREAD, draw_codes, posteriors
+from tests.methods.building import build
 
 
 @pytest.fixture(scope='module')
 def make_method(synthetic):
-    return lambda name: build_method(
-        TrainConfig(method=name, dataset='synthetic_2d'), synthetic.spec
-    )
+    return lambda name: build(TrainConfig(method=name, dataset='synthetic_2d'), synthetic.spec)
 
 
 @pytest.fixture(scope='module')

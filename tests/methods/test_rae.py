@@ -9,10 +9,9 @@ import tensorflow as tf
 from flexae_tf import losses
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
-from flexae_tf.errors import UsageError
-from flexae_tf.methods import build_method
 from flexae_tf.training.summaries import Summaries
 from flexae_tf.training.workdir import Workdir
+from tests.methods.building import build
 
 IMAGES = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
@@ -25,7 +24,7 @@ def floats(values):
 
 def make(method, spec=VECTORS, **options):
     small = dict(method=method, width_multiplier=0.05, latent_dim=4, batch_size=6)
-    return build_method(TrainConfig(**{**small, **options}), spec)
+    return build(TrainConfig(**{**small, **options}), spec)
 
 
 def test_penalties_by_hand():
@@ -70,16 +69,6 @@ def test_the_loss_written_out(name, a, b):
     }
     found = method.train_step(x[None], tf.constant(0, tf.int64))
     assert floats(found) == pytest.approx(floats(expected), rel=1e-5)
-
-
-@pytest.mark.parametrize('given', [{}, dict(code_weight=0.1), dict(decoder_weight=0.1)])
-def test_both_weights_are_needed_and_may_be_zero(given):
-    with pytest.raises(UsageError, match='needed .flags/methods/rae_gmm.flags'):
-        TrainConfig(method='rae_gmm', **given)
-    for method in ('ae_gmm', 'vae'):
-        with pytest.raises(UsageError, match='code_weight=0.0 .* it is for rae_gmm'):
-            TrainConfig(method=method, code_weight=0.0)
-    assert TrainConfig(method='rae_gmm', code_weight=0.0, decoder_weight=0.0)
 
 
 def test_what_is_seen_of_a_training_without_prior(short_networks, tmp_path):

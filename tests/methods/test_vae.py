@@ -10,8 +10,8 @@ from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
-from flexae_tf.methods import build_method
 from flexae_tf.noise import Role
+from tests.methods.building import build
 
 IMAGES = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
@@ -20,7 +20,7 @@ STILL = 1e-30  # a learning rate too small to be seen in float32
 
 def make(spec=IMAGES, **options):
     small = dict(width_multiplier=0.05, latent_dim=4, batch_size=6)
-    return build_method(TrainConfig(**{**small, **options}), spec)
+    return build(TrainConfig(**{**small, **options}), spec)
 
 
 def batch(spec=IMAGES):

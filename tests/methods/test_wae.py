@@ -7,15 +7,15 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods import build_method
 from flexae_tf.noise import Role
+from tests.methods.building import build
 
 IMAGES = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
 
 
 def make(**options):
     small = dict(method='wae_gan', adversarial_weight=20.0, width_multiplier=0.05, latent_dim=4)
-    return build_method(TrainConfig(**{**small, 'batch_size': 6, **options}), IMAGES)
+    return build(TrainConfig(**{**small, 'batch_size': 6, **options}), IMAGES)
 
 
 def images():

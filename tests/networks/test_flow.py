@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods import build_method
 from flexae_tf.networks import flow as flow_lib
 from flexae_tf.networks.flow import InverseAutoregressiveFlow, MaskedDense
+from tests.methods.building import build
 
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
 CONTEXT = 6
@@ -181,7 +181,7 @@ def test_flow_weights_depend_on_the_seed_and_differ_between_layers():
 
 def test_train_step_updates_every_weight_of_the_smallest_flow():
     options = dict(dataset='synthetic_2d', kl_weight=0.5, batch_size=6, latent_dim=1)
-    method = build_method(TrainConfig(method='vae_flow', **options), VECTORS)
+    method = build(TrainConfig(method='vae_flow', **options), VECTORS)
     before = {v.path: v.numpy() for v in method.flow.trainable_variables}
     x = tf.constant(np.random.RandomState(0).rand(1, 6, 128), tf.float32)
     for step in range(2):

@@ -17,7 +17,7 @@ from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments.exhibits.nearest import nearest
 from flexae_tf.experiments.exhibits.walks import BATCH, attribute_direction, interpolate, traverse
-from flexae_tf.methods import Method
+from flexae_tf.methods.base import Method
 
 ATTRIBUTES = ('Big_Nose', 'Heavy_Makeup', 'Black_Hair', 'Smiling', 'Male')  # of Figs. 7 to 11
 ARCHITECTURES = 5

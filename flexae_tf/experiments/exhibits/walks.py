@@ -6,7 +6,7 @@ import numpy as np
 
 from flexae_tf import image_grid
 from flexae_tf.data.batches import map_batches
-from flexae_tf.methods import Method
+from flexae_tf.methods.base import Method
 
 BATCH = 256
 

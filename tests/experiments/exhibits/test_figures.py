@@ -324,11 +324,11 @@ def test_latent_spaces_are_drawn():
 def test_latent_view_of_a_run(config, synthetic, monkeypatch):
     from flexae_tf import data
     from flexae_tf.densities import densities
-    from flexae_tf.methods import build_method
     from flexae_tf.methods.posterior_samples import draw_codes
+    from tests.methods.building import build
 
     options = config(method='vae', latent_dim=2, noise_dim=2)
-    method = build_method(options, synthetic.spec)
+    method = build(options, synthetic.spec)
     run = types.SimpleNamespace(method=method, config=options)  # untrained, which is as good here
     monkeypatch.setattr(densities, 'open_sampler', lambda *which: {('run', 7): run}[which])
     view = latent_view('run', 7, distance=1.0)
