@@ -14,7 +14,7 @@ from flexae_tf import data
 from flexae_tf.config import BenchmarkConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.data.batches import Batches
-from flexae_tf.experiments.planning import method_config
+from flexae_tf.experiments.plans import method_config
 from flexae_tf.methods import AUTOENCODERS, resolve
 from flexae_tf.metrics.table import METRICS, Features
 from flexae_tf.training import distribution, dry_run

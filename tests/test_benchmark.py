@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from flexae_tf import benchmark
 from flexae_tf.config import BenchmarkConfig
-from flexae_tf.experiments.planning import method_config
+from flexae_tf.experiments.plans import method_config
 from flexae_tf.methods import AUTOENCODERS
 from tests.evaluation.test_inception import TinyInception
 

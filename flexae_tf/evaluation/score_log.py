@@ -35,7 +35,13 @@ def completed(
             `inception_path`; the network is a field of each record's protocol.
         checkpoint: digest of the checkpoint that must have been scored; None accepts any.
     """
-    records = read_jsonl(pathlib.Path(path))
+    return completed_in(read_jsonl(pathlib.Path(path)), request, checkpoint)
+
+
+def completed_in(
+    records: Sequence[dict[str, Any]], request: str, checkpoint: str | None = None
+) -> list[dict[str, Any]] | None:
+    """Returns the records of a completed evaluation among lines of scores.jsonl, or None."""
     ends = [
         r for r in records if r.get('complete') == request and checkpoint in (None, r['checkpoint'])
     ]

@@ -1,188 +1,415 @@
-"""The tables and figures of the paper: plans, runs, scores and renders them."""
+"""Program that plans, runs and renders the tables and figures of the paper.
 
+| mode | flags | effect |
+|---|---|---|
+| plan | `--artifact=NAMES --dry_run` | prints state, commands, time and disk of the runs |
+| run | `--artifact=NAMES` | trains, fits and evaluates what is missing, then renders |
+| render | `--artifact=NAMES --render` | renders what is finished; runs nothing |
+| report | `... --report` | also writes OUTPUT_DIR/report.html |
+| save | `... --save_results` | also adds the scores to the recorded ones and rewrites RESULTS.md |
+| reuse | `... --use_saved_results` | takes recorded scores of equal runs and runs only the others |
+| share | `... --shard=2/8` | runs the second eighth of the runs |
+| tune | `--tune=METHOD --dataset=NAME` | chooses an open weight on validation examples |
+
+All modes take `--methods`, `--seeds`, `--dataset` and `--scale`.
+"""
+
+import base64
 import dataclasses
 import datetime
-import itertools
+import functools
+import json
 import pathlib
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any, NamedTuple
 
+from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.environment import code_version
-from flexae_tf.errors import FailedRunError, UserError
-from flexae_tf.experiments import artifacts, estimate, execution, records, runs
-from flexae_tf.experiments.exhibits import readme, rendering, report, strips
-from flexae_tf.experiments.exhibits.layout import Exhibit
-from flexae_tf.experiments.records import Record
-from flexae_tf.files import write_bytes, write_text
+from flexae_tf.errors import UserError
+from flexae_tf.experiments import figures, plans, results, runner, tables
+from flexae_tf.experiments.figures import Image
+from flexae_tf.experiments.plans import Job
+from flexae_tf.experiments.results import Score
+from flexae_tf.experiments.tables import Table
+from flexae_tf.files import write_bytes, write_json, write_text
+
+HERE = pathlib.Path(__file__).parent  # package data lies beside this module
+RESULTS, TEMPLATE = HERE / 'RESULTS.md', HERE / 'RESULTS.template'
+IMAGES, STRIPS = HERE / 'pictures', results.FOLDER / 'strips'
+PLACES = {'data_dir': 'DATA', 'inception_path': 'INCEPTION'}
+_TABLE = re.compile(r'<!-- tables: (\w+) -->\n')
+
+
+class Shown(NamedTuple):
+    """A rendered artifact."""
+
+    name: str
+    command: str
+    tables: list[Table]
+    images: list[Image]
+
+    def markdown(self, link: Mapping[str, str]) -> str:
+        """Returns the artifact as Markdown; `link` has the address of each image."""
+        parts = [table.markdown() for table in self.tables]
+        parts += [f'![{p.name}]({link[p.name]})\n\n{p.caption}\n' for p in self.images]
+        return '\n'.join([*parts, f'```\n{self.command}\n```\n'])
 
 
 def reproduce(config: ReproduceConfig) -> None:
-    """Executes the runs of `config.artifact`, renders what came of them, and keeps it.
+    """Runs the jobs of `config.artifact` and renders the artifacts.
 
     Raises:
-        UsageError: wrong flags, or scores that cannot be compared.
-        MissingDataError: `--data_dir` or `--inception_path` leads nowhere.
-        FailedRunError: a run failed; the others were executed, and what there is was rendered.
-        Interrupted: SIGTERM or Ctrl-C was heard.
+        UsageError: invalid flags, or scores that are not comparable.
+        MissingDataError: `--data_dir` or `--inception_path` does not exist.
+        FailedRunError: a run failed; the others were completed, and what exists was rendered.
+        Interrupted: after SIGTERM or Ctrl-C.
     """
-    planned = _todo(config)
+    jobs = _todo(config)
     if config.dry_run:
-        _list(planned)
+        runner.show(jobs)
         return
     failures: dict[str, str] = {}
     if not config.render:
-        runs.check_places(config, planned, pathlib.Path(config.output_dir))
-        failures = execution.execute(planned)
+        runner.prepare(config, jobs, pathlib.Path(config.output_dir))
+        failures = runner.execute(jobs)
     refused = _render(config)
-    if failures:
-        name, reason = next(iter(failures.items()))
-        raise FailedRunError(
-            f'{len(failures)} of {len(planned)} runs failed, {name}: {reason}; the same command '
-            'tries again what failed'
-        )
+    runner.raise_failures(failures, jobs)
     if refused:
         raise refused[0]
 
 
-def _todo(config: ReproduceConfig) -> list[runs.Run]:
-    """The planned runs, with `config.use_saved_results` those that some artifact lacks records of.
+def results_markdown() -> str:
+    """Returns RESULTS.md: its template with the tables of the recorded results."""
 
-    Figures that are drawn of networks have no records.
-    """
-    planned = artifacts.plan(config)
+    def section(match: re.Match) -> str:
+        config, _, scores = _recorded(match[1])
+        made = '\n'.join(table.markdown() for table in tables.TABLES[match[1]](scores))
+        return f'{match[0]}\n{made}\n```\n{_command(config, match[1])}\n```\n'
+
+    text = TEMPLATE.read_text().replace('{{rule}}', results.RULE)
+    return _TABLE.sub(section, text.replace('{{modes}}', __doc__.split('\n\n')[1]))
+
+
+def _recorded(name: str) -> tuple[ReproduceConfig, list[Job], list[Score]]:
+    """Returns configuration, jobs and recorded scores of an artifact of RESULTS.md."""
+    config = ReproduceConfig(artifact=name, scale='small', output_dir='OUTPUT')
+    if not set(plans.datasets(config, name)) <= set(plans.VECTORS):
+        config = dataclasses.replace(config, feature_layer='mixed_7', **PLACES)
+    jobs = plans.plan(config)
+    return config, jobs, [s for of_run in results.recorded(jobs).values() for s in of_run]
+
+
+def _todo(config: ReproduceConfig) -> list[Job]:
+    """Returns the planned jobs, without recorded ones with `use_saved_results`."""
+    jobs = plans.plan(config)
     if not config.use_saved_results:
-        return planned
-    scorings: dict[str, dict[tuple[str, ...], None]] = {}
+        return jobs
+    needed: dict[str, dict[plans.Evaluation, None]] = {}
     for name in config.artifact.split(','):
-        of_artifact = artifacts.plan(config.only(name))
-        known = _known(config, of_artifact)
-        for run in of_artifact:
-            if run.name not in known:
-                scorings.setdefault(run.name, {}).update(dict.fromkeys(run.scorings))
+        own = plans.plan(config.only(name))
+        known = results.recorded(job for job in own if job.missing())
+        for job in own:
+            if job.name not in known:
+                needed.setdefault(job.name, {}).update(dict.fromkeys(job.evaluations))
     return [
-        dataclasses.replace(run, scorings=tuple(scorings[run.name]))
-        for run in planned
-        if run.name in scorings
+        dataclasses.replace(job, evaluations=tuple(needed[job.name]))
+        for job in jobs
+        if job.name in needed
     ]
 
 
-def _known(config: ReproduceConfig, planned: list[runs.Run]) -> dict[str, list[Record]]:
-    """Of runs that are not finished here, by name, the records to take for them."""
-    if not config.use_saved_results:
-        return {}
-    return records.recorded(run for run in planned if run.missing())
-
-
-def _list(planned: list[runs.Run]) -> None:
-    """Prints what would be run, and what that needs on this machine."""
-    needs = estimate.needs(planned)
-    runs.show(planned, {name: [f'needs {need}'] for name, need in needs.items()})
-    total = estimate.total(needs.values())
-    print(
-        f'\nall of it: {total} (estimates from runs in the same --output, or a short trial; '
-        'densities that are trained come on top)'
-    )
-
-
 def _render(config: ReproduceConfig) -> list[UserError]:
-    """Keeps each artifact's records, and what is made of them, in OUTPUT_DIR/artifacts.
-
-    Returns:
-        why artifacts could not be rendered; the others are, but nothing is recorded then.
-    """
-    exhibits, missing, all_found, fresh, refused = [], [], [], [], []
+    """Writes each artifact to OUTPUT_DIR/artifacts; returns why some could not be rendered."""
+    output = pathlib.Path(config.output_dir)
+    shown, missing, scores, refused, done = [], [], [], [], []
     for name in config.artifact.split(','):
-        planned = artifacts.plan(config.only(name))
-        known = _known(config, planned)
-        if not known and not any(run.digest for run in planned):
+        jobs = plans.plan(config.only(name))
+        known = {}
+        if config.use_saved_results:
+            known = results.recorded(job for job in jobs if job.missing())
+        here = [job for job in jobs if job.name not in known and job.digest]
+        if not known and not here:
             missing.append(f'{name}: nothing is trained yet')
             print(missing[-1])
             continue
-        found = records.collect(run for run in planned if run.name not in known)
-        fresh += found
-        found += itertools.chain.from_iterable(known.values())
-        folder = rendering.folder_of(config, name)
+        found = results.collect(here) + [s for of_run in known.values() for s in of_run]
+        folder = output / 'artifacts' / f'{name}-{config.scale}'
         folder.mkdir(parents=True, exist_ok=True)
-        records.write(folder / 'records.jsonl', found)
         try:
-            exhibits.append(rendering.exhibit(config, name, found, planned, folder))
+            artifact = _show(config, jobs, found, name=name, folder=folder)
         except UserError as error:
             refused.append(error)
             missing.append(f'{name}: {error}')
             print(missing[-1])
             continue
-        print(f'{name}: {rendering.write(exhibits[-1], folder)}')
-        unfinished = [run.name for run in planned if run.name not in known and run.missing()]
-        if unfinished:
-            listed = ', '.join(unfinished[:3]) + (', ...' if len(unfinished) > 3 else '')
-            missing.append(f'{name}: {len(unfinished)} of {len(planned)} runs: {listed}')
-        all_found += found
-    if config.report and exhibits:
-        path = pathlib.Path(config.output_dir) / 'report.html'
-        write_text(path, _report(config, exhibits, missing, all_found))
-        print(f'report: {path}')
-    elif config.report:
-        print('report: none, since there is nothing to show yet')
+        for image in artifact.images:
+            write_bytes(folder / f'{image.name}.png', image.png)
+        text = artifact.markdown({p.name: f'{p.name}.png' for p in artifact.images})
+        write_text(folder / f'{name}.md', f'# {plans.ARTIFACTS[name].title}\n\n{text}')
+        print(f'{name}: {folder / name}.md')
+        left = [job.name for job in jobs if job.name not in known and job.missing()]
+        if left:
+            listed = ', '.join(left[:3]) + (', ...' if len(left) > 3 else '')
+            missing.append(f'{name}: {len(left)} of {len(jobs)} runs missing ({listed})')
+        shown.append(artifact)
+        scores += found
+        done += here
+    if config.report and shown:
+        write_text(output / 'report.html', _report(config, shown, missing, scores))
+        print(f'report: {output / "report.html"}')
     if config.save_results and not refused:
-        _record(config, fresh, exhibits)
+        _save(config, done)
     return refused
 
 
-def _record(config: ReproduceConfig, fresh: list[Record], exhibits: list[Exhibit]) -> None:
-    """Keeps the scores of what was run here, and fills the README from all there are.
-
-    Raises:
-        UsageError: then the README's tables could not be made; nothing is kept.
-    """
-    known = records.merge(records.read(records.RECORDED), fresh)
-    path = runs.ROOT / 'README.md'
-    text = readme.fill(path.read_text(), known) if path.is_file() else None
-    records.FOLDER.mkdir(exist_ok=True)
-    records.write(records.RECORDED, known)
-    for name in config.artifact.split(','):
-        if name == 'methods':
-            recorded = {record.run for record in fresh}
-            here = [run for run in artifacts.plan(config.only(name)) if run.name in recorded]
-            folder = rendering.folder_of(config, name) / rendering.STRIPS
-            strips.keep(strips.draw(here, folder).values())
-    if text is not None:
-        write_text(path, text)
-        drawn_here = (e.pictures for e in exhibits if e.name == 'fig3' and _is_readmes(config))
-        for picture in itertools.chain(readme.pictures(text), *drawn_here):
-            write_bytes(readme.PICTURES / f'{picture.name}.png', picture.png)
-    print(f'kept in {records.RECORDED}')
+def _save(config: ReproduceConfig, jobs: Iterable[Job]) -> None:
+    """Adds the scores of jobs to the recorded results and writes RESULTS.md with its images."""
+    jobs = list(jobs)
+    results.save(jobs)
+    if 'methods' in config.artifact.split(','):
+        folder = pathlib.Path(config.output_dir) / 'artifacts' / f'methods-{config.scale}'
+        for _, path in _strips(jobs, folder).values():
+            STRIPS.mkdir(parents=True, exist_ok=True)
+            for part in (path, path.with_suffix('.json')):
+                (STRIPS / part.name).write_bytes(part.read_bytes())
+    text = results_markdown()
+    write_text(RESULTS, text)
+    for name in _TABLE.findall(text):
+        shown = _show(*_recorded(name), name=name, folder=pathlib.Path('OUTPUT'))
+        for image in shown.images:
+            write_bytes(IMAGES / f'{image.name}.png', image.png)
+    print(f'saved in {results.RECORDED} and {RESULTS}')
 
 
-def _is_readmes(config: ReproduceConfig) -> bool:
-    """Whether all that Fig. 3 of the README is drawn of is trained here, and nothing else."""
-    here = artifacts.plan(config.only('fig3'))
-    names = [run.name for run in artifacts.plan(readme.plan_of('fig3'))]
-    return [run.name for run in here if run.digest] == names
+def _show(
+    config: ReproduceConfig,
+    jobs: Sequence[Job],
+    scores: Sequence[Score],
+    *,
+    name: str,
+    folder: pathlib.Path,
+) -> Shown:
+    """Renders an artifact; images of networks are drawn once and kept in `folder`."""
+    images: list[Image] = []
+    if name in figures.FIGURES:
+        images += figures.FIGURES[name](scores)
+    elif name == 'fig3':
+        images += _latent_spaces(jobs, scores)
+    elif name == 'methods':
+        images += _method_strips(jobs, scores, folder)
+    elif name not in tables.TABLES:
+        images += _gallery(name, jobs, folder)
+    made = tables.TABLES[name](scores) if name in tables.TABLES else []
+    return Shown(name, _command(config, name), made, images)
+
+
+def _command(config: ReproduceConfig, name: str) -> str:
+    """Returns the command that makes an artifact, with words in the place of paths."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    options = config.only(name).identity().items()
+    flags = [f'--{k}={v}' for k, v in options if v != defaults[k]]
+    flags += [f'--{place}={word}' for place, word in PLACES.items() if getattr(config, place)]
+    return shlex.join(['python', 'bin/reproduce.py', *flags, '--output_dir=OUTPUT'])
+
+
+# Images of trained networks -------------------------------------------------------------------
+
+
+def _latent_spaces(jobs: Iterable[Job], scores: Iterable[Score]) -> list[Image]:
+    """Draws Fig. 3 of the first trained run of each model."""
+    distances = {s.run: s.value for s in scores if (s.set, s.stem) == ('samples', 'fd')}
+    views, shown = {}, {}
+    for job in jobs:
+        mixture = f'-{job.config.mixture}' if job.config.mixture else ''
+        name = f'{job.config.method}{mixture}'
+        if name not in views and job.digest:
+            views[name] = figures.latent_view(job.workdir.path, job.steps)
+            if job.name in distances:
+                shown[name] = distances[job.name]
+    return [figures.fig3(views, shown)] if views else []
+
+
+def _method_strips(
+    jobs: Iterable[Job], scores: Iterable[Score], folder: pathlib.Path
+) -> list[Image]:
+    """Draws the strips of the runs whose scores are shown: trained here, or recorded."""
+    from flexae_tf import image_grid  # imports TensorFlow
+
+    checkpoints = {score.run: score.checkpoint for score in scores}
+    paths: dict[str, dict[str, pathlib.Path]] = {}
+    drawn = _strips([job for job in jobs if job.digest], folder)
+    for job in jobs:
+        for evaluation in job.evaluations if job.steps else ():
+            key = job.config.dataset, evaluation.method
+            stem = _strip_name(job, evaluation)
+            digest, path = drawn.get(key, (checkpoints.get(job.name), STRIPS / f'{stem}.png'))
+            if digest and _is_of(path, digest) and checkpoints.get(job.name) == digest:
+                paths.setdefault(key[0], {}).setdefault(key[1], path)
+    return [
+        figures.strips(
+            dataset,
+            {row: image_grid.read_png(of[row]) for row in sorted(of, key=_table_order)},
+        )
+        for dataset, of in paths.items()
+    ]
+
+
+def _table_order(row: str) -> int:
+    rows = list(plans.table.METHODS)
+    return rows.index(row) if row in rows else len(rows)
+
+
+def _strip_name(job: Job, evaluation: plans.Evaluation) -> str:
+    density = evaluation.config.density
+    return f'{job.name}+{density}' if density else job.name
+
+
+def _strips(
+    jobs: Iterable[Job], folder: pathlib.Path
+) -> dict[tuple[str, str], tuple[str, pathlib.Path]]:
+    """Draws the strip of the first evaluated run of each row; returns digest and path by row."""
+    found: dict[tuple[str, str], tuple[str, pathlib.Path]] = {}
+    for job in jobs:
+        for evaluation in job.evaluations if job.steps else ():
+            key = job.config.dataset, evaluation.method
+            if key in found or not job.scores(evaluation):
+                continue
+            path = folder / 'strips' / f'{_strip_name(job, evaluation)}.png'
+            found[key] = job.digest, path
+            if not _is_of(path, job.digest):
+                from flexae_tf import image_grid
+                from flexae_tf.experiments.image_grids import strip
+
+                image = strip(open_gallery(job, evaluation.config.density))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(path, image_grid.to_png(image))
+                write_json(path.with_suffix('.json'), {'checkpoint': job.digest})
+    return found
+
+
+def _is_of(path: pathlib.Path, digest: str) -> bool:
+    """Returns whether a drawn image exists and shows this checkpoint."""
+    try:
+        return json.loads(path.with_suffix('.json').read_text())['checkpoint'] == digest
+    except OSError:
+        return False
+
+
+def _gallery(name: str, jobs: Iterable[Job], folder: pathlib.Path) -> list[Image]:
+    """Draws the images of a figure of each trained run, or takes those that were drawn."""
+    images = []
+    for job in jobs:
+        if not job.digest:
+            continue
+        kept = folder / f'{job.name}.json'
+        named: dict[str, str] = {}
+        if _is_of(kept, job.digest):
+            named = json.loads(kept.read_text())['captions']
+        paths = {part: kept.with_name(f'{part}-{job.name}.png') for part in named}
+        if not named or not all(path.exists() for path in paths.values()):
+            from flexae_tf import image_grid
+            from flexae_tf.experiments import image_grids
+
+            images = image_grids.GALLERIES[name](open_gallery(job))
+            named = image_grids.captions(images, data.describe(job.config))
+            paths = {part: kept.with_name(f'{part}-{job.name}.png') for part in named}
+            for part, path in paths.items():
+                write_bytes(path, image_grid.to_png(images[part]))
+            write_json(kept, {'checkpoint': job.digest, 'captions': named})
+        for part, path in paths.items():
+            caption = f'{named[part]} ({job.name}, step {job.steps})'
+            images.append(Image(path.stem, caption, path.read_bytes()))
+    return images
+
+
+def open_gallery(job: Job, density: str | None = None) -> Any:
+    """Returns the `Gallery` of the last checkpoint of a job."""
+    return _open_gallery(job.workdir.path, job.config, job.digest, density)
+
+
+@functools.lru_cache(maxsize=3)  # one for each data set: figures share the codes
+def _open_gallery(workdir: pathlib.Path, config: Any, digest: str, density: str | None) -> Any:
+    from flexae_tf.densities import densities
+    from flexae_tf.experiments import image_grids
+
+    del digest  # another checkpoint is another gallery
+    method = densities.load_run(workdir, config.training_steps, density)
+    return image_grids.Gallery(method, _dataset(config))
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(config: Any) -> Any:
+    return data.load(config)
+
+
+# The HTML report ----------------------------------------------------------------------------------
 
 
 def _report(
     config: ReproduceConfig,
-    exhibits: list[Exhibit],
-    missing: list[str],
-    found: list[Record],
+    shown: Iterable[Shown],
+    missing: Iterable[str],
+    scores: Iterable[Score],
 ) -> str:
-    now = datetime.datetime.now(datetime.UTC)
-    about = {
-        'scale': config.scale,
-        'rendered': f'{now:%Y-%m-%d %H:%M} UTC by code {code_version()}',
-        'trained on': ', '.join(sorted({record.machine for record in found})) or 'unknown',
-        'scored by code': ', '.join(sorted({record.code for record in found})) or 'unknown',
-    }
-    # A method's own critic has a protocol for each checkpoint, since it is part of it.
-    protocols = {
-        record.protocol: record.fields
-        for record in found
-        if not str(record.fields.get('estimator')).startswith('critic_of_')
-    }
-    return report.report(
-        exhibits,
-        about=about,
-        protocols=protocols,
-        environment=records.environments(found),
-        deviations=report.DEVIATIONS.read_text(),
-        missing=missing,
+    """Returns the HTML page: one file, with images embedded and without scripts."""
+    scores, missing = list(scores), list(missing)
+    sections = {}
+    for artifact in shown:
+        uris = {
+            p.name: f'data:image/png;base64,{base64.b64encode(p.png).decode()}'
+            for p in artifact.images
+        }
+        sections[plans.ARTIFACTS[artifact.name].title] = artifact.markdown(uris)
+    sections['Outcomes'] = results.RULE
+    sections['Missing'] = '\n'.join(f'- {line}' for line in missing) or 'Nothing.'
+    sections['Protocols'] = _protocols(scores)
+    sections['Environment'] = _environment(config, scores)
+    deviations = (HERE / 'DEVIATIONS.md').read_text()
+    sections['Deviations'] = re.sub(r'^#', '##', deviations.split('\n', 1)[1], flags=re.M)
+    body = '\n\n'.join(f'## {title}\n\n{text}' for title, text in sections.items())
+    return to_html(body)
+
+
+def to_html(text: str) -> str:
+    """Returns the page of a Markdown text, by the template and the stylesheet."""
+    import markdown  # takes time to import, and only reports need it
+
+    parser = markdown.Markdown(extensions=['tables', 'fenced_code', 'toc'])
+    body = re.sub(
+        r'(<table>.*?</table>)', r'<div class="scroll">\1</div>', parser.convert(text), flags=re.S
     )
+    page = (HERE / 'report.template.html').read_text()
+    fields = {
+        'style': (HERE / 'report.css').read_text(),
+        'contents': parser.toc,
+        'body': body,
+        'rendered': f'{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC',
+        'code': escape(code_version()),
+    }
+    return re.sub(r'\{\{(\w+)\}\}', lambda match: fields[match[1]], page)
+
+
+def _protocols(scores: Iterable[Score]) -> str:
+    """Returns the fields of each protocol, except of critics, which differ by checkpoint."""
+    fields = {s.protocol: s.fields for s in scores if not s.stem.startswith('critic')}
+    names = dict.fromkeys(k for f in fields.values() for k, v in f.items() if v is not None)
+    rows = [
+        (f'`{protocol}`', *('-' if f.get(k) is None else str(f[k]) for k in names))
+        for protocol, f in fields.items()
+    ]
+    return tables.grid(('protocol', *names), rows) if rows else 'Nothing was scored.'
+
+
+def _environment(config: ReproduceConfig, scores: Iterable[Score]) -> str:
+    """Returns scale, machines and versions; all of them if they differ."""
+    found: dict[str, set[str]] = {'scale': {config.scale}}
+    for score in scores:
+        found.setdefault('trained on', set()).add(score.machine)
+        found.setdefault('scored by code', set()).add(score.code)
+        for name, version in score.environment.items():
+            found.setdefault(name, set()).add(version)
+    return '\n'.join(f'- {name}: {", ".join(sorted(values))}' for name, values in found.items())

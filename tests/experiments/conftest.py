@@ -1,5 +1,7 @@
-"""A clone whose programs are stubs: in no time they leave behind what the real ones do."""
+"""Stub programs that leave the files of the real ones within a fraction of a second."""
 
+import dataclasses
+import json
 import subprocess
 import sys
 import time
@@ -7,89 +9,101 @@ import time
 import pytest
 
 from flexae_tf.config import ReproduceConfig
-from flexae_tf.experiments import runs
+from flexae_tf.experiments import results, runner
+from flexae_tf.experiments.results import Score
+from flexae_tf.metrics.protocol import Protocol
 from tests.conftest import ROOT
 
-# Both write a line into calls.txt. A kl_weight of 13 fails, of 9 is killed; that in `slow` waits. A
-# run whose name begins as `bad` says fails.
-TRAIN = """
-import os, pathlib, signal, sys, time
-flags = {'kl_weight': '0.1'} | dict(arg[2:].split('=', 1) for arg in sys.argv[1:])
-root, workdir = pathlib.Path(__file__).parents[1], pathlib.Path(flags['workdir'])
-with open(root / 'calls.txt', 'a') as file:
-    file.write(f'train {flags["kl_weight"]}\\n')
-bad = root / 'bad'
-if flags['kl_weight'] == '13' or (bad.exists() and workdir.name.startswith(bad.read_text())):
-    print('train.py: error: ae not finite', file=sys.stderr)
-    print('some library says goodbye')
-    sys.exit(5)
-if flags['kl_weight'] == '9':
-    os.kill(os.getpid(), signal.SIGKILL)
-if (root / 'slow').exists() and (root / 'slow').read_text() == flags['kl_weight']:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit('train.py: error: stopped'))
-    (root / 'written').write_text(str(os.getpid()))
-    (root / 'written').rename(root / 'pid')  # who sees it can read it, and may signal at once
-    print('slow', flush=True)
-    time.sleep(60)
-(workdir / 'checkpoints').mkdir(exist_ok=True)
-name = f'ckpt-{int(flags["training_steps"]):09d}.manifest.json'
-(workdir / 'checkpoints' / name).write_text(flags['kl_weight'])
-"""
-EVALUATE = """
-import hashlib, json, pathlib, sys
-flags = dict(arg[2:].split('=', 1) for arg in sys.argv[1:])
-root, workdir = pathlib.Path(__file__).parents[1], pathlib.Path(flags['workdir'])
-step = int(flags['checkpoint'])
-manifest = workdir / 'checkpoints' / f'ckpt-{step:09d}.manifest.json'
-weight = float(manifest.read_text())
-with open(root / 'calls.txt', 'a') as file:
-    file.write(f'evaluate {weight:g}\\n')
-protocol = (root / 'protocol').read_text() if (root / 'protocol').exists() else '0123abcd'
-kinds = dict(reconstructions='rec', samples='gen', train='floor', latents='codes')
-for kind in map(kinds.get, flags['sets'].split(',')):
-    record = dict(
-        step=0 if kind == 'floor' else step, kind=kind, stem='fd', n=50, density=None, code='0',
-        metric=f'fd_vectors_50_{kind}', protocol=protocol,
-        value=abs(weight - 0.1) + 1.0, repeats=1, bootstrap=0,
-        fields={'network': protocol, 'features': 'codes' if kind == 'codes' else 'vectors'},
-        sample_seed=0 if kind == 'gen' else None,
-    )
-    for path in (workdir / 'scores.jsonl', pathlib.Path(flags['output'])):
-        with open(path, 'a') as file:
-            file.write(json.dumps(record) + '\\n')
-"""
-BENCHMARK = """
-import json, pathlib, sys
-root = pathlib.Path(__file__).parents[1]
-network = '--subject=network' in sys.argv
-with open(root / 'calls.txt', 'a') as file:
-    file.write('benchmark network\\n' if network else 'benchmark\\n')
-print('some line')
-print(json.dumps({'images_per_second': 20.0} if network else {'median': 0.5}))
+# Each program appends a line to calls.txt. A kl_weight of 13 fails, a kl_weight of 9 is killed, and
+# the kl_weight in the file `slow` waits. A run whose name starts with the content of `bad` fails.
+STUB = """
+import hashlib, json, os, pathlib, signal, sys, time
+from flexae_tf.config import EvaluateConfig
+from flexae_tf.config.options import from_arguments
+program, *arguments = sys.argv[1:]
+root = pathlib.Path(__file__).parent
+flags = {'kl_weight': '0.1'} | dict(a[2:].split('=', 1) for a in arguments if '=' in a)
+workdir = pathlib.Path(flags['workdir'])
+small = {'beta_vae': '0.5', 'vae_flow': '0.5'} if 'small' in workdir.name else {}
+flags['kl_weight'] = dict(a[2:].split('=', 1) for a in arguments).get(
+    'kl_weight', small.get(workdir.name.split('-')[0], '0.1'))
+steps = int(json.loads((root / 'steps.json').read_text()).get(workdir.name, flags.get(
+    'training_steps', flags.get('checkpoint', '0').replace('all', '6'))))
+
+def call(text):
+    with open(root / 'calls.txt', 'a') as file:
+        file.write(text + '\\n')
+
+if program == 'train':
+    call(f'train {flags["kl_weight"]}')
+    bad = root / 'bad'
+    if flags['kl_weight'] == '13' or (bad.exists() and workdir.name.startswith(bad.read_text())):
+        print('train: error: ae not finite', file=sys.stderr)
+        print('last words of a library')
+        sys.exit(5)
+    if flags['kl_weight'] == '9':
+        os.kill(os.getpid(), signal.SIGKILL)
+    if (root / 'slow').exists() and (root / 'slow').read_text() == flags['kl_weight']:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit('train: error: stopped'))
+        (root / 'written').write_text(str(os.getpid()))
+        (root / 'written').rename(root / 'pid')
+        print('slow', flush=True)
+        time.sleep(60)
+    (workdir / 'checkpoints').mkdir(exist_ok=True)
+    name = f'ckpt-{steps:09d}.manifest.json'
+    (workdir / 'checkpoints' / name).write_text(flags['kl_weight'])
+    (workdir / 'perf.jsonl').write_text(json.dumps({'step': steps, 'perf/steps_per_sec': 2.0}))
+elif program == 'fit':
+    call(f'fit {flags["density"]}')
+elif not (root / 'silent').exists():
+    manifest = next((workdir / 'checkpoints').glob('*.manifest.json'))
+    weight, step = float(manifest.read_text()), int(manifest.name[5:14])
+    call(f'evaluate {weight:g}')
+    request = from_arguments(EvaluateConfig, arguments).identity_hash()
+    protocol = (root / 'protocol').read_text() if (root / 'protocol').exists() else '0123abcd'
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()[:12]
+    lines = []
+    for name in flags['sets'].split(','):
+        features = 'codes' if name == 'latents' else 'vectors'
+        line = dict(
+            step=0 if name == 'train' else step, set=name, stem='fd', code='0', protocol=protocol,
+            metric=f'fd_vectors_50_{name}', value=abs(weight - 0.1) + 1.0, request=request,
+            fields={'network': protocol, 'features': features},
+        )
+        lines.append(line | {'id': f'{name}-{protocol}-{digest}-{flags.get("density")}'})
+    ids = [line['id'] for line in lines]
+    lines.append({'complete': request, 'scores': ids, 'checkpoint': digest, 'step': step})
+    with open(workdir / 'scores.jsonl', 'a') as file:
+        file.writelines(json.dumps(line) + '\\n' for line in lines)
 """
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
-    """The folder of the clone; `clone/calls.txt` tells what was called."""
-    folder = tmp_path / 'clone'
-    (folder / 'bin').mkdir(parents=True)
-    (folder / 'bin' / 'train.py').write_text(TRAIN)
-    (folder / 'bin' / 'evaluate.py').write_text(EVALUATE)
-    (folder / 'bin' / 'benchmark.py').write_text(BENCHMARK)
+def stubs(tmp_path, monkeypatch):
+    """Folder of the stub program, which `runner` calls."""
+    folder = tmp_path / 'stubs'
+    folder.mkdir()
+    (folder / 'stub.py').write_text(STUB)
     (folder / 'calls.txt').write_text('')
-    (folder / 'flags').symlink_to(ROOT / 'flags')
-    monkeypatch.setattr(runs, 'ROOT', folder)
+    (folder / 'steps.json').write_text('{}')
+    monkeypatch.setattr(runner, 'PROGRAMS', (sys.executable, str(folder / 'stub.py')))
+    execute = runner.execute
+
+    def note_steps(jobs):
+        (folder / 'steps.json').write_text(json.dumps({job.name: job.steps for job in jobs}))
+        return execute(jobs)
+
+    monkeypatch.setattr(runner, 'execute', note_steps)
     return folder
 
 
 @pytest.fixture
-def calls(clone):
-    """`calls()`: what was called since the last time."""
+def calls(stubs):
+    """`calls()`: the program calls since the last time."""
     seen = []
 
     def new():
-        lines = (clone / 'calls.txt').read_text().splitlines()
+        lines = (stubs / 'calls.txt').read_text().splitlines()
         fresh = lines[len(seen) :]
         seen.extend(fresh)
         return fresh
@@ -98,8 +112,8 @@ def calls(clone):
 
 
 @pytest.fixture
-def reproduce(tmp_path):
-    """`reproduce(**options)`: options of a tiny tuning of beta_vae."""
+def tuning(tmp_path):
+    """`tuning(**options)`: options of a tiny tuning of beta_vae."""
 
     def make(**options):
         small = dict(tune='beta_vae', dataset='synthetic_2d', scale='small', training_steps=6)
@@ -110,22 +124,30 @@ def reproduce(tmp_path):
 
 
 @pytest.fixture
-def start(clone, tmp_path):
-    """`start('--dry_run')`: the program on the clone with stubs, as a process of its own.
+def recorded(tmp_path, monkeypatch):
+    """Path of the recorded results, which are empty at first."""
+    path = tmp_path / 'recorded' / 'scores.jsonl'
+    path.parent.mkdir()
+    monkeypatch.setattr(results, 'RECORDED', path)
+    return path
 
-    It tunes beta_vae, or makes an `artifact`.
-    """
+
+@pytest.fixture
+def start(stubs, tmp_path):
+    """`start('--dry_run')`: the program with stubs as a process; it tunes beta_vae."""
     started = []
 
-    def run(*flags, artifact=None):
-        code = 'import pathlib, sys; from flexae_tf.experiments import runs; from flexae_tf import '
-        code += 'programs; runs.ROOT = pathlib.Path(sys.argv.pop(1)); programs.reproduce()'
-        what = ['--tune=beta_vae', '--dataset=synthetic_2d', '--values=0.5,0.1']
-        what += ['--training_steps=6']
-        if artifact:
-            what = [f'--artifact={artifact}']
-        small = [*what, f'--output_dir={tmp_path}/out', *flags]
-        command = [sys.executable, '-c', code, clone, *small]
+    def run(*flags, steps=6):
+        code = (
+            'import sys\n'
+            'from flexae_tf.experiments import runner\n'
+            'runner.PROGRAMS = (sys.executable, sys.argv.pop(1))\n'
+            'from flexae_tf.cli import reproduce\n'
+            'reproduce()'
+        )
+        flags = flags or ('--tune=beta_vae', '--values=0.5,0.1', '--training_steps=6')
+        flags = [*flags, '--dataset=synthetic_2d', f'--output_dir={tmp_path}/out']
+        command = [sys.executable, '-c', code, stubs / 'stub.py', *flags]
         pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
         started.append(subprocess.Popen(command, **pipes))
         return started[-1]
@@ -137,7 +159,47 @@ def start(clone, tmp_path):
 
 
 def wait_for(condition):
+    """Waits until a condition holds, at most a minute."""
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+NAMES = {'reconstructions': 'rec', 'samples': 'gen', 'train': 'floor', 'latents': 'codes'}
+
+
+def scores(*values, stem='fd', set_='samples', estimator='frechet', **changes):
+    """Returns scores of seeds 0, 1, ...; by default of FlexAE's samples on synthetic_5d."""
+    fields = dict(method='flexae', dataset='synthetic_5d', latent_dim=50, step=2000)
+    fields |= dict(options={'training_steps': 2000}, split='test', checkpoint='c') | changes
+    protocol = Protocol(
+        dataset='mnist',
+        split=fields['split'],
+        num=5000,
+        data='d' * 12 if fields['split'] == 'train' else None,
+        features='codes' if set_ == 'latents' else 'vectors',
+        quantization='none',
+        estimator=estimator,
+    )
+    fields |= dict(stem=stem, set=set_, metric=f'{stem}_5000_{NAMES[set_]}')
+    fields = dict(protocol=protocol.id, fields=protocol.fields()) | fields
+    name = f'{fields["method"]}-{fields["dataset"]}-{sorted(fields["options"].items())}'
+    return [Score(value=v, seed=i, run=f'{name}-{i}', **fields) for i, v in enumerate(values)]
+
+
+def replace(found, **changes):
+    """Returns scores with changed fields."""
+    return [dataclasses.replace(score, **changes) for score in found]
+
+
+def row(table, name):
+    """Returns the cells of a row after its name."""
+    (found,) = (cells for cells in table.rows if cells[0] == name)
+    return list(found[1:])
+
+
+def outcome(table, beginning):
+    """Returns (ours, outcome) of the claim whose text starts like this."""
+    (found,) = (claim for claim in table.claims if claim.text.startswith(beginning))
+    return found.ours, found.outcome

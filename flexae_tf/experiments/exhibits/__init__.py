@@ -1,1 +1,0 @@
-"""What is shown of experiments: tables with verdicts, figures, galleries, the report."""

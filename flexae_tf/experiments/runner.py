@@ -1,0 +1,245 @@
+"""Runs the commands of jobs that are not complete, one subprocess each."""
+
+import contextlib
+import os
+import pathlib
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import flexae_tf
+from flexae_tf import data
+from flexae_tf.config import ReproduceConfig
+from flexae_tf.errors import FailedRunError, Interrupted, MissingDataError, UsageError, UserError
+from flexae_tf.experiments.plans import Command, Job
+from flexae_tf.files import lock
+from flexae_tf.training.shutdown import GracefulShutdown
+
+PROGRAMS = (sys.executable, '-m', 'flexae_tf.cli')
+PACKAGE = pathlib.Path(flexae_tf.__file__).resolve().parents[1]  # folder of the package
+POLL_SECONDS = 1.0
+
+
+def execute(jobs: Sequence[Job]) -> dict[str, str]:
+    """Trains and evaluates every job that is not complete.
+
+    Several processes may run jobs of one folder: each job is run by one of them, and jobs that
+    other processes hold are waited for at the end.
+
+    Returns:
+        the reason of each failure, by job name.
+
+    Raises:
+        Interrupted: after SIGTERM or Ctrl-C, which is relayed to the running command.
+    """
+    failures: dict[str, str] = {}
+    waiting, announced = list(jobs), set()
+    with _Relay() as relay:
+        while waiting:
+            held = []
+            for job in waiting:
+                try:
+                    if not _run(job, relay, f'[{jobs.index(job) + 1}/{len(jobs)}]'):
+                        held.append(job)
+                except Interrupted:
+                    raise
+                except (UserError, OSError) as error:
+                    failures[job.name] = str(error)
+                    print(f'FAILED {job.name}: {error}', flush=True)
+            if held == waiting:
+                for job in held:
+                    if job.name not in announced:
+                        print(f'{job.name}: waiting for another process', flush=True)
+                announced |= {job.name for job in held}
+                time.sleep(POLL_SECONDS)
+                relay.check('while waiting for another process')
+            waiting = held
+    return failures
+
+
+def raise_failures(failures: dict[str, str], jobs: Sequence[Job], hint: str = '') -> None:
+    """Raises `FailedRunError` if a job failed; `hint` ends the message."""
+    if failures:
+        name, reason = next(iter(failures.items()))
+        raise FailedRunError(
+            f'{name}: {reason} ({len(failures)} of {len(jobs)} runs failed). Repeat the same '
+            f'command to run only these{hint}.'
+        )
+
+
+def prepare(config: ReproduceConfig, jobs: Sequence[Job], folder: pathlib.Path) -> None:
+    """Makes `folder`, and checks paths that would otherwise fail after hours of training.
+
+    Raises:
+        MissingDataError: `--data_dir` or `--inception_path` does not exist.
+        UsageError: the folder cannot be made, or data sets that cannot be trained on.
+    """
+    for job in {job.config.dataset: job for job in jobs}.values():
+        data.describe(job.config)
+    for name in ('data_dir', 'inception_path'):
+        path = getattr(config, name)
+        if path and not pathlib.Path(path).exists():
+            raise MissingDataError(f'--{name}={path}: no such file or folder. Check the path.')
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f'--output_dir={config.output_dir}: cannot be written ({error.strerror}). Choose '
+            'another folder.'
+        ) from None
+
+
+def show(jobs: Sequence[Job]) -> None:
+    """Prints state, commands, time and disk of jobs.
+
+    Time and disk come from what this job, or other jobs in the same folder, recorded.
+    """
+    paces: dict[tuple, list[float]] = {}
+    sizes: dict[str, list[int]] = {}
+    for job in jobs:
+        if pace := job.pace():
+            for key in _alike(job):
+                paces.setdefault(key, []).append(pace)
+        if job.digest:
+            sizes.setdefault(job.config.dataset, []).append(_size(job.workdir.path))
+    total = 0.0
+    for job in jobs:
+        left = job.steps - job.step()
+        known = next((paces[key] for key in _alike(job) if key in paces), None)
+        seconds = left / statistics.median(known) if known and left else 0.0
+        total += seconds
+        unit = duration(seconds) if known or not left else 'unknown'
+        disk = sizes.get(job.config.dataset) if job.missing() else [0]
+        mib = f'{statistics.median(disk) / 2**20:,.0f} MiB' if disk else 'unknown'
+        print(f'\n{job.name}: {job.state()}; training {unit}, disk {mib}')
+        for command in job.commands():
+            print(f'  {text(command)}')
+    print(f'\n{len(jobs)} runs, {duration(total)} of training as far as the pace is known')
+
+
+def text(command: Command) -> str:
+    """Returns a command as a line for a shell."""
+    return shlex.join(['python', *PROGRAMS[1:], command.program, *command.flags])
+
+
+def duration(seconds: float) -> str:
+    """Formats a duration as `45 s`, `25 min` or `1.1 h`."""
+    if seconds < 60.0:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60.0:.0f} min' if seconds < 3600.0 else f'{seconds / 3600.0:.1f} h'
+
+
+def _alike(job: Job) -> Iterator[tuple]:
+    """Yields keys of jobs with about the same pace, from the same job to the same data set."""
+    width = job.config.width_multiplier
+    yield (job.name,)
+    yield job.config.method, job.config.dataset, width
+    yield job.config.dataset, width
+
+
+def _size(folder: pathlib.Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())
+
+
+def _run(job: Job, relay: '_Relay', label: str) -> bool:
+    """Runs the missing commands of a job; returns False if another process holds the job."""
+    job.check()
+    if not job.missing():
+        print(f'{label} {job.name}: already finished', flush=True)
+        return True
+    with _locked(job.workdir.path) as held:
+        if held is None:
+            return False
+        for command in job.missing():
+            print(f'{label} {text(command)}', flush=True)
+            _call(job, command, relay, label, held)
+        if job.missing():
+            raise FailedRunError(
+                f'{job.workdir.path}: no checkpoint of step {job.steps} or no scores, although '
+                'all commands succeeded. Read the log there.'
+            )
+    return True
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[int | None]:
+    """Yields the descriptor of the lock of a job; None if another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / '.reproduce.lock', 'w') as file:
+        try:
+            lock(file)
+        except BlockingIOError:
+            yield None
+            return
+        yield file.fileno()
+
+
+def _call(job: Job, command: Command, relay: '_Relay', label: str, held: int) -> None:
+    relay.check(f'before {job.name}')
+    path = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get('PYTHONPATH')]))
+    process = subprocess.Popen(
+        [*PROGRAMS, command.program, *command.flags],
+        env=os.environ | {'PYTHONPATH': path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors='replace',
+        # The command holds the lock too: if this process is killed, the job stays locked until the
+        # command ends.
+        pass_fds=(held,),
+        process_group=0,  # Ctrl-C reaches it only through the relay; twice would end it at once
+    )
+    output = []
+    with process, relay.to(process):
+        for line in process.stdout:
+            output.append(line.rstrip())
+            print(f'{label} {output[-1]}', flush=True)
+    relay.check(f'in {job.name}')
+    if process.returncode:
+        raise FailedRunError(_reason(command, process.returncode, output))
+
+
+def _reason(command: Command, code: int, output: list[str]) -> str:
+    """Returns the error line of a failed command, or its last line."""
+    if code < 0:
+        hint = ' (out of memory?)' if code == -9 else ''
+        return f'{command.program}: killed by signal {-code}{hint}'
+    errors = [line for line in output if ': error: ' in line]
+    lines = [line for line in output if line.strip()]
+    return (errors or lines or [f'{command.program}: exit code {code}'])[-1]
+
+
+class _Relay(GracefulShutdown):
+    """Relays signals to the running process."""
+
+    _process: subprocess.Popen | None = None
+    _relayed = False
+
+    @contextlib.contextmanager
+    def to(self, process: subprocess.Popen) -> Iterator[None]:
+        """Relays signals to `process`, also one that came while it started."""
+        self._process = process
+        if self.requested is not None and not self._relayed:
+            process.send_signal(self.requested)
+        try:
+            yield
+        finally:
+            self._process = None
+
+    def check(self, when: str) -> None:
+        """Raises `Interrupted` if a signal came."""
+        if self.requested is not None:
+            raise Interrupted(self.requested, when)
+
+    def _request(self, number: int, _: Any) -> None:
+        self.requested = self.requested or number
+        if self._process:
+            self._relayed = True
+            self._process.send_signal(number)
+
+    _hear = _request
