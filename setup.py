@@ -35,7 +35,14 @@ setup(
     packages=find_packages(include=['flexae_tf', 'flexae_tf.*']),
     package_data={
         'flexae_tf.evaluation': ['golden/*.json'],
-        'flexae_tf.experiments': ['DEVIATIONS.md', 'recorded/*.json*', 'recorded/strips/*'],
+        'flexae_tf.experiments': [
+            '*.md',
+            'RESULTS.template',
+            'report.*',
+            'pictures/*',
+            'recorded/*.jsonl',
+            'recorded/strips/*',
+        ],
     },
     install_requires=REQUIREMENTS,
     extras_require={

@@ -182,8 +182,8 @@ def scores(*values, stem='fd', set_='samples', estimator='frechet', **changes):
         quantization='none',
         estimator=estimator,
     )
-    fields |= dict(stem=stem, set=set_, metric=f'{stem}_5000_{NAMES[set_]}')
-    fields = dict(protocol=protocol.id, fields=protocol.fields()) | fields
+    own = dict(stem=stem, set=set_, metric=f'{stem}_5000_{NAMES[set_]}')
+    fields = own | dict(protocol=protocol.id, fields=protocol.fields()) | fields
     name = f'{fields["method"]}-{fields["dataset"]}-{sorted(fields["options"].items())}'
     return [Score(value=v, seed=i, run=f'{name}-{i}', **fields) for i, v in enumerate(values)]
 
