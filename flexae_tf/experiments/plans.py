@@ -15,12 +15,12 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from flexae_tf import data, densities
-from flexae_tf.config import EvaluateConfig, ReproduceConfig, TrainConfig
+from flexae_tf import data, densities, methods
+from flexae_tf.config import EvaluateConfig, ReproduceConfig, ResolvedConfig, TrainConfig
 from flexae_tf.errors import UsageError, UserError
 from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper
-from flexae_tf.experiments.seam import find_flagfile, from_arguments, resolve, table
+from flexae_tf.experiments.seam import find_flagfile, from_arguments
 from flexae_tf.files import read_jsonl
 from flexae_tf.training.workdir import Workdir
 
@@ -121,9 +121,9 @@ class Job:
         return train_config(self.train)
 
     @functools.cached_property
-    def resolved(self) -> TrainConfig:
+    def resolved(self) -> ResolvedConfig:
         """Configuration with the sizes that depend on the data set."""
-        return resolve(self.config, data.describe(self.config))
+        return methods.resolve(self.config, data.describe(self.config))
 
     @functools.cached_property
     def options(self) -> dict[str, Any]:
@@ -371,7 +371,7 @@ def evaluation(
     """
     steps, dataset = job_config.training_steps, job_config.dataset
     scale = SCALES[scale_of(config, dataset)]
-    own = table.find(method).density
+    own = methods.find(method).density
     used = density or own
     trained = used is not None and densities.find(used).trained_by_steps
     length = [f'--density_steps={scale.density_steps}'] if trained and scale.density_steps else []
@@ -393,9 +393,9 @@ def evaluation(
 
 def row_name(method: str, density: str | None) -> str:
     """Returns the row of tables for a method evaluated with a density (None for its own)."""
-    if density in (None, table.find(method).density):
+    if density in (None, methods.find(method).density):
         return method
-    names = {spec.fitted_from: spec.name for spec in table.METHODS.values() if spec.fitted_from}
+    names = {spec.fitted_from: spec.name for spec in methods.METHODS.values() if spec.fitted_from}
     return names.get((method, density), f'{method}+{density}')
 
 
@@ -435,7 +435,7 @@ def flagfiles(method: str, dataset: str, scale: str) -> tuple[str, ...]:
 def train_config(flags: Iterable[str]) -> TrainConfig:
     """Returns the configuration that flags of the training program give."""
     named = [flag.partition('=')[2] for flag in flags if flag.startswith('--method=')]
-    options = table.config_class(named[-1]) if named else TrainConfig
+    options = methods.config_class(named[-1]) if named else TrainConfig
     return from_arguments(options, tuple(flags))
 
 
@@ -490,7 +490,7 @@ def _on_vectors(
 
 def _base(method: str) -> tuple[str, tuple[str | None, ...]]:
     """Returns the method that is trained, and the densities to evaluate it with."""
-    fitted_from = table.find(method).fitted_from
+    fitted_from = methods.find(method).fitted_from
     return (fitted_from[0], fitted_from[1:]) if fitted_from else (method, (None,))
 
 
@@ -558,7 +558,7 @@ def _figure_5(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Jo
 
 def _joint(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
     """Yields runs evaluated with their own prior and with another one fitted afterwards."""
-    own = table.find(method).density
+    own = methods.find(method).density
     other = 'latent_gan' if own == 'gaussian_mixture' else 'gaussian_mixture'
     for seed in _seeds(config, SEEDS):
         yield _on_images(config, method, dataset, seed=seed, densities=(None, other))
@@ -618,7 +618,7 @@ ARTIFACTS = {
     'fig12': Artifact('Nearest training examples of samples', IMAGES, _FLEXAE, _gallery),
     'theorem2': Artifact('P-GEN input sizes', ('synthetic_5d',), _FLEXAE, _theorem_2),
     'joint': Artifact('Joint and later training', IMAGES, ('flexae', 'ae_gmm'), _joint),
-    'methods': Artifact('Every method side by side', IMAGES, tuple(table.METHODS), _methods),
+    'methods': Artifact('Every method side by side', IMAGES, methods.AUTOENCODERS, _methods),
 }
 
 

@@ -259,7 +259,7 @@ def _method_strips(
 
 
 def _table_order(row: str) -> int:
-    rows = list(plans.table.METHODS)
+    rows = list(plans.methods.AUTOENCODERS)
     return rows.index(row) if row in rows else len(rows)
 
 

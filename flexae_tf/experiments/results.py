@@ -98,7 +98,7 @@ class Column(NamedTuple):
 
     @property
     def is_papers(self) -> bool:
-        """Whether the scores are of the paper's kind: TF-GAN's network, 10000 images."""
+        """True if the scores are of the paper's kind: TF-GAN's network, 10000 images."""
         return bool(re.fullmatch(r'(fid|prd_precision|prd_recall)10k_(rec|gen)', self.metric or ''))
 
 

@@ -8,10 +8,10 @@ import statistics
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from flexae_tf import methods
 from flexae_tf.experiments import paper, results
 from flexae_tf.experiments.results import Claim, Column, Mean, Score, gather
 from flexae_tf.experiments.runner import duration
-from flexae_tf.experiments.seam import table as methods
 from flexae_tf.networks.architectures import CAPACITIES, perceptron_parameters
 
 MODELS = {i: f'Model {i}' for i in CAPACITIES}  # of P-GEN, Table 8
@@ -564,7 +564,7 @@ def all_methods(scores: Sequence[Score]) -> list[Table]:
             None,
             outcome if share else results.NOT_RUN,
         )
-        rows = {m: title(m) for m in [*methods.METHODS, *(s.method for s in here)]}
+        rows = {m: title(m) for m in [*methods.AUTOENCODERS, *(s.method for s in here)]}
         caption = f'Every method on {name}, before and after training; lower is better'
         found.append(_table(caption, 'Method', rows, shown, notes, [claim]))
     return found

@@ -4,8 +4,8 @@ import pytest
 
 from flexae_tf.data.catalog import DATASETS
 from flexae_tf.experiments import paper, results
-from flexae_tf.experiments.seam import METHODS
 from flexae_tf.experiments.tables import CONSTANT
+from flexae_tf.methods import METHODS
 
 
 def test_table_1_has_all_methods_and_data_sets():
