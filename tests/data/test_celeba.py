@@ -137,6 +137,12 @@ def test_load_refuses_a_truncated_partition(official):
     refused(official, '11 in list_eval_partition.txt', '000012.jpg', 'Download')
 
 
+def test_load_refuses_a_partition_without_test_images(official):
+    lines = [f'{name} 0' for name in PARTS]
+    (official / 'list_eval_partition.txt').write_text('\n'.join(lines))
+    refused(official, 'list_eval_partition.txt: part 2 is empty', 'Download it again')
+
+
 @pytest.mark.parametrize('line', ['000013.jpg 1 -1', '000013.jpg one'])
 def test_load_refuses_a_corrupt_table(official, line):
     with (official / 'list_attr_celeba.txt').open('a') as file:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
+from flexae_tf.data import image_folder
 from flexae_tf.data.dataset import Purpose, fixed_permutation
 from flexae_tf.errors import MissingDataError, UsageError
 
@@ -151,3 +152,17 @@ def test_load_refuses_too_few_images(tmp_path):
     for i in range(4):
         write_png(tmp_path / f'{i}.png', grey(i))
     refused(tmp_path, '2 training examples', 'add data', error=UsageError)
+
+
+def test_load_unresized_reads_a_fixed_random_choice(folder):
+    order = fixed_permutation(30, Purpose.EVALUATION)
+    for num in (4, 30, 100):
+        images = image_folder.load_unresized(folder, max_images=num)
+        assert images.shape == (min(num, 30), 9, 12, 3) and images.dtype == np.uint8
+        assert images[:, 0, 0, 0].tolist() == [8 * i for i in order[:num]]
+
+
+def test_load_unresized_refuses_images_of_different_sizes(folder):
+    write_png(folder / 'a' / '00.png', grey(0, height=10))
+    with pytest.raises(MissingDataError, match=r'12x(9|10), but .* is 12x(9|10)\. Resize all'):
+        image_folder.load_unresized(folder, max_images=30)

@@ -3,7 +3,7 @@ import pytest
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
-from flexae_tf.data import memory
+from flexae_tf.data import memory, npz
 from flexae_tf.errors import MissingDataError, UsageError
 
 IMAGES = np.arange(40 * 5 * 5 * 3, dtype=np.uint32).reshape(40, 5, 5, 3).astype(np.uint8)
@@ -135,3 +135,14 @@ def test_describe_refuses_another_image_size(tmp_path):
     with pytest.raises(UsageError, match='--image_size=8.*Leave --image_size out'):
         data.describe(config(path, image_size=8))
     assert data.describe(config(path, image_size=5)).shape == (5, 5, 3)
+
+
+def test_load_images_returns_the_only_array(tmp_path):
+    images = npz.load_images(save(tmp_path, images=IMAGES[..., 0]))
+    np.testing.assert_array_equal(images, IMAGES[..., :1])
+
+
+def test_load_images_refuses_a_data_set(tmp_path):
+    path = save(tmp_path, x_train=IMAGES)
+    with pytest.raises(MissingDataError, match="holds a data set. .* 'images'"):
+        npz.load_images(path)

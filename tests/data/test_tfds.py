@@ -77,6 +77,19 @@ def test_load_refuses_corrupt_files(serve, tmp_path, damage):
         data.load(TrainConfig(**options))
 
 
+def test_load_refuses_corrupt_metadata(serve, tmp_path):
+    serve('fashion_mnist', train=examples(40, (28, 28, 1)), test=examples(5, (28, 28, 1)))
+    options = dict(dataset='fashion_mnist', data_dir=str(tmp_path), batch_size=8)
+    data.load(TrainConfig(**options, download=True))
+    (metadata,) = tmp_path.glob('fashion_mnist/*/dataset_info.json')
+    metadata.write_text('{')
+    with pytest.raises(
+        MissingDataError, match='fashion_mnist cannot be read .* --data_dir'
+    ) as error:
+        data.load(TrainConfig(**options))
+    assert '\n' not in str(error.value)
+
+
 @pytest.mark.skipif(not (REAL_DATA / 'mnist').is_dir(), reason='no prepared MNIST')
 def test_real_mnist():
     dataset = data.load(TrainConfig(dataset='mnist', data_dir=str(REAL_DATA)))

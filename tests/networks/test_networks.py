@@ -80,6 +80,8 @@ def test_find_architecture_refuses_shapes_and_lists_sizes_that_fit():
         build((28, 32, 1))
     with pytest.raises(UsageError, match='vectors'):
         build(MNIST, network='synthetic')
+    with pytest.raises(UsageError, match='--network=minst: .*auto, mnist, cifar10'):
+        build(MNIST, network='minst')
 
 
 def test_layers_before_batch_norm_have_no_bias():
