@@ -1,8 +1,8 @@
 """Plans: the jobs that an artifact (a table, a figure or an experiment) needs.
 
-A job is one training, the densities fitted to its codes and its evaluations, as flags of the
-programs. Artifacts that need the same training share the job, so it is trained once. Nothing here
-imports TensorFlow: flags tell what a job is, its workdir tells how far it is.
+A job is one training, the densities fitted to its codes, and its evaluations, as flags of the
+programs. Artifacts that need the same training share the job. Nothing here imports TensorFlow: a
+job is defined by its flags, and its progress by the files in its workdir.
 """
 
 import dataclasses
@@ -29,16 +29,17 @@ IMAGES = tuple(paper.DATASETS)
 NETWORK = ('features', 'feature_layer', 'data_dir', 'inception_path')  # flags for scores of images
 REPEATED = ('flexae', 'wae_gan', 'rae_gmm', 'two_stage_vae')  # three seeds in Tables 1 and 2
 SEEDS = 3  # the paper reports three executions of FlexAE
-SNAPSHOT_STEPS = 500  # between the points of Fig. 2's curves
+SNAPSHOTS = {'snapshot_every_steps': 500}  # points of Fig. 2's curves
 SUBSET = 5000  # training images of Fig. 5
+ALL_SETS = 'reconstructions,samples,train,latents'
 
 
 class Scale(NamedTuple):
     """Size of the runs of an experiment.
 
     Attributes:
-        flagfile: training flags of all methods, after their own flagfiles; None for none. Files
-            `SCALE/METHOD_DATASET.flags` follow it.
+        flagfile: training flags after those of method and data set; None for none. A file
+            SCALE/METHOD_DATASET.flags follows it.
         num_examples: on each side of a score, at most.
         datasets: default data sets.
         subset_steps: iterations of trainings on few examples (Fig. 5).
@@ -53,9 +54,9 @@ class Scale(NamedTuple):
 
 
 SCALES = {
-    'paper': Scale(None, 10_000, ('mnist', 'cifar10', 'celeba', *VECTORS), subset_steps=30_000),
-    'small': Scale('small/all.flags', 5_000, ('mnist', *VECTORS), 3000, density_steps=3000),
-    'smoke': Scale('smoke.flags', 50, ('digits', *VECTORS), subset_steps=6, density_steps=6),
+    'paper': Scale(None, 10_000, ('mnist', 'cifar10', 'celeba', *VECTORS), 30_000),
+    'small': Scale('small/all.flags', 5_000, ('mnist', *VECTORS), 3000, 3000),
+    'smoke': Scale('smoke.flags', 50, ('digits', *VECTORS), 6, 6),
 }
 
 
@@ -129,8 +130,7 @@ class Job:
     def options(self) -> dict[str, Any]:
         """Training options that differ from their defaults, and the number of steps."""
         defaults = {field.name: field.default for field in dataclasses.fields(self.config)}
-        identity = self.resolved.identity()
-        changed = {name: v for name, v in identity.items() if v != defaults[name]}
+        changed = {k: v for k, v in self.resolved.identity().items() if v != defaults[k]}
         return changed | {'training_steps': self.steps}
 
     @property
@@ -160,30 +160,23 @@ class Job:
     def scores(self, evaluation: Evaluation) -> list[dict[str, Any]] | None:
         """Returns the lines of an evaluation of the last checkpoint; None if it is not complete."""
         digest = self.digest
-        if digest is None:
-            return None
-        return score_log.completed(self.workdir.scores, evaluation.request, digest)
+        path = self.workdir.scores
+        return score_log.completed(path, evaluation.request, digest) if digest else None
 
-    def commands(self) -> list[Command]:
-        """Returns all commands of the job, complete or not."""
-        return self._commands(self.evaluations)
+    def commands(self, *, missing: bool = False) -> list[Command]:
+        """Returns the commands of the job, or only those that are still `missing`.
 
-    def missing(self) -> list[Command]:
-        """Returns the commands still to be run.
-
-        The training comes first even if it is complete: it verifies its last checkpoint.
+        A missing evaluation needs the training, which verifies its last checkpoint.
         """
-        left = [e for e in self.evaluations if self.scores(e) is None]
-        return self._commands(left) if left or not self.digest else []
-
-    def _commands(self, evaluations: Iterable[Evaluation]) -> list[Command]:
         workdir = f'--workdir={self.workdir.path}'
         found = [Command('train', (*self.train, workdir))]
-        for evaluation in evaluations:
+        for evaluation in self.evaluations:
+            if missing and self.scores(evaluation) is not None:
+                continue
             if evaluation.fit:
                 found.append(Command('fit', (workdir, *evaluation.fit)))
             found.append(Command('evaluate', (workdir, *evaluation.flags)))
-        return found
+        return found if not missing or len(found) > 1 or not self.digest else []
 
     def step(self) -> int:
         """Returns the step of the newest checkpoint; 0 if there is none."""
@@ -196,24 +189,22 @@ class Job:
             self.check()
         except UserError as error:
             return str(error)
-        if not self.missing():
+        if not self.commands(missing=True):
             return 'finished'
         if self.digest:
             return 'trained, not evaluated'
         step = self.step()
         return f'at step {step} of {self.steps}' if step else 'not started'
 
-    def pace(self, density: str | None = None) -> float | None:
-        """Returns the median iterations per second of the training, or of a density's.
+    def pace(self, density: str | None = None) -> tuple[float, int] | None:
+        """Returns median iterations per second and last step of the training, or of a density's.
 
         None if nothing was recorded.
         """
-        folder = self.workdir.path
-        if density:
-            folder = folder / 'densities' / f'{self.steps:09d}' / density
-        lines = read_jsonl(folder / 'perf.jsonl')
+        part = pathlib.Path('densities', f'{self.steps:09d}', density) if density else ''
+        lines = read_jsonl(self.workdir.path / part / 'perf.jsonl')
         paces = [line['perf/steps_per_sec'] for line in lines if 'perf/steps_per_sec' in line]
-        return statistics.median(paces) if paces else None
+        return (statistics.median(paces), lines[-1]['step']) if paces else None
 
     def info(self) -> dict[str, Any]:
         """Returns the line about the run that precedes its scores in recorded results."""
@@ -224,15 +215,11 @@ class Job:
             machine = noted['device'] or 'unknown'
         except (OSError, ValueError, KeyError):
             environment, machine = {}, 'unknown'
-        pace = self.pace()
-        seconds = {}
-        for evaluation in self.evaluations:
-            name = evaluation.density
-            if name and densities.find(name).trained_by_steps:
-                speed = self.pace(name)
-                path = self.workdir.path / 'densities' / f'{self.steps:09d}' / name / 'perf.jsonl'
-                steps = read_jsonl(path)[-1]['step'] if speed else 0
-                seconds[name] = round(steps / speed, 1) if speed else None
+        pace, seconds = self.pace(), {}
+        for name in {e.density for e in self.evaluations if e.density}:
+            if densities.find(name).trained_by_steps:
+                own = self.pace(name)
+                seconds[name] = round(own[1] / own[0], 1) if own else None
         return {
             'run': self.name,
             'method': self.config.method,
@@ -243,9 +230,12 @@ class Job:
             'checkpoint': self.digest or '',
             'machine': machine,
             'environment': environment,
-            'seconds': round(self.steps / pace, 1) if pace else None,
+            'seconds': round(self.steps / pace[0], 1) if pace else None,
             'density_seconds': seconds,
         }
+
+
+Plan = Callable[[ReproduceConfig, str, str], Iterator[Job]]
 
 
 class Artifact(NamedTuple):
@@ -253,15 +243,15 @@ class Artifact(NamedTuple):
 
     Attributes:
         title: short title.
-        datasets: default data sets.
+        plan: (config, data set, method) -> jobs.
         methods: default methods.
-        plan: yields the jobs of one method on one data set.
+        datasets: default data sets.
     """
 
     title: str
-    datasets: tuple[str, ...]
-    methods: tuple[str, ...]
-    plan: Callable[[ReproduceConfig, str, str], Iterator[Job]]
+    plan: Plan
+    methods: tuple[str, ...] = ('flexae',)
+    datasets: tuple[str, ...] = IMAGES
 
 
 def plan(config: ReproduceConfig) -> list[Job]:
@@ -272,14 +262,12 @@ def plan(config: ReproduceConfig) -> list[Job]:
     """
     planned: dict[str, Job] = {}
     for name in config.artifact.split(','):
-        artifact = ARTIFACTS[name]
-        chosen = config.methods.split(',') if config.methods else artifact.methods
+        chosen = config.methods.split(',') if config.methods else ARTIFACTS[name].methods
         for dataset in datasets(config, name):
-            for method in chosen:
-                for job in artifact.plan(config, dataset, method):
-                    known = planned.get(job.name, job)
-                    both = tuple(dict.fromkeys(known.evaluations + job.evaluations))
-                    planned[job.name] = dataclasses.replace(known, evaluations=both)
+            for job in (j for m in chosen for j in ARTIFACTS[name].plan(config, dataset, m)):
+                known = planned.get(job.name, job)
+                both = tuple(dict.fromkeys(known.evaluations + job.evaluations))
+                planned[job.name] = dataclasses.replace(known, evaluations=both)
     # One run of everything comes before a second seed of anything.
     ordered = sorted(planned.values(), key=lambda job: job.config.seed)
     index, count = config.share()
@@ -292,16 +280,16 @@ def datasets(config: ReproduceConfig, name: str) -> list[str]:
     Raises:
         UsageError: the artifact does not apply to `config.dataset`.
     """
-    known = ARTIFACTS[name].datasets
-    if config.dataset is None:
+    known, dataset = ARTIFACTS[name].datasets, config.dataset
+    of_vectors = known[0] in VECTORS
+    if dataset is None:
         available = SCALES[config.scale].datasets
-        found = [dataset for dataset in known if dataset in available]
-        return found or [dataset for dataset in available if dataset not in VECTORS][:1]
-    vectors = config.dataset in VECTORS
-    if vectors != (known[0] in VECTORS) or (vectors and config.dataset not in known):
-        needed = ', '.join(known) if known[0] in VECTORS else 'a data set of images'
-        raise UsageError(f'--dataset={config.dataset}: {name} needs {needed}. Choose another one.')
-    return [config.dataset]
+        found = [name for name in known if name in available]
+        return found or [name for name in available if name not in VECTORS][:1]
+    if (dataset in VECTORS) != of_vectors or (of_vectors and dataset not in known):
+        needed = ', '.join(known) if of_vectors else 'a data set of images'
+        raise UsageError(f'--dataset={dataset}: {name} needs {needed}. Choose another one.')
+    return [dataset]
 
 
 def job(
@@ -311,7 +299,6 @@ def job(
     *,
     seed: int | None = None,
     options: Mapping[str, float | str] | None = None,
-    evaluations: Iterable[Evaluation] = (),
 ) -> Job:
     """Returns the job of a method on a data set as their flagfiles and the scale define it.
 
@@ -323,13 +310,12 @@ def job(
         dataset: name of a data set.
         seed: of the run; `config.seed` if None.
         options: training options.
-        evaluations: of the job.
 
     Raises:
         UsageError: a flagfile is missing, or invalid flags.
     """
-    name = scale_of(config, dataset)
-    files = flagfiles(method, dataset, name)
+    scale = scale_of(config, dataset)
+    files = flagfiles(method, dataset, scale)
     planned = train_config(files)
     wanted = {'training_steps': config.training_steps} if config.training_steps else {}
     wanted |= options or {}
@@ -338,71 +324,63 @@ def job(
     stated = {*planned.identity(), 'training_steps'}
     parts = [f'{key}={_text(value)}' for key, value in changed.items() if key in stated]
     paths = () if dataset in VECTORS else ('data_dir', 'download')
-    return Job(
-        '-'.join([method.replace(':', '.'), dataset, name, *parts]),
-        pathlib.Path(os.path.abspath(config.output_dir)),
-        (*files, *_flags(changed), *_given(config, *paths, 'device', 'jit_compile')),
-        tuple(evaluations),
-    )
+    flags = (*_flags(changed), *_given(config, *paths, 'device', 'jit_compile'))
+    name = '-'.join([method.replace(':', '.'), dataset, scale, *parts])
+    return Job(name, pathlib.Path(os.path.abspath(config.output_dir)), (*files, *flags))
 
 
-def evaluation(
+def evaluated(
     config: ReproduceConfig,
-    method: str,
-    job_config: TrainConfig,
+    base: Job,
     *,
     sets: str,
-    metrics: str,
+    metrics: str = 'fd',
     split: str = 'test',
     density: str | None = None,
     checkpoint: str | None = None,
     num_examples: int | None = None,
-) -> Evaluation:
-    """Returns an evaluation of a job.
+) -> Job:
+    """Returns a job with one more evaluation.
 
     Args:
         config: scale and paths.
-        method: method of the run.
-        job_config: configuration of the run.
+        base: the job.
         sets, metrics, split, density: as in the evaluation program; None for the method's own
             density.
         checkpoint: 'all'; the last one if None.
         num_examples: on each side of a score; the scale's if None.
     """
-    steps, dataset = job_config.training_steps, job_config.dataset
+    method, dataset = base.config.method, base.config.dataset
     scale = SCALES[scale_of(config, dataset)]
     own = methods.find(method).density
     used = density or own
-    trained = used is not None and densities.find(used).trained_by_steps
-    length = [f'--density_steps={scale.density_steps}'] if trained and scale.density_steps else []
-    chosen = [f'--density={density}'] if density else []
-    fit = (f'--checkpoint={steps}', f'--density={used}', *length) if used else ()
-    where = () if dataset in VECTORS else NETWORK
+    on_vectors = dataset in VECTORS
+    fit: tuple[str, ...] = ()
+    if used:
+        fit = (f'--checkpoint={base.steps}', f'--density={used}')
+        if scale.density_steps and densities.find(used).trained_by_steps:
+            fit += (f'--density_steps={scale.density_steps}',)
+        fit += _given(config, *(() if on_vectors else ('data_dir',)), 'device')
     flags = (
-        f'--checkpoint={checkpoint or steps}',
+        f'--checkpoint={checkpoint or base.steps}',
         f'--split={split}',
         f'--sets={sets}',
         f'--metrics={metrics}',
         f'--num_examples={num_examples or config.num_examples or scale.num_examples}',
-        *chosen,
-        *_given(config, *where, 'cache_dir', 'device'),
+        *([f'--density={density}'] if density else []),
+        *_given(config, *(() if on_vectors else NETWORK), 'cache_dir', 'device'),
     )
-    fit += _given(config, *(() if dataset in VECTORS else ('data_dir',)), 'device') if fit else ()
-    return Evaluation(row_name(method, density), used, fit, flags)
-
-
-def row_name(method: str, density: str | None) -> str:
-    """Returns the row of tables for a method evaluated with a density (None for its own)."""
-    if density in (None, methods.find(method).density):
-        return method
-    names = {spec.fitted_from: spec.name for spec in methods.METHODS.values() if spec.fitted_from}
-    return names.get((method, density), f'{method}+{density}')
+    row = method
+    if density not in (None, own):
+        specs = methods.METHODS.values()
+        fitted = {spec.fitted_from: spec.name for spec in specs if spec.fitted_from}
+        row = fitted.get((method, density), f'{method}+{density}')
+    found = (*base.evaluations, Evaluation(row, used, fit, flags))
+    return dataclasses.replace(base, evaluations=found)
 
 
 def scale_of(config: ReproduceConfig, dataset: str) -> str:
-    """Returns the scale of runs on a data set; synthetic data have the paper's size at any but
-    the smoke scale.
-    """
+    """Returns the scale on a data set; small runs on synthetic data have the paper's size."""
     return 'paper' if dataset in VECTORS and config.scale == 'small' else config.scale
 
 
@@ -415,28 +393,24 @@ def flagfiles(method: str, dataset: str, scale: str) -> tuple[str, ...]:
         UsageError: a flagfile is missing.
     """
     own = f'methods/{method}_{dataset}.flags'
-    if ':' in method:
-        files = [f'--method={method}', f'datasets/{dataset}.flags']
-    elif find_flagfile(own):
-        files = [own]
-    else:
-        files = [f'methods/{method}.flags', f'datasets/{dataset}.flags']
+    first = [f'methods/{method}.flags', f'datasets/{dataset}.flags']
+    files = [own] if find_flagfile(own) else first[1:] if ':' in method else first
     if SCALES[scale].flagfile:
         tuned = f'{scale}/{method}_{dataset}.flags'
         files += [SCALES[scale].flagfile, *([tuned] if find_flagfile(tuned) else [])]
-    if scale == 'smoke':  # its own flagfile names a data set
-        files.append(f'--dataset={dataset}')
     for file in files:
-        if not file.startswith('--') and not find_flagfile(file):
+        if not find_flagfile(file):
             raise UsageError(f'--flagfile={file}: missing. Write it, or choose another method.')
-    return tuple(file if file.startswith('--') else f'--flagfile={file}' for file in files)
+    flags = [f'--flagfile={file}' for file in files]
+    flags += [f'--dataset={dataset}'] if scale == 'smoke' else []  # smoke.flags names another one
+    return (*([f'--method={method}'] if ':' in method else []), *flags)
 
 
 def train_config(flags: Iterable[str]) -> TrainConfig:
     """Returns the configuration that flags of the training program give."""
+    flags = tuple(flags)
     named = [flag.partition('=')[2] for flag in flags if flag.startswith('--method=')]
-    options = methods.config_class(named[-1]) if named else TrainConfig
-    return from_arguments(options, tuple(flags))
+    return from_arguments(methods.config_class(named[-1]) if named else TrainConfig, flags)
 
 
 def method_config(method: str, dataset: str, **options: float | str | bool) -> TrainConfig:
@@ -444,48 +418,27 @@ def method_config(method: str, dataset: str, **options: float | str | bool) -> T
     return train_config((*flagfiles(method, dataset, 'paper'), *_flags(options)))
 
 
+def base_latent_dim(config: ReproduceConfig, dataset: str) -> int:
+    """Returns m_b of Table 3; half the data set's latent size where the paper has none."""
+    known = paper.BASE_LATENT_DIMS.get(dataset)
+    return known or max(1, job(config, paper.FLEXAE, dataset).resolved.latent_dim // 2)
+
+
+# Plans of the artifacts ---------------------------------------------------------------------------
+
+
 def _seeds(config: ReproduceConfig, count: int = 1) -> range:
     return range(config.seed, config.seed + (config.seeds or count))
 
 
-def _on_images(
-    config: ReproduceConfig,
-    method: str,
-    dataset: str,
-    *,
-    seed: int,
-    options: Mapping[str, float | str] | None = None,
-    densities: Iterable[str | None] = (None,),
-    sets: str = 'reconstructions,samples,train,latents',
-    metrics: str = 'fd,kid,prd',
+def _like_table_1(
+    config: ReproduceConfig, base: Job, *densities: str | None, num: int | None = None
 ) -> Job:
-    """Returns a job that is evaluated like Tables 1 to 3, once with each density."""
-    base = job(config, method, dataset, seed=seed, options=options)
-    found = [
-        evaluation(config, method, base.config, sets=sets, metrics=metrics, density=density)
-        for density in densities
-    ]
-    return dataclasses.replace(base, evaluations=tuple(found))
-
-
-def _on_vectors(
-    config: ReproduceConfig,
-    method: str,
-    dataset: str,
-    *,
-    sets: str,
-    options: Mapping[str, float | str] | None = None,
-    checkpoint: str | None = None,
-) -> Iterator[Job]:
-    """Yields jobs of some seeds, evaluated by Fréchet distance."""
-    # Snapshots are small here, and jobs that two artifacts share must have them.
-    options = {'snapshot_every_steps': SNAPSHOT_STEPS} | dict(options or {})
-    for seed in _seeds(config, SEEDS):
-        base = job(config, method, dataset, seed=seed, options=options)
-        scored = evaluation(
-            config, method, base.config, sets=sets, metrics='fd', checkpoint=checkpoint
-        )
-        yield dataclasses.replace(base, evaluations=(scored,))
+    """Returns a job that is evaluated like Table 1, once with each density."""
+    for density in densities or (None,):
+        shared = dict(sets=ALL_SETS, metrics='fd,kid,prd', num_examples=num)
+        base = evaluated(config, base, density=density, **shared)
+    return base
 
 
 def _base(method: str) -> tuple[str, tuple[str | None, ...]]:
@@ -497,19 +450,18 @@ def _base(method: str) -> tuple[str, tuple[str | None, ...]]:
 def _tables_1_and_2(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
     trained, densities = _base(method)
     for seed in _seeds(config, SEEDS if method in REPEATED else 1):
-        yield _on_images(config, trained, dataset, seed=seed, densities=densities)
+        yield _like_table_1(config, job(config, trained, dataset, seed=seed), *densities)
 
 
 def _methods(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    """Yields every method, and the same method untrained."""
+    """Yields a method as in Table 1, and the same method untrained."""
     trained, densities = _base(method)
     for seed in _seeds(config):
-        shared = dict(seed=seed, densities=densities)
-        yield _on_images(config, trained, dataset, **shared)
-        untrained = {'training_steps': 0}
-        yield _on_images(
-            config, trained, dataset, options=untrained, sets='samples', metrics='fd', **shared
-        )
+        yield _like_table_1(config, job(config, trained, dataset, seed=seed), *densities)
+        untrained = job(config, trained, dataset, seed=seed, options={'training_steps': 0})
+        for density in densities:
+            untrained = evaluated(config, untrained, sets='samples', density=density)
+        yield untrained
 
 
 def _table_3(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
@@ -517,43 +469,22 @@ def _table_3(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job
     for multiple in paper.TABLE_3:
         for seed in _seeds(config):
             options = {'latent_dim': multiple * base}
-            yield _on_images(config, method, dataset, seed=seed, options=options)
-
-
-def base_latent_dim(config: ReproduceConfig, dataset: str) -> int:
-    """Returns m_b of Table 3; half the data set's latent size where the paper has none."""
-    if dataset in paper.BASE_LATENT_DIMS:
-        return paper.BASE_LATENT_DIMS[dataset]
-    return max(1, job(config, paper.FLEXAE, dataset).resolved.latent_dim // 2)
+            yield _like_table_1(config, job(config, method, dataset, seed=seed, options=options))
 
 
 def _figure_5(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
     scale = SCALES[config.scale]
-    steps = config.training_steps or scale.subset_steps
     # Distances of fewer examples are larger, and there are at most SUBSET training examples.
     num = min(SUBSET, config.num_examples or scale.num_examples)
-    subset = SUBSET if config.scale != 'smoke' else num
+    options = {'train_examples': num if config.scale == 'smoke' else SUBSET}
+    options['training_steps'] = config.training_steps or scale.subset_steps
     for capacity in range(1, 7):  # models 1 to 6 of Table 8
         for seed in _seeds(config):
-            options = {'generator_capacity': capacity, 'train_examples': subset}
-            options['training_steps'] = steps
-            base = _on_images(
-                dataclasses.replace(config, num_examples=num),
-                method,
-                dataset,
-                seed=seed,
-                options=options,
-            )
-            against_training = evaluation(
-                config,
-                method,
-                base.config,
-                split='train',
-                sets='reconstructions,samples',
-                metrics='fd',
-                num_examples=num,
-            )
-            yield dataclasses.replace(base, evaluations=(*base.evaluations, against_training))
+            chosen = {'generator_capacity': capacity} | options
+            base = job(config, method, dataset, seed=seed, options=chosen)
+            base = _like_table_1(config, base, num=num)
+            against = dict(split='train', num_examples=num)
+            yield evaluated(config, base, sets='reconstructions,samples', **against)
 
 
 def _joint(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
@@ -561,64 +492,61 @@ def _joint(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
     own = methods.find(method).density
     other = 'latent_gan' if own == 'gaussian_mixture' else 'gaussian_mixture'
     for seed in _seeds(config, SEEDS):
-        yield _on_images(config, method, dataset, seed=seed, densities=(None, other))
+        yield _like_table_1(config, job(config, method, dataset, seed=seed), None, other)
 
 
 def _gallery(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
     yield job(config, method, dataset)
 
 
+def _on_vectors(
+    config: ReproduceConfig,
+    dataset: str,
+    method: str,
+    *choices: Mapping[str, float | str],
+    sets: str,
+    checkpoint: str | None = None,
+) -> Iterator[Job]:
+    """Yields jobs for each choice of options; all have snapshots, so artifacts can share them."""
+    for options in choices or ({},):
+        for seed in _seeds(config, SEEDS):
+            base = job(config, method, dataset, seed=seed, options=SNAPSHOTS | options)
+            yield evaluated(config, base, sets=sets, checkpoint=checkpoint)
+
+
 def _figure_2(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    yield from _on_vectors(config, method, dataset, sets='samples,latents', checkpoint='all')
+    return _on_vectors(config, dataset, method, sets='samples,latents', checkpoint='all')
 
 
 def _figure_3(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    mixtures = [{'mixture': name} for name in ('data', 'circle')]
-    for options in mixtures if method == 'wae_gmm_prior' else [{}]:
-        sets = 'reconstructions,samples,train,latents'
-        yield from _on_vectors(config, method, dataset, options=options, sets=sets)
+    mixtures = ('data', 'circle') if method == 'wae_gmm_prior' else ()
+    return _on_vectors(config, dataset, method, *({'mixture': m} for m in mixtures), sets=ALL_SETS)
 
 
 def _theorem_2(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    sets = 'reconstructions,samples,latents'
-    for noise_dim in paper.NOISE_DIMS:
-        yield from _on_vectors(config, method, dataset, options={'noise_dim': noise_dim}, sets=sets)
+    sizes = ({'noise_dim': noise_dim} for noise_dim in paper.NOISE_DIMS)
+    return _on_vectors(config, dataset, method, *sizes, sets='reconstructions,samples,latents')
 
 
-_FLEXAE = ('flexae',)
+_IN_FIG_3 = ('vae', 'wae_normal', 'wae_gmm_prior', 'flexae')
+_IN_TABLE_3 = ((paper.WAE, paper.FLEXAE), tuple(paper.BASE_LATENT_DIMS))
+_ORDINALS = {7: 'First', 8: 'Second', 9: 'Third', 10: 'Fourth', 11: 'Fifth'}
 ARTIFACTS = {
-    'table1': Artifact('Fréchet distances of 13 methods', IMAGES, paper.METHODS, _tables_1_and_2),
-    'table2': Artifact('Precision and recall', IMAGES, paper.METHODS, _tables_1_and_2),
-    'table3': Artifact(
-        'Fréchet distance by latent size',
-        tuple(paper.BASE_LATENT_DIMS),
-        (paper.WAE, paper.FLEXAE),
-        _table_3,
-    ),
+    'table1': Artifact('Fréchet distances of 13 methods', _tables_1_and_2, paper.METHODS),
+    'table2': Artifact('Precision and recall', _tables_1_and_2, paper.METHODS),
+    'table3': Artifact('Fréchet distance by latent size', _table_3, *_IN_TABLE_3),
     'fig2': Artifact(
-        'A fixed and a learned prior over training',
-        ('synthetic_5d',),
-        ('wae_normal', 'flexae'),
-        _figure_2,
+        'Two priors over training', _figure_2, ('wae_normal', 'flexae'), ('synthetic_5d',)
     ),
-    'fig3': Artifact(
-        'Latent spaces of six Gaussians',
-        ('synthetic_2d',),
-        ('vae', 'wae_normal', 'wae_gmm_prior', 'flexae'),
-        _figure_3,
-    ),
-    'fig5': Artifact('Six capacities of P-GEN on few examples', IMAGES, _FLEXAE, _figure_5),
-    'fig4': Artifact('Attributes, interpolations, neighbours', IMAGES, _FLEXAE, _gallery),
-    'fig6': Artifact('Reconstructions and samples', IMAGES, _FLEXAE, _gallery),
-    'fig7': Artifact('First attribute', IMAGES, _FLEXAE, _gallery),
-    'fig8': Artifact('Second attribute', IMAGES, _FLEXAE, _gallery),
-    'fig9': Artifact('Third attribute', IMAGES, _FLEXAE, _gallery),
-    'fig10': Artifact('Fourth attribute', IMAGES, _FLEXAE, _gallery),
-    'fig11': Artifact('Fifth attribute', IMAGES, _FLEXAE, _gallery),
-    'fig12': Artifact('Nearest training examples of samples', IMAGES, _FLEXAE, _gallery),
-    'theorem2': Artifact('P-GEN input sizes', ('synthetic_5d',), _FLEXAE, _theorem_2),
-    'joint': Artifact('Joint and later training', IMAGES, ('flexae', 'ae_gmm'), _joint),
-    'methods': Artifact('Every method side by side', IMAGES, methods.AUTOENCODERS, _methods),
+    'fig3': Artifact('Latent spaces of six Gaussians', _figure_3, _IN_FIG_3, ('synthetic_2d',)),
+    'fig4': Artifact('Attributes, interpolations, neighbours', _gallery),
+    'fig5': Artifact('Six capacities of P-GEN on few examples', _figure_5),
+    'fig6': Artifact('Reconstructions and samples', _gallery),
+    **{f'fig{n}': Artifact(f'{word} attribute', _gallery) for n, word in _ORDINALS.items()},
+    'fig12': Artifact('Nearest training examples of samples', _gallery),
+    'theorem2': Artifact('P-GEN input sizes', _theorem_2, datasets=('synthetic_5d',)),
+    'joint': Artifact('Joint and later training', _joint, ('flexae', 'ae_gmm')),
+    'methods': Artifact('Every method side by side', _methods, methods.AUTOENCODERS),
 }
 
 

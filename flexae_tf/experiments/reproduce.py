@@ -111,7 +111,7 @@ def _todo(config: ReproduceConfig) -> list[Job]:
     needed: dict[str, dict[plans.Evaluation, None]] = {}
     for name in config.artifact.split(','):
         own = plans.plan(config.only(name))
-        known = results.recorded(job for job in own if job.missing())
+        known = results.recorded(job for job in own if job.commands(missing=True))
         for job in own:
             if job.name not in known:
                 needed.setdefault(job.name, {}).update(dict.fromkeys(job.evaluations))
@@ -130,7 +130,7 @@ def _render(config: ReproduceConfig) -> list[UserError]:
         jobs = plans.plan(config.only(name))
         known = {}
         if config.use_saved_results:
-            known = results.recorded(job for job in jobs if job.missing())
+            known = results.recorded(job for job in jobs if job.commands(missing=True))
         here = [job for job in jobs if job.name not in known and job.digest]
         if not known and not here:
             missing.append(f'{name}: nothing is trained yet')
@@ -151,7 +151,7 @@ def _render(config: ReproduceConfig) -> list[UserError]:
         text = artifact.markdown({p.name: f'{p.name}.png' for p in artifact.images})
         write_text(folder / f'{name}.md', f'# {plans.ARTIFACTS[name].title}\n\n{text}')
         print(f'{name}: {folder / name}.md')
-        left = [job.name for job in jobs if job.name not in known and job.missing()]
+        left = [job.name for job in jobs if job.name not in known and job.commands(missing=True)]
         if left:
             listed = ', '.join(left[:3]) + (', ...' if len(left) > 3 else '')
             missing.append(f'{name}: {len(left)} of {len(jobs)} runs missing ({listed})')
@@ -251,8 +251,7 @@ def _method_strips(
                 paths.setdefault(key[0], {}).setdefault(key[1], path)
     return [
         figures.strips(
-            dataset,
-            {row: image_grid.read_png(of[row]) for row in sorted(of, key=_table_order)},
+            dataset, {row: image_grid.read_png(of[row]) for row in sorted(of, key=_table_order)}
         )
         for dataset, of in paths.items()
     ]
@@ -350,10 +349,7 @@ def _dataset(config: Any) -> Any:
 
 
 def _report(
-    config: ReproduceConfig,
-    shown: Iterable[Shown],
-    missing: Iterable[str],
-    scores: Iterable[Score],
+    config: ReproduceConfig, shown: Iterable[Shown], missing: Iterable[str], scores: Iterable[Score]
 ) -> str:
     """Returns the HTML page: one file, with images embedded and without scripts."""
     scores, missing = list(scores), list(missing)

@@ -101,9 +101,9 @@ def show(jobs: Sequence[Job]) -> None:
     paces: dict[tuple, list[float]] = {}
     sizes: dict[str, list[int]] = {}
     for job in jobs:
-        if pace := job.pace():
+        if found := job.pace():
             for key in _alike(job):
-                paces.setdefault(key, []).append(pace)
+                paces.setdefault(key, []).append(found[0])
         if job.digest:
             sizes.setdefault(job.config.dataset, []).append(_size(job.workdir.path))
     total = 0.0
@@ -113,7 +113,7 @@ def show(jobs: Sequence[Job]) -> None:
         seconds = left / statistics.median(known) if known and left else 0.0
         total += seconds
         unit = duration(seconds) if known or not left else 'unknown'
-        disk = sizes.get(job.config.dataset) if job.missing() else [0]
+        disk = sizes.get(job.config.dataset) if job.commands(missing=True) else [0]
         mib = f'{statistics.median(disk) / 2**20:,.0f} MiB' if disk else 'unknown'
         print(f'\n{job.name}: {job.state()}; training {unit}, disk {mib}')
         for command in job.commands():
@@ -148,16 +148,16 @@ def _size(folder: pathlib.Path) -> int:
 def _run(job: Job, relay: '_Relay', label: str) -> bool:
     """Runs the missing commands of a job; returns False if another process holds the job."""
     job.check()
-    if not job.missing():
+    if not job.commands(missing=True):
         print(f'{label} {job.name}: already finished', flush=True)
         return True
     with _locked(job.workdir.path) as held:
         if held is None:
             return False
-        for command in job.missing():
+        for command in job.commands(missing=True):
             print(f'{label} {text(command)}', flush=True)
             _call(job, command, relay, label, held)
-        if job.missing():
+        if job.commands(missing=True):
             raise FailedRunError(
                 f'{job.workdir.path}: no checkpoint of step {job.steps} or no scores, although '
                 'all commands succeeded. Read the log there.'

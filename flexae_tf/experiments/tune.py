@@ -139,16 +139,9 @@ def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, plans.Job]:
         options = {
             name: value * getattr(flagfile, name) if grid.times else value for name in grid.options
         }
+        sets = 'samples' if grid.rec_within is None else 'reconstructions,samples'
         job = plans.job(config, config.tune, config.dataset, options=options)
-        scored = plans.evaluation(
-            config,
-            config.tune,
-            job.config,
-            split='validation',
-            sets='samples' if grid.rec_within is None else 'reconstructions,samples',
-            metrics='fd',
-        )
-        planned[value] = dataclasses.replace(job, evaluations=(scored,))
+        planned[value] = plans.evaluated(config, job, split='validation', sets=sets)
     return planned
 
 
