@@ -70,9 +70,12 @@ def train() -> None:
     """`bin/train.py`, `flexae-train`."""
 
     def main(options: config.TrainConfig) -> None:
-        from flexae_tf.training import launch
+        from flexae_tf.training.workdir import check_request
 
-        launch.train(options)
+        request = check_request(options)  # before the slow import of TensorFlow
+        from flexae_tf.training import trainer
+
+        trainer.train(*request)
 
     run(main, config.TrainConfig)
 

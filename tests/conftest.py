@@ -95,10 +95,11 @@ def here():
     from flexae_tf.config.options import from_arguments
     from flexae_tf.densities import fit_program
     from flexae_tf.evaluation.evaluate import evaluate
-    from flexae_tf.training import launch
+    from flexae_tf.training import trainer
+    from flexae_tf.training.workdir import check_request
 
     programs = {
-        'train': (config.TrainConfig, launch.train),
+        'train': (config.TrainConfig, lambda options: trainer.train(*check_request(options))),
         'evaluate': (config.EvaluateConfig, evaluate),
         'fit': (config.FitConfig, fit_program.fit),
         'sample': (config.SampleConfig, export.sample),

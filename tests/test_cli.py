@@ -61,7 +61,7 @@ def test_flags_are_checked_without_tensorflow():
         'import sys, flexae_tf\n'
         'from flexae_tf import data, program\n'
         'from flexae_tf.networks import architectures\n'
-        'from flexae_tf.training import launch, workdir\n'
+        'from flexae_tf.training import workdir\n'
         'c = flexae_tf.TrainConfig(dataset="mnist", latent_dim=32)\n'
         'workdir.Workdir("nowhere").check(c)\n'
         'print("tensorflow" in sys.modules, c.latent_dim)\n'
@@ -179,10 +179,10 @@ def test_a_damaged_newest_checkpoint_is_passed_over_aloud(here, refused_here, ca
     next(checkpoints.glob('ckpt-000000004.data*')).write_bytes(b'damaged')
     here('train', *flags)
     said = capsys.readouterr().out
-    assert 'step 4 is damaged' in said and 'resuming at step 2' in said
+    assert 'step 4 is corrupt' in said and 'resuming at step 2' in said
     for path in checkpoints.glob('ckpt-*.data*'):
         path.write_bytes(b'damaged')
-    refused_here(4, ['whole', 'move'], 'train', *flags)
+    refused_here(4, ['valid', 'Move'], 'train', *flags)
     assert len(list(checkpoints.glob('ckpt-*.data*'))) == 2  # nothing was removed
 
 

@@ -327,7 +327,6 @@ KNOWN_FAULTS = {
     'flexae_tf/training/distribution.py': 1,
     'flexae_tf/training/dry_run.py': 1,
     'flexae_tf/training/flops.py': 2,
-    'flexae_tf/training/launch.py': 1,
     'flexae_tf/training/restore.py': 2,
     'flexae_tf/training/shutdown.py': 3,
     'flexae_tf/training/summaries.py': 7,

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from flexae_tf.errors import UsageError
-from flexae_tf.training.summaries import recording
+from flexae_tf.training.run_log import recording
 
 
 class ScoreSummaries:

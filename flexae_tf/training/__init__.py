@@ -1,1 +1,1 @@
-"""Training: one loop for every method, and what a run leaves behind."""
+"""Training: one loop for every method, its checkpoints, logs and devices."""

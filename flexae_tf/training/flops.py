@@ -1,24 +1,23 @@
-"""What an iteration costs, counted in the graph that TensorFlow traced of it."""
+"""Floating-point operations of a traced graph."""
 
 import tensorflow as tf
 from tensorflow.python.framework import ops
-from tensorflow.python.profiler.internal import flops_registry  # noqa: F401 (knows each operation)
+from tensorflow.python.profiler.internal import flops_registry  # noqa: F401 (registers operations)
 from tensorflow.python.util import deprecation
 
 
 def graph_flop(graph: tf.Graph) -> int:
-    """Floating-point operations of one run of `graph` and of each function it calls.
+    """Returns the floating-point operations of one run of `graph` and of the functions it calls.
 
-    A multiplication and an addition are two. Counted are products, convolutions and their
-    gradients, and most element-wise arithmetic, which weighs little beside them. Of a loop, one
-    turn counts.
+    A multiplication and an addition count as two. Matrix products, convolutions, their gradients
+    and most element-wise arithmetic are counted. A loop counts as one pass through its body.
     """
     total = 0
     for operation in graph.get_operations():
-        with deprecation.silence():  # TensorFlow's table of costs calls what it deprecates
+        with deprecation.silence():  # TensorFlow's registry calls deprecated functions
             statistics = ops.get_stats_for_node_def(graph, operation.node_def, 'flops')
         total += statistics.value or 0
-        for attribute in ('body', 'f'):  # of loops, and of calls
+        for attribute in ('body', 'f'):  # of loops and of calls
             if attribute in operation.node_def.attr:
                 name = operation.get_attr(attribute).name
                 total += graph_flop(graph._get_function(name).graph)

@@ -1,4 +1,4 @@
-"""Trained runs: a method back out of its workdir."""
+"""Opening trained runs: a method restored from its workdir."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from flexae_tf.config import TrainConfig, checkpoint_step
+from flexae_tf.config import ResolvedConfig, checkpoint_step
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import CorruptRunError, MissingDataError
 from flexae_tf.methods import build_method
@@ -17,22 +17,23 @@ from flexae_tf.training.workdir import Workdir
 
 
 class Run(NamedTuple):
-    """A trained method and where it came from.
+    """A trained method and its origin.
 
     Attributes:
-        method: its weights restored.
-        config: of its training.
-        spec: of its data.
-        workdir: where it is kept.
-        step: of the checkpoint.
-        digest: names the contents of the files it was restored from.
-        digests: of all files that have the weights of this step: a checkpoint is removed one day
-            and the snapshot stays.
-        density: fitted ex post, in the place of the method's prior.
+        method: the method with restored weights.
+        config: resolved configuration of its training.
+        spec: description of its data.
+        workdir: folder of the run.
+        step: step of the checkpoint.
+        digest: identifies the contents of the restored files.
+        digests: digests of all files with the weights of this step. A checkpoint and a snapshot
+            may both have them; only the snapshot stays.
+        density: name of the fitted density that replaces the prior of the method; None if the
+            prior is the method's own.
     """
 
     method: Method
-    config: TrainConfig
+    config: ResolvedConfig
     spec: DatasetSpec
     workdir: Workdir
     step: int
@@ -42,48 +43,51 @@ class Run(NamedTuple):
 
 
 def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
-    """The trained run in `workdir`, its method ready to encode, decode and sample from its prior.
+    """Opens a trained run, ready to encode, decode and sample from the prior of its method.
 
     Args:
-        workdir: the run's folder.
-        checkpoint: 'last', the newest from which training would go on, or where there is none the
-            newest snapshot; or the step of a checkpoint or of a weights-only snapshot.
+        workdir: folder of the run.
+        checkpoint: 'last' for the newest valid checkpoint, or the newest valid snapshot if there
+            are no checkpoints; else the step of a checkpoint or snapshot.
 
     Raises:
         UsageError: `checkpoint` is neither 'last' nor a number.
-        MissingDataError: no run, or no such checkpoint there, or none any more.
-        CorruptRunError: the checkpoint is not whole.
+        MissingDataError: there is no run, or no such checkpoint, or it was just removed.
+        CorruptRunError: the checkpoint is corrupt.
     """
     folder = Workdir(workdir)
     config, spec = folder.read()
     method = build_method(config, spec)
-    ckpt, weights = stores(folder, config, method, initial_state(method))
+    checkpoints, snapshots = stores(folder, config, method, initial_state(method))
     step = checkpoint_step(checkpoint)
     if step is None:
-        store = ckpt if ckpt.steps() else weights
+        store = checkpoints if checkpoints.steps() else snapshots
         step = store.restore_latest(print)
         if step is None:
-            raise MissingDataError(f'{folder.path} holds no checkpoint yet: train it first')
+            raise _no_checkpoint(folder)
     else:
-        holders = [store for store in (ckpt, weights) if step in store.steps()]
+        holders = [store for store in (checkpoints, snapshots) if step in store.steps()]
         if not holders:
-            there = ', '.join(map(str, sorted({*ckpt.steps(), *weights.steps()}))) or 'none'
+            found = ', '.join(map(str, sorted({*checkpoints.steps(), *snapshots.steps()})))
             raise MissingDataError(
-                f'no checkpoint of step {step} in {folder.checkpoints}; there are: {there}'
+                f'{folder.checkpoints}: no checkpoint of step {step}. Choose one of '
+                f'{found or "none, train the run first"}.'
             )
         store = _restore_first(holders, step)
     digest = store.digest(step)
     if digest is None:
-        raise MissingDataError(f'the checkpoint of step {step} in {folder.path} was just removed')
-    digests = {s.digest(step) for s in (ckpt, weights)} - {None}
+        raise MissingDataError(
+            f'{folder.path}: the checkpoint of step {step} was just removed. Repeat the command.'
+        )
+    digests = {s.digest(step) for s in (checkpoints, snapshots)} - {None}
     return Run(method, config, spec, folder, step, digest, frozenset(digests))
 
 
 def saved_steps(workdir: str | os.PathLike) -> list[int]:
-    """The steps of which the run in `workdir` has checkpoints, whole or not, in rising order.
+    """Returns the steps of all checkpoints and snapshots, valid or not, in rising order.
 
     Raises:
-        MissingDataError: no run, or no checkpoint there.
+        MissingDataError: there is no run, or no checkpoint.
     """
     folder = Workdir(workdir)
     folder.read()
@@ -91,30 +95,19 @@ def saved_steps(workdir: str | os.PathLike) -> list[int]:
     matches = (re.match(r'(?:ckpt|weights)-(\d{9})\.', name) for name in names)
     steps = sorted({int(match.group(1)) for match in matches if match})
     if not steps:
-        raise MissingDataError(f'{folder.path} holds no checkpoint yet: train it first')
+        raise _no_checkpoint(folder)
     return steps
 
 
-def _restore_first(holders: list[Checkpoints], step: int) -> Checkpoints:
-    """Restores `step` from the first that has it whole, and returns that."""
-    *others, last = holders
-    for store in others:
-        with contextlib.suppress(CorruptRunError, MissingDataError):
-            store.restore(step)
-            return store
-    last.restore(step)
-    return last
-
-
 class State(NamedTuple):
-    """What a checkpoint holds beside the method."""
+    """Variables that a checkpoint holds besides the method."""
 
-    step: tf.Variable  # iterations done, int64
-    totals: tf.Variable  # sums over the current log interval: [tags] and, last, how many
+    step: tf.Variable  # finished iterations, int64
+    totals: tf.Variable  # [tags + 1]: sums over the current log interval, and their number
 
 
 def initial_state(method: Method) -> State:
-    """The state before the first iteration."""
+    """Returns the state before the first iteration."""
     return State(
         step=tf.Variable(0, dtype=tf.int64, trainable=False, name='step'),
         totals=tf.Variable(tf.zeros([len(method.tags) + 1]), trainable=False, name='totals'),
@@ -122,12 +115,16 @@ def initial_state(method: Method) -> State:
 
 
 def stores(
-    workdir: Workdir, config: TrainConfig, method: Method, state: State
+    workdir: Workdir, config: ResolvedConfig, method: Method, state: State
 ) -> tuple[Checkpoints, Checkpoints]:
-    """The two kinds of checkpoints of a run.
+    """Returns the two kinds of checkpoints of a run.
 
     Returns:
-        everything that training needs (rolling), and the weights alone (kept for later choice).
+        Rolling checkpoints of everything that training needs, and snapshots of the weights, which
+        are all kept.
+
+    Raises:
+        RuntimeError: a variable of the method would not be saved, or two have the same name.
     """
     kinds = dict(folder=workdir.checkpoints, identity=config.identity_hash())
     everything = tf.train.Checkpoint(method=method, **state._asdict())
@@ -138,3 +135,18 @@ def stores(
         Checkpoints(checkpoint=everything, name='ckpt', keep=config.keep_checkpoints, **kinds),
         Checkpoints(checkpoint=weights, name='weights', **kinds),
     )
+
+
+def _restore_first(holders: list[Checkpoints], step: int) -> Checkpoints:
+    """Restores `step` from the first store in which it is valid; returns that store."""
+    *others, last = holders
+    for store in others:
+        with contextlib.suppress(CorruptRunError, MissingDataError):
+            store.restore(step)
+            return store
+    last.restore(step)
+    return last
+
+
+def _no_checkpoint(folder: Workdir) -> MissingDataError:
+    return MissingDataError(f'{folder.path}: holds no checkpoint yet. Train the run first.')

@@ -1,4 +1,6 @@
-"""Being told to stop."""
+"""Graceful shutdown on SIGTERM and Ctrl-C."""
+
+from __future__ import annotations
 
 import signal
 from typing import Any
@@ -7,20 +9,23 @@ from flexae_tf.errors import Interrupted
 
 
 class GracefulShutdown:
-    """While active, the first SIGTERM or SIGINT (Ctrl-C) asks to stop; the next one ends at once.
+    """Context manager that records the first SIGTERM or SIGINT (Ctrl-C) instead of dying.
+
+    A second signal ends the process at once. Outside the main thread (a notebook's worker)
+    Python delivers no signals and the context manager does nothing.
 
     Attributes:
-        heard: the number of the signal that asked, or None.
+        requested: number of the signal that was received; None if there was none.
     """
 
     requested: int | None = None
 
-    def __enter__(self) -> 'GracefulShutdown':
+    def __enter__(self) -> GracefulShutdown:
         self._previous = {}
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
-                self._previous[number] = signal.signal(number, self._hear)
-            except ValueError:  # not in the main thread (a notebook's worker): nobody to listen for
+                self._previous[number] = signal.signal(number, self._record)
+            except ValueError:  # not in the main thread
                 return self
         return self
 
@@ -28,16 +33,17 @@ class GracefulShutdown:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def check(self, when: str) -> None:
+    def check(self, when: str, *saved: str) -> None:
         """Raises `Interrupted` if a signal was received.
 
         Args:
-            when: description of this point of the program: 'between batches'.
+            when: the state of the program, such as 'after step 7'.
+            saved: the state of its files, if not everything is saved.
         """
         if self.requested is not None:
-            raise Interrupted(self.requested, when)
+            raise Interrupted(self.requested, when, *saved)
 
-    def _hear(self, number: int, _: Any) -> None:
+    def _record(self, number: int, _: Any) -> None:
         self.requested = number
-        for stop in self._previous:
-            signal.signal(stop, signal.SIG_DFL)
+        for handled in self._previous:
+            signal.signal(handled, signal.SIG_DFL)

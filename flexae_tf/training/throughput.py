@@ -1,4 +1,4 @@
-"""How fast a training is and what it takes."""
+"""Speed and memory of a training."""
 
 import resource
 import time
@@ -7,14 +7,14 @@ import tensorflow as tf
 
 
 class Throughput:
-    """Speed and memory between two laps.
+    """Measures speed and memory between two calls of `lap`.
 
     Args:
-        step: iterations done.
-        batch_size: images in an iteration's auto-encoder step.
+        step: number of finished iterations.
+        batch_size: images in the auto-encoder step of an iteration.
 
     Attributes:
-        flop: floating-point operations of an iteration, once they have been counted.
+        flop: floating-point operations of an iteration; 0 until they are counted.
     """
 
     flop = 0
@@ -24,11 +24,16 @@ class Throughput:
         self.restart(step)
 
     def restart(self, step: int) -> None:
-        """Begins a lap: what went before does not count."""
+        """Starts a lap at `step`; earlier iterations do not count."""
         self._step, self._time = step, time.monotonic()
 
     def lap(self, step: int) -> dict[str, float]:
-        """What was measured since the lap began, by TensorBoard tag; begins the next one."""
+        """Ends a lap at `step` and starts the next one.
+
+        Returns:
+            Measurements of the lap by TensorBoard tag: steps/s, images/s, TFLOP/s, and the peak
+            memory of the process (and of the first GPU) in GiB.
+        """
         speed = (step - self._step) / max(time.monotonic() - self._time, 1e-9)
         self.restart(step)
         measured = {
@@ -44,7 +49,7 @@ class Throughput:
 
 
 def eta(steps: int, steps_per_sec: float) -> str:
-    """How long so many iterations will take: `1:02:03`."""
+    """Returns the time that `steps` iterations take, as `1:02:03`."""
     minutes, seconds = divmod(int(steps / steps_per_sec), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours}:{minutes:02}:{seconds:02}'

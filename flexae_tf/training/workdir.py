@@ -1,4 +1,4 @@
-"""The folder of a run: its configuration, its logs, and the lock that keeps others out."""
+"""The folder of a run: its configuration, its text files and its lock. Needs no TensorFlow."""
 
 import dataclasses
 import datetime
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from flexae_tf.config import TrainConfig
+from flexae_tf import data
+from flexae_tf.config import ResolvedConfig, TrainConfig
 from flexae_tf.config.options import to_flagfile
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
 from flexae_tf.environment import environment
@@ -18,11 +19,31 @@ from flexae_tf.files import lock, write_json, write_text
 from flexae_tf.methods import config_class, resolve
 
 
+def check_request(config: TrainConfig) -> tuple[ResolvedConfig, DatasetSpec]:
+    """Checks a requested training before TensorFlow is imported, which takes seconds.
+
+    Returns:
+        The resolved configuration, and the description of its data.
+
+    Raises:
+        UsageError: `--workdir` is missing or holds a run of another configuration; or the
+            options do not fit the data set or each other.
+        MissingDataError: the user's own images are not at `--data_dir`.
+    """
+    if not config.workdir and not config.dry_run:
+        raise UsageError('--workdir: needed. Name the folder of the run.')
+    spec = data.describe(config)
+    config = resolve(config, spec)
+    if config.workdir:
+        Workdir(config.workdir).check(config)
+    return config, spec
+
+
 class Workdir:
-    """Paths and text files of one run; TensorFlow is not needed here.
+    """Paths and text files of one run.
 
     Args:
-        path: the folder; nothing is made or written before `open`.
+        path: the folder; nothing is created or written before `open`.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -35,16 +56,18 @@ class Workdir:
         self.scores = self.path / 'scores.jsonl'
         self._lock = None
 
-    def open(self, config: TrainConfig, dataset: Dataset) -> None:
-        """Makes the folder a run of `config`, or makes sure that it already is one.
+    def open(self, config: ResolvedConfig, dataset: Dataset) -> None:
+        """Locks the folder and writes `config.json` and `flags.txt`.
 
         Args:
             config: the resolved configuration.
-            dataset: what the run trains on; a resumed run must find the same training examples.
+            dataset: data of the training; a resumed run needs the same training examples.
 
         Raises:
-            UsageError: the folder cannot be written, holds a run of another configuration (the
-                message names the flags that differ) or data, or another process trains in it.
+            UsageError: the folder is not writable, holds a run of another configuration (the
+                message names the flags that differ) or of other data, or is in use by another
+                process.
+            CorruptRunError: `config.json` is corrupt.
         """
         self.check(config)
         examples = self.check_examples(dataset)
@@ -62,67 +85,76 @@ class Workdir:
             write_text(self.path / 'flags.txt', to_flagfile(config))
         except BlockingIOError:
             raise UsageError(
-                f'another process trains in {self.path}: wait for it, or give another --workdir'
+                f'{self.path}: another process trains in it. Wait until it ends, or use another '
+                '--workdir.'
             ) from None
         except OSError as error:
             raise UsageError(
-                f'{self.path} cannot be written ({error.strerror}): give another --workdir'
+                f'{self.path}: cannot be written ({error.strerror}). Use another --workdir.'
             ) from None
 
-    def note_environment(self, device: str) -> None:
-        """Keeps, for whoever asks later, what trains the run from now on."""
-        write_json(self.path / 'environment.json', environment() | {'device': device})
-
     def close(self) -> None:
-        """Lets other processes train here."""
+        """Releases the lock."""
         if self._lock:
             self._lock.close()
             self._lock = None
 
-    def check(self, config: TrainConfig) -> None:
-        """Raises `UsageError` when the folder holds a run of another configuration."""
-        document = self._document()
-        if document is None:
-            return
-        found, wanted = document['config'].identity(), config.identity()
-        differing = [
-            f'--{name}={found[name]} there, {wanted[name]} now'
-            for name in wanted
-            if found[name] != wanted[name]
-        ]
-        if differing:
-            raise UsageError(
-                f'{self.path} holds a run of another configuration ({"; ".join(differing)}): '
-                'give the same flags, or another --workdir'
-            )
+    def write_environment(self, device: str) -> None:
+        """Writes `environment.json`: versions, command and `device`."""
+        write_json(self.path / 'environment.json', environment() | {'device': device})
 
-    def read(self) -> tuple[TrainConfig, DatasetSpec]:
-        """The configuration of the run, and what it was trained on.
+    def log(self, message: str) -> None:
+        """Prints one line and appends it, with the time (UTC), to `log.txt`."""
+        print(message, flush=True)
+        if self.path.is_dir():
+            now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M:%S')
+            with open(self.path / 'log.txt', 'a') as file:
+                file.write(f'{now} {message}\n')
+
+    def read(self) -> tuple[ResolvedConfig, DatasetSpec]:
+        """Returns the resolved configuration of the run and the description of its data.
 
         Raises:
             MissingDataError: the folder is not a run.
-            CorruptRunError: `config.json` cannot be understood.
+            CorruptRunError: `config.json` is corrupt.
         """
         document = self._document()
         if document is None:
-            raise MissingDataError(f'{self.path} holds no run (no config.json): check the path')
+            raise MissingDataError(f'{self.path}: holds no run (no config.json). Check the path.')
         return document['config'], document['data']
 
+    def check(self, config: ResolvedConfig) -> None:
+        """Raises `UsageError` if the folder holds a run of another configuration."""
+        document = self._document()
+        if document is None:
+            return
+        found, requested = document['config'].identity(), config.identity()
+        differing = [
+            f'--{name}={found[name]} there, {requested[name]} now'
+            for name in requested
+            if found[name] != requested[name]
+        ]
+        if differing:
+            raise UsageError(
+                f'{self.path}: holds a run of another configuration ({"; ".join(differing)}). '
+                'Use the same flags, or another --workdir.'
+            )
+
     def check_examples(self, dataset: Dataset) -> str:
-        """The fingerprint of the training examples.
+        """Returns the fingerprint of the training examples.
 
         Raises:
-            UsageError: the run here was trained on other ones.
+            UsageError: the run in this folder was trained on other examples.
         """
         x = dataset.train.x
         examples = fingerprint(_rounded(x))
         document = self._document()
         known = document['examples'] if document else examples
-        # One hash of what may be gigabytes; of vectors that were not rounded yet, another.
+        # Older runs recorded the fingerprint of vectors that were not rounded.
         if known != examples and known != fingerprint(x):
             raise UsageError(
-                f'{self.path} holds a run on other training data than are loaded now: '
-                'give the same --data_dir, or another --workdir'
+                f'{self.path}: holds a run on other training data than are loaded now. Use the '
+                'same --data_dir, or another --workdir.'
             )
         return examples
 
@@ -131,13 +163,13 @@ class Workdir:
         return self.path / 'config.json'
 
     def _document(self) -> dict[str, Any] | None:
-        """What `config.json` says; None when there is none."""
+        """Returns the contents of `config.json`; None if the file does not exist."""
         try:
             document = json.loads(self._config_path.read_text())
-            data = document['data']
+            config, data_spec = document['config'], document['data']
             for name in ('shape', 'value_range', 'attributes'):
-                data[name] = tuple(data[name])
-            config, spec = document['config'], DatasetSpec(**data)
+                data_spec[name] = tuple(data_spec[name])
+            spec = DatasetSpec(**data_spec)
             return {
                 'config': resolve(config_class(config['method'])(**config), spec),
                 'data': spec,
@@ -147,22 +179,15 @@ class Workdir:
             return None
         except OSError as error:
             raise UsageError(
-                f'{self._config_path} cannot be read ({error.strerror}): give another --workdir'
+                f'{self._config_path}: cannot be read ({error.strerror}). Use another --workdir.'
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptRunError(
-                f'{self._config_path} is damaged ({error}): restore it, or use another --workdir'
+                f'{self._config_path}: corrupt ({error}). Restore the file, or use another '
+                '--workdir.'
             ) from None
-
-    def log(self, message: str) -> None:
-        """One line on standard output and, with the time, in log.txt."""
-        print(message, flush=True)
-        if self.path.is_dir():
-            now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M:%S')
-            with open(self.path / 'log.txt', 'a') as file:
-                file.write(f'{now} {message}\n')
 
 
 def _rounded(x: np.ndarray) -> np.ndarray:
-    """Vectors are computed, the same to the last bit on one kind of processor only."""
+    """Rounds vectors, whose last bits depend on the processor that computed them."""
     return x if x.dtype == np.uint8 else np.round(x, 4) + 0.0  # no negative zeros

@@ -9,6 +9,7 @@ from flexae_tf.evaluation.evaluate import evaluate
 from flexae_tf.files import read_jsonl
 from flexae_tf.methods.posterior_samples import draw_codes
 from flexae_tf.metrics import latent
+from flexae_tf.training.run_log import PrintLog
 from flexae_tf.training.summaries import MONITORED, Summaries
 
 
@@ -39,6 +40,6 @@ def test_scores_of_codes_use_posterior_samples(run, dataset):
 
 
 def test_latent_statistics_of_a_training_use_posterior_samples(run, dataset):
-    found = Summaries(run.method, dataset, run.config, None).sample(0)
+    found = Summaries(run.method, dataset, PrintLog()).sample(0)
     codes = draw_codes(run.method, dataset.validation.x[:MONITORED], seed=0)
     assert found['latent/z_scale'] == pytest.approx(latent.scale(codes), rel=1e-5)

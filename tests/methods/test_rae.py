@@ -9,6 +9,8 @@ import tensorflow as tf
 from flexae_tf import losses
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
+from flexae_tf.training.restore import initial_state
+from flexae_tf.training.run_log import WorkdirLog
 from flexae_tf.training.summaries import Summaries
 from flexae_tf.training.workdir import Workdir
 from tests.methods.building import build
@@ -79,11 +81,11 @@ def test_what_is_seen_of_a_training_without_prior(short_networks, tmp_path):
     for name, options in (('ae_gmm', {}), ('injflow', dict(volume_weight=0.01))):
         method = make(name, spec, dataset='mnist', **options)
         workdir = Workdir(tmp_path / name)
-        workdir.open(method.config, dataset)
-        summaries = Summaries(method, dataset, method.config, workdir)
-        statistics = summaries.sample(3)
-        scores = summaries.evaluate()
-        workdir.close()
+        log = WorkdirLog(workdir, method.config, method, initial_state(method))
+        with log.opened(dataset):
+            summaries = Summaries(method, dataset, log)
+            statistics = summaries.sample(3)
+            scores = summaries.evaluate()
         assert np.isfinite([*statistics.values(), *scores.values()]).all()
         pictures = {path.name.split('_')[0] for path in workdir.samples.iterdir()}
         own = {'validation/ae', 'latent/z_norm', 'latent/z_scale', 'latent/z_rank'}

@@ -26,7 +26,7 @@ def fill(store, value, steps):
         store.save(step)
 
 
-def test_newest_is_restored_and_the_oldest_removed(store, value, tmp_path):
+def test_checkpoints_restore_the_newest_and_remove_the_oldest(store, value, tmp_path):
     fill(store, value, [10, 20, 30, 40])
     value.assign([0.0, 0.0])
     assert store.steps() == [20, 30, 40]
@@ -35,7 +35,7 @@ def test_newest_is_restored_and_the_oldest_removed(store, value, tmp_path):
     assert not list(tmp_path.glob('*000000010*'))
 
 
-def test_an_empty_folder_is_a_fresh_start(store):
+def test_checkpoints_in_empty_folder_restore_nothing(store):
     assert store.restore_latest(print) is None
 
 
@@ -52,77 +52,80 @@ def flip_a_bit(folder):
 
 
 @pytest.mark.parametrize(
-    'gone, error, said',
+    'pattern, error, message',
     [
         ('ckpt-*', MissingDataError, 'was removed while it was read'),
         ('ckpt-*.data*', CorruptRunError, 'cannot be read'),
     ],
 )
-def test_what_goes_between_the_check_and_the_reading(
-    store, value, tmp_path, monkeypatch, gone, error, said
+def test_checkpoints_report_files_that_vanish_while_reading(
+    store, value, tmp_path, monkeypatch, pattern, error, message
 ):
     fill(store, value, [10])
 
-    def check(step):
-        for path in tmp_path.glob(gone):
-            path.unlink()
+    read = tf.train.Checkpoint.read
 
-    monkeypatch.setattr(store, '_problem', check)
-    with pytest.raises(error, match=said):
+    def remove_and_read(self, prefix):
+        for path in tmp_path.glob(pattern):
+            path.unlink()
+        return read(self, prefix)
+
+    monkeypatch.setattr(tf.train.Checkpoint, 'read', remove_and_read)
+    with pytest.raises(error, match=message):
         store.restore(10)
 
 
-def lose_the_data(folder):
+def remove_data(folder):
     next(folder.glob('ckpt-000000030.data*')).unlink()
 
 
-def lose_the_index(folder):
+def remove_index(folder):
     (folder / 'ckpt-000000030.index').unlink()
 
 
-def lose_the_manifest(folder):
+def remove_manifest(folder):
     (folder / 'ckpt-000000030.manifest.json').unlink()
 
 
-def spoil_the_manifest(folder):
+def truncate_manifest(folder):
     (folder / 'ckpt-000000030.manifest.json').write_text('{"step"')
 
 
-def empty_the_index(folder):
+def truncate_index(folder):
     (folder / 'ckpt-000000030.index').write_bytes(b'')
 
 
-DAMAGES = [
+CORRUPTIONS = [
     truncate,
     flip_a_bit,
-    lose_the_data,
-    lose_the_index,
-    lose_the_manifest,
-    spoil_the_manifest,
-    empty_the_index,
+    remove_data,
+    remove_index,
+    remove_manifest,
+    truncate_manifest,
+    truncate_index,
 ]
 
 
-@pytest.mark.parametrize('damage', DAMAGES)
-def test_damage_is_found_told_and_passed_over(store, value, tmp_path, damage):
+@pytest.mark.parametrize('corrupt', CORRUPTIONS)
+def test_checkpoints_skip_corrupt_files_with_a_warning(store, value, tmp_path, corrupt):
     fill(store, value, [10, 20, 30])
-    damage(tmp_path)
-    told = []
-    assert store.restore_latest(told.append) == 20
+    corrupt(tmp_path)
+    warnings = []
+    assert store.restore_latest(warnings.append) == 20
     assert value.numpy().tolist() == [20, 20]
-    assert len(told) == 1 and 'step 30' in told[0] and 'falling back' in told[0]
+    assert len(warnings) == 1 and 'step 30' in warnings[0] and 'falling back' in warnings[0]
     with pytest.raises(CorruptRunError, match='step 30'):
         store.restore(30)
 
 
-def test_never_silently_from_zero(store, value, tmp_path):
+def test_checkpoints_without_valid_files_are_an_error(store, value, tmp_path):
     fill(store, value, [30])
     truncate(tmp_path)
-    with pytest.raises(CorruptRunError, match='move that folder away'):
+    with pytest.raises(CorruptRunError, match='no checkpoint is valid. Move that folder away'):
         store.restore_latest(print)
 
 
-def test_damaged_later_files_do_not_push_out_the_one_just_written(store, value, tmp_path):
+def test_checkpoints_keep_the_new_one_beside_corrupt_later_ones(store, value, tmp_path):
     fill(store, value, [10, 20, 30, 40])
     for step in (20, 30, 40):
         (tmp_path / f'ckpt-{step:09d}.manifest.json').unlink()
@@ -130,40 +133,40 @@ def test_damaged_later_files_do_not_push_out_the_one_just_written(store, value, 
     assert store.restore_latest(lambda _: None) == 15
 
 
-def test_left_over_temporary_files_do_not_matter(store, value, tmp_path):
+def test_checkpoints_ignore_leftover_temporary_files(store, value, tmp_path):
     (tmp_path / 'ckpt-000000010.manifest.json.tmp').write_text('{"st')
     fill(store, value, [10])
     assert store.restore_latest(print) == 10
 
 
-def test_a_checkpoint_of_other_code_is_told_apart(store, value, tmp_path):
+def test_checkpoints_refuse_other_variables(store, value, tmp_path):
     fill(store, value, [10])
     objects = tf.train.Checkpoint(value=value, another=tf.Variable(0.0))
-    with pytest.raises(CorruptRunError, match='the version that wrote it'):
+    with pytest.raises(CorruptRunError, match='Use the version that wrote it'):
         Checkpoints(tmp_path, objects, name='ckpt', identity='abc').restore(10)
 
 
-def test_a_checkpoint_of_another_configuration_is_not_ours(store, value, tmp_path):
+def test_checkpoints_refuse_another_configuration(store, value, tmp_path):
     fill(store, value, [10])
     other = Checkpoints(tmp_path, tf.train.Checkpoint(value=value), name='ckpt', identity='xyz')
     with pytest.raises(CorruptRunError, match='another configuration'):
         other.restore(10)
 
 
-def test_what_is_not_there_is_named(store):
+def test_checkpoints_name_the_missing_step(store):
     with pytest.raises(MissingDataError, match='step 5'):
         store.restore(5)
 
 
-def test_a_failed_save_leaves_the_older_ones(store, value, tmp_path, monkeypatch):
+def test_checkpoints_failed_save_keeps_older_ones(store, value, tmp_path, monkeypatch):
     fill(store, value, [10])
     write = tf.train.Checkpoint.write
 
     def full_disk(self, prefix, *args, **kwargs):
         write(self, prefix, *args, **kwargs)
-        left = tmp_path / f'{prefix}_temp'  # as TensorFlow leaves it
-        left.mkdir()
-        (left / 'part-00000-of-00001.data-00000-of-00001.tempstate123').write_bytes(b'some')
+        leftover = tmp_path / f'{prefix}_temp'  # TensorFlow leaves this folder behind
+        leftover.mkdir()
+        (leftover / 'part-00000-of-00001.data-00000-of-00001.tempstate123').write_bytes(b'some')
         raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
 
     monkeypatch.setattr(tf.train.Checkpoint, 'write', full_disk)
@@ -174,14 +177,14 @@ def test_a_failed_save_leaves_the_older_ones(store, value, tmp_path, monkeypatch
     assert store.restore_latest(print) == 10
 
 
-def test_what_a_killed_save_left_is_removed_by_the_next(store, value, tmp_path):
-    left = tmp_path / 'ckpt-000000010_temp'
-    left.mkdir()
+def test_checkpoints_remove_leftovers_of_a_killed_save(store, value, tmp_path):
+    leftover = tmp_path / 'ckpt-000000010_temp'
+    leftover.mkdir()
     fill(store, value, [20])
-    assert not left.exists() and store.steps() == [20]
+    assert not leftover.exists() and store.steps() == [20]
 
 
-def test_the_manifest_holds_sizes_and_digests(store, value, tmp_path):
+def test_manifest_has_sizes_and_digests(store, value, tmp_path):
     fill(store, value, [10])
     manifest = json.loads((tmp_path / 'ckpt-000000010.manifest.json').read_text())
     assert manifest['step'] == 10 and manifest['config'] == 'abc'
@@ -189,10 +192,10 @@ def test_the_manifest_holds_sizes_and_digests(store, value, tmp_path):
         assert (tmp_path / name).stat().st_size == size and len(digest) == 64
     first = store.digest(10)
     fill(store, value, [10])
-    assert store.digest(10) == first  # the same contents, the same name
+    assert store.digest(10) == first  # the same contents have the same digest
 
 
-def test_layers_that_a_checkpoint_would_miss_are_refused():
+def test_check_complete_refuses_layers_in_a_list():
     class Hidden(keras.Model):
         def __init__(self):
             super().__init__()
@@ -211,7 +214,7 @@ def test_layers_that_a_checkpoint_would_miss_are_refused():
         check_complete(tf.train.Checkpoint(model=hidden), hidden.variables)
 
 
-def test_variables_of_one_name_are_refused():
+def test_check_names_refuses_repeated_names():
     def functional():
         x = keras.Input([3])
         return keras.Model(x, keras.layers.Dense(2, name='fc')(x))

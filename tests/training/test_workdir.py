@@ -1,0 +1,62 @@
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+import flexae_tf
+from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
+from flexae_tf.training.workdir import Workdir, check_request
+from tests.training.conftest import train
+
+
+def test_check_request_needs_a_workdir_unless_it_is_a_dry_run(config):
+    with pytest.raises(UsageError, match='--workdir: needed'):
+        check_request(config())
+    resolved, spec = check_request(config(dry_run=True))
+    assert (resolved.latent_dim, resolved.noise_dim, spec.shape) == (2, 2, (128,))
+
+
+def test_check_request_refuses_another_configuration(config, run):
+    check_request(config(workdir=str(run)))
+    with pytest.raises(UsageError, match='--seed=0 there, 1 now'):
+        check_request(config(workdir=str(run), seed=1))
+
+
+def test_workdir_refuses_another_configuration(config, synthetic, run):
+    with pytest.raises(UsageError, match='--seed=0 there, 1 now; --batch_size=16 there, 8 now'):
+        train(config(workdir=str(run), batch_size=8, seed=1), synthetic)
+    # Options that do not change the mathematics may differ.
+    train(config(workdir=str(run), training_steps=11, log_every_steps=1), synthetic)
+
+
+def test_workdir_refuses_other_training_data(config, synthetic, run):
+    # Another processor may compute vectors that differ in a last bit.
+    near = synthetic.train.x.copy()
+    near[:20, 0] = np.nextafter(near[:20, 0], np.float32(2.0))
+    near = dataclasses.replace(synthetic, train=dataclasses.replace(synthetic.train, x=near))
+    longer = config(workdir=str(run), training_steps=11)
+    train(longer, near)
+    fewer = dataclasses.replace(synthetic, train=synthetic.train.take(np.arange(100)))
+    with pytest.raises(UsageError, match='other training data'):
+        train(longer, fewer)
+
+
+def test_workdir_is_locked_while_open(config, synthetic, straight, tmp_path):
+    workdir = Workdir(tmp_path / 'run')
+    workdir.open(straight.config, synthetic)
+    with pytest.raises(UsageError, match='run: another process'):
+        train(config(workdir=str(tmp_path / 'run')), synthetic)
+    workdir.close()
+    workdir.open(straight.config, synthetic)
+    workdir.close()
+
+
+def test_workdir_without_valid_run_is_refused(run):
+    shutil.rmtree(run / 'checkpoints')
+    (run / 'checkpoints').mkdir()
+    with pytest.raises(MissingDataError, match='holds no checkpoint yet'):
+        flexae_tf.load_run(run)
+    (run / 'config.json').write_text('{')
+    with pytest.raises(CorruptRunError, match='config.json: corrupt'):
+        flexae_tf.load_run(run)
