@@ -1,162 +1,245 @@
-"""How a command-line program starts and ends: flags, one-line errors, exit codes."""
+"""Command-line programs: one table, lazily imported, with one-line errors and exit codes.
 
+Flags are checked before TensorFlow is imported. `python -m flexae_tf.cli PROGRAM --flags` runs a
+program like `bin/PROGRAM.py` and `flexae-PROGRAM`.
+"""
+
+import dataclasses
+import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
 
-from absl import app, flags, logging
-
-from flexae_tf import config
-from flexae_tf.config.options import Options, define_flags, from_flags
-from flexae_tf.errors import MissingDataError, UsageError, UserError
+from flexae_tf.environment import import_tensorflow
+from flexae_tf.errors import Interrupted, MissingDataError, UsageError, UserError
 
 
-def run(main: Callable[[Options], None], options: type[Options]) -> None:
-    """Parses the flags of `options`, calls `main` with them, and exits.
+class Program(NamedTuple):
+    """A row of the table of programs; `module:name` is relative to the package.
 
-    Flags are checked before `main` imports TensorFlow. A `UserError` ends the program with its
-    exit code and one line on standard error; any other exception is a bug and shows its traceback.
+    Attributes:
+        summary: first line of `--help`.
+        config: dataclass of the options.
+        main: function that runs the program.
+        check: function from the options to the arguments of `main`, which refuses options without
+            importing TensorFlow; None if `main` takes the options.
+        method_flags: whether a method from outside the package adds flags of its own.
+        needs_tensorflow: whether TensorFlow is imported before `main` is.
     """
-    # TensorFlow's C++ side reports its start at length; its warnings and errors still show.
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
-    # TensorFlow leaves oneDNN's convolutions off on processors without AVX-512, where they take
-    # half the time of its own as well.
-    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
-    # Whatever other work has in the environment or in keras.json: the methods are TensorFlow's.
-    os.environ['KERAS_BACKEND'] = 'tensorflow'
-    define_flags(options)
-    for flag in flags.FLAGS.flags_by_module_dict()[define_flags.__module__]:
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # what `--help` shows
 
-    def checked_main(argv: list[str]) -> None:
-        logging.set_verbosity(logging.WARNING)  # TensorFlow's Python side reports every save
-        try:
-            if len(argv) > 1:
-                raise UsageError(f'{argv[1]}: not a flag; flags are written --name=value')
-            main(from_flags(options))
-        except UserError as error:
-            _fail(str(error), error.exit_code)
-        except PermissionError as error:
-            _fail(
-                f'{error.filename}: {error.strerror}; give another path, or mend that',
-                MissingDataError.exit_code,
-            )
-        except Exception as error:  # by name: a wrong flag must not wait for TensorFlow
-            if type(error).__name__ != 'ResourceExhaustedError':
-                raise
-            reason = str(error).partition('\n')[0]
-            _fail(
-                f'a device or a disk is full ({reason}): free it; instead of a GPU, --device=cpu',
-                UsageError.exit_code,
-            )
-
-    app.run(checked_main, flags_parser=_parse)
+    summary: str
+    config: str
+    main: str
+    check: str | None = None
+    method_flags: bool = False
+    needs_tensorflow: bool = True
 
 
-def _parse(argv: list[str]) -> list[str]:
+PROGRAMS = {
+    'train': Program(
+        'Trains a method on a data set. The same command resumes the run.',
+        'config.train:TrainConfig',
+        'training.trainer:train',
+        check='training.workdir:check_request',
+        method_flags=True,
+    ),
+    'evaluate': Program(
+        'Evaluates a trained run, or two sets of images.',
+        'config.evaluate:EvaluateConfig',
+        'evaluation.evaluate:evaluate',
+    ),
+    'fit': Program(
+        'Fits a density to the codes of a trained run.',
+        'config.fit:FitConfig',
+        'densities.fit_program:fit',
+    ),
+    'sample': Program(
+        'Samples from a run or an exported SavedModel.',
+        'config.sample:SampleConfig',
+        'export:sample',
+    ),
+    'export': Program(
+        'Exports a trained run as a SavedModel.', 'config.export:ExportConfig', 'export:export'
+    ),
+    'reproduce': Program(
+        "Reproduces the paper's tables and figures, and selects open weights.",
+        'config.reproduce:ReproduceConfig',
+        'experiments.reproduce:reproduce',
+        needs_tensorflow=False,
+    ),
+    'benchmark': Program(
+        'Times training steps, metrics or the Inception network.',
+        'config.benchmark:BenchmarkConfig',
+        'benchmark:benchmark',
+    ),
+    'doctor': Program(
+        'Reports device, packages, data sets and the Inception network.',
+        'config.doctor:DoctorConfig',
+        'doctor:doctor',
+    ),
+}
+
+# Tables of the names that a flag accepts, by flag: dictionary and lookup. No table imports
+# TensorFlow.
+TABLES = {
+    'method': ('methods.table:METHODS', 'methods.table:find'),
+    'methods': ('methods.table:METHODS', 'methods.table:find'),
+    'dataset': ('data.catalog:DATASETS', 'data.catalog:find'),
+    'metrics': ('metrics.table:METRICS', 'metrics.table:find'),
+    'density': ('densities:DENSITIES', 'densities:check_name'),
+}
+
+
+def run(name: str, arguments: Sequence[str]) -> None:
+    """Runs a program; returns if it succeeds and exits otherwise.
+
+    A `UserError` or Ctrl-C exits with its code and one line on standard error. Any other exception
+    is a bug and shows its traceback.
+
+    Args:
+        name: key of `PROGRAMS`.
+        arguments: command line without the program's name.
+    """
     try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        _fail(str(error), UsageError.exit_code)
+        if {'--help', '-help', '-h', '--helpfull', '--helpshort'}.isdisjoint(arguments):
+            call(name, arguments)
+        else:
+            print(help_text(name), end='')
+    except UserError as error:
+        _fail(name, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail(name, *_interrupted('while it ran'))
+    except PermissionError as error:
+        message = f'{error.filename}: {error.strerror}. Choose another path or fix its permissions.'
+        _fail(name, message, MissingDataError.exit_code)
+    except Exception as error:  # by name: an error before TensorFlow's import must not import it
+        if type(error).__name__ != 'ResourceExhaustedError':
+            raise
+        reason = str(error).partition('\n')[0]
+        message = f'--device: a device or disk is full ({reason}). Free it, or use --device=cpu.'
+        _fail(name, message, UsageError.exit_code)
 
 
-def _fail(message: str, exit_code: int) -> None:
-    name = os.path.basename(sys.argv[0])
+def call(name: str, arguments: Sequence[str]) -> None:
+    """Runs a program and lets its errors through; arguments as for `run`.
+
+    Raises:
+        UserError: the program failed.
+    """
+    program = PROGRAMS[name]
+    options = parse(name, arguments)
+    _check_names(options)
+    request = load(program.check)(options) if program.check else (options,)
+    main = _import(program)
+    main(*request)
+
+
+def parse(name: str, arguments: Sequence[str]) -> Any:
+    """Returns the options of a program.
+
+    Args:
+        name: key of `PROGRAMS`.
+        arguments: command line without the program's name.
+
+    Raises:
+        UsageError: an unknown flag or value.
+    """
+    from flexae_tf.config.options import from_arguments
+
+    program = PROGRAMS[name]
+    config_class = load('methods.table:config_class') if program.method_flags else None
+    return from_arguments(load(program.config), arguments, config_class=config_class)
+
+
+def load(path: str) -> Any:
+    """Returns the object at `module:name`, relative to the package."""
+    module, _, name = path.partition(':')
+    return getattr(importlib.import_module(f'flexae_tf.{module}'), name)
+
+
+def help_text(name: str) -> str:
+    """Returns the text of `--help`: summary, flags with defaults, and the names in the tables."""
+    program = PROGRAMS[name]
+    lines = [program.summary, '', f'Usage: python bin/{name}.py --flag=value ...', '']
+    fields = [
+        field for field in dataclasses.fields(load(program.config)) if 'help' in field.metadata
+    ]
+    for field in fields:
+        text = field.metadata['help']
+        choices, table = field.metadata['choices'], TABLES.get(field.name)
+        if choices:
+            text += f' <{"|".join(choices)}>'
+        if table:
+            text += f' One of {", ".join(load(table[0]))}.'
+        if field.default is not None:
+            text += f' (default: {field.default})'
+        flag = f'--[no]{field.name}' if field.type == 'bool' else f'--{field.name}'
+        lines.append(f'  {flag}: {text}')
+    lines.append(
+        '  --flagfile: File of flags, one per line; folders searched: working directory, '
+        'folder of the file that includes it, flags of the package.'
+    )
+    wrap = textwrap.TextWrapper(width=100, subsequent_indent=' ' * 6, break_long_words=False)
+    return '\n'.join(wrap.fill(line) for line in lines) + '\n'
+
+
+def _check_names(options: Any) -> None:
+    """Raises `UsageError` for names that are in no table, before TensorFlow is imported."""
+    for flag, (_, find) in TABLES.items():
+        value = getattr(options, flag, None)
+        for name in value.split(',') if value else ():
+            load(find)(name)
+
+
+def _import(program: Program) -> Callable[..., None]:
+    """Imports TensorFlow and the program; Ctrl-C exits at once."""
+
+    def interrupt(number: int, _: Any) -> NoReturn:
+        # An exception could be swallowed by the import, or leave a half-imported package.
+        os.write(2, f'error: {_interrupted("while it started")[0]}\n'.encode())
+        os._exit(128 + number)
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    if program.needs_tensorflow:
+        import_tensorflow()
+    main = load(program.main)
+    signal.signal(signal.SIGINT, previous)
+    return main
+
+
+def _interrupted(when: str) -> tuple[str, int]:
+    error = Interrupted(signal.SIGINT, when, saved='finished parts are saved')
+    return str(error), error.exit_code
+
+
+def _fail(name: str, message: str, exit_code: int) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     print(f'{name}: error: {" ".join(message.split())}', file=sys.stderr, flush=True)
     sys.exit(exit_code)
 
 
-def train() -> None:
-    """`bin/train.py`, `flexae-train`."""
+def _program(name: str) -> Callable[[], None]:
+    def main() -> None:
+        run(name, sys.argv[1:])
 
-    def main(options: config.TrainConfig) -> None:
-        from flexae_tf.training.workdir import check_request
-
-        request = check_request(options)  # before the slow import of TensorFlow
-        from flexae_tf.training import trainer
-
-        trainer.train(*request)
-
-    run(main, config.TrainConfig)
+    main.__doc__ = f'Runs `bin/{name}.py`, `flexae-{name}`.'
+    return main
 
 
-def evaluate() -> None:
-    """`bin/evaluate.py`, `flexae-evaluate`."""
-
-    def main(options: config.EvaluateConfig) -> None:
-        from flexae_tf.evaluation import evaluate
-
-        evaluate.evaluate(options)
-
-    run(main, config.EvaluateConfig)
+train, evaluate, fit, sample = map(_program, ('train', 'evaluate', 'fit', 'sample'))
+export, reproduce, benchmark, doctor = map(_program, ('export', 'reproduce', 'benchmark', 'doctor'))
 
 
-def sample() -> None:
-    """`bin/sample.py`, `flexae-sample`."""
-
-    def main(options: config.SampleConfig) -> None:
-        from flexae_tf import export
-
-        export.sample(options)
-
-    run(main, config.SampleConfig)
+def main() -> None:
+    """Runs `python -m flexae_tf.cli PROGRAM --flags`."""
+    name, *arguments = sys.argv[1:] or ['']
+    if name not in PROGRAMS:
+        _fail('flexae_tf', f'{name}: unknown program. Choose one of {", ".join(PROGRAMS)}.', 2)
+    run(name, arguments)
 
 
-def export() -> None:
-    """`bin/export.py`, `flexae-export`."""
-
-    def main(options: config.ExportConfig) -> None:
-        from flexae_tf import export
-
-        export.export(options)
-
-    run(main, config.ExportConfig)
-
-
-def fit() -> None:
-    """`bin/fit.py`, `flexae-fit`."""
-
-    def main(options: config.FitConfig) -> None:
-        from flexae_tf.densities import fit_program
-
-        fit_program.fit(options)
-
-    run(main, config.FitConfig)
-
-
-def benchmark() -> None:
-    """`bin/benchmark.py`, `flexae-benchmark`."""
-
-    def main(options: config.BenchmarkConfig) -> None:
-        from flexae_tf import benchmark
-
-        benchmark.benchmark(options)
-
-    run(main, config.BenchmarkConfig)
-
-
-def doctor() -> None:
-    """`bin/doctor.py`, `flexae-doctor`."""
-
-    def main(options: config.DoctorConfig) -> None:
-        from flexae_tf import doctor
-
-        doctor.doctor(options)
-
-    run(main, config.DoctorConfig)
-
-
-def reproduce() -> None:
-    """`bin/reproduce.py`, `flexae-reproduce`."""
-
-    def main(options: config.ReproduceConfig) -> None:
-        if options.tune:
-            from flexae_tf.experiments import tune
-
-            tune.tune(options)
-        else:
-            from flexae_tf.experiments import reproduce
-
-            reproduce.reproduce(options)
-
-    run(main, config.ReproduceConfig)
+if __name__ == '__main__':
+    main()

@@ -1,18 +1,77 @@
-"""Versions, device names and commit: what is recorded about a run."""
+"""The machine and the code: what is recorded about a run, and a quiet import of TensorFlow."""
 
+import contextlib
+import importlib
 import os
 import pathlib
 import platform
 import subprocess
 import sys
+import types
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
 import flexae_tf
 
+# Lines that TensorFlow writes at its start and that do not concern a user: informational lines,
+# a missing CUDA driver, and plug-ins that register twice.
+STARTUP_LINES = '|'.join(
+    (
+        r'WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR',
+        r'I\d{4} .*',
+        r'E\d{4} .*failed call to cuInit: .*(UNKNOWN ERROR \(303\)|CUDA_ERROR_NO_DEVICE).*',
+        r'[EW]\d{4} .*(Unable to register cu\w+ factory|computation placer already registered).*',
+    )
+)
+_FILTER = """
+import re, sys
+known = re.compile(sys.argv[1].encode())
+for line in sys.stdin.buffer:
+    if not known.match(line):
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+"""
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Keeps `STARTUP_LINES` out of standard error while TensorFlow is imported.
+
+    TensorFlow writes them from C++, before any of its log levels apply. A process of its own
+    filters the lines, so that a message is not lost if TensorFlow aborts.
+    """
+    # Also written by C++, but with a log level.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
+    sys.stderr.flush()
+    command = [sys.executable, '-ISc', _FILTER, STARTUP_LINES]
+    line_filter = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, start_new_session=True)
+    stderr = os.dup(2)
+    os.dup2(line_filter.stdin.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        line_filter.stdin.close()
+        line_filter.wait()
+
+
+def import_tensorflow() -> types.ModuleType:
+    """Imports TensorFlow and initializes its devices without `STARTUP_LINES`."""
+    if 'tensorflow' not in sys.modules:
+        # oneDNN halves the time of convolutions; TensorFlow leaves it off without AVX-512.
+        os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+        # Overrides the environment and keras.json: the methods need TensorFlow.
+        os.environ['KERAS_BACKEND'] = 'tensorflow'
+        with quiet_start():
+            importlib.import_module('tensorflow').config.list_physical_devices()
+    return sys.modules['tensorflow']
+
 
 def environment() -> dict[str, Any]:
-    """What the program runs on and from which code."""
+    """Returns versions, platform and command: the content of environment.json."""
     packages = (
         *('tensorflow', 'keras', 'numpy', 'scipy', 'scikit-learn'),
         *('tensorflow-datasets', 'tensorflow-gan'),
@@ -35,7 +94,7 @@ def _version(package: str) -> str | None:
 
 
 def code_version() -> str:
-    """The package's version, with the commit when it runs from a clone."""
+    """Returns the version of the package; from a clone also the commit."""
     root = pathlib.Path(__file__).resolve().parents[1]
     try:
         described = subprocess.run(
@@ -47,7 +106,7 @@ def code_version() -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return flexae_tf.__version__
-    # A copy installed inside somebody else's clone must not report that clone's commit.
-    ours = described.returncode == 0 and (root / '.git').exists()
-    commit = f'+{described.stdout.strip()}' if ours else ''
+    # A copy installed inside another project's clone must not report that project's commit.
+    is_clone = described.returncode == 0 and (root / '.git').exists()
+    commit = f'+{described.stdout.strip()}' if is_clone else ''
     return flexae_tf.__version__ + commit

@@ -1,56 +1,57 @@
-"""What can go wrong that a user can mend, each with the exit code its program ends with.
+"""User-facing errors and their exit codes.
 
-A message is one line: the cause first, then the cure.
+A message is one line: `<flag or path>: <problem>. <action>.`
 """
 
 
 class UserError(Exception):
-    """DenseReshape of the errors that end a program with one line instead of a traceback."""
+    """Base of the errors that end a program with one line instead of a traceback."""
 
     exit_code = 1
 
 
 class UsageError(UserError):
-    """Flags, or a combination of them, that cannot be run."""
+    """Flags, or a combination of flags, that cannot be run."""
 
     exit_code = 2
 
 
 class MissingDataError(UserError):
-    """Data or network weights that are absent or unreadable."""
+    """Data or network weights are missing or unreadable."""
 
     exit_code = 3
 
 
 class CorruptRunError(UserError):
-    """A run's own files are damaged, or could not be written."""
+    """Files of a run are corrupt, or could not be written."""
 
     exit_code = 4
 
 
 class NonFiniteLossError(UserError):
-    """Training produced a loss that is not a finite number."""
+    """A loss in training is not finite."""
 
     exit_code = 5
 
 
 class FailedRunError(UserError):
-    """A run of an experiment failed; the others were not stopped by it."""
+    """At least one run of an experiment failed; the other runs were continued."""
 
     exit_code = 6
 
 
 class Interrupted(UserError):
-    """SIGTERM or Ctrl-C was heard.
+    """A program stopped by SIGTERM or Ctrl-C.
 
     Args:
-        number: of the signal; the exit code is 128 more: 143 for SIGTERM, 130 for Ctrl-C.
-        when: where the program was.
-        kept: what became of it: everything up to the last finished step is saved, most often.
+        number: number of the signal. The exit code is 128 + number: 143 for SIGTERM, 130 for
+            Ctrl-C.
+        when: state of the program, as in 'at step 100'.
+        saved: what was saved, and how to continue.
     """
 
     def __init__(
-        self, number: int, when: str, kept: str = 'all saved: the same command resumes'
+        self, number: int, when: str, saved: str = 'all saved: the same command resumes'
     ) -> None:
-        super().__init__(f'stopped by signal {number} {when}, {kept}')
+        super().__init__(f'stopped by signal {number} {when}, {saved}')
         self.exit_code = 128 + number

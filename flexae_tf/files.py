@@ -12,12 +12,12 @@ from typing import IO, Any
 
 
 def lock(file: IO) -> None:
-    """Locks an open file until it is closed, also by the processes that inherit it.
+    """Locks an open file until it is closed here and in all processes that inherit it.
 
-    Some file systems of clusters have no locks: that is said, and goes on without.
+    Prints a warning and continues on file systems without locks.
 
     Raises:
-        BlockingIOError: another process has it.
+        BlockingIOError: another process holds the lock.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -25,14 +25,14 @@ def lock(file: IO) -> None:
         if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
             raise
         print(
-            f'WARNING: {file.name} cannot be locked ({error.strerror}): see to it that no other '
-            'process works in this folder',
+            f'WARNING: {file.name}: cannot be locked ({error.strerror}). Run only one process in '
+            'this folder.',
             flush=True,
         )
 
 
 def append_jsonl(path: pathlib.Path, record: dict[str, Any]) -> None:
-    """Appends one record as a line of its own, also after a line that was torn by a kill."""
+    """Appends one record as a new line, also after an incomplete last line."""
     with open(path, 'a+b') as file:
         if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b'\n':
             file.write(b'\n')
@@ -40,7 +40,7 @@ def append_jsonl(path: pathlib.Path, record: dict[str, Any]) -> None:
 
 
 def read_jsonl(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The records of a file, none when there is no file; torn lines are left out."""
+    """Returns the records of a file without incomplete lines; [] if the file is missing."""
     if not path.exists():
         return []
     records = []
@@ -51,33 +51,33 @@ def read_jsonl(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def truncate_jsonl(path: pathlib.Path, step: int) -> None:
-    """Drops the records after `step`, which the resumed run writes again."""
+    """Drops the records after `step`; the resumed run writes them again."""
     if path.exists():
         kept = [r for r in read_jsonl(path) if r['step'] <= step]
         write_text(path, ''.join(json.dumps(r) + '\n' for r in kept))
 
 
 def write_json(path: pathlib.Path, document: Any) -> None:
-    """Writes a document so that readers see all of it or the old one."""
+    """Writes a JSON document atomically."""
     write_text(path, json.dumps(document, indent=2) + '\n')
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text so that readers see all of it or the old one."""
+    """Writes a text atomically."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file so that readers see all of it or the old one."""
+    """Writes a file atomically: readers see the old content or all of the new content."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
 def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A file to write, of the same suffix, that takes the place of `path` when it is whole.
+    """Yields a temporary path with the same suffix, which replaces `path` on success.
 
-    Whoever else writes `path` has another one; an error leaves nothing.
+    Every call has its own temporary path. An error removes the temporary file.
     """
     temporary = path.with_name(f'.{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}')
     try:

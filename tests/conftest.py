@@ -10,12 +10,13 @@ import tempfile
 
 import pytest
 
+from flexae_tf.environment import import_tensorflow
+
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as in the programs
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
 os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='flexae_tf-')  # not the user's cache
 
-import tensorflow as tf
+tf = import_tensorflow()
 
 # Two logical devices, so that tests can train on several devices.
 tf.config.set_logical_device_configuration(
@@ -91,26 +92,11 @@ def program():
 @pytest.fixture
 def here():
     """`here('train', '--flag=...')`: runs a program in this process, without its slow start."""
-    from flexae_tf import config, export
-    from flexae_tf.config.options import from_arguments
-    from flexae_tf.densities import fit_program
-    from flexae_tf.evaluation.evaluate import evaluate
-    from flexae_tf.training import trainer
-    from flexae_tf.training.workdir import check_request
-
-    programs = {
-        'train': (config.TrainConfig, lambda options: trainer.train(*check_request(options))),
-        'evaluate': (config.EvaluateConfig, evaluate),
-        'fit': (config.FitConfig, fit_program.fit),
-        'sample': (config.SampleConfig, export.sample),
-        'export': (config.ExportConfig, export.export),
-    }
+    from flexae_tf import cli
 
     def call(name, *flags):
-        options, main = programs[name]
         with contextlib.chdir(ROOT):
-            options = from_arguments(options, flags)
-        main(options)
+            cli.call(name, flags)
 
     return call
 

@@ -9,20 +9,14 @@ from flexae_tf.config.doctor import DoctorConfig
 from flexae_tf.config.evaluate import RESIZES, EvaluateConfig
 from flexae_tf.config.export import ExportConfig
 from flexae_tf.config.fit import FitConfig
-from flexae_tf.config.names import CODES, DATASETS, DENSITIES, METHODS, STAGES
 from flexae_tf.config.reproduce import ReproduceConfig
 from flexae_tf.config.sample import SampleConfig
 from flexae_tf.config.shared import checkpoint_step
 from flexae_tf.config.train import DIVERGENCES, ResolvedConfig, TrainConfig
 
 __all__ = [
-    'CODES',
-    'DATASETS',
-    'DENSITIES',
     'DIVERGENCES',
-    'METHODS',
     'RESIZES',
-    'STAGES',
     'BenchmarkConfig',
     'DoctorConfig',
     'EvaluateConfig',

@@ -6,15 +6,24 @@ Nothing here imports TensorFlow, so wrong flags are refused at once.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
 
+from flexae_tf.config import renamed
 from flexae_tf.errors import UsageError
+
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+# Flagfiles that come with the package: in a wheel inside it, in a clone beside it.
+FLAGFILES = next(
+    (p for p in (_PACKAGE / 'flags', _PACKAGE.parent / 'flags') if p.is_dir()), _PACKAGE / 'flags'
+)
 
 
 def option(
@@ -85,7 +94,7 @@ class Options:
             value = getattr(self, field.name)
             if field.metadata['path'] and value:
                 object.__setattr__(self, field.name, os.path.expanduser(value))
-            elif field.type.startswith('float') and isinstance(value, int):
+            elif type_name(field) == 'float' and isinstance(value, int):
                 object.__setattr__(self, field.name, float(value))
             _check(field, value)
 
@@ -134,48 +143,125 @@ _DEFINE = {
     'bool': flags.DEFINE_boolean,
     'str': flags.DEFINE_string,
 }
+_NOUNS = {'int': 'an integer', 'float': 'a number', 'bool': 'true or false', 'str': 'a text'}
 
 
-def define_flags(options: type[Options], flag_values: flags.FlagValues = flags.FLAGS) -> None:
+def type_name(field: dataclasses.Field) -> str:
+    """Returns 'int', 'float', 'bool' or 'str': the type of an option without `| None`."""
+    annotation = field.type
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return name.removesuffix(' | None')
+
+
+def define_flags(options: type[Options], flag_values: flags.FlagValues) -> None:
     """Defines one absl flag for each option of a dataclass."""
     for field in dataclasses.fields(options):
-        define = _DEFINE[field.type.removesuffix(' | None')]
-        text = field.metadata['help']
-        if field.metadata['choices']:
-            text += f' <{"|".join(field.metadata["choices"])}>'
-        define(field.name, field.default, text, flag_values=flag_values)
+        define = _DEFINE[type_name(field)]
+        define(field.name, field.default, field.metadata['help'], flag_values=flag_values)
 
 
-def from_flags(options: type[Options], flag_values: flags.FlagValues = flags.FLAGS) -> Any:
-    """The dataclass filled from parsed flags.
-
-    Raises:
-        UsageError: a value outside its limits.
-    """
-    return options(**{f.name: flag_values[f.name].value for f in dataclasses.fields(options)})
-
-
-def from_arguments(options: type[Options], arguments: Sequence[str]) -> Any:
-    """The dataclass filled from a command line, as the program that has these options reads it.
+def from_arguments(
+    options: type[Options],
+    arguments: Sequence[str],
+    *,
+    config_class: Callable[[str], type[Options]] | None = None,
+) -> Any:
+    """Returns the options that a command line gives.
 
     Args:
-        options: the dataclass.
-        arguments: flags, `--flagfile` among them; its path is relative to the working directory.
+        options: dataclass of the program's options.
+        arguments: flags, `--flagfile` included. If a flag is repeated, the last value wins.
+        config_class: maps the value of `--method` to the dataclass to use instead of `options`;
+            None for a program whose flags do not depend on the method.
 
     Raises:
-        UsageError: an unknown flag, or a value outside its limits.
+        UsageError: an unknown flag or flagfile, or a value outside its limits.
     """
-    flag_values = flags.FlagValues()
-    define_flags(options, flag_values)
+    arguments = expand_flagfiles(arguments)
+    if config_class:
+        method = _parse(options, arguments, known_only=True)['method'].value
+        options = config_class(method)
+    renamed.check(arguments, [field.name for field in dataclasses.fields(options)])
+    values = _parse(options, arguments)
+    return options(**{f.name: values[f.name].value for f in dataclasses.fields(options)})
+
+
+def _parse(
+    options: type[Options], arguments: Sequence[str], *, known_only: bool = False
+) -> flags.FlagValues:
+    values = flags.FlagValues()
+    define_flags(options, values)
     try:
-        flag_values(['', *arguments])
+        _, *others = values(['', *arguments], known_only=known_only)
+    except flags.UnrecognizedFlagError as error:
+        close = difflib.get_close_matches(error.flagname, list(values), 1)
+        action = f'Did you mean --{close[0]}?' if close else 'See --help.'
+        raise UsageError(f'--{error.flagname}: unknown flag. {action}') from None
+    except flags.IllegalFlagValueError as error:
+        flag = str(error).removeprefix('flag ').partition(': ')[0]
+        name = flag.lstrip('-').partition('=')[0]
+        noun = _NOUNS[next(type_name(f) for f in dataclasses.fields(options) if f.name == name)]
+        raise UsageError(f'{flag}: invalid value. Use {noun}.') from None
     except flags.Error as error:
-        raise UsageError(str(error)) from None
-    return from_flags(options, flag_values)
+        flag = str(error).rpartition(' ')[2]
+        raise UsageError(f'{flag}: no value. Use {flag}=VALUE.') from None
+    if others and not known_only:
+        raise UsageError(f'{others[0]}: not a flag. Write flags as --name=value.')
+    return values
+
+
+def find_flagfile(name: str, folder: pathlib.Path | None = None) -> pathlib.Path | None:
+    """Returns the path of a flagfile; None if there is no such file.
+
+    Args:
+        name: value of `--flagfile`. A relative path is searched in the working directory, in
+            `folder`, and among the flagfiles of the package, with or without a leading `flags/`.
+        folder: folder of the flagfile that includes this one; None on a command line.
+    """
+    path = pathlib.Path(name).expanduser()
+    folders = [pathlib.Path(), *([folder] if folder else []), FLAGFILES, FLAGFILES.parent]
+    return next((parent / path for parent in folders if (parent / path).is_file()), None)
+
+
+def expand_flagfiles(arguments: Sequence[str], including: Sequence[pathlib.Path] = ()) -> list[str]:
+    """Returns the arguments with the flags of every flagfile in place of its `--flagfile`.
+
+    Args:
+        arguments: flags. In a flagfile, blank lines and lines that begin with # or // are skipped.
+        including: the flagfiles that are being read, outermost first.
+
+    Raises:
+        UsageError: a flagfile is missing, unreadable, or includes itself.
+    """
+    expanded, remaining = [], iter(arguments)
+    for argument in remaining:
+        flag, equals, name = argument.partition('=')
+        if argument == '--':
+            expanded += [argument, *remaining]
+        elif flag not in ('--flagfile', '-flagfile'):
+            expanded.append(argument)
+        else:
+            name = name if equals else next(remaining, '')
+            path = find_flagfile(name, including[-1].parent if including else None)
+            if path is None:
+                raise UsageError(
+                    f'--flagfile={name}: no such file in the working directory or in {FLAGFILES}. '
+                    'Check the path.'
+                )
+            path = path.resolve()
+            if path in including:
+                raise UsageError(f'--flagfile={name}: includes itself. Remove that line.')
+            try:
+                lines = [line.strip() for line in path.read_text().splitlines()]
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(f'--flagfile={name}: unreadable ({error}). Check it.') from None
+            lines = [line for line in lines if line and not line.startswith(('#', '//'))]
+            expanded += expand_flagfiles(lines, (*including, path))
+    return expanded
 
 
 def to_flagfile(config: Options) -> str:
-    """The text of a file that gives the same options again with `--flagfile`."""
+    """Returns the text of a flagfile that sets the same options."""
     lines = []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

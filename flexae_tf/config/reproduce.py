@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from flexae_tf.config.names import ARTIFACTS
 from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import (
     MAX_SEED,
@@ -16,6 +15,11 @@ from flexae_tf.config.shared import (
 )
 from flexae_tf.errors import UsageError
 
+ARTIFACTS = (
+    *('table1', 'table2', 'table3'),
+    *(f'fig{i}' for i in range(2, 13)),
+    *('theorem2', 'joint', 'methods'),
+)
 # Options that have no meaning with --tune.
 ARTIFACT_OPTIONS = (
     *('render', 'report', 'save_results', 'use_saved_results'),

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from flexae_tf import data, densities, methods
 from flexae_tf.config import EvaluateConfig, ReproduceConfig, ResolvedConfig, TrainConfig
+from flexae_tf.config.options import find_flagfile, from_arguments
 from flexae_tf.errors import UsageError, UserError
 from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper
-from flexae_tf.experiments.seam import find_flagfile, from_arguments
 from flexae_tf.files import read_jsonl
 from flexae_tf.training.workdir import Workdir
 

@@ -30,7 +30,7 @@ from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UserError
-from flexae_tf.experiments import figures, plans, results, runner, tables
+from flexae_tf.experiments import figures, plans, results, runner, tables, tune
 from flexae_tf.experiments.figures import Image
 from flexae_tf.experiments.plans import Job
 from flexae_tf.experiments.results import Score
@@ -68,6 +68,9 @@ def reproduce(config: ReproduceConfig) -> None:
         FailedRunError: a run failed; the others were completed, and what exists was rendered.
         Interrupted: after SIGTERM or Ctrl-C.
     """
+    if config.tune:
+        tune.tune(config)
+        return
     jobs = _todo(config)
     if config.dry_run:
         runner.show(jobs)

@@ -7,7 +7,6 @@ import numpy as np
 import scipy.linalg
 from scipy.spatial import distance
 
-from flexae_tf import noise
 from flexae_tf.metrics.checks import checked_pair, checked_samples
 from flexae_tf.metrics.frechet import moments
 
@@ -37,6 +36,8 @@ def sliced_wasserstein(
         raise ValueError(
             f'both sides must have equal numbers of codes, not {len(z)} and {len(z_hat)}'
         )
+    from flexae_tf import noise  # imports TensorFlow
+
     key = noise.key(seed, 0, noise.Role.PROJECTION)
     directions = noise.normal(key, [z.shape[1], num_projections]).numpy().astype(np.float64)
     directions /= np.linalg.norm(directions, axis=0)  # [m, num_projections]
