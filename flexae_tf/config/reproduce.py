@@ -65,8 +65,8 @@ class ReproduceConfig(Options):
         'paper',
         'paper: the flagfiles unchanged. small: a miniature for two CPU cores, with an eighth of '
         'the channels, 3000 training steps, only MNIST, and scores of 5000 examples; synthetic '
-        'data keep their full size.',
-        choices=('paper', 'small'),
+        'data keep their full size. smoke: a few iterations of tiny networks, to test programs.',
+        choices=('paper', 'small', 'smoke'),
     )
     training_steps: int | None = option(
         None, 'Train until this step (default: as the scale).', minimum=1

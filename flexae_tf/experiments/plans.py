@@ -402,7 +402,8 @@ def flagfiles(method: str, dataset: str, scale: str) -> tuple[str, ...]:
         if not find_flagfile(file):
             raise UsageError(f'--flagfile={file}: missing. Write it, or choose another method.')
     flags = [f'--flagfile={file}' for file in files]
-    flags += [f'--dataset={dataset}'] if scale == 'smoke' else []  # smoke.flags names another one
+    if scale == 'smoke':  # smoke.flags has another data set, and a latent size for images
+        flags += [f'--dataset={dataset}', *(['--latent_dim=2'] if dataset in VECTORS else [])]
     return (*([f'--method={method}'] if ':' in method else []), *flags)
 
 

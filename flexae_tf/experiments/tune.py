@@ -70,7 +70,7 @@ def tune(config: ReproduceConfig) -> None:
         Interrupted: after SIGTERM or Ctrl-C.
     """
     grid = _grid(config)
-    jobs = _plan(config, grid)
+    jobs = plan(config, grid)
     if config.dry_run:
         runner.show(list(jobs.values()))
         return
@@ -131,7 +131,8 @@ def _grid(config: ReproduceConfig) -> Grid:
     return grid
 
 
-def _plan(config: ReproduceConfig, grid: Grid) -> dict[float, plans.Job]:
+def plan(config: ReproduceConfig, grid: Grid) -> dict[float, plans.Job]:
+    """Returns the job of each value."""
     files = plans.flagfiles(config.tune, config.dataset, 'paper')
     flagfile = plans.train_config(files)
     planned = {}

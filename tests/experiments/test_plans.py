@@ -1,0 +1,288 @@
+"""Plans of artifacts: runs, evaluations, names and shards."""
+
+import collections
+import dataclasses
+
+import pytest
+
+from flexae_tf import methods
+from flexae_tf.config import ReproduceConfig
+from flexae_tf.errors import UsageError
+from flexae_tf.experiments import paper, plans
+
+
+def config(artifact='table1', **options):
+    return ReproduceConfig(artifact=artifact, **dict(scale='small', output_dir='x') | options)
+
+
+def planned(artifact, **options):
+    return plans.plan(config(artifact, **options))
+
+
+def count(jobs):
+    return dict(collections.Counter(job.config.method for job in jobs))
+
+
+def test_job_commands_have_all_flags(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = dict(data_dir='data', output_dir='out', seed=3, features='pixels', num_examples=70)
+    given = config(training_steps=6, **options)
+    job = plans.job(given, 'beta_vae', 'mnist', options={'kl_weight': 0.1 * 3})
+    job = plans.evaluated(given, job, sets='samples', split='validation')
+    job = plans.evaluated(given, job, sets='samples', density='latent_gan')
+    assert job.name == 'beta_vae-mnist-small-training_steps=6-kl_weight=0.3-seed=3'
+    train, evaluate, fit, again = job.commands()
+    workdir = f'--workdir={tmp_path}/out/runs/{job.name}'
+    assert train == (
+        'train',
+        (
+            *(f'--flagfile={p}.flags' for p in ('methods/beta_vae', 'datasets/mnist')),
+            *(f'--flagfile=small/{p}.flags' for p in ('all', 'beta_vae_mnist')),
+            *('--training_steps=6', '--kl_weight=0.3', '--seed=3'),
+            *(f'--data_dir={tmp_path}/data', workdir),
+        ),
+    )
+    shared = ('--metrics=fd', '--num_examples=70')
+    places = ('--features=pixels', f'--data_dir={tmp_path}/data')
+    start = (workdir, '--checkpoint=6')
+    assert evaluate == (
+        'evaluate',
+        (*start, '--split=validation', '--sets=samples', *shared, *places),
+    )
+    assert fit == (
+        'fit',
+        (*start, '--density=latent_gan', '--density_steps=3000', places[1]),
+    )
+    flags = (*start, '--split=test', '--sets=samples', *shared, '--density=latent_gan', *places)
+    assert again == ('evaluate', flags)
+    assert (job.config.method, job.config.dataset, job.config.latent_dim) == (
+        *('beta_vae', 'mnist'),
+        32,
+    )
+    assert [e.method for e in job.evaluations] == ['beta_vae', 'beta_vae+latent_gan']
+
+
+def test_job_name_states_only_differences():
+    default = plans.job(config(), 'beta_vae', 'mnist')
+    assert default.name == 'beta_vae-mnist-small-seed=0'
+    for options in ({'kl_weight': 0.5}, {'training_steps': 3000}, plans.SNAPSHOTS):
+        job = plans.job(config(), 'beta_vae', 'mnist', options=options)
+        assert job.name == default.name
+        assert job.config.identity() == default.config.identity()
+    assert job.config.snapshot_every_steps == 500
+    other = plans.job(config(), 'beta_vae', 'mnist', options={'kl_weight': 0.2}, seed=4)
+    assert other.name == 'beta_vae-mnist-small-kl_weight=0.2-seed=4'
+
+
+def test_small_scale_has_its_tuned_weights_and_the_paper_scale_has_not():
+    weights = {
+        (scale, dataset): plans.job(config(scale=scale), 'beta_vae', dataset).config.kl_weight
+        for scale in ('small', 'paper')
+        for dataset in ('mnist', 'cifar10')
+    }
+    assert weights == {
+        ('small', 'mnist'): 0.5,
+        ('paper', 'mnist'): 0.1,
+        ('small', 'cifar10'): 0.03,
+        ('paper', 'cifar10'): 0.03,
+    }
+    asked = plans.job(config(), 'beta_vae', 'mnist', options={'kl_weight': 0.1})
+    assert asked.config.kl_weight == 0.1 and 'kl_weight=0.1' in asked.name
+
+
+@pytest.mark.parametrize(
+    'method, options',
+    [
+        ('beta_vae', {'kl_weight': 0.5}),
+        ('vae_flow', {'kl_weight': 0.5}),
+        ('wae_gan', {'adversarial_weight': 5.0, 'ae_learning_rate': 0.003}),
+        ('rae_gmm', {'code_weight': 0.00192, 'decoder_weight': 0.00003}),
+        ('two_stage_vae', {'ae_learning_rate': 0.001}),
+        ('injflow', {'volume_weight': 0.001}),
+        ('mask_aae', {'ae_learning_rate': 0.0005}),
+        ('flexae', {'width_multiplier': 0.125, 'training_steps': 3000}),
+    ],
+)
+def test_small_flagfiles_have_the_tuned_weights(method, options):
+    job = plans.job(config(), method, 'mnist')
+    assert {name: getattr(job.config, name) for name in options} == options
+    assert job.config.width_multiplier == 0.125 and job.steps == 3000
+
+
+def test_synthetic_data_have_the_papers_size_at_the_small_scale():
+    job = plans.job(config(), 'vae', 'synthetic_2d')
+    assert (job.steps, job.config.width_multiplier) == (20_000, 1.0)
+    for name in ('fig2', 'fig3', 'theorem2'):
+        small, whole = planned(name), planned(name, scale='paper')
+        assert [job.commands() for job in small] == [job.commands() for job in whole]
+    assert count(planned('fig3')) == dict(vae=3, wae_normal=3, wae_gmm_prior=6, flexae=3)
+    dims = [job.config.noise_dim for job in planned('theorem2', seeds=1)]
+    assert dims == [2, 3, 5, 10, 50]
+
+
+def test_paper_scale_is_the_flagfiles():
+    job = plans.job(config(scale='paper'), 'beta_vae', 'mnist')
+    assert job.steps == 130_000 and job.config.width_multiplier == 1.0
+    scored = plans.evaluated(config(scale='paper'), job, sets='samples')
+    assert '--num_examples=10000' in scored.commands()[1].flags
+
+
+def test_flagfiles_prefer_the_one_of_method_and_data_set():
+    both = ('--flagfile=methods/vae.flags', '--flagfile=datasets/mnist.flags')
+    assert plans.flagfiles('vae', 'mnist', 'paper') == both
+    own = ('--flagfile=methods/vae_flow_cifar10.flags',)
+    assert plans.flagfiles('vae_flow', 'cifar10', 'paper') == own
+    with pytest.raises(UsageError, match=r'--flagfile=methods/nonsense.flags: missing\.'):
+        plans.flagfiles('nonsense', 'mnist', 'paper')
+
+
+def test_outside_method_needs_no_flagfile(tmp_path, monkeypatch):
+    (tmp_path / 'outside.py').write_text(
+        'from flexae_tf.methods import MethodSpec\n'
+        'class Own:\n'
+        "    method_spec = MethodSpec(title='Own method')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    jobs = planned('table1', methods='flexae,outside:Own', seeds=1)
+    assert [job.name for job in jobs] == [
+        'flexae-mnist-small-seed=0',
+        'outside.Own-mnist-small-seed=0',
+    ]
+    assert jobs[1].config.method == 'outside:Own' and jobs[1].config.width_multiplier == 0.125
+    assert jobs[1].train[:2] == ('--method=outside:Own', '--flagfile=datasets/mnist.flags')
+
+
+def test_table_1_repeats_the_strongest_methods():
+    jobs = planned('table1')
+    expected = {m: 3 if m in plans.REPEATED else 1 for m in paper.METHODS if m != 'injflow_gmm'}
+    assert count(jobs) == expected
+    assert {job.config.dataset for job in jobs} == {'mnist'}
+    (injflow,) = [job for job in jobs if job.config.method == 'injflow']
+    assert [e.method for e in injflow.evaluations] == ['injflow', 'injflow_gmm']
+    fits = {job.config.method: [e.density for e in job.evaluations] for job in jobs}
+    assert fits['ae_gmm'] == ['gaussian_mixture'] and fits['flexae'] == [None]
+    assert fits['two_stage_vae'] == ['second_stage']
+    assert planned('table1') == planned('table2')
+
+
+def test_first_seeds_come_first():
+    seeds = [job.config.seed for job in planned('table1', seed=5)]
+    assert seeds == sorted(seeds) and set(seeds) == {5, 6, 7}
+    assert {job.config.seed for job in planned('table1', seeds=1)} == {0}
+    assert set(count(planned('table1', seeds=2)).values()) == {2}
+
+
+@pytest.mark.parametrize('artifact', plans.ARTIFACTS)
+def test_every_artifact_takes_methods_seeds_and_a_data_set(artifact):
+    dataset = plans.ARTIFACTS[artifact].datasets[-1]
+    jobs = planned(artifact, methods='flexae', seeds=2, dataset=dataset)
+    assert {job.config.method for job in jobs} == {'flexae'}
+    assert {job.config.dataset for job in jobs} == {dataset}
+    seeds = {0} if plans.ARTIFACTS[artifact].plan is plans._gallery else {0, 1}
+    assert {job.config.seed for job in jobs} == seeds
+
+
+def test_images_of_other_data_sets_are_planned():
+    jobs = planned('table1,table3', methods='flexae', dataset='fashion_mnist', seeds=1)
+    assert {job.resolved.latent_dim for job in jobs} == {16, 32, 64}
+
+
+def test_shards_are_a_partition():
+    whole = [job.name for job in planned('table1,fig3')]
+    parts = [[job.name for job in planned('table1,fig3', shard=f'{i}/4')] for i in (1, 2, 3, 4)]
+    assert sorted(sum(parts, [])) == sorted(whole) and len(set(whole)) == len(whole)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_shared_job_has_the_evaluations_of_both_artifacts():
+    both = {job.name: job for job in planned('fig2,theorem2')}
+    for name in ('fig2', 'theorem2'):
+        for job in planned(name):
+            assert set(job.evaluations) <= set(both[job.name].evaluations)
+            assert job.train == both[job.name].train
+    shared = both['flexae-synthetic_5d-paper-seed=0']
+    assert [e.config.checkpoint for e in shared.evaluations] == ['all', '20000']
+
+
+def test_table_3_has_the_papers_sizes():
+    sizes = {(job.config.method, job.config.latent_dim) for job in planned('table3')}
+    assert sizes == {(m, k) for m in ('wae_gan', 'flexae') for k in (20, 40, 80)}
+    jobs = planned('table3', scale='paper', dataset='celeba')
+    # 2 m_b is Table 1's own size, so it is the same run.
+    assert 'flexae-celeba-paper-seed=0' in [job.name for job in jobs]
+    assert {job.config.latent_dim for job in jobs} == {64, 128, 256}
+
+
+def test_figure_5_is_evaluated_against_its_training_images_too():
+    jobs = planned('fig5', scale='paper', dataset='mnist')
+    assert [job.config.generator_capacity for job in jobs] == [1, 2, 3, 4, 5, 6]
+    for job in jobs:
+        assert (job.config.train_examples, job.steps) == (5000, 30_000)
+        test, train = (evaluation.config for evaluation in job.evaluations)
+        assert (test.split, test.num_examples) == ('test', 5000)  # not more than training images
+        assert (train.split, train.num_examples) == ('train', 5000)
+
+
+def test_xla_does_not_change_a_run():
+    plain, compiled = planned('table1,fig2'), planned('table1,fig2', jit_compile=True)
+    assert [job.name for job in plain] == [job.name for job in compiled]
+    for job, faster in zip(plain, compiled, strict=True):
+        assert faster.config == dataclasses.replace(job.config, jit_compile=True)
+        assert faster.config.identity_hash() == job.config.identity_hash()
+        assert faster.evaluations == job.evaluations
+
+
+def test_joint_evaluates_a_prior_fitted_afterwards():
+    rows = {(j.config.method, tuple(e.method for e in j.evaluations)) for j in planned('joint')}
+    assert rows == {
+        ('flexae', ('flexae', 'flexae+gaussian_mixture')),
+        ('ae_gmm', ('ae_gmm', 'ae_gmm+latent_gan')),
+    }
+
+
+def test_methods_has_every_method_trained_and_untrained():
+    jobs = planned('methods')
+    trained = {job.config.method: job for job in jobs if job.steps}
+    untrained = {job.config.method: job for job in jobs if not job.steps}
+    assert set(trained) == set(untrained) == set(methods.AUTOENCODERS) - {'injflow_gmm'}
+    table_1 = {job.name: job for job in planned('table1', seeds=1)}
+    for method, job in trained.items():
+        before = untrained[method]
+        assert len(before.evaluations) == len(job.evaluations) == 1 + (method == 'injflow')
+        assert {e.config.sets for e in before.evaluations} == {'samples'}
+        assert table_1.get(job.name, job) == job
+        assert dataclasses.replace(before.config, training_steps=3000) == job.config
+
+
+def test_smoke_scale_plans_every_artifact_on_tiny_networks():
+    jobs = planned('all', scale='smoke')
+    assert {job.config.dataset for job in jobs} == {'digits', 'synthetic_2d', 'synthetic_5d'}
+    assert all(job.steps <= 6 and job.config.width_multiplier == 0.05 for job in jobs)
+
+
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (dict(artifact='table9'), '--artifact=table9: '),
+        (dict(artifact='table1,'), '--artifact=: '),
+        (dict(artifact='fig2', dataset='mnist'), '--dataset=mnist: fig2 needs synthetic_5d'),
+        (dict(artifact='table1', dataset='synthetic_2d'), 'table1 needs a data set of images'),
+        (dict(artifact='fig2', shard='3/2'), '--shard=3/2: '),
+        (dict(artifact='fig2', shard='0/2'), '--shard=0/2'),
+        (dict(artifact='fig2', shard='x'), '--shard=x'),
+        (dict(artifact='fig2', tune='vae'), '--artifact'),
+        (dict(artifact='fig2', output_dir=None), '--output_dir'),
+        (dict(artifact='fig2', values='1,2'), '--values'),
+        (dict(artifact='fig2', methods='nonsense'), 'nonsense'),
+        (dict(artifact=None, tune='vae', dataset='mnist', render=True), '--render'),
+        (dict(artifact=None, tune='vae', dataset='mnist', shard='2/8'), '--shard'),
+        (dict(artifact=None, tune='vae', dataset='mnist', methods='vae'), '--methods'),
+    ],
+)
+def test_plan_refuses_wrong_flags(options, words):
+    with pytest.raises(UsageError, match=words):
+        plans.plan(ReproduceConfig(**dict(output_dir='x') | options))
+
+
+def test_artifact_given_twice_is_planned_once():
+    assert config('fig2,table1,fig2').artifact == 'fig2,table1'
