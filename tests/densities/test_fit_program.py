@@ -7,9 +7,8 @@ import shlex
 import numpy as np
 import pytest
 
-from flexae_tf.config import TrainConfig
 from flexae_tf.densities import densities
-from flexae_tf.errors import MissingDataError, UsageError
+from flexae_tf.errors import MissingDataError
 from flexae_tf.training.restore import open_run
 from flexae_tf.training.trainer import Trainer
 from tests.densities.conftest import DENSITY_STEPS
@@ -92,7 +91,12 @@ def test_sample_fits_a_missing_density_on_request(run, here, tmp_path):
         np.testing.assert_array_equal(a['latents'], b['latents'])
 
 
-@pytest.mark.parametrize('options', [dict(method='latent_gan'), dict(dataset='codes')])
-def test_train_refuses_latent_models(options):
-    with pytest.raises(UsageError, match='--density=NAME'):
-        TrainConfig(**options)
+@pytest.mark.parametrize(
+    'flag, words',
+    [
+        ('--method=latent_gan', ['bin/fit.py --density=latent_gan']),
+        ('--dataset=codes', ['--dataset=codes']),
+    ],
+)
+def test_train_refuses_latent_models(flag, words, tmp_path, refused_here):
+    refused_here(2, words, 'train', flag, f'--workdir={tmp_path}/run')
