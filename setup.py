@@ -34,7 +34,7 @@ setup(
     python_requires='>=3.11.4',  # tarfile's filters
     packages=find_packages(include=['flexae_tf', 'flexae_tf.*']),
     package_data={
-        'flexae_tf.evaluation': ['golden/*.json'],
+        'flexae_tf.evaluation': ['*.md', 'golden/*.json'],
         'flexae_tf.experiments': [
             '*.md',
             'RESULTS.template',

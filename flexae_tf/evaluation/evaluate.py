@@ -121,9 +121,9 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
 
     # 2. The real side.
     x = image_sets.real_examples(dataset, config.split, config.num_examples)
+    metrics = _metrics(context, len(x))
     raw = raw_protocol(run_config, spec, split=config.split, x=x)
     reference = _with_statistics(context, _image_reference(context, raw, x))
-    metrics = _metrics(context, len(x))
 
     # 3. The checkpoint, if validation examples select it.
     selected_by = None
@@ -177,9 +177,9 @@ def _evaluate_files(config: EvaluateConfig, check_interrupt: Callable[[], None])
             f'--real={config.real} has images {real.shape[1:]}, --fake={config.fake} '
             f'{fake.shape[1:]}. Make the shapes equal or use --features=inception.'
         )
+    metrics = _metrics(context, len(real))
     raw = Protocol(dataset='folder', split='all', num=len(real), data=fingerprint(real))
     reference = _with_statistics(context, _image_reference(context, raw, real))
-    metrics = _metrics(context, len(real))
     model = ModelId(checkpoint=fingerprint(fake))
     _score(context, ImageSet('fake', 'images', model, lambda _: fake), reference, metrics)
     if others is not None:

@@ -76,12 +76,15 @@ def of_run(
         check_interrupt: called before every batch.
     """
 
+    decode = tf.function(run.method.decode)  # traced once for all repeats
+
     def reconstruct(_: int) -> np.ndarray:
-        return _finite(_map(run.method.reconstruct, x, config, check_interrupt), run)
+        x_hat = _map(tf.function(run.method.reconstruct), x, config, check_interrupt)
+        return _finite(x_hat, run)
 
     def sample(repeat: int) -> np.ndarray:
         z = run.method.sample_latent(len(x), config.sample_seed + repeat).numpy()
-        return _finite(_map(run.method.decode, z, config, check_interrupt), run)
+        return _finite(_map(decode, z, config, check_interrupt), run)
 
     requested = config.sets.split(',')
     if 'reconstructions' in requested:
@@ -121,7 +124,8 @@ def codes_of_data(
 ) -> np.ndarray:
     """Returns codes of examples [n, m]; samples of the posteriors if these are stochastic."""
     if run.method.method_spec.posterior == 'deterministic':
-        return _finite(_map(run.method.encode, x, config, check_interrupt), run)
+        z = _map(tf.function(run.method.encode), x, config, check_interrupt)
+        return _finite(z, run)
     return _finite(draw_codes(run.method, x, seed=config.sample_seed), run)
 
 
@@ -188,11 +192,9 @@ def _map(
     config: EvaluateConfig,
     check_interrupt: Callable[[], None],
 ) -> np.ndarray:
-    compiled = tf.function(function)
-
     def interruptible(batch: tf.Tensor) -> tf.Tensor:
         check_interrupt()
-        return compiled(batch)
+        return function(batch)
 
     return map_batches(interruptible, x, config.batch_size)
 

@@ -69,20 +69,20 @@ def refusal(archive, cache):
 
 @pytest.mark.parametrize('name', [f'net{suffix}' for suffix in archives.SUFFIXES])
 @pytest.mark.parametrize('folder', ['', './', 'inception/'])
-def test_at_the_root_or_in_a_folder(pack, cache, name, folder):
+def test_unpack_finds_root_or_folder(pack, cache, name, folder):
     files = {f'{folder}{path}': contents for path, contents in FILES.items()}
     unpacked = archives.unpack(pack(name, files), cache)
     assert contents_of(unpacked) == FILES
     assert in_cache(cache)[0] == unpacked and len(list((cache / 'networks').iterdir())) == 1
 
 
-def test_notes_beside_the_network_do_not_matter(pack, cache):
+def test_unpack_ignores_other_files(pack, cache):
     files = {f'net/{path}': contents for path, contents in FILES.items()}
     files |= {'README.md': b'from a friend', '__MACOSX/net/._saved_model.pb': b''}
     assert contents_of(archives.unpack(pack('net.zip', files), cache)) == FILES
 
 
-def test_unpacked_once_under_the_checksum_of_the_archive(pack, cache, monkeypatch):
+def test_unpack_runs_once_per_archive(pack, cache, monkeypatch):
     archive = pack('net.tar.gz')
     unpacked = archives.unpack(archive, cache)
     monkeypatch.setattr(archives, '_extract', None)
@@ -95,7 +95,7 @@ def test_unpacked_once_under_the_checksum_of_the_archive(pack, cache, monkeypatc
 
 
 @pytest.mark.parametrize('suffix', archives.SUFFIXES)
-def test_cut_anywhere(pack, cache, tmp_path, suffix):
+def test_unpack_refuses_truncated_archive(pack, cache, tmp_path, suffix):
     whole = pack(f'net{suffix}').read_bytes()
     length = len(whole)
     if suffix == '.tar':
@@ -108,7 +108,7 @@ def test_cut_anywhere(pack, cache, tmp_path, suffix):
         assert refusal(archive, cache), cut
 
 
-def test_cut_between_members(pack, cache, tmp_path):
+def test_unpack_refuses_missing_members(pack, cache, tmp_path):
     whole = pack('net.tar').read_bytes()
     with tarfile.open(tmp_path / 'net.tar') as members:
         offsets = [member.offset for member in members]
@@ -120,7 +120,7 @@ def test_cut_between_members(pack, cache, tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['.tgz', '.zip'])
-def test_flipped_bit(pack, cache, tmp_path, suffix):
+def test_unpack_refuses_flipped_bit(pack, cache, tmp_path, suffix):
     whole = pack(f'net{suffix}').read_bytes()
     contents = range(100, len(whole) - 600, 97)
     for place in contents if suffix == '.tgz' else contents[:3]:
@@ -130,7 +130,7 @@ def test_flipped_bit(pack, cache, tmp_path, suffix):
 
 
 @pytest.mark.parametrize('suffix', archives.SUFFIXES)
-def test_without_a_network(pack, cache, suffix):
+def test_unpack_refuses_archive_without_one_network(pack, cache, suffix):
     assert 'no saved_model.pb' in refusal(pack(f'empty{suffix}', {}), cache)
     half = {path: contents for path, contents in FILES.items() if 'variables' in path}
     assert 'no saved_model.pb' in refusal(pack(f'half{suffix}', half), cache)
@@ -142,7 +142,7 @@ def test_without_a_network(pack, cache, suffix):
 
 @pytest.mark.parametrize('suffix', archives.SUFFIXES)
 @pytest.mark.parametrize('name', ['../escaped', 'variables/../../../escaped', '/escaped'])
-def test_nothing_gets_out(pack, cache, tmp_path, suffix, name):
+def test_unpack_writes_inside_the_cache_only(pack, cache, tmp_path, suffix, name):
     archive = pack(f'net{suffix}', {**FILES, name: b'out'})
     if name == '/escaped' and suffix != '.zip':
         assert (archives.unpack(archive, cache) / 'escaped').read_bytes() == b'out'  # as tar does
@@ -151,7 +151,7 @@ def test_nothing_gets_out(pack, cache, tmp_path, suffix, name):
     assert not list(tmp_path.glob('escaped')) and not pathlib.Path('/escaped').exists()
 
 
-def test_links_do_not_get_out(cache, tmp_path):
+def test_unpack_refuses_links_outside(cache, tmp_path):
     (tmp_path / 'secret').write_text('mine')
     for kind, target in [(tarfile.SYMTYPE, '../../../../secret'), (tarfile.LNKTYPE, '../secret')]:
         archive = tmp_path / 'net.tar'
@@ -162,17 +162,17 @@ def test_links_do_not_get_out(cache, tmp_path):
         assert 'outside' in refusal(archive, cache)
 
 
-def test_absent_archive(cache, tmp_path):
+def test_unpack_refuses_missing_archive(cache, tmp_path):
     assert 'FileNotFoundError' in refusal(tmp_path / 'net.tgz', cache)
 
 
-def test_cache_that_cannot_be_written(pack, tmp_path):
+def test_unpack_needs_writable_cache(pack, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(NotADirectoryError):
         archives.unpack(pack('net.tgz'), tmp_path / 'file' / 'cache')
 
 
-def test_disk_full(pack, cache, monkeypatch):
+def test_unpack_reports_full_disk(pack, cache, monkeypatch):
     def no_space(*args):
         raise OSError(28, 'No space left on device')
 
@@ -180,7 +180,7 @@ def test_disk_full(pack, cache, monkeypatch):
     assert 'No space left' in refusal(pack('net.zip'), cache)
 
 
-def test_another_process_is_faster(pack, cache, monkeypatch):
+def test_unpack_accepts_result_of_another_process(pack, cache, monkeypatch):
     archive = pack('net.tgz')
     extract = archives._extract
 
@@ -199,7 +199,7 @@ def die_at_the_last_moment(archive, cache):
     archives.unpack(archive, cache)
 
 
-def test_killed_while_unpacking(pack, cache):
+def test_unpack_recovers_from_kill(pack, cache):
     archive = pack('net.tgz')
     process = multiprocessing.get_context('spawn').Process(
         target=die_at_the_last_moment, args=(archive, cache)
@@ -211,7 +211,7 @@ def test_killed_while_unpacking(pack, cache):
     assert contents_of(archives.unpack(archive, cache)) == FILES
 
 
-def test_several_processes_at_once(pack, cache):
+def test_unpack_by_several_processes(pack, cache):
     archive = pack('net.tgz', {**FILES, 'assets/large': bytes(10_000_000)})
     with multiprocessing.get_context('spawn').Pool(3) as pool:
         folders = pool.starmap(archives.unpack, [(archive, cache)] * 6)
@@ -220,7 +220,7 @@ def test_several_processes_at_once(pack, cache):
     assert len(list((cache / 'networks').iterdir())) == 1
 
 
-def test_default_cache(monkeypatch, tmp_path):
+def test_default_cache_follows_environment(monkeypatch, tmp_path):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     assert archives.default_cache() == tmp_path / 'flexae_tf'
     monkeypatch.setenv('XDG_CACHE_HOME', '')

@@ -1,4 +1,4 @@
-"""The evaluation program on real, if tiny, runs."""
+"""The evaluation program on small runs."""
 
 import contextlib
 import itertools
@@ -25,6 +25,7 @@ from flexae_tf.errors import (
 from flexae_tf.evaluation import preprocessing
 from flexae_tf.evaluation.evaluate import evaluate
 from flexae_tf.evaluation.inception import Inception
+from flexae_tf.evaluation.score_log import completed
 from flexae_tf.files import read_jsonl
 from flexae_tf.image_grid import to_uint8, write_png
 from flexae_tf.metrics.frechet import frechet_distance, moments
@@ -32,6 +33,7 @@ from flexae_tf.metrics.pixels import pixel_features, postprocess_images
 from flexae_tf.training.trainer import Trainer
 from tests.conftest import shorten_networks
 from tests.evaluation.test_inception import TinyInception
+from tests.metrics.test_table import OUTSIDE
 
 
 @pytest.fixture(scope='module')
@@ -64,9 +66,9 @@ def all_networks_are_short():
 
 
 @pytest.fixture(scope='module')
-def pictures(tmp_path_factory):
-    """A run on digits with three snapshots, and a network; copy nothing, write elsewhere."""
-    folder = tmp_path_factory.mktemp('pictures')
+def trained(tmp_path_factory):
+    """The folder of a run on digits with three snapshots, and of a network; read only."""
+    folder = tmp_path_factory.mktemp('trained')
     options = dict(dataset='digits', batch_size=8, critic_steps=1)
     options |= dict(validation_examples=40, snapshot_every_steps=4, save_every_steps=12)
     options |= dict(training_steps=13, sample_every_steps=100, log_every_steps=4)
@@ -77,13 +79,13 @@ def pictures(tmp_path_factory):
 
 
 def scores_of(folder):
-    """The records of `scores.jsonl` without the lines that close a request."""
+    """Returns the records of `scores.jsonl` without the lines that close a request."""
     return [record for record in read_jsonl(folder / 'scores.jsonl') if 'stem' in record]
 
 
 @pytest.fixture
 def score(tmp_path):
-    """`score(run, **options)`: new records of an evaluation, by name, with a cache of its own."""
+    """`score(run, **options)`: new records of an evaluation by name; starts with no cache."""
 
     def evaluate_(run, *, sets='reconstructions,samples,train', **options):
         before = len(scores_of(run))
@@ -98,16 +100,16 @@ def score(tmp_path):
 
 
 @pytest.fixture
-def own(pictures, tmp_path):
+def own(trained, tmp_path):
     """A copy of the run on digits, and the options of a network."""
-    shutil.copytree(pictures / 'run', tmp_path / 'own')
-    network = dict(features='inception', inception_path=str(pictures / 'network'))
+    shutil.copytree(trained / 'run', tmp_path / 'own')
+    network = dict(features='inception', inception_path=str(trained / 'network'))
     return tmp_path / 'own', network
 
 
 @pytest.fixture
 def count_images(monkeypatch):
-    """How many images have been through the network so far."""
+    """Returns a function that counts the images that the network has received."""
     seen = []
     outputs = Inception.outputs
 
@@ -119,7 +121,7 @@ def count_images(monkeypatch):
     return lambda: sum(seen)
 
 
-def test_scores_of_vectors_are_those_of_their_definition(run, synthetic, score):
+def test_evaluate_vectors_by_definition(run, synthetic, score):
     folder, method = run
     scores = score(folder, metrics='fd')
     assert set(scores) == {f'fd_vectors_10k_{kind}' for kind in ('rec', 'gen', 'floor')}
@@ -138,18 +140,20 @@ def test_scores_of_vectors_are_those_of_their_definition(run, synthetic, score):
     assert record['protocol_name'] == 'standard'
 
 
-def test_what_was_asked_for_is_told_whether_it_is_new_or_not(run, score, tmp_path):
+def test_output_file_receives_all_requested_scores(run, score, tmp_path):
     folder, _ = run
     score(folder, num_examples=300, metrics='fd', sets='samples')
-    told = tmp_path / 'told.jsonl'
-    fresh = score(folder, num_examples=300, metrics='fd,prd', sets='samples', output_file=str(told))
-    stems = [record['stem'] for record in read_jsonl(told)]
+    output = tmp_path / 'output.jsonl'
+    fresh = score(
+        folder, num_examples=300, metrics='fd,prd', sets='samples', output_file=str(output)
+    )
+    stems = [record['stem'] for record in read_jsonl(output)]
     assert stems == ['fd', 'prd_precision', 'prd_recall'] and len(fresh) == 2
     kept = {record['metric']: record for record in scores_of(folder)}
-    assert read_jsonl(told) == [kept[record['metric']] for record in read_jsonl(told)]
+    assert read_jsonl(output) == [kept[record['metric']] for record in read_jsonl(output)]
 
 
-def test_training_examples_are_compared_with_others_of_them(run, synthetic, score):
+def test_split_train_compares_other_training_examples(run, synthetic, score):
     folder, method = run
     scores = score(folder, num_examples=300, metrics='fd', split='train')
     x = synthetic.train.x
@@ -159,7 +163,7 @@ def test_training_examples_are_compared_with_others_of_them(run, synthetic, scor
         assert value == pytest.approx(frechet_distance(x[:300], fake), rel=1e-3)
 
 
-def test_every_metric_of_a_run(run, score):
+def test_evaluate_computes_every_metric(run, score):
     folder, method = run
     scores = score(folder, num_examples=300, sets='reconstructions,samples,train,latents')
     stems = {record['stem'] for record in scores.values() if record['set'] != 'latents'}
@@ -177,14 +181,14 @@ def test_every_metric_of_a_run(run, score):
     assert 1.0 <= codes['z_rank'] <= method.config.latent_dim
 
 
-def test_the_same_score_twice_and_another_id_for_another_number(run, score, capsys):
+def test_evaluate_again_prints_recorded_scores(run, score, capsys):
     folder, _ = run
     options = dict(num_examples=500, metrics='fd,kid,prd')
     first = score(folder, **options)
-    said = capsys.readouterr().out
-    assert not score(folder, **options), 'what is recorded is not recorded twice'
+    printed = capsys.readouterr().out
+    assert not score(folder, **options), 'recorded twice'
     again = capsys.readouterr().out
-    for line in said.splitlines():
+    for line in printed.splitlines():
         if 'protocol' in line:
             assert line.removesuffix(')') + '; recorded before)' in again
     os.rename(folder / 'scores.jsonl', folder / 'first.jsonl')
@@ -194,7 +198,7 @@ def test_the_same_score_twice_and_another_id_for_another_number(run, score, caps
     assert fewer['protocol'] != first['fd_vectors_500_gen']['protocol']
 
 
-def test_repeats_and_bootstrap(run, score):
+def test_repeats_and_bootstrap_give_standard_deviations(run, score):
     folder, method = run
     x = data.fixed_permutation(10_000, data.Purpose.EVALUATION)[:200]
     scores = score(folder, metrics='fd', num_examples=200, repeats=3, bootstrap=10, sample_seed=5)
@@ -207,7 +211,7 @@ def test_repeats_and_bootstrap(run, score):
     assert gen['bootstrap_sd'] > 0 and rec['bootstrap_sd'] > 0
 
 
-def test_tensorboard_has_scores_and_the_curve(run, score):
+def test_tensorboard_receives_scores_and_curve(run, score):
     folder, _ = run
     scores = score(folder, num_examples=100, metrics='fd,prd')
     tags = set()
@@ -222,7 +226,7 @@ def test_tensorboard_has_scores_and_the_curve(run, score):
 # Networks
 
 
-def test_images_are_scored_by_a_network_and_never_called_fid(own, score):
+def test_unknown_network_gives_no_fid(own, score):
     folder, network = own
     scores = score(folder, num_examples=40, metrics='fd', **network)
     assert set(scores) == {f'fd_pool_3_40_{kind}' for kind in ('rec', 'gen', 'floor')}
@@ -231,7 +235,7 @@ def test_images_are_scored_by_a_network_and_never_called_fid(own, score):
     assert other['fd_pixels_40_gen']['protocol'] != scores['fd_pool_3_40_gen']['protocol']
 
 
-def test_a_network_sees_each_image_once(own, score, count_images, tmp_path):
+def test_features_are_computed_once_per_image(own, score, count_images, tmp_path):
     folder, network = own
     golden = 4
     score(folder, num_examples=40, metrics='fd', **network)
@@ -247,7 +251,7 @@ def test_a_network_sees_each_image_once(own, score, count_images, tmp_path):
     assert count_images() == 3 * golden + 5 * 40
 
 
-def test_stopped_between_batches_it_goes_on_where_it_was(own, score, monkeypatch, tmp_path):
+def test_evaluate_resumes_after_interrupt(own, score, monkeypatch, tmp_path):
     folder, network = own
     monkeypatch.setattr('flexae_tf.evaluation.features.BLOCK', 10)
     options = dict(num_examples=40, metrics='fd,prd', batch_size=5, **network)
@@ -270,11 +274,11 @@ def test_stopped_between_batches_it_goes_on_where_it_was(own, score, monkeypatch
     assert 0 < kept < 8
     resumed = score(folder, **options)
     # Call 15 finished its batch; the block of two batches that it was in may have been torn.
-    assert next(calls) - 16 in (1 + 4 * 8 - 15, 1 + 4 * 8 - 14), 'finished blocks came again'
+    assert next(calls) - 16 in (1 + 4 * 8 - 15, 1 + 4 * 8 - 14), 'finished blocks were repeated'
     assert {k: r['value'] for k, r in resumed.items()} == {k: r['value'] for k, r in whole.items()}
 
 
-def test_batch_sizes_agree(own, score, tmp_path):
+def test_scores_do_not_depend_on_batch_size(own, score, tmp_path):
     folder, network = own
     values = []
     for batch_size in (1, 7, 50, 128):
@@ -286,8 +290,7 @@ def test_batch_sizes_agree(own, score, tmp_path):
     assert np.ptp(values) < 1e-4
 
 
-def test_a_wrong_network_is_an_error(own, score, tmp_path):
-    """The golden features of its first use are those of every later one."""
+def test_evaluate_refuses_changed_golden_features(own, score, tmp_path):
     folder, network = own
     score(folder, num_examples=40, metrics='fd', **network)
     record = next((tmp_path / 'cache' / 'golden').glob('*.json'))
@@ -296,10 +299,67 @@ def test_a_wrong_network_is_an_error(own, score, tmp_path):
         score(folder, num_examples=40, metrics='kid', **network)
 
 
+def test_feature_layer_is_any_output(own, score):
+    folder, network = own
+    options = dict(num_examples=40, metrics='fd', sets='samples', **network)
+    assert set(score(folder, feature_layer='probe', **options)) == {'fd_probe_40_gen'}
+    with pytest.raises(MissingDataError, match='--feature_layer=vgg: .* pool_3, pool_4d, probe'):
+        score(folder, feature_layer='vgg', **options)
+
+
+# Metrics and densities
+
+
+def test_metric_from_outside_is_scored(run, score, tmp_path, monkeypatch):
+    (tmp_path / 'my_metrics.py').write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    scores = score(run[0], num_examples=50, metrics='fd,my_metrics:GAP', sets='samples,latents')
+    assert scores['mean_gap_vectors_50_gen']['fields']['estimator'] == 'mean_gap_v1'
+    assert {'fd_vectors_50_gen', 'z_scale_50_codes'} <= set(scores)
+    assert not score(run[0], num_examples=50, metrics='my_metrics:GAP', sets='samples')
+
+
+def test_metrics_must_be_known(refused_here, run):
+    flags = [f'--workdir={run[0]}', '--metrics=fd,fid']
+    refused_here(2, ['--metrics=fid', 'fd, kid, prd'], 'evaluate', *flags)
+
+
+def test_metrics_must_accept_statistics(run, score):
+    with pytest.raises(UsageError, match='--metrics=fd'):
+        score(run[0], num_examples=50, metrics='kid', reference_statistics='x')
+
+
+def test_missing_density_is_fitted_on_request_only(run, score):
+    folder, _ = run
+    options = dict(num_examples=50, metrics='fd', density='gaussian_mixture')
+    with pytest.raises(MissingDataError, match='bin/fit.py .*--density=gaussian_mixture'):
+        score(folder, **options)
+    scores = score(folder, fit_missing=True, **options)
+    gen, rec = scores['fd_vectors_50_gen'], scores['fd_vectors_50_rec']
+    assert gen['density'].startswith('gaussian_mixture-') and rec['density'] is None
+    assert set(score(folder, sets='samples', num_examples=50, metrics='fd')) == {
+        'fd_vectors_50_gen'
+    }
+
+
+def test_scores_are_completed_per_request(run, score):
+    folder, _ = run
+    options = dict(num_examples=50, metrics='fd,prd', sets='samples')
+    score(folder, num_examples=50, metrics='fd', sets='samples')
+    score(folder, **options)
+    request = EvaluateConfig(workdir='x', **options).identity_hash()
+    done = completed(folder / 'scores.jsonl', request)
+    assert [record['stem'] for record in done] == ['fd', 'prd_precision', 'prd_recall']
+    assert completed(folder / 'scores.jsonl', request, done[0]['checkpoint']) == done
+    content = (folder / 'scores.jsonl').read_text()
+    score(folder, **options)
+    assert (folder / 'scores.jsonl').read_text() == content
+
+
 # Protocols
 
 
-def test_the_authors_protocol(own, score):
+def test_protocol_authors_takes_minimum_of_late_checkpoints(own, score):
     folder, _ = own
     scores = score(folder, num_examples=40, protocol='authors', features='pixels')
     late = [record for record in scores_of(folder) if record['set'] == 'samples']
@@ -331,7 +391,7 @@ def test_the_authors_protocol(own, score):
     assert found['value'] == pytest.approx(expected, rel=1e-4)
 
 
-def test_every_switch_makes_another_protocol(own, score):
+def test_protocol_differs_for_every_switch(own, score):
     folder, network = own
     options = dict(num_examples=40, metrics='fd', **network)
     switches = [
@@ -350,7 +410,7 @@ def test_every_switch_makes_another_protocol(own, score):
     ]
 
 
-def test_finish():
+def test_postprocess_images_by_hand():
     x = np.array([[0.2, 0.4], [0.7, 0.7]], np.float32).reshape(2, 1, 2, 1)
     np.testing.assert_array_equal(postprocess_images(x), to_uint8(x))
     np.testing.assert_allclose(
@@ -365,7 +425,7 @@ def test_finish():
     )
 
 
-def test_a_group_of_scores_that_was_cut_is_made_again(run, score):
+def test_score_log_completes_a_cut_group(run, score):
     folder, _ = run
     first = score(folder, num_examples=60, metrics='prd', sets='samples')
     lines = (folder / 'scores.jsonl').read_text().splitlines(keepends=True)
@@ -376,14 +436,14 @@ def test_a_group_of_scores_that_was_cut_is_made_again(run, score):
     assert {k: r['value'] for k, r in first.items()} == {k: r['value'] for k, r in again.items()}
 
 
-def test_a_bootstrap_later_adds_its_own_score_alone(run, score):
+def test_bootstrap_recomputes_only_its_metric(run, score):
     folder, _ = run
     score(folder, num_examples=60, sets='samples')
     added = score(folder, num_examples=60, sets='samples', bootstrap=5)
     assert set(added) == {'fd_vectors_60_gen'}
 
 
-def test_the_floor_is_finished_as_the_fakes_are(own, score):
+def test_floor_is_postprocessed_like_scored_images(own, score):
     folder, _ = own
     options = dict(num_examples=40, metrics='fd', sets='train', features='pixels')
     dataset = data.load(load_run(folder).config)
@@ -396,7 +456,7 @@ def test_the_floor_is_finished_as_the_fakes_are(own, score):
     assert stretched == pytest.approx(frechet_distance(pixel_features(real), expected))
 
 
-def test_what_is_not_finite_is_an_error_and_no_score(own, score, monkeypatch):
+def test_evaluate_refuses_values_that_are_not_finite(own, score, monkeypatch):
     folder, network = own
     outputs = Inception.outputs
 
@@ -409,7 +469,7 @@ def test_what_is_not_finite_is_an_error_and_no_score(own, score, monkeypatch):
     monkeypatch.setattr(Inception, 'outputs', damaged)
     with pytest.raises(NonFiniteLossError):
         score(folder, num_examples=40, metrics='fd', **network)
-    assert not list((folder / 'features').glob('*.npz')), 'a damaged block was kept'
+    assert not list((folder / 'features').glob('*.npz')), 'a corrupt block was kept'
     monkeypatch.setattr('flexae_tf.methods.flexae.FlexAE.encode', lambda _, x: x[:, 0, :, 0] / 0.0)
     with pytest.raises(NonFiniteLossError, match='not finite'):
         score(folder, num_examples=40, sets='latents', features='pixels')
@@ -419,7 +479,7 @@ def test_what_is_not_finite_is_an_error_and_no_score(own, score, monkeypatch):
 # Checkpoints
 
 
-def test_best_on_validation_is_chosen_without_the_test_set(own, score):
+def test_best_validation_ignores_the_test_set(own, score):
     folder, _ = own
     scores = score(
         folder, num_examples=40, checkpoint='best_validation', metrics='fd', features='pixels'
@@ -434,7 +494,7 @@ def test_best_on_validation_is_chosen_without_the_test_set(own, score):
     assert [r['step'] for r in records if r['split'] == 'test' and r['set'] == 'samples'] == [best]
 
 
-def test_all_checkpoints(own, score):
+def test_checkpoint_all_scores_every_step(own, score):
     folder, _ = own
     score(folder, num_examples=40, checkpoint='all', metrics='fd', features='pixels')
     records = scores_of(folder)
@@ -442,7 +502,7 @@ def test_all_checkpoints(own, score):
     assert len([r for r in records if r['set'] == 'train']) == 1
 
 
-def test_a_damaged_checkpoint_among_many_is_passed_over(own, score, capsys):
+def test_evaluate_skips_corrupt_checkpoint_of_several(own, score, capsys):
     folder, _ = own
     options = dict(num_examples=40, metrics='fd', sets='samples', features='pixels')
     for path in folder.glob('checkpoints/weights-000000004.data*'):
@@ -458,7 +518,7 @@ def test_a_damaged_checkpoint_among_many_is_passed_over(own, score, capsys):
     assert score(folder, checkpoint='12', sample_seed=1, **options)
 
 
-def test_a_checkpoint_that_a_training_removed_meanwhile_is_passed_over(own, score, monkeypatch):
+def test_evaluate_skips_removed_checkpoint_of_several(own, score, monkeypatch):
     from flexae_tf.evaluation import evaluate as program
 
     folder, _ = own
@@ -473,7 +533,7 @@ def test_a_checkpoint_that_a_training_removed_meanwhile_is_passed_over(own, scor
 # Statistics in a file
 
 
-def test_statistics_files(own, score, tmp_path):
+def test_reference_statistics_replace_real_features(own, score, tmp_path):
     folder, _ = own
     options = dict(num_examples=40, metrics='fd', features='pixels')
     path = str(tmp_path / 'real.npz')
@@ -488,14 +548,14 @@ def test_statistics_files(own, score, tmp_path):
         assert record['value'] == pytest.approx(plain[name]['value'], rel=1e-6, abs=1e-9)
         assert record['protocol'] == plain[name]['protocol']
     authors = score(folder, reference_statistics=path, minmax_normalize=True, **options)
-    assert authors, 'the real side of another treatment of fakes is the same'
+    assert authors, 'the treatment of fakes does not affect the real side'
     with pytest.raises(UsageError, match='num=40 and 30'):
         score(folder, reference_statistics=path, **{**options, 'num_examples': 30})
     with pytest.raises(UsageError, match='split=test and validation'):
         score(folder, reference_statistics=path, split='validation', **options)
 
 
-def test_unverified_statistics(own, score, tmp_path):
+def test_unverified_statistics_need_permission(own, score, tmp_path):
     folder, _ = own
     options = dict(num_examples=40, metrics='fd', features='pixels')
     path = str(tmp_path / 'unverified.npz')
@@ -524,10 +584,10 @@ def test_unverified_statistics(own, score, tmp_path):
         score(folder, reference_statistics=path, allow_unverified_statistics=True, **options)
 
 
-# Pictures that did not come from here
+# Images from files
 
 
-def write_pictures(folder, images):
+def write_images(folder, images):
     folder.mkdir()
     for i, image in enumerate(images):
         write_png(folder / f'{i:03d}.png', image)
@@ -537,9 +597,9 @@ def some_images(seed, num=60):
     return np.random.default_rng(seed).integers(0, 256, size=[num, 8, 8, 3]).astype(np.uint8)
 
 
-def test_two_sets_of_pictures(tmp_path):
+def test_evaluate_two_sets_of_images(tmp_path):
     real, fake = some_images(0), some_images(1) // 2
-    write_pictures(tmp_path / 'real', real)
+    write_images(tmp_path / 'real', real)
     np.savez(tmp_path / 'fake.npz', images=fake)
     output = tmp_path / 'scores.jsonl'
     options = dict(real=str(tmp_path / 'real'), fake=str(tmp_path / 'fake.npz'))
@@ -557,13 +617,13 @@ def test_two_sets_of_pictures(tmp_path):
     assert scores['fd_pixels_30_floor']['value'] < scores['fd_pixels_30_fake']['value']
 
 
-def test_bad_pictures(tmp_path):
-    write_pictures(tmp_path / 'good', some_images(0, 3))
-    write_pictures(tmp_path / 'mixed', some_images(0, 2))
+def test_evaluate_refuses_unusable_images(tmp_path):
+    write_images(tmp_path / 'good', some_images(0, 3))
+    write_images(tmp_path / 'mixed', some_images(0, 2))
     write_png(tmp_path / 'mixed' / 'other.png', some_images(0, 1)[0, :4])
-    write_pictures(tmp_path / 'broken', some_images(0, 2))
+    write_images(tmp_path / 'broken', some_images(0, 2))
     (tmp_path / 'broken' / '001.png').write_bytes(b'not a picture')
-    write_pictures(tmp_path / 'one', some_images(0, 1))
+    write_images(tmp_path / 'one', some_images(0, 1))
     (tmp_path / 'empty').mkdir()
     for name, code, words in [
         ('mixed', 3, ['other.png: 8x4', 'one size']),
@@ -580,11 +640,11 @@ def test_bad_pictures(tmp_path):
         assert all(word in str(error.value) for word in words), error.value
 
 
-def test_two_sets_by_a_network_as_the_authors_would(pictures, tmp_path):
+def test_evaluate_two_sets_by_both_protocols(trained, tmp_path):
     np.savez(tmp_path / 'real.npz', images=some_images(0))
     np.savez(tmp_path / 'fake.npz', images=some_images(1) // 2)
     options = dict(real=str(tmp_path / 'real.npz'), fake=str(tmp_path / 'fake.npz'))
-    options |= dict(inception_path=str(pictures / 'network'), cache_dir=str(tmp_path / 'cache'))
+    options |= dict(inception_path=str(trained / 'network'), cache_dir=str(tmp_path / 'cache'))
     values = []
     for protocol in ('standard', 'authors'):
         output = tmp_path / f'{protocol}.jsonl'
@@ -597,7 +657,7 @@ def test_two_sets_by_a_network_as_the_authors_would(pictures, tmp_path):
     assert values[0] != values[1]
 
 
-def test_events_that_cannot_be_written(run, score, monkeypatch):
+def test_tensorboard_failure_is_one_line(run, score, monkeypatch):
     from flexae_tf.evaluation.summaries import ScoreSummaries
 
     class Full:
@@ -611,7 +671,7 @@ def test_events_that_cannot_be_written(run, score, monkeypatch):
         score(run[0], sets='samples', metrics='fd', num_examples=50)
 
 
-def test_output_that_cannot_take_scores(tmp_path):
+def test_output_file_must_take_scores(tmp_path):
     np.savez(tmp_path / 'a.npz', images=some_images(0))
     options = dict(real=str(tmp_path / 'a.npz'), fake=str(tmp_path / 'a.npz'), features='pixels')
     for output in ('a.npz', '.', 'no/where.jsonl'):
@@ -622,19 +682,19 @@ def test_output_that_cannot_take_scores(tmp_path):
 # Flags
 
 
-def test_networks_are_for_images(refused_here, run):
+def test_features_inception_needs_images(refused_here, run):
     folder, _ = run
     flags = [f'--workdir={folder}', '--features=inception', '--inception_path=nowhere']
     refused_here(2, ['vectors', '--features=pixels'], 'evaluate', *flags)
 
 
-def test_no_network_there(refused_here, own, tmp_path):
+def test_inception_path_must_exist(refused_here, own, tmp_path):
     folder, _ = own
     flags = [f'--workdir={folder}', f'--inception_path={tmp_path}/no', f'--cache_dir={tmp_path}/c']
     refused_here(3, ['--inception_path'], 'evaluate', *flags)
 
 
-def test_no_run_there(refused_here, tmp_path):
+def test_workdir_must_hold_a_run(refused_here, tmp_path):
     refused_here(3, ['holds no run'], 'evaluate', f'--workdir={tmp_path}')
 
 
@@ -655,23 +715,22 @@ def test_no_run_there(refused_here, tmp_path):
         (dict(workdir='x', allow_unverified_statistics=True), '--reference_statistics'),
     ],
 )
-def test_contradictions(options, word):
+def test_evaluate_config_refuses_contradictions(options, word):
     with pytest.raises(UsageError, match=word):
         EvaluateConfig(**options)
 
 
-def test_names_of_metrics_and_resizes_are_those_of_the_tables():
+def test_resize_flag_matches_the_table():
     assert tuple(preprocessing.RESIZES) == RESIZES
 
 
-def test_inception_score_is_of_tfgans_network_alone(own, score):
+def test_inception_score_needs_tfgans_network(own, score):
     folder, network = own
     with pytest.raises(UsageError, match='inception_score'):
         score(folder, num_examples=40, metrics='inception_score', **network)
 
 
-def test_a_network_of_tfgans_gives_an_fid_and_an_inception_score(own, score, monkeypatch):
-    """With the tiny network in its place."""
+def test_tfgans_network_gives_fid_and_inception_score(own, score, monkeypatch):
     folder, network = own
     build = Inception.__init__
 
@@ -683,4 +742,7 @@ def test_a_network_of_tfgans_gives_an_fid_and_an_inception_score(own, score, mon
     scores = score(folder, num_examples=40, metrics='fd,kid,inception_score', **network)
     names = {'fid40_gen', 'kid40_gen', 'inception_score40_gen'}
     assert names <= set(scores)
+    fields = scores['fid40_gen']['fields']
+    assert (fields['layer'], fields['resize']) == ('pool_3', 'tf1_bilinear_299')
+    assert len(fields['network']) == 12 and fields['features'] == 'inception'
     assert scores['inception_score40_gen']['value'] >= 1.0

@@ -123,7 +123,7 @@ def read_probe(images, resize=tf1_bilinear):
 # Images
 
 
-def test_resize_and_range_by_hand(tiny):
+def test_tf1_bilinear_by_hand(tiny):
     image = np.array([[0, 100], [200, 40]], np.uint8).reshape(1, 2, 2, 1)
     probe = Inception(tiny, 'probe', 1).features(image).reshape(5, 5, 3)
     # Column x of 299 is at 2x/299 of the two: 74 at 0.49498; from 150 on at the second alone. With
@@ -136,20 +136,20 @@ def test_resize_and_range_by_hand(tiny):
 
 
 @pytest.mark.parametrize('shape', [(28, 28, 1), (32, 32, 3), (64, 48, 3), (299, 299, 3)])
-def test_resize_against_numpy(tiny, shape):
+def test_tf1_bilinear_agrees_with_numpy(tiny, shape):
     images = random_images(3, *shape)
     features = Inception(tiny, 'probe', 2).features(images)
     np.testing.assert_allclose(features, read_probe(images), atol=1e-5)
 
 
-def test_values_reach_the_network_in_minus_one_to_one(tiny):
+def test_network_input_range(tiny):
     images = np.stack([np.zeros([8, 8, 3], np.uint8), np.full([8, 8, 3], 255, np.uint8)])
     features = Inception(tiny, 'probe', 2).features(images)
     np.testing.assert_array_equal(features[0], -1.0)
     np.testing.assert_array_equal(features[1], 127.0 / 128.0)
 
 
-def test_images_that_were_not_rounded(tiny):
+def test_network_accepts_unrounded_images(tiny):
     network = Inception(tiny, 'probe', 2)
     images = random_images(3, 28, 28, 1)
     np.testing.assert_array_equal(
@@ -159,7 +159,7 @@ def test_images_that_were_not_rounded(tiny):
     np.testing.assert_allclose(network.features(unrounded), read_probe(unrounded), atol=1e-5)
 
 
-def test_resize_of_pytorch(tiny):
+def test_half_pixel_bilinear_agrees_with_numpy(tiny):
     images = random_images(2, 32, 32, 3)
     network = Inception(tiny, 'probe', 2, resize='half_pixel_bilinear')
     expected = read_probe(images, half_pixel_bilinear)
@@ -169,7 +169,7 @@ def test_resize_of_pytorch(tiny):
 
 
 @pytest.mark.parametrize('shape', [(28, 28, 1), (64, 48, 3), (500, 400, 3)])
-def test_resize_of_clean_fid(tiny, shape):
+def test_antialiased_bicubic_agrees_with_pillow(tiny, shape):
     pil = pytest.importorskip('PIL.Image')
     images = random_images(2, *shape)
 
@@ -185,12 +185,12 @@ def test_resize_of_clean_fid(tiny, shape):
     assert network.resize == 'antialiased_bicubic_299'
 
 
-def test_unknown_resize(tiny):
+def test_resize_must_be_known(tiny):
     with pytest.raises(ValueError, match='tf1_bilinear, half_pixel_bilinear, antialiased_bicubic'):
         Inception(tiny, 'probe', 2, resize='nearest')
 
 
-def test_grey_is_copied_to_three_channels(tiny):
+def test_grey_images_become_three_channels(tiny):
     grey = random_images(3, 28, 28, 1)
     network = Inception(tiny, 'pool_3', 2)
     np.testing.assert_array_equal(
@@ -201,7 +201,7 @@ def test_grey_is_copied_to_three_channels(tiny):
 # Batches
 
 
-def test_features_do_not_depend_on_the_batch_size(tiny):
+def test_features_do_not_depend_on_batch_size(tiny):
     images = random_images(9, 28, 28, 1)
     one = Inception(tiny, 'pool_3', 1).features(images)
     assert one.shape == (9, 6)
@@ -213,7 +213,7 @@ def test_features_do_not_depend_on_the_batch_size(tiny):
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
-def test_loaded_and_traced_once(tiny, monkeypatch):
+def test_network_is_loaded_and_traced_once(tiny, monkeypatch):
     loaded, traced = [], []
     load = tensorflow_hub.load
 
@@ -237,7 +237,7 @@ def test_loaded_and_traced_once(tiny, monkeypatch):
     assert traced == [(4, 299, 299, 3)]
 
 
-def test_memory_does_not_grow(tiny):
+def test_network_memory_does_not_grow(tiny):
     network = Inception(tiny, 'pool_3', 8)
     images = random_images(20, 28, 28, 1)
 
@@ -263,7 +263,7 @@ def test_outputs_become_float32_vectors(tiny, layer, tolerance):
 
 
 @pytest.mark.parametrize('enabled', [True, False])
-def test_full_precision_whatever_the_training_had(enabled, tiny, monkeypatch):
+def test_network_runs_in_full_float32(enabled, tiny, monkeypatch):
     setting = tf.config.experimental
     seen = []
 
@@ -295,13 +295,13 @@ def test_full_precision_whatever_the_training_had(enabled, tiny, monkeypatch):
         np.zeros([0, 8, 8, 3], np.uint8),
     ],
 )
-def test_refused_images(tiny, images):
+def test_network_refuses_images(tiny, images):
     with pytest.raises(ValueError, match=r'uint8 or float32 \[n, h, w, 1 or 3\], not'):
         Inception(tiny, 'pool_3', 2).features(images)
 
 
 @pytest.mark.parametrize('value', [-0.01, 255.01, np.inf, np.nan])
-def test_refused_values(tiny, value):
+def test_network_refuses_values(tiny, value):
     images = np.zeros([2, 8, 8, 3], np.float32)
     images[1, 2, 3, 1] = value
     with pytest.raises(ValueError, match=r'in 0\.\.255, not in'):
@@ -311,7 +311,7 @@ def test_refused_values(tiny, value):
 # What the network says beside the features
 
 
-def test_logits_only_of_tfgans_own_network(tiny, hub):
+def test_logits_need_tfgans_network(tiny, hub):
     images = random_images(3, 28, 28, 1)
     outputs = Inception(None, 'pool_3', 2).outputs(images)
     assert outputs.features.shape == (3, 6)
@@ -322,7 +322,7 @@ def test_logits_only_of_tfgans_own_network(tiny, hub):
     assert Inception(tiny, 'logits', 2).features(images).shape == (3, 4)
 
 
-def test_description(tiny, hub):
+def test_describe_names_network_and_scores(tiny, hub):
     network = Inception(tiny, 'probe', 2)
     text = network.describe()
     for words in (tiny, network.checksum, 'layer probe', 'tf1_bilinear_299', "not TF-GAN's own"):
@@ -344,18 +344,18 @@ def refusal(path, layer='pool_3'):
     return message
 
 
-def test_missing_folder(tmp_path):
+def test_network_missing_folder(tmp_path):
     assert 'nowhere' in refusal(str(tmp_path / 'nowhere'))
     assert 'does not exist' in refusal('')
 
 
-def test_not_a_saved_model(tmp_path):
+def test_network_without_saved_model(tmp_path):
     (tmp_path / 'notes.txt').write_text('no network')
     assert 'saved_model.pb' in refusal(str(tmp_path))
 
 
 @pytest.mark.parametrize('name', ['saved_model.pb', 'variables/variables.data-00000-of-00001'])
-def test_damaged_saved_model(tiny, tmp_path, name):
+def test_network_corrupt_saved_model(tiny, tmp_path, name):
     folder = tmp_path / 'damaged'
     shutil.copytree(tiny, folder)
     contents = (folder / name).read_bytes()
@@ -376,7 +376,7 @@ def test_network_without_named_outputs(tmp_path):
     assert 'no named outputs' in refusal(str(tmp_path / 'net'))
 
 
-def test_layer_that_is_a_map(tiny):
+def test_network_layer_must_be_vectors(tiny):
     assert '(2, 5, 5, 3)' in refusal(tiny, 'map')
 
 
@@ -385,12 +385,12 @@ def test_network_of_another_input_size(tmp_path):
     assert '(2, 299, 299, 3)' in refusal(str(tmp_path / 'net'))
 
 
-def test_saved_model_that_cannot_be_called(tmp_path):
+def test_network_must_be_callable(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / 'net'))
     assert 'does not take images' in refusal(str(tmp_path / 'net'))
 
 
-def test_unreachable_hub(monkeypatch):
+def test_hub_unreachable(monkeypatch):
     def unreachable(handle):
         raise urllib.error.URLError('Name or service not known')
 
@@ -400,13 +400,13 @@ def test_unreachable_hub(monkeypatch):
     assert 'Name or service not known' in message
 
 
-def test_half_a_network_from_the_hub(tmp_path, monkeypatch):
+def test_hub_incomplete_download(tmp_path, monkeypatch):
     half = tmp_path / 'hub' / hashlib.sha1(tfgan_eval().INCEPTION_TFHUB.encode()).hexdigest()
     (half / 'variables').mkdir(parents=True)
     assert f'remove {half}' in refusal(None)
 
 
-def test_the_hub_does_not_keep_networks_in_tmp(tiny, hub, cache, monkeypatch):
+def test_hub_cache_is_not_in_tmp(tiny, hub, cache, monkeypatch):
     monkeypatch.delenv('TFHUB_CACHE_DIR')
     Inception(None, 'pool_3', 2, cache=cache)
     assert os.environ['TFHUB_CACHE_DIR'] == str(cache / 'tfhub')
@@ -415,7 +415,7 @@ def test_the_hub_does_not_keep_networks_in_tmp(tiny, hub, cache, monkeypatch):
     assert os.environ['TFHUB_CACHE_DIR'] == 'elsewhere'
 
 
-def test_tfgans_own_network(tiny, hub):
+def test_hub_network_is_tfgan(tiny, hub):
     from_folder = Inception(tiny, 'pool_3', 2)
     assert not from_folder.is_tfgan
     for path in (None, hub):
@@ -440,7 +440,7 @@ def pack(tiny, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['tar', 'gztar', 'zip'])
-def test_network_from_an_archive(tiny, pack, cache, kind):
+def test_archive_gives_the_same_network(tiny, pack, cache, kind):
     images = random_images(2, 8, 8, 3)
     from_folder = Inception(tiny, 'pool_3', 2)
     network = Inception(str(pack(kind)), 'pool_3', 2, cache=cache)
@@ -451,7 +451,7 @@ def test_network_from_an_archive(tiny, pack, cache, kind):
 
 @pytest.mark.parametrize('share', [0.0, 0.1, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize('kind', ['tar', 'gztar', 'zip'])
-def test_truncated_archive(pack, kind, share):
+def test_archive_truncated(pack, kind, share):
     archive = pack(kind)
     whole = archive.read_bytes()
     if kind == 'tar':
@@ -462,14 +462,14 @@ def test_truncated_archive(pack, kind, share):
     assert not list(archives.default_cache().glob('networks/.*'))
 
 
-def test_archive_of_half_a_network(tiny, pack, tmp_path):
+def test_archive_of_incomplete_network(tiny, pack, tmp_path):
     shutil.copytree(tiny, tmp_path / 'half')
     shutil.rmtree(tmp_path / 'half' / 'variables')
     assert 'net.zip' in refusal(str(pack('zip', tmp_path / 'half')))
     assert not list(archives.default_cache().glob('networks/*'))
 
 
-def test_copy_that_lost_a_file_is_unpacked_anew(pack, cache):
+def test_archive_is_unpacked_again_after_loss(pack, cache):
     archive = str(pack('gztar'))
     Inception(archive, 'pool_3', 2, cache=cache)
     (unpacked,) = (cache / 'networks').iterdir()
@@ -479,14 +479,14 @@ def test_copy_that_lost_a_file_is_unpacked_anew(pack, cache):
     Inception(archive, 'pool_3', 2, cache=cache)
 
 
-def test_absent_archive(tmp_path):
+def test_archive_missing(tmp_path):
     assert 'net.tar.gz' in refusal(str(tmp_path / 'net.tar.gz'))
 
 
 # The checksum
 
 
-def test_checksum_is_of_names_and_contents(tiny):
+def test_checksum_covers_names_and_contents(tiny):
     files = [path for path in pathlib.Path(tiny).rglob('*') if path.is_file()]
     names = sorted(path.relative_to(tiny).as_posix() for path in files)
     names.remove('fingerprint.pb')
@@ -499,7 +499,7 @@ def test_checksum_is_of_names_and_contents(tiny):
     assert Inception(tiny, 'pool_3', 2).checksum == checksum
 
 
-def test_checksum_tells_networks_apart(tiny, tmp_path):
+def test_checksum_distinguishes_networks(tiny, tmp_path):
     def copy(name):
         shutil.copytree(tiny, tmp_path / name)
         return tmp_path / name
@@ -540,7 +540,7 @@ def clean_modules():
     sys.modules.update(before)
 
 
-def test_tfgan_tells_the_interface():
+def test_tfgan_eval_has_the_interface():
     tfgan = tfgan_eval()
     assert tfgan.INCEPTION_DEFAULT_IMAGE_SIZE == 299
     assert tfgan.INCEPTION_FINAL_POOL == 'pool_3'  # the name that flags and protocols use
@@ -548,7 +548,7 @@ def test_tfgan_tells_the_interface():
     assert tfgan_eval() is tfgan
 
 
-def test_importing_tfgan_is_as_it_would_be_without_us(clean_modules):
+def test_tfgan_eval_leaves_later_imports_unchanged(clean_modules):
     def outcome():
         inception._pop_tfgan_modules()
         try:
@@ -565,14 +565,14 @@ def test_importing_tfgan_is_as_it_would_be_without_us(clean_modules):
     assert outcome() == expected
 
 
-def test_tfgan_that_was_imported_before_stays(clean_modules):
+def test_tfgan_eval_keeps_imported_modules(clean_modules):
     theirs = {name: types.ModuleType(name) for name in ('tensorflow_gan', 'tensorflow_gan.python')}
     sys.modules.update(theirs)
     assert tfgan_eval.__wrapped__().INCEPTION_DEFAULT_IMAGE_SIZE == 299
     assert tfgan_modules() == theirs
 
 
-def test_failed_import_of_tfgan_leaves_nothing(clean_modules, monkeypatch):
+def test_tfgan_eval_cleans_up_after_failure(clean_modules, monkeypatch):
     def fail(name):
         assert 'tensorflow_gan.python' in sys.modules
         raise ImportError('broken')
@@ -583,7 +583,7 @@ def test_failed_import_of_tfgan_leaves_nothing(clean_modules, monkeypatch):
     assert not tfgan_modules()
 
 
-def test_tfgan_not_installed(clean_modules, monkeypatch):
+def test_tfgan_eval_without_tfgan(clean_modules, monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ModuleNotFoundError, match='pip install tensorflow-gan'):
         tfgan_eval.__wrapped__()
@@ -594,7 +594,7 @@ def test_tfgan_not_installed(clean_modules, monkeypatch):
 
 
 @pytest.mark.skipif(not STAND_IN.is_dir(), reason='no network at $FLEXAE_TF_INCEPTION')
-def test_stand_in():
+def test_stand_in_features():
     images = random_images(3, 28, 28, 1)
     network = Inception(str(STAND_IN), 'mixed_7', 4)
     features = network.features(images)

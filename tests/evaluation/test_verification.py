@@ -81,12 +81,12 @@ def by_numpy(resize):
     ('name', 'resize'),
     [('tf1_bilinear', tf1_bilinear), ('half_pixel_bilinear', half_pixel_bilinear)],
 )
-def test_values_checked_in_are_those_of_the_definition(name, resize):
+def test_stored_inputs_follow_the_definition(name, resize):
     checked_in = json.loads((verification.CHECKED_IN / 'preprocessing.json').read_text())
     np.testing.assert_allclose(checked_in[name], by_numpy(resize), atol=2e-5)
 
 
-def test_values_checked_in_tell_the_kinds_apart():
+def test_stored_inputs_distinguish_resizes():
     checked_in = json.loads((verification.CHECKED_IN / 'preprocessing.json').read_text())
     assert set(checked_in) == set(preprocessing.RESIZES)
     values = np.array([checked_in[kind] for kind in preprocessing.RESIZES])
@@ -96,12 +96,12 @@ def test_values_checked_in_tell_the_kinds_apart():
 
 
 @pytest.mark.parametrize('resize', preprocessing.RESIZES)
-def test_images_reach_the_network_as_checked_in(resize):
+def test_preprocessing_matches_stored_inputs(resize):
     verification.verify_preprocessing(resize)
 
 
 @pytest.mark.parametrize('kind', preprocessing.RESIZES)
-def test_a_wrong_resize_is_noticed(network, monkeypatch, kind):
+def test_preprocessing_refuses_wrong_resize(network, monkeypatch, kind):
     for other in set(preprocessing.RESIZES) - {kind}:
         monkeypatch.setitem(preprocessing.RESIZES, kind, preprocessing.RESIZES[other])
         with pytest.raises(MissingDataError, match=f'--resize={kind}: resized .* wrong by up to'):
@@ -110,7 +110,7 @@ def test_a_wrong_resize_is_noticed(network, monkeypatch, kind):
 
 
 @pytest.mark.parametrize('wrong', ['range', 'halves', 'order', 'grey', 'nan'])
-def test_wrong_values_are_noticed(network, cache, monkeypatch, wrong):
+def test_preprocessing_refuses_wrong_values(network, cache, monkeypatch, wrong):
     right = preprocessing.preprocess
 
     def preprocess(images, resize, size):
@@ -131,7 +131,7 @@ def test_wrong_values_are_noticed(network, cache, monkeypatch, wrong):
 # What leaves it
 
 
-def test_first_use_is_shown_kept_and_compared_ever_after(tiny, cache, capsys):
+def test_features_of_first_use_are_stored(tiny, cache, capsys):
     network = Inception(tiny, 'pool_3', 4, cache=cache)
     network.verify()
     (line,) = capsys.readouterr().out.splitlines()
@@ -156,7 +156,7 @@ def test_first_use_is_shown_kept_and_compared_ever_after(tiny, cache, capsys):
     assert '0.02 away' in message and '--device=cpu' in message and f'{path}' in message
 
 
-def test_layers_and_resizes_have_values_of_their_own(tiny, cache, capsys):
+def test_features_are_stored_per_layer_and_resize(tiny, cache, capsys):
     combinations = [('pool_3', 'tf1_bilinear'), ('probe', 'tf1_bilinear')]
     combinations += [('probe', 'half_pixel_bilinear'), ('probe', 'antialiased_bicubic')]
     for _ in range(2):
@@ -168,7 +168,7 @@ def test_layers_and_resizes_have_values_of_their_own(tiny, cache, capsys):
     assert set(features) == {f'{layer} {resize}_299' for layer, resize in combinations}
 
 
-def test_another_network_is_noticed(tiny, network, cache, monkeypatch):
+def test_features_of_another_network_are_refused(tiny, network, cache, monkeypatch):
     network.verify()
     load = tensorflow_hub.load
     for factor, fine in [(1.0001, True), (1.01, False), (-1.0, False), (np.nan, False)]:
@@ -187,7 +187,7 @@ def test_another_network_is_noticed(tiny, network, cache, monkeypatch):
             refusal(other)
 
 
-def test_features_that_are_not_finite_are_never_kept(tiny, cache, monkeypatch):
+def test_features_that_are_not_finite_are_not_stored(tiny, cache, monkeypatch):
     class Broken(tf.Module):
         def __call__(self, images):
             return {'pool_3': images[:, 0, 0] / 0.0}
@@ -201,7 +201,7 @@ def test_features_that_are_not_finite_are_never_kept(tiny, cache, monkeypatch):
     'text',
     ['', '{"features"', '[]', '{}', '{"source": 1, "is_tfgan": false, "features": {"a": "b"}}'],
 )
-def test_damaged_record(network, tiny, cache, text):
+def test_record_corrupt(network, tiny, cache, text):
     network.verify()
     path = record_of(network, cache)
     path.write_text(text)
@@ -221,7 +221,7 @@ def test_record_of_another_size(network, cache):
     assert 'inf away' in refusal(network)
 
 
-def test_cache_that_cannot_be_written(network, cache):
+def test_record_needs_writable_cache(network, cache):
     cache.write_text('a file')
     assert '--cache_dir' in refusal(network, UsageError)
 
@@ -229,7 +229,7 @@ def test_cache_that_cannot_be_written(network, cache):
 # TF-GAN's own network without its hub
 
 
-def test_copy_of_tfgans_own_network(tiny, cache, tmp_path, capsys, monkeypatch):
+def test_tfgans_network_is_recognized_by_checksum(tiny, cache, tmp_path, capsys, monkeypatch):
     handle = tfgan_eval().INCEPTION_TFHUB
     resolve = tensorflow_hub.resolve
     monkeypatch.setattr(
@@ -258,7 +258,9 @@ def test_copy_of_tfgans_own_network(tiny, cache, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize('is_tfgan', [False, True])
-def test_a_record_can_be_checked_in(tiny, network, cache, tmp_path, capsys, monkeypatch, is_tfgan):
+def test_record_can_be_stored_in_the_package(
+    tiny, network, cache, tmp_path, capsys, monkeypatch, is_tfgan
+):
     network.verify()
     checked_in = tmp_path / 'checked_in'
     shutil.copytree(verification.CHECKED_IN, checked_in)
@@ -286,7 +288,7 @@ def stand_in():
 @pytest.mark.parametrize(
     ('layer', 'batch_size'), [('mixed_7', 1), ('mixed_7', 7), ('mixed_8', 4), ('pool_3', 4)]
 )
-def test_stand_in_gives_what_is_checked_in(stand_in, cache, capsys, monkeypatch, layer, batch_size):
+def test_stand_in_matches_stored_features(stand_in, cache, capsys, monkeypatch, layer, batch_size):
     monkeypatch.setattr(tensorflow_hub, 'load', stand_in)
     network = Inception(str(STAND_IN), layer, batch_size, cache=cache)
     network.verify()
@@ -295,7 +297,7 @@ def test_stand_in_gives_what_is_checked_in(stand_in, cache, capsys, monkeypatch,
 
 @needs_stand_in
 @pytest.mark.parametrize('layer', ['mixed_7', 'mixed_8', 'pool_3'])
-def test_features_alone_tell_the_resize(stand_in, cache, monkeypatch, layer):
+def test_stand_in_features_distinguish_resizes(stand_in, cache, monkeypatch, layer):
     monkeypatch.setattr(tensorflow_hub, 'load', stand_in)
     half_pixel = preprocessing.RESIZES['half_pixel_bilinear']
     monkeypatch.setitem(preprocessing.RESIZES, 'tf1_bilinear', half_pixel)

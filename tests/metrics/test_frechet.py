@@ -45,7 +45,7 @@ def test_moments_by_hand():
     assert result.covariance.dtype == result.mean.dtype == np.float64
 
 
-def test_one_dimension_by_hand():
+def test_distance_by_hand_in_one_dimension():
     # Means 1 and 4, deviations sqrt(2) and 3 sqrt(2): 3^2 + (2 sqrt(2))^2.
     distance = frechet_distance(np.array([[0.0], [2.0]]), np.array([[1.0], [7.0]]))
     assert distance == pytest.approx(17.0, rel=1e-12)
@@ -53,7 +53,7 @@ def test_one_dimension_by_hand():
 
 @pytest.mark.parametrize('num', [6, 200])  # rows are roots of the covariance; eigenvalues
 @pytest.mark.parametrize(('shift', 'factor'), [(0.0, 1.0), (3.0, 1.0), (0.0, 2.5), (1.5, 0.0)])
-def test_shifted_and_scaled_by_closed_form(rng, num, shift, factor):
+def test_distance_of_shifted_and_scaled_sets(rng, num, shift, factor):
     real = correlated(rng, num, 10)
     mean = real.mean(axis=0)
     fake = mean + factor * (real - mean) + shift
@@ -63,7 +63,7 @@ def test_shifted_and_scaled_by_closed_form(rng, num, shift, factor):
     assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-9, abs=1e-9 * trace)
 
 
-def test_covariances_that_do_not_commute(rng):
+def test_distance_with_noncommuting_covariances(rng):
     # For 2 x 2 matrices tr(M^{1/2}) = sqrt(tr M + 2 sqrt(det M)).
     a, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[4.0, -1.5], [-1.5, 1.0]])
     real = with_moments(rng, 50, np.array([1.0, 2.0]), a)
@@ -74,7 +74,7 @@ def test_covariances_that_do_not_commute(rng):
 
 
 @pytest.mark.parametrize(('num', 'rank'), [(300, 40), (300, 5), (40, 40), (12, 40), (2, 40)])
-def test_equal_sets_are_at_zero(rng, num, rank):
+def test_distance_of_equal_sets_is_zero(rng, num, rank):
     features = correlated(rng, num, 40, rank)
     trace = np.trace(np.cov(features.T))
     for route in (frechet_distance, full_route):
@@ -82,12 +82,12 @@ def test_equal_sets_are_at_zero(rng, num, rank):
 
 
 @pytest.mark.parametrize(('n', 'm'), [(20, 20), (20, 63), (2, 30), (33, 500), (500, 33)])
-def test_few_samples_agree_with_the_full_route(rng, n, m):
+def test_distance_with_few_samples_agrees_with_moments(rng, n, m):
     real, fake = correlated(rng, n, 64), correlated(rng, m, 64)
     assert frechet_distance(real, fake) == pytest.approx(full_route(real, fake), rel=1e-8)
 
 
-def test_route_follows_the_number_of_samples(rng, monkeypatch):
+def test_distance_route_follows_number_of_samples(rng, monkeypatch):
     used = []
     monkeypatch.setattr(
         frechet, 'frechet_distance_of_moments', lambda a, b: used.append((a.num, b.num)) or 0.0
@@ -97,7 +97,7 @@ def test_route_follows_the_number_of_samples(rng, monkeypatch):
     assert used == [(9, 100), (100, 9)]
 
 
-def test_rank_deficient_with_many_samples(rng):
+def test_distance_of_rank_deficient_sets(rng):
     # Two planes of R^12 that meet at a right angle in one line: only that line overlaps.
     axes = np.linalg.qr(rng.normal(size=(12, 12)))[0]
     flat = with_moments(rng, 400, np.zeros(2), np.diag([4.0, 1.0]))
@@ -108,7 +108,7 @@ def test_rank_deficient_with_many_samples(rng):
 
 
 @pytest.mark.parametrize('num', [15, 400])
-def test_constant_sets(rng, num):
+def test_distance_of_constant_sets(rng, num):
     zeros, threes = np.zeros((num, 20)), np.full((num, 20), 3.0)
     assert frechet_distance(zeros, zeros) == 0.0
     assert frechet_distance(zeros, threes) == pytest.approx(180.0)
@@ -120,12 +120,12 @@ def test_constant_sets(rng, num):
 
 
 @pytest.mark.parametrize('num', [20, 300])
-def test_symmetric_in_its_arguments(rng, num):
+def test_distance_is_symmetric(rng, num):
     real, fake = correlated(rng, num, 30), correlated(rng, 250, 30)
     assert frechet_distance(real, fake) == pytest.approx(frechet_distance(fake, real), rel=1e-10)
 
 
-def test_float32_features_are_computed_in_float64(rng):
+def test_distance_is_computed_in_float64(rng):
     # A mean of 1000 leaves float32 four digits of the variance; float64 of the same numbers, all.
     real = (correlated(rng, 300, 16) + 1000.0).astype(np.float32)
     fake = (correlated(rng, 300, 16) + 1000.0).astype(np.float32)
@@ -133,7 +133,7 @@ def test_float32_features_are_computed_in_float64(rng):
     assert frechet_distance(real, fake) == exact
 
 
-def test_arguments_are_left_alone(rng):
+def test_distance_does_not_change_arguments(rng):
     real, fake = correlated(rng, 10, 16), correlated(rng, 10, 16)
     before = real.copy(), fake.copy()
     frechet_distance(real, fake)
@@ -141,13 +141,13 @@ def test_arguments_are_left_alone(rng):
     np.testing.assert_array_equal(fake, before[1])
 
 
-def test_agrees_with_tfgan(rng):
+def test_distance_agrees_with_tfgan(rng):
     real, fake = correlated(rng, 500, 48), correlated(rng, 400, 48)
     oracle = tfgan_eval().frechet_classifier_distance_from_activations(real, fake)
     assert frechet_distance(real, fake) == pytest.approx(float(oracle), rel=1e-5)
 
 
-def test_agrees_with_the_matrix_square_root(rng):
+def test_distance_agrees_with_matrix_square_root(rng):
     real, fake = correlated(rng, 500, 48), correlated(rng, 400, 48)
     root = scipy.linalg.sqrtm(np.cov(real.T) @ np.cov(fake.T)).real
     gap = real.mean(axis=0) - fake.mean(axis=0)
@@ -155,7 +155,7 @@ def test_agrees_with_the_matrix_square_root(rng):
     assert frechet_distance(real, fake) == pytest.approx(oracle, rel=1e-6)
 
 
-def test_never_negative():
+def test_distance_is_never_negative():
     tiny = Moments(np.zeros(2), np.diag([1.0, 1e-3]) / 3.0, 10)
     assert frechet_distance_of_moments(tiny, tiny) >= 0.0
     assert frechet._distance(np.zeros(2), 1.0, 0.5 + 1e-12) == 0.0
@@ -172,13 +172,13 @@ def test_never_negative():
         (np.zeros(5), np.zeros(5), r'\[5\]'),
     ],
 )
-def test_refused_features(real, fake, message):
+def test_distance_refuses_features(real, fake, message):
     with pytest.raises(ValueError, match=message) as error:
         frechet_distance(real, fake)
     assert '\n' not in str(error.value)
 
 
-def test_refused_moments():
+def test_distance_refuses_moments():
     good = moments(np.eye(3))
     with pytest.raises(ValueError, match='3 and 2'):
         frechet_distance_of_moments(good, moments(np.eye(2)))
@@ -187,7 +187,7 @@ def test_refused_moments():
         frechet_distance_of_moments(good, broken)
 
 
-def test_infinity_by_the_definition(rng):
+def test_infinity_by_definition(rng):
     real, fake = correlated(rng, 60, 12), correlated(rng, 41, 12)
     draws = np.random.default_rng(5)
     inverses, distances = [], []
@@ -214,7 +214,7 @@ def test_infinity_with_few_samples(rng, n, m):
 
 
 @pytest.mark.parametrize('factor', [1.0, 1.1])
-def test_infinity_is_nearer_to_the_law(rng, factor):
+def test_infinity_reduces_the_bias(rng, factor):
     real = with_moments(rng, 600, np.zeros(40), np.eye(40))
     fake = factor * rng.normal(size=(1000, 40))
     exact = 40.0 * (factor - 1.0) ** 2
@@ -223,7 +223,7 @@ def test_infinity_is_nearer_to_the_law(rng, factor):
     assert abs(infinity - exact) < 0.3 * (plain - exact)
 
 
-def test_infinity_of_equal_laws_may_be_negative(rng):
+def test_infinity_can_be_negative(rng):
     real = with_moments(rng, 100, np.zeros(3), np.eye(3))
     values = [frechet_distance_infinity(real, rng.normal(size=(100, 3))) for _ in range(20)]
     assert min(values) < 0.0 < max(values)
@@ -239,7 +239,7 @@ def test_infinity_of_equal_sets(rng):
 
 
 @pytest.mark.parametrize('num', [20, 300])
-def test_infinity_comes_from_the_seed(rng, num):
+def test_infinity_depends_on_the_seed(rng, num):
     real, fake = correlated(rng, num, 30), correlated(rng, num, 30)
     first = frechet_distance_infinity(real, fake)
     assert frechet_distance_infinity(real, fake) == first
@@ -252,7 +252,7 @@ def test_infinity_needs_four_fakes(rng):
     assert np.isfinite(frechet_distance_infinity(rng.normal(size=(2, 2)), rng.normal(size=(4, 2))))
 
 
-def test_sd_by_the_definition(rng):
+def test_sd_by_definition(rng):
     real, fake = correlated(rng, 50, 6), correlated(rng, 70, 6)
     draws = np.random.default_rng(4)
     distances = []
@@ -266,7 +266,7 @@ def test_sd_by_the_definition(rng):
 
 
 @pytest.mark.parametrize('paired', [False, True])
-def test_sd_is_that_of_new_samples(rng, paired):
+def test_sd_agrees_with_new_samples(rng, paired):
     def draw():
         real = rng.normal(size=(300, 4))
         blurred = (real if paired else rng.normal(size=(300, 4))) * 0.6
@@ -279,7 +279,7 @@ def test_sd_is_that_of_new_samples(rng, paired):
     assert np.mean(estimates) == pytest.approx(true_sd, rel=0.2)
 
 
-def test_pairs_are_drawn_together(rng):
+def test_sd_resamples_pairs_together(rng):
     real = rng.normal(size=(200, 3))
     assert frechet_distance_sd(real, real + 1.0, paired=True) < 1e-9
     assert frechet_distance_sd(real, real + 1.0) > 0.1
@@ -295,7 +295,7 @@ def test_sd_with_few_samples(rng):
 
 
 @pytest.mark.parametrize('num', [20, 300])
-def test_sd_comes_from_the_seed(rng, num):
+def test_sd_depends_on_the_seed(rng, num):
     real, fake = correlated(rng, num, 30), correlated(rng, num, 30)
     first = frechet_distance_sd(real, fake, num_resamples=4)
     assert frechet_distance_sd(real, fake, num_resamples=4) == first
@@ -303,7 +303,7 @@ def test_sd_comes_from_the_seed(rng, num):
 
 
 @pytest.mark.parametrize('metric', [frechet_distance_infinity, frechet_distance_sd])
-def test_refused_by_all(metric):
+def test_infinity_and_sd_refuse_features(metric):
     one_nan = np.zeros((5, 3))
     one_nan[2, 1] = np.nan
     for fake, message in ((np.zeros((1, 3)), 'at least 2'), (one_nan, 'not finite')):

@@ -11,7 +11,7 @@ def rng():
     return np.random.default_rng(17)
 
 
-def test_by_hand():
+def test_score_by_hand():
     # p(y | x) is (3/4, 1/4) and (1/4, 3/4): p(y) is even, each KL is log 2 less the entropy.
     logits = np.log([[3.0, 1.0], [1.0, 3.0]]) + np.array([[5.0], [-2.0]])
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
@@ -20,14 +20,14 @@ def test_by_hand():
     assert score.sd == 0.0
 
 
-def test_agrees_with_tfgan(rng):
+def test_score_agrees_with_tfgan(rng):
     logits = 3.0 * rng.normal(size=(200, 30)) + rng.normal(size=30)
     oracle = tfgan_eval().classifier_score_from_logits(tf.constant(logits))
     score = inception_score(logits, num_splits=1)
     assert score.mean == pytest.approx(float(oracle), rel=1e-9)
 
 
-def test_by_the_definition(rng):
+def test_score_by_definition(rng):
     logits = rng.normal(size=(23, 4))
     scores = []
     for start, stop in ((0, 8), (8, 16), (16, 23)):  # neighbours, the first ones longer by one
@@ -40,19 +40,19 @@ def test_by_the_definition(rng):
     assert inception_score(logits, num_splits=3) == pytest.approx((mean, sd), rel=1e-12)
 
 
-def test_best_and_worst(rng):
+def test_score_extremes(rng):
     sure = 1e4 * np.eye(5)[np.arange(100) % 5]  # other classes underflow to 0
     assert inception_score(sure) == pytest.approx((5.0, 0.0), abs=1e-12)
     assert inception_score(sure[np.arange(100) // 20], num_splits=5).mean == pytest.approx(1.0)
     assert inception_score(np.full((100, 7), 0.3)) == pytest.approx((1.0, 0.0), abs=1e-12)
 
 
-def test_equal_images_say_nothing_by_being_many(rng):
+def test_score_of_equal_images_is_one(rng):
     logits = np.repeat(rng.normal(size=(1, 9)), 40, axis=0)
     assert inception_score(logits).mean == pytest.approx(1.0, abs=1e-12)
 
 
-def test_order_makes_the_splits(rng):
+def test_score_depends_on_order(rng):
     logits = 2.0 * rng.normal(size=(40, 6))
     first = inception_score(logits, num_splits=4)
     assert inception_score(logits, num_splits=4) == first
@@ -61,14 +61,14 @@ def test_order_makes_the_splits(rng):
     assert inception_score(logits[rng.permutation(40)], num_splits=4).mean != first.mean
 
 
-def test_two_samples():
+def test_score_of_two_samples():
     logits = np.log([[3.0, 1.0], [1.0, 3.0]])
     assert inception_score(logits, num_splits=2) == pytest.approx((1.0, 0.0), abs=1e-12)
     with pytest.raises(ValueError, match='fewer samples than splits: 2 and 10'):
         inception_score(logits)
 
 
-def test_float32_logits_are_computed_in_float64(rng):
+def test_score_is_computed_in_float64(rng):
     logits = (rng.normal(size=(50, 8)) + 1000.0).astype(np.float32)
     assert inception_score(logits) == inception_score(logits.astype(np.float64))
 
@@ -81,6 +81,6 @@ def test_float32_logits_are_computed_in_float64(rng):
         (np.array([[0.0]] * 29 + [[np.inf]]), 'not finite'),
     ],
 )
-def test_refused_logits(logits, message):
+def test_score_refuses_logits(logits, message):
     with pytest.raises(ValueError, match=message):
         inception_score(logits)

@@ -11,13 +11,13 @@ def rng():
     return np.random.default_rng(3)
 
 
-def test_by_hand():
+def test_kernel_distance_by_hand():
     # k within the reals: 1^3; within the fakes: (1 * 3 + 1)^3; across: 1, 1, 1^3 and 1.
     real, fake = np.array([[0.0], [0.0]]), np.array([[1.0], [3.0]])
     assert kernel_distance(real, fake) == (1.0 + 64.0 - 2.0, None)
 
 
-def test_by_the_definition(rng):
+def test_kernel_distance_by_definition(rng):
     real, fake = rng.normal(size=(7, 3)), 2.0 * rng.normal(size=(5, 3)) + 0.3
 
     def kernel(a, b):
@@ -33,7 +33,7 @@ def test_by_the_definition(rng):
 
 
 @pytest.mark.parametrize(('n', 'm'), [(300, 300), (300, 211)])
-def test_agrees_with_tfgan(rng, n, m):
+def test_kernel_distance_agrees_with_tfgan(rng, n, m):
     real, fake = rng.normal(size=(n, 64)) + 0.4, 1.1 * rng.normal(size=(m, 64)) + 0.5
     oracle = tfgan_eval().kernel_classifier_distance_from_activations(
         tf.constant(real), tf.constant(fake), max_block_size=300
@@ -42,7 +42,7 @@ def test_agrees_with_tfgan(rng, n, m):
     assert result.mean == pytest.approx(float(oracle), rel=1e-5)
 
 
-def test_averages_to_zero_for_equal_laws_only(rng):
+def test_kernel_distance_is_unbiased(rng):
     equal = [kernel_distance(*rng.normal(size=(2, 40, 3))).mean for _ in range(300)]
     error = np.std(equal) / np.sqrt(len(equal))
     assert abs(np.mean(equal)) < 3.0 * error
@@ -50,7 +50,7 @@ def test_averages_to_zero_for_equal_laws_only(rng):
     assert kernel_distance(real, fake + 1.0).mean > 10.0 * error
 
 
-def test_subsets_estimate_what_the_whole_does(rng):
+def test_subsets_estimate_the_whole(rng):
     real, fake = rng.normal(size=(2000, 8)), rng.normal(size=(2000, 8)) + 0.3
     whole = kernel_distance(real, fake, subset_size=2000)
     parts = kernel_distance(real, fake, subset_size=200)
@@ -58,14 +58,14 @@ def test_subsets_estimate_what_the_whole_does(rng):
     assert parts.mean == pytest.approx(whole.mean, abs=4.0 * parts.sd / np.sqrt(100))
 
 
-def test_subsets_are_drawn_without_replacement():
+def test_subsets_are_without_replacement():
     real = np.zeros((4, 4))
     fake = 2.0 * np.eye(4)
     # k = 1 between any two rows, but for a fake and itself: (4 / 4 + 1)^3.
     assert kernel_distance(real, fake, subset_size=3, num_subsets=50) == (0.0, 0.0)
 
 
-def test_mean_and_deviation_are_over_the_subsets():
+def test_subsets_give_mean_and_deviation():
     # With the 2 among the two reals drawn, k across is (1 + 27) / 2; without it, 1.
     real, fake = np.array([[0.0], [0.0], [2.0]]), np.array([[1.0], [1.0]])
     with_two, without = 1.0 + 8.0 - 2.0 * 14.0, 1.0 + 8.0 - 2.0
@@ -76,14 +76,14 @@ def test_mean_and_deviation_are_over_the_subsets():
     assert result.sd == pytest.approx((without - with_two) * np.sqrt(share * (1.0 - share)))
 
 
-def test_one_small_side_is_taken_whole(rng):
+def test_subset_takes_a_small_side_completely(rng):
     real, fake = rng.normal(size=(20, 3)), rng.normal(size=(400, 3))
     result = kernel_distance(real, fake, subset_size=50, num_subsets=20)
     assert result.sd > 0.0
     assert kernel_distance(real, fake, subset_size=400).sd is None
 
 
-def test_equal_sets(rng):
+def test_kernel_distance_of_equal_sets(rng):
     features = rng.normal(size=(50, 6))
     kernel = (features @ features.T / 6.0 + 1.0) ** 3
     diagonal = np.trace(kernel) / 50.0
@@ -94,7 +94,7 @@ def test_equal_sets(rng):
     assert kernel_distance(np.full((9, 4), 0.7), np.full((9, 4), 0.7)).mean == pytest.approx(0.0)
 
 
-def test_seed_draws_the_subsets(rng):
+def test_subsets_depend_on_the_seed(rng):
     real, fake = rng.normal(size=(2, 60, 4))
     options = dict(num_subsets=5, subset_size=20)
     first = kernel_distance(real, fake, **options)
@@ -102,7 +102,7 @@ def test_seed_draws_the_subsets(rng):
     assert kernel_distance(real, fake, seed=1, **options) != first
 
 
-def test_float32_features_are_computed_in_float64(rng):
+def test_kernel_distance_is_computed_in_float64(rng):
     real, fake = (rng.normal(size=(2, 50, 4)) + 100.0).astype(np.float32)
     exact = kernel_distance(real.astype(np.float64), fake.astype(np.float64))
     assert kernel_distance(real, fake) == exact
@@ -116,6 +116,6 @@ def test_float32_features_are_computed_in_float64(rng):
         (np.zeros((5, 3)), np.array([[0.0, 0.0, 0.0], [0.0, np.nan, 0.0]]), 'not finite'),
     ],
 )
-def test_refused_features(real, fake, message):
+def test_kernel_distance_refuses_features(real, fake, message):
     with pytest.raises(ValueError, match=message):
         kernel_distance(real, fake)

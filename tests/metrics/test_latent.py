@@ -10,7 +10,7 @@ def rng():
     return np.random.default_rng(11)
 
 
-def test_sliced_wasserstein_on_a_line_by_hand():
+def test_sliced_wasserstein_by_hand():
     # Sorted: 0-1, 1-3, 5-5. In one dimension every direction is +1 or -1.
     z, z_hat = np.array([[5.0], [0.0], [1.0]]), np.array([[3.0], [5.0], [1.0]])
     assert sliced_wasserstein(z, z_hat) == pytest.approx(1.0, rel=1e-12)
@@ -25,14 +25,14 @@ def test_sliced_wasserstein_of_shifted_points(rng):
     assert sliced_wasserstein(z, z[::-1]) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_sliced_wasserstein_is_a_distance_of_its_units(rng):
+def test_sliced_wasserstein_scales_with_units(rng):
     z, z_hat = rng.normal(size=(40, 7)), rng.normal(size=(40, 7)) + 0.5
     distance = sliced_wasserstein(z, z_hat)
     assert sliced_wasserstein(z_hat, z) == pytest.approx(distance, rel=1e-12)
     assert sliced_wasserstein(3.0 * z, 3.0 * z_hat) == pytest.approx(3.0 * distance, rel=1e-12)
 
 
-def test_sliced_wasserstein_directions_come_from_the_seed(rng):
+def test_sliced_wasserstein_depends_on_the_seed(rng):
     z, z_hat = rng.normal(size=(40, 7)), rng.normal(size=(40, 7))
     first = sliced_wasserstein(z, z_hat, num_projections=5, seed=3)
     assert sliced_wasserstein(z, z_hat, num_projections=5, seed=3) == first
@@ -64,7 +64,7 @@ def test_effective_rank_by_hand(rng):
     assert effective_rank(np.full((30, 5), 0.7)) == 0.0
 
 
-def test_effective_rank_of_more_dimensions_than_codes(rng):
+def test_effective_rank_with_few_codes(rng):
     assert 8.0 < effective_rank(rng.normal(size=(10, 500))) < 9.0
 
 
@@ -76,7 +76,7 @@ def test_mmd_by_hand():
     assert mmd(z, z) == pytest.approx(k - 7.0)
 
 
-def test_mmd_by_the_definition(rng):
+def test_mmd_by_definition(rng):
     z, z_hat = rng.normal(size=(6, 3)), 2.0 * rng.normal(size=(9, 3)) + 0.3
     base = 2.0 * z_hat.var(axis=0, ddof=1).sum()
 
@@ -92,7 +92,7 @@ def test_mmd_by_the_definition(rng):
     assert mmd(z, z_hat) == pytest.approx(expected, rel=1e-10)
 
 
-def test_mmd_averages_to_zero_for_equal_laws_only(rng):
+def test_mmd_is_unbiased(rng):
     equal = np.array([mmd(*rng.normal(size=(2, 40, 3))) for _ in range(200)])
     error = equal.std() / np.sqrt(len(equal))
     assert abs(equal.mean()) < 3.0 * error
@@ -113,7 +113,7 @@ def test_mmd_of_a_collapsed_prior():
 
 
 @pytest.mark.parametrize('statistic', [scale, effective_rank])
-def test_refused_codes(statistic):
+def test_statistics_refuse_codes(statistic):
     with pytest.raises(ValueError, match='at least 2'):
         statistic(np.zeros((1, 3)))
     with pytest.raises(ValueError, match='not finite'):
@@ -121,7 +121,7 @@ def test_refused_codes(statistic):
 
 
 @pytest.mark.parametrize('statistic', [sliced_wasserstein, mmd])
-def test_refused_pairs(statistic):
+def test_distances_refuse_pairs(statistic):
     with pytest.raises(ValueError, match='3 and 4'):
         statistic(np.zeros((5, 3)), np.zeros((5, 4)))
     with pytest.raises(ValueError, match='not finite'):

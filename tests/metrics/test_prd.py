@@ -63,7 +63,7 @@ def test_f_score_by_hand():
     assert f_score(np.zeros(3), np.zeros(3), 8.0) == 0.0
 
 
-def test_by_the_definition(rng):
+def test_prd_by_definition(rng):
     real, fake = rng.normal(size=(60, 3)), 0.7 * rng.normal(size=(60, 3)) + 0.5
     curves = []
     for run in range(3):
@@ -82,7 +82,7 @@ def test_by_the_definition(rng):
     assert 0.0 < result.recall < result.precision < 1.0  # the fakes are too narrow
 
 
-def test_a_missing_mode_costs_recall(rng):
+def test_prd_recall_drops_for_a_missing_mode(rng):
     both, one = modes(rng, 50, [-5.0, 5.0]), modes(rng, 100, [-5.0])
     missing = precision_recall(both, one, num_clusters=2)
     # p = 1 and r = 1/2 at slope 2: F_1/8 and F_8 of that, but for the grid of angles.
@@ -93,12 +93,12 @@ def test_a_missing_mode_costs_recall(rng):
     assert invented.recall == pytest.approx(missing.precision, abs=1e-9)
 
 
-def test_disjoint_sets(rng):
+def test_prd_of_disjoint_sets(rng):
     result = precision_recall(modes(rng, 80, [-9.0]), modes(rng, 80, [9.0]))
     assert result[:2] == (0.0, 0.0)
 
 
-def test_equal_sets(rng):
+def test_prd_of_equal_sets(rng):
     features = rng.normal(size=(200, 8))
     result = precision_recall(features, features)
     assert result[:2] == pytest.approx((1.0, 1.0), abs=1e-9)
@@ -107,13 +107,13 @@ def test_equal_sets(rng):
     assert shuffled[:2] == pytest.approx((1.0, 1.0), abs=1e-9)
 
 
-def test_few_different_points(rng):
+def test_prd_of_few_different_points(rng):
     # 100 samples but 30 points, some of them centres twice: equal sets still have equal labels.
     repeated = rng.normal(size=(30, 4))[rng.integers(30, size=100)]
     assert precision_recall(repeated, repeated)[:2] == pytest.approx((1.0, 1.0), abs=1e-9)
 
 
-def test_fewer_points_than_clusters():
+def test_prd_of_fewer_points_than_clusters():
     zeros, threes = np.zeros((40, 5)), np.full((40, 5), 3.0)
     assert precision_recall(zeros, -zeros)[:2] == pytest.approx((1.0, 1.0), abs=1e-9)
     assert precision_recall(zeros, threes)[:2] == (0.0, 0.0)
@@ -122,7 +122,7 @@ def test_fewer_points_than_clusters():
     assert precision_recall(half, zeros)[:2] == pytest.approx(expected, abs=1e-4)
 
 
-def test_points_are_clusters_up_to_their_number(rng, monkeypatch):
+def test_prd_treats_few_points_as_clusters(rng, monkeypatch):
     used = []
     monkeypatch.setattr(
         prd, 'MiniBatchKMeans', lambda *_, **options: used.append(1) or MiniBatchKMeans(5, n_init=1)
@@ -133,7 +133,7 @@ def test_points_are_clusters_up_to_their_number(rng, monkeypatch):
         assert len(used) == expected
 
 
-def test_seed_makes_the_clusters(rng):
+def test_prd_depends_on_the_seed(rng):
     real, fake = rng.normal(size=(2, 200, 4))
     first, again = (precision_recall(real, fake, num_runs=2) for _ in range(2))
     assert first[:2] == again[:2]
@@ -152,6 +152,6 @@ def test_seed_makes_the_clusters(rng):
         (np.zeros((30, 1)), np.array([[0.0]] * 29 + [[np.inf]]), 'not finite'),
     ],
 )
-def test_refused_features(real, fake, message):
+def test_prd_refuses_features(real, fake, message):
     with pytest.raises(ValueError, match=message):
         precision_recall(real, fake)

@@ -42,25 +42,25 @@ def check(real, fake, k):
 
 @pytest.mark.parametrize('k', [1, 4])
 @pytest.mark.parametrize(('n', 'm', 'd'), [(40, 40, 2), (50, 23, 7), (19, 44, 2048)])
-def test_by_the_definition(rng, n, m, d, k):
+def test_prdc_by_definition(rng, n, m, d, k):
     check(rng.normal(size=(n, d)), 0.8 * rng.normal(size=(m, d)) + 0.3 / np.sqrt(d), k)
 
 
 @pytest.mark.parametrize('k', [1, 3])
-def test_ties_of_integers(rng, k):
+def test_prdc_with_ties(rng, k):
     # Few values, so nearly every comparison of a radius is with its equal.
     check(rng.integers(0, 4, size=(60, 2)), rng.integers(1, 5, size=(45, 2)), k)
     check(rng.integers(0, 2, size=(40, 12)) + 1e6, rng.integers(0, 2, size=(30, 12)) + 1e6, k)
 
 
-def test_blocks_do_not_matter(rng, monkeypatch):
+def test_prdc_does_not_depend_on_blocks(rng, monkeypatch):
     real, fake = rng.normal(size=(50, 3)), rng.normal(size=(34, 3))
     whole = improved_precision_recall(real, fake), density_coverage(real, fake)
     monkeypatch.setattr(prdc, '_BLOCK', 7)
     assert (improved_precision_recall(real, fake), density_coverage(real, fake)) == whole
 
 
-def test_surface_belongs_to_one_ball_and_not_to_the_other():
+def test_prdc_balls_are_closed_or_open():
     # On a line, balls of radius 1 around 0, 1 and 2: a fake at 3 lies on the last one's surface.
     real, fake = np.array([[0.0], [1.0], [2.0]]), np.array([[3.0], [9.0]])
     assert improved_precision_recall(real, fake, k=1).precision == 0.5
@@ -71,7 +71,7 @@ def test_surface_belongs_to_one_ball_and_not_to_the_other():
     assert density_coverage(real, fake, k=1) == (0.5, 1.0 / 3.0)
 
 
-def test_precision_is_about_the_fakes():
+def test_precision_concerns_fakes():
     # One of two groups of reals is faked, well.
     real = np.concatenate([np.arange(6.0), np.arange(100.0, 106.0)])[:, None]
     fake = np.arange(6.0)[:, None] + 0.1
@@ -80,14 +80,14 @@ def test_precision_is_about_the_fakes():
     assert density_coverage(real, fake, k=2).coverage == 0.5
 
 
-def test_equal_sets(rng):
+def test_prdc_of_equal_sets(rng):
     features = rng.normal(size=(60, 9))
     assert improved_precision_recall(features, features) == (1.0, 1.0)
     # Strictly inside the ball to the k-th neighbour are those before it, and the centre.
     assert density_coverage(features, features) == (1.0, 1.0)
 
 
-def test_constant_sets():
+def test_prdc_of_constant_sets():
     ones, twos = np.full((8, 3), 0.1), np.full((7, 3), 0.2)
     assert improved_precision_recall(ones, ones) == (1.0, 1.0)
     assert density_coverage(ones, ones) == (0.0, 0.0)  # nothing is inside a ball of radius 0
@@ -95,7 +95,7 @@ def test_constant_sets():
     assert density_coverage(ones, twos) == (0.0, 0.0)
 
 
-def test_two_samples():
+def test_prdc_of_two_samples():
     real, fake = np.array([[0.0], [1.0]]), np.array([[0.5], [7.0]])
     assert improved_precision_recall(real, fake, k=1) == (0.5, 1.0)
     assert density_coverage(real, fake, k=1) == (1.0, 1.0)
@@ -107,7 +107,7 @@ def test_two_samples():
         density_coverage(real, fake)
 
 
-def test_equal_laws(rng):
+def test_prdc_of_equal_distributions(rng):
     # Naeem et al. 2020: the density is 1 on average, and 1 - coverage is the chance that none of
     # the 2n - 1 other samples nearest to a real, up to its k-th real, is a fake.
     n, k = 250, 5
@@ -131,7 +131,7 @@ def test_distances_are_exact(rng, d):
 
 
 @pytest.mark.parametrize('factor', [1e-300, 1.0, 1e300])
-def test_units_do_not_matter(rng, factor):
+def test_prdc_does_not_depend_on_units(rng, factor):
     real, fake = rng.normal(size=(30, 4)), rng.normal(size=(30, 4))
     # A power of two, so that the numbers stay the same to the last bit.
     factor = 2.0 ** round(math.log2(factor))
@@ -141,7 +141,7 @@ def test_units_do_not_matter(rng, factor):
 
 
 @pytest.mark.parametrize('metric', [improved_precision_recall, density_coverage])
-def test_arguments_are_left_alone(rng, metric):
+def test_prdc_does_not_change_arguments(rng, metric):
     real, fake = rng.normal(size=(2, 10, 4))
     before = real.copy(), fake.copy()
     assert metric(real, fake) == metric(real, fake)
@@ -158,6 +158,6 @@ def test_arguments_are_left_alone(rng, metric):
         (np.zeros((9, 1)), np.array([[0.0]] * 8 + [[np.nan]]), 'not finite'),
     ],
 )
-def test_refused_features(metric, real, fake, message):
+def test_prdc_refuses_features(metric, real, fake, message):
     with pytest.raises(ValueError, match=message):
         metric(real, fake)

@@ -37,11 +37,11 @@ FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
         (dataclasses.replace(MIXED_7, **AUTHORS), 'reconstructions', 'fd_mixed_7_10k_rec'),
     ],
 )
-def test_names(protocol, kind, name):
+def test_name_of_frechet_distances(protocol, kind, name):
     assert protocol.name(kind) == name
 
 
-def test_only_pool_3_of_tfgans_own_network_is_an_fid():
+def test_name_fid_needs_pool_3_of_tfgan():
     for protocol in (PIXELS, VECTORS, MIXED_7, POOL_3, FOLDER):
         assert not any('fid' in protocol.name(kind) for kind in SUFFIXES)
 
@@ -57,7 +57,7 @@ def test_only_pool_3_of_tfgans_own_network_is_an_fid():
         (dataclasses.replace(PIXELS, features='codes'), 'z_rank', 'z_rank_10k_gen'),
     ],
 )
-def test_names_of_other_metrics(protocol, stem, name):
+def test_name_of_other_metrics(protocol, stem, name):
     assert protocol.name('samples', stem) == name
 
 
@@ -77,11 +77,11 @@ def test_names_of_other_metrics(protocol, stem, name):
         (dataclasses.replace(VECTORS, features='posterior_samples'), 'standard'),
     ],
 )
-def test_labels(protocol, label):
+def test_label_standard_authors_custom(protocol, label):
     assert protocol.label == label
 
 
-def test_the_real_side_is_the_same_whatever_becomes_of_fakes():
+def test_real_side_ignores_treatment_of_fakes():
     authors = dataclasses.replace(TFGAN, **AUTHORS, selection='minimum_of_late', estimator='knn_3')
     assert authors.real_side() == TFGAN
     assert VECTORS.real_side() == VECTORS
@@ -89,13 +89,13 @@ def test_the_real_side_is_the_same_whatever_becomes_of_fakes():
     assert 'num=10000 and 5000' in TFGAN.differences(dataclasses.replace(TFGAN, num=5000))
 
 
-def test_unverified_statistics_stand_for_whatever_real_side():
+def test_against_unverified_replaces_the_real_side():
     other = dataclasses.replace(TFGAN, split='validation', crop=140)
     assert other.against_unverified('0' * 12) == TFGAN.against_unverified('0' * 12)
     assert TFGAN.against_unverified('0' * 12).id != TFGAN.against_unverified('1' * 12).id
 
 
-def test_unknown_kind():
+def test_name_refuses_unknown_set():
     with pytest.raises(ValueError, match='reconstructions, samples, train'):
         PIXELS.name('generated')
 
@@ -122,7 +122,7 @@ CHANGES = [
 ]
 
 
-def test_every_difference_makes_another_id():
+def test_id_changes_with_every_field():
     ids = [MIXED_7.id] + [dataclasses.replace(MIXED_7, **change).id for change in CHANGES]
     assert len(set(ids)) == len(ids)
     changed = {name for change in CHANGES for name in change}
@@ -130,18 +130,18 @@ def test_every_difference_makes_another_id():
     assert changed == fields, 'a new field of Protocol needs a line in CHANGES'
 
 
-def test_the_same_network_by_another_way_is_comparable():
+def test_id_ignores_origin_of_the_network():
     assert TFGAN.id == POOL_3.id
     assert TFGAN == POOL_3
 
 
-def test_ids_never_change():
+def test_id_is_stable():
     # They are written in scores.jsonl of finished runs.
     assert PIXELS.id == 'dd1089b2'
     assert TFGAN.id == '2cf742ca'
 
 
-def test_protocols_can_be_recorded():
+def test_protocol_survives_json():
     fields = json.loads(json.dumps(dataclasses.asdict(TFGAN)))
     assert Protocol(**fields).id == TFGAN.id
 
@@ -163,12 +163,12 @@ def test_protocols_can_be_recorded():
         dict(selection='best'),
     ],
 )
-def test_contradictions_are_refused(fields):
+def test_protocol_refuses_contradictions(fields):
     with pytest.raises(ValueError, match=next(iter(fields)).split('_')[0]):
         Protocol(**dict(dataset='mnist', split='test', num=10) | fields)
 
 
-def test_raw_protocol():
+def test_raw_protocol_of_data_sets():
     images, vectors = types.SimpleNamespace(kind='images'), types.SimpleNamespace(kind='vectors')
     x = np.zeros((10, 4, 4, 1), np.uint8)
 
@@ -184,7 +184,7 @@ def test_raw_protocol():
     assert protocol(images, dataset='mnist').data is None
 
 
-def test_fingerprint_tells_arrays_apart():
+def test_fingerprint_distinguishes_arrays():
     x = np.arange(12, dtype=np.uint8).reshape(2, 6)
     others = [x.reshape(3, 4), x[:, ::-1], x.astype(np.int8), x[:1]]
     assert len({fingerprint(array) for array in [x, *others]}) == 5

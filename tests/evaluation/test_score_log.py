@@ -1,0 +1,102 @@
+"""Scores as JSON lines."""
+
+import pytest
+
+from flexae_tf.errors import UsageError
+from flexae_tf.evaluation.score_log import ScoreLog, completed, score_id
+from flexae_tf.files import read_jsonl
+
+
+def records(*stems, step=5):
+    """Records of one metric."""
+    identity = {'set': 'samples', 'step': step}
+    return identity, [
+        {
+            **identity,
+            **dict(metric=stem, stem=stem, value=1.0, protocol='0', protocol_name='standard'),
+            **dict(sd=None, estimator_sd=None, bootstrap_sd=None, repeats=1, density=None),
+            'id': score_id(identity, stem),
+        }
+        for stem in stems
+    ]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'scores.jsonl'
+
+
+def test_find_returns_complete_groups_only(path):
+    identity, group = records('precision', 'recall')
+    ScoreLog(path, request='a').add(group)
+    assert [r['stem'] for r in ScoreLog(path, request='b').find(identity)] == [
+        'precision',
+        'recall',
+    ]
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    assert ScoreLog(path, request='b').find(identity) == []
+
+
+def test_find_ignores_other_identities_and_old_lines(path):
+    identity, group = records('fd')
+    path.write_text('{"kind": "gen", "value": 1.0}\n')
+    log = ScoreLog(path, request='a')
+    log.add(group)
+    assert log.find({**identity, 'step': 6}) == [] and log.find(identity)
+
+
+def test_completed_returns_scores_of_the_request(path):
+    _, first = records('fd')
+    _, second = records('kd', 'density')
+    assert completed(path, 'a') is None
+    log = ScoreLog(path, request='a')
+    log.add(first)
+    assert completed(path, 'a') is None
+    log.complete(step=5, checkpoint='x', seconds=1.0)
+    assert [r['stem'] for r in completed(path, 'a')] == ['fd']
+    assert completed(path, 'a', 'x') and completed(path, 'a', 'y') is None
+    later = ScoreLog(path, request='b')
+    later.show(first[0])
+    later.add(second)
+    later.complete(step=5, checkpoint='x', seconds=1.0)
+    assert [r['stem'] for r in completed(path, 'b')] == ['fd', 'kd', 'density']
+    assert [r['request'] for r in completed(path, 'b')] == ['a', 'b', 'b']
+    assert [r['stem'] for r in completed(path, 'a')] == ['fd']
+
+
+def test_completed_needs_every_score(path):
+    _, group = records('fd', 'kd')
+    log = ScoreLog(path, request='a')
+    log.add(group)
+    log.complete(step=5, checkpoint='x', seconds=1.0)
+    path.write_text(''.join(path.read_text().splitlines(keepends=True)[1:]))
+    assert completed(path, 'a') is None
+
+
+def test_complete_writes_the_same_line_once(path):
+    _, group = records('fd')
+    log = ScoreLog(path, request='a')
+    log.add(group)
+    for seconds in (1.0, 2.0):
+        log.complete(step=5, checkpoint='x', seconds=seconds)
+        log = ScoreLog(path, request='a')
+        log.show(group[0])
+    assert sum('complete' in line for line in read_jsonl(path)) == 1
+
+
+def test_also_write_to_receives_recorded_scores(path, tmp_path):
+    _, group = records('fd')
+    ScoreLog(path, request='a').add(group)
+    log = ScoreLog(path, request='b', also_write_to=tmp_path / 'other.jsonl')
+    log.show(read_jsonl(path)[0], note='; recorded before')
+    assert read_jsonl(tmp_path / 'other.jsonl') == read_jsonl(path)
+
+
+def test_path_must_hold_scores(tmp_path):
+    with pytest.raises(UsageError, match='not a file of scores'):
+        ScoreLog(tmp_path, request='a')
+
+
+def test_score_id_depends_on_identity_and_stem():
+    ids = {score_id(i, s) for i in ({'step': 1}, {'step': 2}, {}) for s in ('fd', 'kd')}
+    assert len(ids) == 6 and all(len(id_) == 16 for id_ in ids)

@@ -1,0 +1,104 @@
+"""The table of metrics."""
+
+import numpy as np
+import pytest
+
+from flexae_tf.errors import UsageError
+from flexae_tf.metrics.frechet import moments
+from flexae_tf.metrics.table import METRICS, Features, Metric, find, select, select_of_codes
+
+OUTSIDE = """
+from flexae_tf.metrics.table import METRICS, Metric, MetricResult
+
+def _gap(reference, scored):
+    return MetricResult({'mean_gap': float(abs(reference.rows.mean() - scored.rows.mean()))})
+
+GAP = Metric('mean_gap', 'mean_gap_v1', 2, _gap)
+CLASH = Metric('mean_gap', METRICS['fd'].estimator, 2, _gap)
+TEXT = 'no metric'
+"""
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """The name of a module with metrics outside the package."""
+    (tmp_path / 'outside_metrics.py').write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return 'outside_metrics'
+
+
+def names(metrics):
+    return [metric.name for metric in metrics]
+
+
+def test_find_returns_every_row():
+    for name, metric in METRICS.items():
+        assert find(name) is metric and metric.name == name
+
+
+def test_find_lists_names_of_unknown_metric():
+    with pytest.raises(UsageError, match='--metrics=fid: .*fd, kid, prd, precision_recall'):
+        find('fid')
+
+
+def test_find_imports_metric_from_outside(outside):
+    metric = find(f'{outside}:GAP')
+    features = Features(np.ones((3, 2))), Features(np.zeros((3, 2)))
+    assert isinstance(metric, Metric)
+    assert metric.compute(*features).values == {'mean_gap': 1.0}
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('TEXT', 'not a'),
+        ('CLASH', 'estimator'),
+        ('ABSENT', 'cannot be imported'),
+    ],
+)
+def test_find_refuses_object_from_outside(outside, name, message):
+    with pytest.raises(UsageError, match=f'--metrics={outside}:{name}: .*{message}'):
+        find(f'{outside}:{name}')
+
+
+def test_estimators_differ():
+    assert len({metric.estimator for metric in METRICS.values()}) == len(METRICS)
+
+
+def test_select_returns_what_applies():
+    every = ['fd', 'kid', 'prd', 'precision_recall', 'density_coverage', 'fd_infinity']
+    assert names(select([], num=100)) == every
+    assert names(select([], num=100, has_logits=True)) == [*every, 'inception_score']
+    assert names(select([], num=5)) == ['fd', 'kid', 'precision_recall']
+    assert names(select([], num=100, moments=True)) == ['fd']
+    assert names(select(['prd', 'fd'], num=100)) == ['prd', 'fd']
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'message'),
+    [
+        ('prd', dict(num=19), 'at least 20 examples'),
+        ('inception_score', dict(num=100), "TF-GAN's own network"),
+        ('kid', dict(num=100, moments=True), '--metrics=fd'),
+    ],
+)
+def test_select_refuses_metric_that_does_not_apply(name, options, message):
+    with pytest.raises(UsageError, match=message):
+        select([name], **options)
+
+
+def test_select_of_codes_needs_critic():
+    assert names(select_of_codes(['fd'], has_critic=True)) == ['codes', 'critic']
+    assert names(select_of_codes([], has_critic=False)) == ['codes']
+    assert names(select_of_codes(['critic', 'fd'], has_critic=True)) == ['critic']
+    with pytest.raises(UsageError, match='no critic'):
+        select_of_codes(['critic'], has_critic=False)
+
+
+def test_frechet_accepts_moments():
+    rng = np.random.default_rng(0)
+    real, fake = (Features(rng.normal(size=[50, 3])) for _ in range(2))
+    by_features = METRICS['fd'].compute(real, fake).values['fd']
+    assert METRICS['fd'].compute(moments(real.rows), fake).values['fd'] == pytest.approx(
+        by_features
+    )
