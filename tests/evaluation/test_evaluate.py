@@ -311,12 +311,12 @@ def test_feature_layer_is_any_output(own, score):
 
 
 def test_metric_from_outside_is_scored(run, score, tmp_path, monkeypatch):
-    (tmp_path / 'my_metrics.py').write_text(OUTSIDE)
+    (tmp_path / 'gap_metrics.py').write_text(OUTSIDE)
     monkeypatch.syspath_prepend(tmp_path)
-    scores = score(run[0], num_examples=50, metrics='fd,my_metrics:GAP', sets='samples,latents')
+    scores = score(run[0], num_examples=50, metrics='fd,gap_metrics:GAP', sets='samples,latents')
     assert scores['mean_gap_vectors_50_gen']['fields']['estimator'] == 'mean_gap_v1'
     assert {'fd_vectors_50_gen', 'z_scale_50_codes'} <= set(scores)
-    assert not score(run[0], num_examples=50, metrics='my_metrics:GAP', sets='samples')
+    assert not score(run[0], num_examples=50, metrics='gap_metrics:GAP', sets='samples')
 
 
 def test_metrics_must_be_known(refused_here, run):
