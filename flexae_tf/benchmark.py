@@ -1,10 +1,9 @@
-"""How fast a training would run here, measured: the iteration, and the data pipeline alone."""
+"""Speed measurements: training steps, data pipeline, metrics and the Inception network."""
 
 import json
 import resource
 import statistics
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,37 +19,43 @@ from flexae_tf.metrics.table import METRICS, Features
 from flexae_tf.training import distribution, dry_run
 from flexae_tf.training.trainer import Trainer
 
-NETWORK_BATCH = 64  # images in a call of the network
-EXAMPLES = 10_000  # random examples stand in for the data: their values do not change the speed
+NETWORK_BATCH = 64  # images in a call of the Inception network
+EXAMPLES = 10_000  # random examples replace the data; their values do not change the speed
+PIPELINE_STEPS = 200
+PIPELINE_BATCHES = 6  # batches in an iteration of FlexAE
 
 
 def benchmark(config: BenchmarkConfig) -> None:
-    """Prints one line of JSON: seconds per iteration, TFLOP/s, and the pipeline's images/s.
-
-    With `subject='methods'` instead the seconds of an iteration of every method, with
-    `subject='metrics'` those of every metric, with `subject='network'` its images/s.
+    """Prints the measurements of `--subject` as one line of JSON.
 
     Raises:
-        UsageError: a configuration that cannot be run.
-        MissingDataError: no network where it should be.
+        UsageError: a configuration that cannot be trained.
+        MissingDataError: the Inception network is missing.
     """
+    measure = {
+        'training': training_speed,
+        'methods': methods_speed,
+        'metrics': lambda _: metrics_speed(),
+        'network': network_speed,
+    }[config.subject]
     device = distribution.choose_devices(config.device)
-    if config.subject == 'metrics':
-        print(json.dumps({'device': device, **_metrics_speed()}))
-        return
-    if config.subject == 'network':
-        print(json.dumps({'device': device, **_network_speed(config)}))
-        return
-    if config.subject == 'methods':
-        print(json.dumps({'device': device, **_methods_speed(config)}))
-        return
+    print(json.dumps({'device': device, **measure(config)}))
+
+
+def training_speed(config: BenchmarkConfig) -> dict[str, Any]:
+    """Measures iterations of one training, and its data pipeline.
+
+    Returns:
+        Options, seconds of the first call (compilation included) and of each timed iteration,
+        their median, images/s, TFLOP/s, and images/s of the pipeline.
+    """
     spec = data.describe(config)
     config = resolve(config, spec)
     trainer = Trainer(config, _random_dataset(spec))
-    seconds = [_seconds(trainer, step) for step in range(config.warmup + config.iterations)]
+    seconds = [_step_seconds(trainer, step) for step in range(config.warmup + config.iterations)]
     median = statistics.median(seconds[config.warmup :])
-    report = {
-        'device': device,
+    flop = dry_run.step_flop(trainer.method, config.batch_size)
+    return {
         'tensorflow': tf.__version__,
         'method': config.method,
         'dataset': config.dataset,
@@ -63,25 +68,19 @@ def benchmark(config: BenchmarkConfig) -> None:
         'seconds_per_iteration': [round(s, 4) for s in seconds[config.warmup :]],
         'median': round(median, 4),
         'images_per_second': round(config.batch_size / median, 1),
-        'tflop_per_second': round(
-            dry_run.step_flop(trainer.method, config.batch_size) / median / 1e12, 4
-        ),
+        'tflop_per_second': round(flop / median / 1e12, 4),
         'pipeline_images_per_second': round(_pipeline_speed(config, spec)),
     }
-    print(json.dumps(report))
 
 
-def _seconds(trainer: Trainer, step: int) -> float:
-    """How long an iteration takes."""
-    started = time.perf_counter()
-    trainer.run_steps(tf.constant(step, tf.int64), tf.constant(1, tf.int64)).numpy()
-    return time.perf_counter() - started
+def methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
+    """Measures iterations of every method with the values of its flagfiles.
 
+    The methods take turns, so that other load on the machine affects all of them.
 
-def _methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
-    """Seconds of an iteration of every method, over those of FlexAE too, and what is saved of it.
-
-    They take turns, so that whatever else the machine does hits them alike.
+    Returns:
+        By method: median seconds of an iteration, the same relative to FlexAE, and the bytes of a
+        checkpoint and of a snapshot.
     """
     spec = data.describe(config)
     dataset = _random_dataset(spec)
@@ -89,57 +88,26 @@ def _methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
     sizes |= dict(precision=config.precision, jit_compile=config.jit_compile)
     trainers, seconds = {}, {}
     for name in AUTOENCODERS:
-        own = method_config(name, config.dataset, **sizes)
-        trainers[name], seconds[name] = Trainer(resolve(own, spec), dataset), []
+        method = method_config(name, config.dataset, **sizes)
+        trainers[name], seconds[name] = Trainer(resolve(method, spec), dataset), []
     for step in range(config.iterations and config.warmup + config.iterations):
         for name, trainer in trainers.items():
-            seconds[name].append(_seconds(trainer, step))
+            seconds[name].append(_step_seconds(trainer, step))
     report = {'dataset': config.dataset, 'iterations': config.iterations, **sizes}
     if config.iterations:
         medians = {m: statistics.median(found[config.warmup :]) for m, found in seconds.items()}
-        report['seconds'] = {m: round(median, 4) for m, median in medians.items()}
         flexae = medians['flexae']
+        report['seconds'] = {m: round(median, 4) for m, median in medians.items()}
         report['over_flexae'] = {m: round(median / flexae, 3) for m, median in medians.items()}
     methods = {name: trainer.method for name, trainer in trainers.items()}
-    report['checkpoint_bytes'] = {m: _bytes(method.state) for m, method in methods.items()}
-    report['snapshot_bytes'] = {m: _bytes(method.weights) for m, method in methods.items()}
+    report['checkpoint_bytes'] = {m: dry_run.num_bytes(x.state) for m, x in methods.items()}
+    report['snapshot_bytes'] = {m: dry_run.num_bytes(x.weights) for m, x in methods.items()}
     return report
 
 
-def _bytes(variables: Iterable[Any]) -> int:
-    return 4 * sum(int(tf.size(variable.value)) for variable in variables)
-
-
-def _random_dataset(spec: DatasetSpec) -> Dataset:
-    rng = np.random.RandomState(0)
-    if spec.kind == 'images':
-        x = rng.randint(0, 256, [EXAMPLES, *spec.shape]).astype(np.uint8)
-    else:
-        x = rng.rand(EXAMPLES, *spec.shape).astype(np.float32)
-    return Dataset(spec, Split(x), Split(x[:100]), Split(x[:100]))
-
-
-def _pipeline_speed(config: BenchmarkConfig, spec: DatasetSpec, steps: int = 200) -> float:
-    """Examples per second of `Batches` alone, drawn, gathered and scaled."""
-    x = _random_dataset(spec).train.x
-    batches = Batches(x, batches_per_step=6, batch_size=config.batch_size, seed=0)
-
-    @tf.function
-    def run(count: tf.Tensor) -> tf.Tensor:
-        total = tf.constant(0.0)
-        for step in tf.range(count):
-            total += tf.reduce_sum(batches(step)[:, :, :1])  # makes sure that they were made
-        return total
-
-    run(tf.constant(2))
-    started = time.perf_counter()
-    run(tf.constant(steps)).numpy()
-    return steps * 6 * config.batch_size / (time.perf_counter() - started)
-
-
-def _network_speed(config: BenchmarkConfig) -> dict[str, float]:
-    """Images per second of the network that images are compared by."""
-    from flexae_tf.evaluation.inception import Inception  # what a training is timed without
+def network_speed(config: BenchmarkConfig) -> dict[str, float]:
+    """Measures images/s of the Inception network, which computes the features of scores."""
+    from flexae_tf.evaluation.inception import Inception  # slow; the other subjects do not need it
 
     network = Inception(config.inception_path, config.feature_layer, batch_size=NETWORK_BATCH)
     x = np.random.RandomState(0).randint(0, 256, [NETWORK_BATCH, 28, 28, 1]).astype(np.uint8)
@@ -151,15 +119,15 @@ def _network_speed(config: BenchmarkConfig) -> dict[str, float]:
     return {'images_per_second': round(NETWORK_BATCH / min(seconds), 2)}
 
 
-def _metrics_speed() -> dict[str, float | dict[str, float]]:
-    """Seconds of each metric, and the memory that all of them needed."""
+def metrics_speed() -> dict[str, float | dict[str, float]]:
+    """Measures seconds of each metric of features, and the peak memory of all in GiB."""
     rng = np.random.default_rng(0)
 
-    def draw(offset: float) -> Features:
-        rows = rng.normal(offset, size=[EXAMPLES, 2048]).astype(np.float32)
+    def random_features(mean: float) -> Features:
+        rows = rng.normal(mean, size=[EXAMPLES, 2048]).astype(np.float32)
         return Features(rows, rng.normal(size=[EXAMPLES, 1008]).astype(np.float32))
 
-    real, fake = draw(0.0), draw(0.1)
+    real, fake = random_features(0.0), random_features(0.1)
     seconds = {}
     for name, metric in METRICS.items():
         if metric.of_codes:
@@ -169,3 +137,37 @@ def _metrics_speed() -> dict[str, float | dict[str, float]]:
         seconds[name] = round(time.perf_counter() - started, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {'seconds': seconds, 'peak_memory_gb': round(peak, 2)}
+
+
+def _step_seconds(trainer: Trainer, step: int) -> float:
+    started = time.perf_counter()
+    trainer.run_steps(tf.constant(step, tf.int64), tf.constant(1, tf.int64)).numpy()
+    return time.perf_counter() - started
+
+
+def _random_dataset(spec: DatasetSpec) -> Dataset:
+    rng = np.random.RandomState(0)
+    if spec.kind == 'images':
+        x = rng.randint(0, 256, [EXAMPLES, *spec.shape]).astype(np.uint8)
+    else:
+        x = rng.rand(EXAMPLES, *spec.shape).astype(np.float32)
+    return Dataset(spec, Split(x), Split(x[:100]), Split(x[:100]))
+
+
+def _pipeline_speed(config: BenchmarkConfig, spec: DatasetSpec) -> float:
+    """Measures examples/s of `Batches`: choosing, gathering and scaling."""
+    x = _random_dataset(spec).train.x
+    batches = Batches(x, batches_per_step=PIPELINE_BATCHES, batch_size=config.batch_size, seed=0)
+
+    @tf.function
+    def run(count: tf.Tensor) -> tf.Tensor:
+        total = tf.constant(0.0)
+        for step in tf.range(count):
+            total += tf.reduce_sum(batches(step)[:, :, :1])  # keeps TensorFlow from pruning them
+        return total
+
+    run(tf.constant(2))
+    started = time.perf_counter()
+    run(tf.constant(PIPELINE_STEPS)).numpy()
+    elapsed = time.perf_counter() - started
+    return PIPELINE_STEPS * PIPELINE_BATCHES * config.batch_size / elapsed

@@ -9,7 +9,6 @@ import time
 
 import numpy as np
 import pytest
-import sklearn.datasets
 import sklearn.svm
 
 import flexae_tf
@@ -21,8 +20,8 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.skipif('FLEXAE_TF_SOAK' not in os.environ, reason='bin/test --soak')
 
 
-def test_flexae_samples_synthetic_data_nearly_as_well_as_it_reconstructs(program, tmp_path):
-    # The data of Fig. 3 at full size.
+def test_flexae_samples_synthetic_data_almost_like_reconstructions(program, tmp_path):
+    # Fig. 3 at full size.
     files = ['methods/flexae', 'datasets/synthetic_2d']
     flags = [f'--flagfile={ROOT}/flags/{name}.flags' for name in files]
     done = program('train', *flags, f'--workdir={tmp_path}/run', timeout=3600)
@@ -33,7 +32,7 @@ def test_flexae_samples_synthetic_data_nearly_as_well_as_it_reconstructs(program
 
 
 def test_quickstart_samples_are_recognizable_digits(program, tmp_path):
-    # A classifier of the real digits is confident of most samples, and finds every digit.
+    # A classifier of real digits is confident in most samples and finds every digit among them.
     flags = ['--flagfile=flags/quickstart.flags', f'--workdir={tmp_path}/run']
     done = program('train', *flags, timeout=3600)
     assert done.returncode == 0, done.stderr
@@ -47,7 +46,8 @@ def test_quickstart_samples_are_recognizable_digits(program, tmp_path):
     assert classifier.score(rows(dataset.test.x), dataset.test.labels) > 0.97
     samples = flexae_tf.load_run(tmp_path / 'run').sample(1000, seed=1).numpy() * 255.0
     confidence = classifier.predict_proba(rows(samples))
-    # Measured: 0.96 of real digits, 0.65 of samples, 0.31 with the codes' coordinates shuffled.
+    # Measured: 0.96 of real digits, 0.65 of samples, 0.31 of samples from codes with shuffled
+    # coordinates.
     assert np.mean(confidence.max(axis=1) > 0.7) > 0.55
     shares = np.bincount(confidence.argmax(axis=1), minlength=10) / len(samples)
     assert shares.min() > 0.02 and shares.max() < 0.3
