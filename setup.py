@@ -1,4 +1,4 @@
-"""Installs the package, and its programs as flexae-train, flexae-evaluate and so on."""
+"""Installs the package with its flagfiles, and its programs as flexae-train, flexae-fit, ..."""
 
 import pathlib
 import re
@@ -14,13 +14,18 @@ REQUIREMENTS = [
 ]
 VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'flexae_tf/__init__.py').read_text()).group(1)
 PROGRAMS = sorted(path.stem for path in (HERE / 'bin').glob('*.py'))
+# flags/ of a clone becomes flexae_tf/flags of an installed package.
+FLAGS = {
+    '.'.join(['flexae_tf', *folder.relative_to(HERE).parts]): str(folder.relative_to(HERE))
+    for folder in sorted({path.parent for path in (HERE / 'flags').rglob('*.flags')})
+}
 
 
 class SourceDistribution(sdist):
-    """With what this file reads."""
+    """Source distribution with the files that setup.py reads."""
 
     def make_distribution(self) -> None:
-        """As setuptools, and these."""
+        """Adds the files, then builds as setuptools does."""
         self.filelist.extend(['requirements.txt', *(f'bin/{name}.py' for name in PROGRAMS)])
         super().make_distribution()
 
@@ -29,14 +34,26 @@ setup(
     cmdclass={'sdist': SourceDistribution},
     name='flexae_tf',
     version=VERSION,
-    description='FlexAE and its rivals: generative auto-encoders in TensorFlow 2',
+    description='FlexAE and its baselines: generative auto-encoders in TensorFlow 2',
+    long_description=(HERE / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    url='https://arxiv.org/abs/2006.05838',
     license='Apache-2.0',
-    python_requires='>=3.11.4',  # tarfile's filters
-    packages=find_packages(include=['flexae_tf', 'flexae_tf.*']),
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Environment :: GPU :: NVIDIA CUDA',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3 :: Only',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+    python_requires='>=3.11.4',  # filters of tarfile
+    packages=[*find_packages(include=['flexae_tf', 'flexae_tf.*']), *FLAGS],
+    package_dir=FLAGS,
     package_data={
-        'flexae_tf.evaluation': ['*.md', 'golden/*.json'],
+        '': ['*.md', '*.flags'],
+        'flexae_tf.evaluation': ['golden/*.json'],
         'flexae_tf.experiments': [
-            '*.md',
             'RESULTS.template',
             'report.*',
             'pictures/*',
@@ -46,7 +63,7 @@ setup(
     },
     install_requires=REQUIREMENTS,
     extras_require={
-        'gpu': ['tensorflow[and-cuda]>=2.20'],  # the plain wheel leaves a GPU unused
+        'gpu': ['tensorflow[and-cuda]>=2.20'],  # the plain wheel does not use a GPU
         'test': ['pytest>=8', 'pytest-xdist>=3', 'ruff>=0.6'],
     },
     entry_points={
