@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flexae_tf import config, data
-from flexae_tf.config.options import Options, from_arguments
+from flexae_tf import cli, config, data
+from flexae_tf.config.options import Options
+from flexae_tf.errors import UsageError
 from tests.conftest import ROOT
 
 README = ROOT / 'README.md'
@@ -31,6 +32,7 @@ SMOKE = {  # makes the programs of EXTENDING.md short
     'train': ['--training_steps=2', '--batch_size=8', '--sample_every_steps=2', '--critic_steps=1'],
     'evaluate': ['--num_examples=50'],
     'export': [],
+    'reproduce': ['--dry_run'],
 }
 README_SECTIONS = [
     'Results at a glance',
@@ -74,11 +76,6 @@ def commands(text):
     return found
 
 
-def options_of(program):
-    """Returns the option class of a program."""
-    return getattr(config, f'{program.title()}Config')
-
-
 def anchor(heading):
     """Returns the anchor that GitHub gives a heading."""
     return re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
@@ -94,7 +91,7 @@ def test_document_commands_parse(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     for program, *flags in commands(path.read_text()):
         if '--help' not in flags and not (path == EXTENDING and program in SMOKE):
-            from_arguments(options_of(program), flags)
+            cli.parse(program, flags)
 
 
 @pytest.mark.parametrize('path', DOCUMENTS, ids=NAMES)
@@ -137,7 +134,7 @@ def test_document_python_has_valid_syntax(path):
 def test_flagfile_parses_and_starts_with_a_comment(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert path.read_text().startswith('# ')
-    from_arguments(config.TrainConfig, [f'--flagfile={path.relative_to(ROOT)}'])
+    cli.parse('train', [f'--flagfile={path.relative_to(ROOT)}'])
 
 
 def test_readme_is_short_and_in_order():
@@ -207,37 +204,51 @@ def extending(tmp_path, monkeypatch, here, short_networks):
             monkeypatch.delitem(sys.modules, name.group(1).removesuffix('.py'), raising=False)
     monkeypatch.syspath_prepend(tmp_path)
 
-    def run(section):
+    def run(section, **training):
         body = text[text.index(f'\n## {section}\n') :].split('\n## ')[1]
         for program, *flags in commands(body):
-            if program in SMOKE:
-                flags = [flag.replace('=runs/', f'={tmp_path}/') for flag in flags]
-                here(program, *flags, *SMOKE[program])
+            flags = [flag.replace('=runs/', f'={tmp_path}/') for flag in flags]
+            more = [f'--{k}={v}' for k, v in training.items()] if program == 'train' else []
+            here(program, *flags, *SMOKE[program], *more)
         return tmp_path
 
     return run
 
 
+def score_stems(workdir):
+    """Returns the stems of the scores of a run."""
+    lines = (workdir / 'scores.jsonl').read_text().splitlines()
+    return {json.loads(line).get('stem') for line in lines}
+
+
 def test_extending_examples_have_at_most_40_lines():
     blocks = code_blocks(EXTENDING.read_text(), 'python')
-    assert [len(block.splitlines()) for block in blocks if len(block.splitlines()) > 40] == []
+    assert len(blocks) >= 4
+    assert not [block for block in blocks if len(block.splitlines()) > 40]
 
 
-def test_extending_method_trains_resumes_is_scored_and_exported(extending):
-    folder = extending('Method')
+def test_extending_method_trains_resumes_and_is_scored_exported_and_planned(extending, capsys):
     extending('Method')
-    assert (folder / 'wae_mmd/scores.jsonl').exists()
-    assert list((folder / 'wae_mmd/export').glob('*/saved_model.pb'))
+    folder = extending('Method', training_steps=4)
+    assert 'fd' in score_stems(folder / 'wae_mmd')
+    assert len(list((folder / 'wae_mmd/export').glob('*/saved_model.pb'))) == 2
+    stats = (folder / 'wae_mmd/stats.jsonl').read_text()
+    assert 'loss/mmd' in stats
+    assert 'my_methods:WaeMmd' in capsys.readouterr().out
 
 
-def test_extending_flag_reaches_the_method(extending):
-    assert json.loads((extending('Flag') / 'weighted/config.json').read_text())
+def test_extending_flag_is_an_option_of_the_run(extending):
+    folder = extending('Flag')
+    assert json.loads((folder / 'weighted/config.json').read_text())['mmd_weight'] == 10.0
+    with pytest.raises(UsageError, match='mmd_weight'):
+        extending('Flag', mmd_weight=20.0)
 
 
-@pytest.mark.parametrize('section, stem', [('Data set', 'fd'), ('Metric', 'energy_distance')])
-def test_extending_data_set_and_metric_give_scores(extending, section, stem):
-    extending('Data set')
-    extending(section)
+def test_extending_data_set_and_metric_give_scores(extending):
+    folder = extending('Data set')
+    assert score_stems(folder / 'moons') >= {'fd'}
+    extending('Metric')
+    assert score_stems(folder / 'moons') >= {'fd', 'energy_distance'}
 
 
 def test_extending_npz_has_the_splits_of_the_folder(tmp_path, monkeypatch):
