@@ -239,7 +239,7 @@ def test_extending_method_trains_resumes_and_is_scored_exported_and_planned(exte
 
 def test_extending_flag_is_an_option_of_the_run(extending):
     folder = extending('Flag')
-    assert json.loads((folder / 'weighted/config.json').read_text())['mmd_weight'] == 10.0
+    assert json.loads((folder / 'weighted/config.json').read_text())['config']['mmd_weight'] == 10.0
     with pytest.raises(UsageError, match='mmd_weight'):
         extending('Flag', mmd_weight=20.0)
 
