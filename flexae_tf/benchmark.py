@@ -1,5 +1,6 @@
 """Speed measurements: training steps, data pipeline, metrics and the Inception network."""
 
+import dataclasses
 import json
 import resource
 import statistics
@@ -10,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf import data
-from flexae_tf.config import BenchmarkConfig
+from flexae_tf.config import BenchmarkConfig, TrainConfig
+from flexae_tf.config.options import from_arguments
+from flexae_tf.config.train import training_flagfiles
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.data.batches import Batches
-from flexae_tf.experiments.plans import method_config
 from flexae_tf.methods import AUTOENCODERS, resolve
 from flexae_tf.metrics.table import METRICS, Features
 from flexae_tf.training import distribution, dry_run
@@ -88,8 +90,9 @@ def methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
     sizes |= dict(precision=config.precision, jit_compile=config.jit_compile)
     trainers, seconds = {}, {}
     for name in AUTOENCODERS:
-        method = method_config(name, config.dataset, **sizes)
-        trainers[name], seconds[name] = Trainer(resolve(method, spec), dataset), []
+        flags = [f'--flagfile={path}' for path in training_flagfiles(name, config.dataset)]
+        method_config = dataclasses.replace(from_arguments(TrainConfig, flags), **sizes)
+        trainers[name], seconds[name] = Trainer(resolve(method_config, spec), dataset), []
     for step in range(config.iterations and config.warmup + config.iterations):
         for name, trainer in trainers.items():
             seconds[name].append(_step_seconds(trainer, step))

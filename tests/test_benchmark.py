@@ -4,8 +4,9 @@ import pytest
 import tensorflow as tf
 
 from flexae_tf import benchmark
-from flexae_tf.config import BenchmarkConfig
-from flexae_tf.experiments.plans import method_config
+from flexae_tf.config import BenchmarkConfig, TrainConfig
+from flexae_tf.config.options import from_arguments
+from flexae_tf.config.train import training_flagfiles
 from flexae_tf.methods import AUTOENCODERS
 from flexae_tf.metrics.table import METRICS
 from tests.evaluation.test_inception import TinyInception
@@ -62,7 +63,12 @@ def test_benchmark_measures_metrics(report, monkeypatch):
 
 @pytest.mark.parametrize('dataset', ['mnist', 'celeba', 'synthetic_2d', 'synthetic_5d'])
 @pytest.mark.parametrize('method', AUTOENCODERS)
-def test_method_config_reads_flagfiles_of_every_method_and_data_set(method, dataset):
-    config = method_config(method, dataset, width_multiplier=0.5)
+def test_training_flagfiles_configure_every_method_on_every_data_set(method, dataset):
+    flags = [f'--flagfile={path}' for path in training_flagfiles(method, dataset)]
+    config = from_arguments(TrainConfig, [*flags, '--width_multiplier=0.5'])
     assert (config.method, config.dataset) == (method, dataset)
     assert config.width_multiplier == 0.5
+
+
+def test_training_flagfiles_of_an_outside_method_name_the_data_set_only():
+    assert training_flagfiles('package.module:Class', 'mnist') == ['datasets/mnist.flags']

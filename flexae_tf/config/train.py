@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from typing import Any, ClassVar
 
-from flexae_tf.config.options import Options, option, path_option, runtime_option
+from flexae_tf.config.options import Options, find_flagfile, option, path_option, runtime_option
 from flexae_tf.config.shared import MAX_SEED, device_option
 
 DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
@@ -230,3 +230,16 @@ def _resolved_class(given: type[TrainConfig], scheduled: bool) -> type[ResolvedC
     members = {'depends_on_training_steps': scheduled, '__doc__': ResolvedConfig.__doc__}
     cls = type(f'Resolved{given.__name__.removeprefix("Resolved")}', bases, members)
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+def training_flagfiles(method: str, dataset: str) -> list[str]:
+    """Returns the flagfiles of a method on a data set, in the order in which to give them.
+
+    Args:
+        method: name of a method. One from outside the package (`package.module:Class`) has none.
+        dataset: name of a data set.
+    """
+    both = f'methods/{method}_{dataset}.flags'
+    if find_flagfile(both):
+        return [both]
+    return [*([] if ':' in method else [f'methods/{method}.flags']), f'datasets/{dataset}.flags']

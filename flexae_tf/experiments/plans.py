@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from flexae_tf import data, densities, methods
 from flexae_tf.config import EvaluateConfig, ReproduceConfig, ResolvedConfig, TrainConfig
 from flexae_tf.config.options import find_flagfile, from_arguments
+from flexae_tf.config.train import training_flagfiles
 from flexae_tf.errors import UsageError, UserError
 from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper
@@ -392,9 +393,7 @@ def flagfiles(method: str, dataset: str, scale: str) -> tuple[str, ...]:
     Raises:
         UsageError: a flagfile is missing.
     """
-    own = f'methods/{method}_{dataset}.flags'
-    first = [f'methods/{method}.flags', f'datasets/{dataset}.flags']
-    files = [own] if find_flagfile(own) else first[1:] if ':' in method else first
+    files = training_flagfiles(method, dataset)
     if SCALES[scale].flagfile:
         tuned = f'{scale}/{method}_{dataset}.flags'
         files += [SCALES[scale].flagfile, *([tuned] if find_flagfile(tuned) else [])]
@@ -412,11 +411,6 @@ def train_config(flags: Iterable[str]) -> TrainConfig:
     flags = tuple(flags)
     named = [flag.partition('=')[2] for flag in flags if flag.startswith('--method=')]
     return from_arguments(methods.config_class(named[-1]) if named else TrainConfig, flags)
-
-
-def method_config(method: str, dataset: str, **options: float | str | bool) -> TrainConfig:
-    """Returns the configuration that the flagfiles of a method and a data set give."""
-    return train_config((*flagfiles(method, dataset, 'paper'), *_flags(options)))
 
 
 def base_latent_dim(config: ReproduceConfig, dataset: str) -> int:
