@@ -81,9 +81,9 @@ def attach(run: Run, density: str | None = None) -> Run:
         return run
     path = _manifest(run, name)
     if not path.exists():
+        other = f', or use --density={OWN_PRIOR}' if run.method.prior else ''
         raise MissingDataError(
-            f'{path.parent}: {name} is not fitted. Run {fit_command(run, name)}, or use '
-            f'--density={OWN_PRIOR}.'
+            f'{path.parent}: {name} is not fitted. Run {fit_command(run, name)}{other}.'
         )
     manifest = _read(run, name)
     if not _is_of(manifest, run):

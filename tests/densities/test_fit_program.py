@@ -29,6 +29,8 @@ def test_fit_program_fits_once(run, here, refused_here, capsys):
 def test_fit_program_fits_the_default_density(config, synthetic, tmp_path, here):
     folder = tmp_path / 'run'
     Trainer(config(method='ae_gmm', workdir=str(folder)), synthetic).train()
+    with pytest.raises(MissingDataError, match='--checkpoint=10.$'):  # there is no other prior
+        densities.open_sampler(folder)
     here('fit', f'--workdir={folder}')
     assert densities.open_sampler(folder).density.startswith('gaussian_mixture-')
 
