@@ -7,7 +7,7 @@ from sklearn import mixture
 
 from flexae_tf.data import Dataset
 from flexae_tf.errors import NonFiniteLossError, UsageError
-from flexae_tf.methods.posterior_samples import draw_codes
+from flexae_tf.methods.posterior_samples import sample_codes
 from flexae_tf.priors import GaussianMixture
 from flexae_tf.training.restore import Run
 
@@ -37,7 +37,7 @@ def fit(
         NonFiniteLossError: codes that are not finite, or lie in fewer than m dimensions.
     """
     del name, folder, steps
-    codes = draw_codes(run.method, dataset.train.x, seed=run.config.seed)
+    codes = sample_codes(run.method, dataset.train.x, seed=run.config.seed)
     if len(codes) < COMPONENTS:
         raise UsageError(
             f'{run.workdir.path}: {len(codes)} training examples are too few for {COMPONENTS} '

@@ -15,8 +15,8 @@ from flexae_tf.errors import Interrupted, UsageError, UserError
 from flexae_tf.files import atomic_path
 from flexae_tf.methods import build_method, resolve
 from flexae_tf.methods.base import Method
-from flexae_tf.methods.posterior_samples import draw_codes, posteriors
-from flexae_tf.methods.second_stage import TwoStages
+from flexae_tf.methods.posterior_samples import posterior_parameters, sample_codes
+from flexae_tf.methods.second_stage import TwoStagePrior
 from flexae_tf.networks.architectures import architecture_name
 from flexae_tf.priors import Prior
 from flexae_tf.training.restore import Run
@@ -45,8 +45,8 @@ class LatentModel:
 
 MODELS = {
     # Dai and Wipf 2019: twice as many epochs as the first stage, in batches of 512.
-    'second_stage': LatentModel(posteriors, 2, TwoStages, batch_size=512, epochs=400),
-    'latent_gan': LatentModel(draw_codes, 1, lambda model: model.prior),
+    'second_stage': LatentModel(posterior_parameters, 2, TwoStagePrior, batch_size=512, epochs=400),
+    'latent_gan': LatentModel(sample_codes, 1, lambda model: model.prior),
 }
 
 

@@ -12,7 +12,7 @@ from flexae_tf.config import EvaluateConfig
 from flexae_tf.data import Dataset, Purpose, fixed_permutation, image_folder, npz
 from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import MissingDataError, NonFiniteLossError, UsageError
-from flexae_tf.methods.posterior_samples import draw_codes
+from flexae_tf.methods.posterior_samples import sample_codes
 from flexae_tf.training.restore import Run
 
 
@@ -126,7 +126,7 @@ def codes_of_data(
     if run.method.method_spec.posterior == 'deterministic':
         z = _map(tf.function(run.method.encode), x, config, check_interrupt)
         return _finite(z, run)
-    return _finite(draw_codes(run.method, x, seed=config.sample_seed), run)
+    return _finite(sample_codes(run.method, x, seed=config.sample_seed), run)
 
 
 def codes_of_prior(run: Run, num: int, model: ModelId, config: EvaluateConfig) -> ImageSet:

@@ -156,12 +156,12 @@ class LatentView(NamedTuple):
 def latent_view(workdir: pathlib.Path, checkpoint: int) -> LatentView:
     """Returns codes of the first evaluated test examples and as many samples of the prior."""
     from flexae_tf.densities.densities import open_sampler  # imports TensorFlow
-    from flexae_tf.methods.posterior_samples import draw_codes
+    from flexae_tf.methods.posterior_samples import sample_codes
 
     run = open_sampler(workdir, checkpoint)
     test = data.load(run.config).test
     test = test.take(data.fixed_permutation(len(test), data.Purpose.EVALUATION)[:CODES])
-    z, z_hat = draw_codes(run.method, test.x, seed=0), run.method.sample_latent(CODES, 0).numpy()
+    z, z_hat = sample_codes(run.method, test.x, seed=0), run.method.sample_latent(CODES, 0).numpy()
     return LatentView(z, test.labels, z_hat, test.latents)
 
 

@@ -1,4 +1,4 @@
-"""What a method is: the face that trainer, evaluation and export know."""
+"""Public interface of a method, and the functions that every training step uses."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ import re
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from flexae_tf import noise
 from flexae_tf.config import ResolvedConfig
-from flexae_tf.data import DatasetSpec
+from flexae_tf.data import DatasetSpec, synthetic
 from flexae_tf.errors import UsageError
 from flexae_tf.methods.table import MethodSpec
 from flexae_tf.networks.architectures import find_architecture
 from flexae_tf.networks.autoencoder import Decoder, Encoder, GaussianEncoder
 from flexae_tf.networks.batch_norm import set_momentum
+from flexae_tf.networks.latent import Generator
 from flexae_tf.noise import Role
-from flexae_tf.priors import Prior
+from flexae_tf.priors import GaussianMixture, LearnedPrior, Prior, StandardNormal
 
-# A log variance outside of these is a training that is about to fail; there its gradient ends.
+# Limits of a log variance; its gradient is 0 outside, where training is about to diverge.
 LOG_VARIANCE_LIMITS = (-10.0, 10.0)
 
 
 class NetworkRole(enum.IntEnum):
-    """Whose initial weights; equal numbers begin equal in every method of a seed."""
+    """Roles of networks; the initial weights of a network depend on its role and the seed."""
 
     ENCODER = 0
     DECODER = 1
@@ -36,25 +38,34 @@ class NetworkRole(enum.IntEnum):
 
 
 class Method(keras.Model, abc.ABC):
-    """A generative auto-encoder with everything it trains: networks and optimizers.
+    """A generative auto-encoder with its networks and optimizers.
 
-    Subclasses create `encoder`, `decoder` and their other networks and optimizers as named
-    attributes (a list or dict of them would silently be missing from checkpoints), and build the
-    optimizers, so that a restored checkpoint finds every moment.
+    A subclass creates `encoder`, `decoder` and its other networks and optimizers as named
+    attributes, because Keras does not track the contents of a list or dict in checkpoints. It
+    builds its optimizers, so that a checkpoint restores their moments, and sets `prior` to the
+    result of `build_prior`.
 
     Attributes:
-        options: the resolved configuration.
-        spec: what the examples are.
+        config: the resolved configuration.
+        spec: the examples.
         method_spec: the method's row of the table.
-        prior: where `sample_latent` draws from; an ex-post density may take its place, and a method
-            without a prior has None until then.
-        tags: the names of what `train_step` returns, which are TensorBoard tags.
+        architecture: the networks' row of Tables 5-8.
+        prior: distribution that `sample_latent` samples from. A fitted density can replace it.
+            None if the row has no prior.
+        tags: names of the scalars that `train_step` returns; they are TensorBoard tags.
+        priors: priors that the class can have; names of classes of `flexae_tf.priors`, or None.
     """
 
     tags: tuple[str, ...] = ()
+    priors: tuple[str | None, ...] = ('StandardNormal', 'GaussianMixture')
 
     def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(name=re.sub(r'\W+', '_', config.method))
+        if method_spec.prior not in self.priors:
+            raise UsageError(
+                f'--method={method_spec.name}: {type(self).__name__} cannot have the prior '
+                f'{method_spec.prior}. Choose one of {", ".join(map(str, self.priors))}.'
+            )
         self.config = config
         self.spec = spec
         self.method_spec = method_spec
@@ -64,7 +75,7 @@ class Method(keras.Model, abc.ABC):
     def build_autoencoder(
         self, encoder: Callable[..., Encoder | GaussianEncoder] = Encoder
     ) -> None:
-        """Makes `encoder` and `decoder` of Tables 5-6."""
+        """Creates `encoder` and `decoder` (Tables 5 and 6)."""
         dtype = 'mixed_bfloat16' if self.config.precision == 'mixed_bfloat16' else 'float32'
         sizes = dict(shape=self.spec.shape, latent_dim=self.config.latent_dim, dtype=dtype)
         self.encoder = encoder(
@@ -76,44 +87,73 @@ class Method(keras.Model, abc.ABC):
         for network in (self.encoder, self.decoder):
             set_momentum(network, self.config.bn_momentum)
 
+    def build_generator(self) -> LearnedPrior:
+        """Creates `generator` (P-GEN, Tables 5, 7 and 8) and `gen_optimizer`; returns the prior."""
+        self.generator = Generator(
+            self.architecture.generator,
+            noise_dim=self.config.noise_dim,
+            latent_dim=self.config.latent_dim,
+            seed=self.weight_seed(NetworkRole.GENERATOR),
+        )
+        self.gen_optimizer = adam(
+            self.config.gen_learning_rate, 0.0, 0.9, self.generator.trainable_variables, 'gen'
+        )
+        return LearnedPrior(self.generator, self.config.noise_dim)
+
+    def build_prior(self) -> Prior | None:
+        """Builds the prior that the method's row names.
+
+        A class with further `priors` overrides this method, returns these priors, and calls
+        `super().build_prior()` for the others.
+        """
+        match self.method_spec.prior:
+            case None:
+                return None
+            case 'StandardNormal':
+                return StandardNormal(self.config.latent_dim)
+            case 'GaussianMixture':
+                return six_gaussians(self.config)
+        raise NotImplementedError(f'{type(self).__name__}: builds no {self.method_spec.prior}')
+
     def weight_seed(self, role: NetworkRole) -> int:
-        """The seed of the initial weights of a network; its layers take the numbers that follow."""
+        """Returns the seed of a network's initial weights; its layers use the seeds after it."""
         key = noise.key(self.config.seed, 0, Role.WEIGHTS)
         return int(noise.integers(key, [len(NetworkRole)], 2**31 - 64)[role])
 
     @property
     def autoencoder_variables(self) -> list:
-        """What the auto-encoder step trains: encoder and decoder."""
+        """Trainable variables of encoder and decoder (phi, theta)."""
         return self.encoder.trainable_variables + self.decoder.trainable_variables
 
     @property
     def batches_per_step(self) -> int:
-        """How many batches of examples one iteration eats."""
+        """Number of batches that one training step consumes."""
         return 1
 
     @property
     def state(self) -> list:
-        """All variables that training needs: of the networks and of the optimizers."""
+        """All variables that training needs, of networks and optimizers."""
         optimizers = [v for v in vars(self).values() if isinstance(v, keras.optimizers.Optimizer)]
         return self.variables + [v for optimizer in optimizers for v in optimizer.variables]
 
     @abc.abstractmethod
-    def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One iteration.
+    def train_step(self, batches: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Runs one iteration of training.
 
         Args:
-            blocks: examples [batches_per_step, batch, ...].
-            step: the iteration's number, int64; all noise and every schedule come from it.
+            batches: examples [batches_per_step, batch, ...].
+            step: number of the iteration, int64; noise and schedules are functions of it.
 
         Returns:
-            a scalar for each of `tags`: losses are means over this replica's batch; what a critic
-            reports is of its last step in the iteration.
+            A scalar for each of `tags`. Losses are means over the batch of this replica. Values of
+            a critic belong to its last update in the iteration.
         """
 
     def sample_latent(self, num: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """Draws [num, latent_dim] from the prior; a longer draw begins as the shorter one.
+        """Samples codes [num, latent_dim] from the prior.
 
-        Bit for bit where no network draws: that adds up in another order in a larger batch.
+        The first codes do not depend on `num`. If a network produces them, their last bits can,
+        because sums are added in another order in a larger batch.
 
         Raises:
             UsageError: as `require_prior`.
@@ -121,51 +161,76 @@ class Method(keras.Model, abc.ABC):
         return self.require_prior().sample(num, seed)
 
     def require_prior(self) -> Prior:
-        """The prior, or the ex-post density in its place.
+        """Returns the prior, or the density that replaces it.
 
         Raises:
-            UsageError: there is neither.
+            UsageError: the method has neither.
         """
         if self.prior is None:
             raise UsageError(
-                f'{self.name} has no prior to sample from: fit a density to its codes first, with '
-                'bin/evaluate.py --density=gaussian_mixture'
+                f'--method={self.config.method}: no prior to sample from. Fit a density to its '
+                'codes with bin/fit.py --density=gaussian_mixture.'
             )
         return self.prior
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
-        """Deterministic codes [batch, latent_dim] of examples [batch, ...]."""
+        """Returns the deterministic codes [batch, latent_dim] of examples [batch, ...]."""
         return self.encoder(x, training=False)
 
     def sample_posterior(self, x: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """A draw from q(z given x) [batch, latent_dim]; the code itself when deterministic."""
+        """Samples codes [batch, latent_dim] from q(z given x); `encode` for a deterministic one."""
         del seed
         return self.encode(x)
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
-        """Images in [0, 1] (vectors in the data's own range) of codes [batch, latent_dim]."""
+        """Decodes codes [batch, latent_dim] to images in [0, 1], or vectors in the data's range."""
         return self.decoder(z, training=False)
 
     def reconstruct(self, x: tf.Tensor) -> tf.Tensor:
-        """Decoded codes of examples [batch, ...], same shape."""
+        """Returns the decoded codes of examples [batch, ...], in the same shape."""
         return self.decode(self.encode(x))
 
     def sample(self, num: int | tf.Tensor, seed: int | tf.Tensor = 0) -> tf.Tensor:
-        """`num` generated examples [num, ...]; the same seed gives the same examples."""
+        """Samples examples [num, ...] as a function of the seed."""
         return self.decode(self.sample_latent(num, seed))
 
     @property
     def has_critic(self) -> bool:
-        """Whether `critic_distance` can be asked."""
+        """Whether the method has a `critic_distance`."""
         return type(self).critic_distance is not Method.critic_distance
 
     def critic_distance(self, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
-        """How far codes [n, m] are from the prior's [n, m] as the method's own critic sees it."""
-        raise NotImplementedError(f'{self.name} has no critic')
+        """Returns the critic's estimate of the distance of codes [n, m] and prior codes [n, m]."""
+        raise NotImplementedError(f'{self.name}: has no critic')
 
     def key(self, step: tf.Tensor, role: Role, index: int = 0) -> noise.Key:
-        """The key of this run's draws of `role` at `step`."""
+        """Returns the key of this run's noise of a role at a step."""
         return noise.key(self.config.seed, step, role, index)
+
+
+def six_gaussians(config: ResolvedConfig) -> GaussianMixture:
+    """Returns the mixture of six Gaussians that `--mixture` names; the paper specifies no mixture.
+
+    `data` is the mixture that the latent vectors of `synthetic_2d` are sampled from, the best
+    possible fixed prior. `circle` has components of variance 1 on a circle of radius 6 around the
+    origin, in the plane of the first two coordinates.
+
+    Raises:
+        UsageError: `--mixture` is missing.
+    """
+    if config.mixture is None:
+        raise UsageError(
+            f'--mixture: missing, --method={config.method} has the prior GaussianMixture. Give it.'
+        )
+    if config.mixture == 'data':
+        means, deviations = np.array(synthetic.MEANS[2]), np.sqrt(synthetic.VARIANCES)
+    else:
+        angles = 2.0 * np.pi * np.arange(6) / 6
+        means = np.zeros([6, config.latent_dim])
+        means[:, :2] = 6.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        deviations = np.ones(6)
+    scale_tril = deviations[:, None, None] * np.eye(config.latent_dim)
+    return GaussianMixture(np.ones(6), means, scale_tril)
 
 
 def adam(
@@ -175,14 +240,14 @@ def adam(
     variables: list,
     name: str,
 ) -> keras.optimizers.Optimizer:
-    """Adam with the epsilon of TensorFlow 1 (1e-8, not Keras' 1e-7), built for `variables`."""
+    """Returns Adam for `variables` with the epsilon of TensorFlow 1 (1e-8; Keras has 1e-7)."""
     optimizer = keras.optimizers.Adam(learning_rate, beta_1, beta_2, epsilon=1e-8, name=name)
     optimizer.build(variables)
     return optimizer
 
 
-def draw_normal(mean: tf.Tensor, log_variance: tf.Tensor, key: noise.Key) -> tf.Tensor:
-    """Draws of N(mean, exp(log_variance)), [batch, latent_dim] as both."""
+def sample_normal(mean: tf.Tensor, log_variance: tf.Tensor, key: noise.Key) -> tf.Tensor:
+    """Samples N(mean, exp(log_variance)); both arguments and the result [batch, latent_dim]."""
     shape = [tf.shape(mean)[0], mean.shape[1]]
     return mean + tf.exp(0.5 * log_variance) * noise.normal(key, shape)
 
@@ -190,37 +255,43 @@ def draw_normal(mean: tf.Tensor, log_variance: tf.Tensor, key: noise.Key) -> tf.
 def piecewise_constant(
     start: float, steps: int, drops: tuple[tuple[float, float], ...]
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """A learning rate that is `start` times a factor from each share of `steps` updates on.
+    """Returns a learning rate that is multiplied by a factor from given fractions of training on.
 
     Args:
-        start: the rate at the beginning.
-        steps: updates in the whole training.
-        drops: (share of the training, factor from then on), in order.
+        start: initial learning rate.
+        steps: number of updates in the training.
+        drops: (fraction of the training in [0, 1], factor of `start` from there on), in order.
     """
     return keras.optimizers.schedules.PiecewiseConstantDecay(
-        # Keras' boundaries are the last update of a piece.
-        [int(share * steps) - 1 for share, _ in drops],
+        # A boundary of Keras is the last update of a piece.
+        [int(fraction * steps) - 1 for fraction, _ in drops],
         [start, *(start * factor for _, factor in drops)],
     )
 
 
 def linear_warmup(step: tf.Tensor, steps: int) -> tf.Tensor:
-    """Rises linearly from 0 to 1 over the first tenth of a training of `steps` iterations."""
+    """Returns a weight that rises linearly from 0 to 1 over the first tenth of `steps` steps."""
     return tf.minimum(1.0, tf.cast(step, tf.float32) / (0.1 * steps))
 
 
 def all_gather_batch(values: tf.Tensor) -> tf.Tensor:
-    """The global batch [replicas * batch, ...] of which `values` [batch, ...] is this replica's.
+    """Gathers a batch from all replicas, for losses that are no means over examples.
 
-    For losses that are no plain means over examples. Its gradient is the sum of those of all
-    replicas, so that `minimize`, which averages, finds the gradient of the global loss.
+    Its gradient is the sum of the gradients of all replicas. `minimize` averages over replicas, so
+    that it follows the gradient of the global loss.
+
+    Args:
+        values: batch of this replica [batch, ...].
+
+    Returns:
+        The global batch [replicas * batch, ...].
     """
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync
     if replicas == 1:
         return values
-    place = tf.one_hot(context.replica_id_in_sync_group, replicas)  # [replicas]
-    spread = tf.tensordot(place, values, axes=0)  # [replicas, batch, ...]
+    position = tf.one_hot(context.replica_id_in_sync_group, replicas)  # [replicas]
+    spread = tf.tensordot(position, values, axes=0)  # [replicas, batch, ...]
     gathered = context.all_reduce(tf.distribute.ReduceOp.SUM, spread)
     return tf.reshape(gathered, [-1, *values.shape[1:]])
 
@@ -228,13 +299,23 @@ def all_gather_batch(values: tf.Tensor) -> tf.Tensor:
 def minimize(
     loss: tf.Tensor, tape: tf.GradientTape, optimizer: keras.optimizers.Optimizer, variables: list
 ) -> tf.Tensor:
-    """One optimizer step down the gradient of `loss`; returns the gradient's Euclidean norm."""
+    """Takes one optimizer step on `loss`.
+
+    Args:
+        loss: scalar of this replica, recorded by `tape`.
+        tape: its recording.
+        optimizer: built for `variables`.
+        variables: variables to update.
+
+    Returns:
+        Euclidean norm of the gradient, averaged over replicas.
+    """
     gradients = tape.gradient(loss, variables)
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync
     if replicas > 1:
         gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
-    # Keras' optimizers sum over replicas what they are given.
+    # Optimizers of Keras sum the gradients of all replicas.
     shares = [g / replicas for g in gradients] if replicas > 1 else gradients
     optimizer.apply_gradients(zip(shares, variables, strict=True))
     return tf.linalg.global_norm(gradients)

@@ -1,20 +1,23 @@
-"""D_Z of the paper: how far codes of examples are from the prior's, and who learns to tell.
+"""D_Z of the paper: divergences of codes z of examples and codes z_hat of the prior.
 
-Codes of examples are z, codes of the prior z_hat. A divergence may train a network of its own, the
-critic of Table 7 (Table 5 on vectors), to tell them apart; encoder and prior then move to close the
-gap, by `encoder_loss` and `generator_loss`.
+A divergence is a set of pure functions. The method has the critic of Table 7 (Table 5 for vectors)
+and the optimizers; encoder and prior minimize `encoder_loss` and `generator_loss`.
+
+All functions take these arguments:
+    critic: network, codes [n, latent_dim] -> scores [n, 1]; None if `has_critic` is False.
+    z: codes of examples [n, latent_dim].
+    z_hat: codes of the prior [n, latent_dim].
+    key: key of the noise that `SlicedWasserstein` uses.
 """
 
 from __future__ import annotations
 
 import abc
 
-import keras
 import tensorflow as tf
 
 from flexae_tf import losses, noise
-from flexae_tf.config import TrainConfig
-from flexae_tf.methods.base import adam, all_gather_batch, minimize
+from flexae_tf.methods.base import all_gather_batch
 from flexae_tf.networks.latent import Critic
 
 
@@ -22,195 +25,154 @@ class Divergence(abc.ABC):
     """A divergence of two batches of codes.
 
     Attributes:
-        critic: the network it learns, or None; optimizer: its optimizer, or None. The method holds
-            both as its own, so that checkpoints do.
-        tags: of what `update` returns.
+        tag: TensorBoard tag of `distance`.
+        has_critic: whether a critic estimates the divergence.
+        has_gradient_penalty: whether a gradient penalty is added to `critic_loss`.
     """
 
-    critic: Critic | None = None
-    optimizer: keras.optimizers.Optimizer | None = None
-    tags: tuple[str, ...] = ()
-
-    @property
-    def updates(self) -> int:
-        """How often in an iteration to call `update`, each time with other codes."""
-        return 1
+    tag: str
+    has_critic = True
+    has_gradient_penalty = False
 
     @abc.abstractmethod
-    def update(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> dict[str, tf.Tensor]:
-        """Learns from codes [batch, latent_dim] of each kind; returns what `tags` names."""
+    def critic_loss(self, critic: Critic, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of the critic, without a gradient penalty."""
 
     @abc.abstractmethod
-    def encoder_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """What the encoder that made `z` minimises."""
+    def generator_loss(
+        self, critic: Critic | None, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key
+    ) -> tf.Tensor:
+        """Returns the loss of the prior that produced `z_hat`."""
 
     @abc.abstractmethod
-    def generator_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """What the prior that made `z_hat` minimises."""
+    def encoder_loss(
+        self, critic: Critic | None, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key
+    ) -> tf.Tensor:
+        """Returns the loss of the encoder that produced `z`."""
 
     @abc.abstractmethod
-    def distance(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """The divergence as it is seen now; 0 when it sees none."""
+    def distance(
+        self, critic: Critic | None, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key
+    ) -> tf.Tensor:
+        """Returns the current estimate of the divergence; 0 if both distributions look equal."""
 
 
-class _Learned(Divergence):
-    """A divergence that is the optimum of a network: the critic."""
+class Wasserstein(Divergence):
+    """The paper's Wasserstein-1 distance, with a gradient penalty (Gulrajani et al. 2017)."""
 
-    def __init__(self, critic: Critic, config: TrainConfig) -> None:
-        self.critic = critic
-        self.optimizer = adam(
-            config.critic_learning_rate, 0.0, 0.9, critic.trainable_variables, 'critic'
-        )
-        self._config = config
+    tag = 'latent/wasserstein'
+    has_gradient_penalty = True
 
-    @property
-    def updates(self) -> int:
-        """As many as Algorithm 1 has: disc_training_ratio."""
-        return self._config.critic_steps
+    def critic_loss(self, critic, z, z_hat):
+        """Returns L_Critic (Eq. 5) without its gradient penalty."""
+        return losses.critic_loss(critic(z), critic(z_hat))
 
-    def _minimize(self, loss: tf.Tensor, tape: tf.GradientTape) -> tf.Tensor:
-        return minimize(loss, tape, self.optimizer, self.critic.trainable_variables)
+    def generator_loss(self, critic, z, z_hat, key):
+        """Returns L_Gen (Eq. 6)."""
+        return losses.generator_loss(critic(z_hat))
 
+    def encoder_loss(self, critic, z, z_hat, key):
+        """Returns L_Enc (Eq. 7)."""
+        return losses.encoder_loss(critic(z))
 
-class Wasserstein(_Learned):
-    """The paper's: a critic with a gradient penalty, Eqs. 5-7 (Gulrajani et al. 2017)."""
-
-    tags = ('loss/critic', 'loss/gradient_penalty', 'latent/wasserstein', 'grad_norm/critic')
-
-    def update(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> dict[str, tf.Tensor]:
-        """One step on L_Critic (Eq. 5), which updates kappa."""
-        mix = noise.uniform(key, [z.shape[0], 1])
-        with tf.GradientTape() as tape:
-            distance = -losses.critic_loss(self.critic(z), self.critic(z_hat))
-            penalty = losses.gradient_penalty(self.critic, z, z_hat, mix)
-            loss = -distance + self._config.gradient_penalty_weight * penalty
-        norm = self._minimize(loss, tape)
-        return dict(zip(self.tags, (loss, penalty, distance, norm), strict=True))
-
-    def encoder_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """L_Enc (Eq. 7)."""
-        return losses.encoder_loss(self.critic(z))
-
-    def generator_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """L_Gen (Eq. 6)."""
-        return losses.generator_loss(self.critic(z_hat))
-
-    def distance(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """The critic's lower bound of the Wasserstein-1 distance (Eq. 5 without its penalty)."""
-        return -losses.critic_loss(self.critic(z), self.critic(z_hat))
+    def distance(self, critic, z, z_hat, key):
+        """Returns the critic's lower bound of the distance."""
+        return -self.critic_loss(critic, z, z_hat)
 
 
-class _Classified(_Learned):
-    """A divergence seen by a classifier whose logit is high on codes of examples."""
+class _Classified(Divergence):
+    """A divergence estimated by a classifier, whose logit is high for codes of examples."""
 
-    def update(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> dict[str, tf.Tensor]:
-        """One step on the classifier's cross-entropy."""
-        with tf.GradientTape() as tape:
-            loss = losses.sigmoid_cross_entropy(self.critic(z), real=True)
-            loss += losses.sigmoid_cross_entropy(self.critic(z_hat), real=False)
-        norm = self._minimize(loss, tape)
-        distance = self.distance(z, z_hat, key)
-        return dict(zip(self.tags, (loss, distance, norm), strict=True))
+    def critic_loss(self, critic, z, z_hat):
+        """Returns the cross-entropy of the classifier."""
+        loss = losses.sigmoid_cross_entropy(critic(z), real=True)
+        return loss + losses.sigmoid_cross_entropy(critic(z_hat), real=False)
 
 
 class JensenShannon(_Classified):
-    """Adversarial training (Goodfellow et al. 2014), with losses that do not saturate."""
+    """Adversarial training (Goodfellow et al. 2014) with its non-saturating losses."""
 
-    tags = ('loss/critic', 'latent/jensen_shannon', 'grad_norm/critic')
+    tag = 'latent/jensen_shannon'
 
-    def encoder_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """Cross-entropy with "these codes are the prior's"."""
-        return losses.sigmoid_cross_entropy(self.critic(z), real=False)
+    def generator_loss(self, critic, z, z_hat, key):
+        """Returns the cross-entropy with the label of examples."""
+        return losses.sigmoid_cross_entropy(critic(z_hat), real=True)
 
-    def generator_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """Cross-entropy with "these codes are of examples"."""
-        return losses.sigmoid_cross_entropy(self.critic(z_hat), real=True)
+    def encoder_loss(self, critic, z, z_hat, key):
+        """Returns the cross-entropy with the label of the prior."""
+        return losses.sigmoid_cross_entropy(critic(z), real=False)
 
-    def distance(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """The classifier's lower bound of the divergence, in nats: at most ln 2."""
-        loss = losses.sigmoid_cross_entropy(self.critic(z), real=True)
-        loss += losses.sigmoid_cross_entropy(self.critic(z_hat), real=False)
-        return tf.math.log(2.0) - 0.5 * loss
+    def distance(self, critic, z, z_hat, key):
+        """Returns the classifier's lower bound of the divergence in nats, at most ln 2."""
+        return tf.math.log(2.0) - 0.5 * self.critic_loss(critic, z, z_hat)
 
 
 class KullbackLeibler(_Classified):
     """KL(q(z) || p(z)) by a density ratio: the classifier's logit estimates ln q - ln p."""
 
-    LIMIT = 20.0  # of the logit, above which exp() would outgrow all else in a batch
+    LIMIT = 20.0  # of the logit, so that exp() of one code does not dominate a batch
 
-    tags = ('loss/critic', 'latent/kl', 'grad_norm/critic')
+    tag = 'latent/kl'
 
-    def encoder_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """The mean log ratio at codes of examples."""
-        return tf.reduce_mean(self.critic(z))
+    def generator_loss(self, critic, z, z_hat, key):
+        """Returns minus the mean ratio at codes of the prior (Nowozin et al. 2016, Table 2)."""
+        return -tf.reduce_mean(tf.exp(tf.minimum(critic(z_hat), self.LIMIT)))
 
-    def generator_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """Minus the mean ratio at the prior's codes (Nowozin et al. 2016, Table 2)."""
-        return -tf.reduce_mean(tf.exp(tf.minimum(self.critic(z_hat), self.LIMIT)))
+    def encoder_loss(self, critic, z, z_hat, key):
+        """Returns the mean log ratio at codes of examples."""
+        return tf.reduce_mean(critic(z))
 
-    def distance(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """The mean log ratio at codes of examples, in nats."""
-        return tf.reduce_mean(self.critic(z))
+    def distance(self, critic, z, z_hat, key):
+        """Returns the mean log ratio at codes of examples, in nats."""
+        return tf.reduce_mean(critic(z))
 
 
 class _Direct(Divergence):
-    """A divergence of two batches that needs no network; of the global batch on many devices."""
+    """A divergence computed from two batches without a critic, the global ones on many devices."""
 
-    def update(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> dict[str, tf.Tensor]:
-        """Nothing to learn: what the divergence is."""
-        return {self.tags[0]: self.distance(z, z_hat, key)}
+    has_critic = False
 
-    def encoder_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """The divergence."""
-        return self.distance(z, z_hat, key)
+    def critic_loss(self, critic, z, z_hat):
+        """Raises NotImplementedError, because there is no critic."""
+        raise NotImplementedError(f'{type(self).__name__}: has no critic')
 
-    def generator_loss(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """The divergence."""
-        return self.distance(z, z_hat, key)
+    def generator_loss(self, critic, z, z_hat, key):
+        """Returns the divergence."""
+        return self.distance(critic, z, z_hat, key)
+
+    def encoder_loss(self, critic, z, z_hat, key):
+        """Returns the divergence."""
+        return self.distance(critic, z, z_hat, key)
 
 
 class Mmd(_Direct):
-    """Maximum mean discrepancy with kernels of many scales (Tolstikhin et al. 2018)."""
+    """Maximum mean discrepancy with kernels of several scales (Tolstikhin et al. 2018)."""
 
-    tags = ('latent/mmd_batch',)
+    tag = 'latent/mmd_batch'
 
-    def distance(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """The unbiased estimate: 0 on average for equal laws, and then often negative."""
+    def distance(self, critic, z, z_hat, key):
+        """Returns the unbiased estimate; for equal distributions its mean is 0."""
         return losses.mmd(all_gather_batch(z), all_gather_batch(z_hat))
 
 
 class SlicedWasserstein(_Direct):
-    """Wasserstein-2 distance of projections (Kolouri et al. 2019)."""
+    """Squared Wasserstein-2 distance of projections (Kolouri et al. 2019)."""
 
     PROJECTIONS = 64
 
-    tags = ('latent/sliced_wasserstein_batch',)
+    tag = 'latent/sliced_wasserstein_batch'
 
-    def distance(self, z: tf.Tensor, z_hat: tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """The mean squared distance over the directions that `key` draws."""
+    def distance(self, critic, z, z_hat, key):
+        """Returns the mean squared distance over random directions, a function of `key`."""
         directions = noise.shared_normal(key, [z.shape[1], self.PROJECTIONS])
         directions /= tf.norm(directions, axis=0)
         return losses.sliced_wasserstein(all_gather_batch(z), all_gather_batch(z_hat), directions)
 
 
-def build_divergence(
-    config: TrainConfig, hidden: tuple[int, ...], *, latent_dim: int, seed: int
-) -> Divergence:
-    """The divergence that `config.divergence` names.
-
-    Args:
-        config: also its `critic_steps`, `critic_learning_rate`, `gradient_penalty_weight`.
-        hidden: units of the critic, for those that learn one.
-        latent_dim: m.
-        seed: of the critic's initial weights.
-    """
-    kind = {
-        'wasserstein': Wasserstein,
-        'jensen_shannon': JensenShannon,
-        'kl': KullbackLeibler,
-        'mmd': Mmd,
-        'sliced_wasserstein': SlicedWasserstein,
-    }[config.divergence]
-    if issubclass(kind, _Learned):
-        return kind(Critic(hidden, latent_dim=latent_dim, seed=seed), config)
-    return kind()
+DIVERGENCES: dict[str, type[Divergence]] = {
+    'wasserstein': Wasserstein,
+    'jensen_shannon': JensenShannon,
+    'kl': KullbackLeibler,
+    'mmd': Mmd,
+    'sliced_wasserstein': SlicedWasserstein,
+}

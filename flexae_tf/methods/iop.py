@@ -1,21 +1,21 @@
-"""VAE with the implicit optimal prior: the aggregated posterior, known by a density ratio."""
+"""VAE with the implicit optimal prior: the aggregated posterior, by a density ratio."""
 
 import tensorflow as tf
 
 from flexae_tf import losses, noise
-from flexae_tf.config import TrainConfig
+from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import (
     LOG_VARIANCE_LIMITS,
     Method,
-    MethodSpec,
     NetworkRole,
     adam,
     all_gather_batch,
-    draw_normal,
     linear_warmup,
     minimize,
+    sample_normal,
 )
+from flexae_tf.methods.table import MethodSpec
 from flexae_tf.networks.autoencoder import GaussianEncoder
 from flexae_tf.networks.latent import RatioEstimator
 from flexae_tf.noise import Role
@@ -25,20 +25,22 @@ from flexae_tf.priors import ImplicitPrior
 class Iop(Method):
     """VAE with the implicit optimal prior (Takahashi et al. 2019).
 
-    The prior that suits a VAE best is its aggregated posterior q(z), the mean over images of
+    The optimal prior of a VAE is its aggregated posterior q(z), the mean over images of
     q(z given x). KL(q(z given x) || q(z)) is KL(q(z given x) || N(0, I)) minus the mean of
-    ln q(z) - ln N(z; 0, I), which a classifier of z ~ q(z) and z ~ N(0, I) learns as its logit T.
+    ln q(z) - ln N(z; 0, I). A classifier of z ~ q(z) and z ~ N(0, I) estimates it as its logit T.
 
-    An iteration is a step of the auto-encoder on |x - x_hat|^2 / 2 + w (KL - T(z)), w rising from 0
-    to 1 over the first tenth of the training, and `critic_steps` steps of the classifier, each on
-    codes that are drawn anew. The authors alternate by epochs, one of the auto-encoder and ten of
-    the classifier: the same proportion.
+    An iteration is a step of the auto-encoder on |x - x_hat|^2 / 2 + w (KL - T(z)) and
+    `critic_steps` steps of the classifier, each on new codes. The weight w rises from 0 to 1 over
+    the first tenth of the training. The authors alternate one epoch of the auto-encoder and ten of
+    the classifier, the same proportion.
 
-    Their code does not sample. Here codes are drawn from the prior itself, N(0, I) exp(T)
-    normalised, by importance resampling.
+    Their code does not sample. Here codes are sampled from the prior, N(0, I) exp(T) normalized, by
+    importance resampling.
     """
 
-    LIMIT = 20.0  # of the logit: a ratio that ran ahead of its classifier must not run away
+    LIMIT = 20.0  # of the logit, so that an inaccurate ratio cannot dominate
+
+    priors = ('ImplicitPrior',)
 
     tags = (
         'loss/ae',
@@ -48,16 +50,16 @@ class Iop(Method):
         'loss/critic',
         'grad_norm/critic',
         'latent/kl',
-        'latent/effective_share',
+        'latent/normalized_ess',
     )
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+    def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(config, spec, method_spec)
         self.build_autoencoder(GaussianEncoder)
         self.ratio = RatioEstimator(
             latent_dim=config.latent_dim, seed=self.weight_seed(NetworkRole.CRITIC)
         )
-        self.prior = ImplicitPrior(self.log_ratio, config.latent_dim)
+        self.prior = self.build_prior()
         self.ae_optimizer = adam(
             config.ae_learning_rate, 0.9, 0.999, self.autoencoder_variables, 'ae'
         )
@@ -65,21 +67,25 @@ class Iop(Method):
             config.critic_learning_rate, 0.9, 0.999, self.ratio.trainable_variables, 'critic'
         )
 
+    def build_prior(self) -> ImplicitPrior:
+        """See `Method.build_prior`."""
+        return ImplicitPrior(self.log_ratio, self.config.latent_dim)
+
     @property
     def batches_per_step(self) -> int:
-        """The auto-encoder step's batch, and one for each classifier step unless they share it."""
+        """The batch of the auto-encoder step, and one per classifier step unless they share it."""
         return 1 + self.config.critic_steps if self.config.critic_batches == 'fresh' else 1
 
-    def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One step of the auto-encoder, then `critic_steps` of the classifier."""
+    def train_step(self, batches: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Updates the auto-encoder, then `critic_steps` times the classifier."""
         # 1. Minimize |x - x_hat|^2 / 2 + w (KL - T(z)) and update encoder and decoder.
-        x = blocks[0]
+        x = batches[0]
         with tf.GradientTape() as tape:
             mean, log_variance = self.posterior(x, training=True)
-            z = draw_normal(mean, log_variance, self.key(step, Role.POSTERIOR))
+            z = sample_normal(mean, log_variance, self.key(step, Role.POSTERIOR))
             ae_loss = losses.reconstruction(x, self.decoder(z, training=True))
             kl = losses.kl_to_standard_normal(mean, log_variance)
-            log_ratio = tf.reduce_mean(self.log_ratio(z))  # through T into z, not into its weights
+            log_ratio = tf.reduce_mean(self.log_ratio(z))  # its gradient reaches z, not T's weights
             weight = linear_warmup(step, self.config.training_steps)
             total = 0.5 * ae_loss + weight * (kl - log_ratio)
         ae_norm = minimize(total, tape, self.ae_optimizer, self.autoencoder_variables)
@@ -88,11 +94,11 @@ class Iop(Method):
         fresh = self.config.critic_batches == 'fresh'
         for i in range(self.config.critic_steps):
             if fresh or i == 0:
-                # In training mode, although it moves the averages: T must know the codes that the
-                # step above sees, whose batch norm is the batch's.
-                x = blocks[1 + i] if fresh else x
+                # In training mode, although this moves the averages: T is needed at the codes of
+                # the step above, which are computed with batch statistics.
+                x = batches[1 + i] if fresh else x
                 mean, log_variance = self.posterior(x, training=True)
-            z = draw_normal(mean, log_variance, self.key(step, Role.POSTERIOR, 1 + i))
+            z = sample_normal(mean, log_variance, self.key(step, Role.POSTERIOR, 1 + i))
             n = noise.normal(self.key(step, Role.CRITIC_NOISE, i), z.shape)
             keep, keep_n = self._keep(z, step, 2 * i), self._keep(n, step, 2 * i + 1)
             with tf.GradientTape() as tape:
@@ -108,28 +114,28 @@ class Iop(Method):
             'loss/critic': critic_loss,
             'grad_norm/critic': critic_norm,
             'latent/kl': log_ratio,  # T's estimate of KL(q(z) || N(0, I))
-            # 1 / n when a single draw would be taken again and again.
-            'latent/effective_share': losses.normalized_ess(all_gather_batch(self.log_ratio(n))),
+            # 1 / n if importance resampling always selects the same candidate.
+            'latent/normalized_ess': losses.normalized_ess(all_gather_batch(self.log_ratio(n))),
         }
 
     def posterior(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and log variance [batch, latent_dim] of z given x."""
+        """Returns mean and log variance [batch, latent_dim] of q(z given x)."""
         mean, log_variance = self.encoder(x, training=training)
         return mean, tf.clip_by_value(log_variance, *LOG_VARIANCE_LIMITS)
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
-        """The mean of the Gaussian [batch, latent_dim]."""
+        """Returns the mean of the posterior [batch, latent_dim]."""
         return self.posterior(x, training=False)[0]
 
     def sample_posterior(self, x: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """A draw from q(z given x) [batch, latent_dim]."""
-        return draw_normal(*self.posterior(x, training=False), noise.key(seed, 0, Role.POSTERIOR))
+        """Samples codes [batch, latent_dim] from q(z given x)."""
+        return sample_normal(*self.posterior(x, training=False), noise.key(seed, 0, Role.POSTERIOR))
 
     def log_ratio(self, z: tf.Tensor) -> tf.Tensor:
-        """T: the estimate of ln q(z) - ln N(z; 0, I) at codes [n, latent_dim], [n, 1]."""
+        """Returns T, the estimate of ln q(z) - ln N(z; 0, I) [n, 1], at codes [n, latent_dim]."""
         return tf.clip_by_value(self.ratio(z), -self.LIMIT, self.LIMIT)
 
     def _keep(self, z: tf.Tensor, step: tf.Tensor, index: int) -> tf.Tensor:
-        """What dropout leaves of the classifier's last hidden layer."""
+        """Returns the dropout mask of the classifier's last hidden layer."""
         key = self.key(step, Role.DROPOUT, index)
         return noise.dropout(key, [z.shape[0], self.ratio.UNITS], rate=self.ratio.DROPOUT)

@@ -1,75 +1,65 @@
-"""A sampler learned after the auto-encoder: P-GEN and critic on finished codes."""
+"""A prior learned after the auto-encoder: P-GEN and critic on codes of a trained encoder."""
 
 import tensorflow as tf
 
-from flexae_tf.config import TrainConfig
-from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import Method, MethodSpec, NetworkRole, adam, minimize
-from flexae_tf.methods.divergences import build_divergence
-from flexae_tf.networks.latent import Critic, Generator
+from flexae_tf import losses, noise
+from flexae_tf.methods.base import minimize
+from flexae_tf.methods.flexae import LatentMatching
 from flexae_tf.noise import Role
-from flexae_tf.priors import LearnedPrior
 
 
-class LatentGan(Method):
-    """FlexAE's Eqs. 5 and 6 with an encoder that stays as it is.
+class LatentGan(LatentMatching):
+    """FlexAE's Eqs. 5 and 6 with a fixed encoder.
 
-    Its examples are codes [m] of another method; P-GEN and critic are those of FlexAE, so that the
-    two differ in nothing but joint training, which is what the paper argues for.
+    The examples are codes [latent_dim] of another method. P-GEN and critic are the same as in
+    FlexAE, so that only the joint training, which the paper argues for, differs.
     """
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
-        super().__init__(config, spec, method_spec)
-        self.generator = Generator(
-            self.architecture.generator,
-            noise_dim=config.noise_dim,
-            latent_dim=config.latent_dim,
-            seed=self.weight_seed(NetworkRole.GENERATOR),
-        )
-        self.gen_optimizer = adam(
-            config.gen_learning_rate, 0.0, 0.9, self.generator.trainable_variables, 'gen'
-        )
-        self.prior = LearnedPrior(self.generator, config.noise_dim)
-        self.divergence = build_divergence(
-            config,
-            self.architecture.critic,
-            latent_dim=config.latent_dim,
-            seed=self.weight_seed(NetworkRole.CRITIC),
-        )
-        # Here too, so that checkpoints hold them.
-        self.critic: Critic = self.divergence.critic
-        self.critic_optimizer = self.divergence.optimizer
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The names of what `train_step` returns."""
-        return ('loss/gen', 'grad_norm/gen', *self.divergence.tags)
+    priors = ('LearnedPrior',)
 
     @property
     def batches_per_step(self) -> int:
         """A batch of codes for each critic step."""
-        return self.divergence.updates
+        return self.critic_steps
 
-    def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`critic_steps` times L_Critic, then L_Gen."""
-        for i in range(self.divergence.updates):
-            z = blocks[i]
+    def train_step(self, batches: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Minimizes L_Critic `critic_steps` times, then L_Gen."""
+        divergence, values = self.divergence, {}
+
+        # 1. Minimize L_Critic (Eq. 5) and update kappa, `critic_steps` times.
+        for i in range(self.critic_steps):
+            z = batches[i]
             n = self.key(step, Role.CRITIC_NOISE, i)
             key = self.key(step, Role.CRITIC_MIX, i)
-            values = self.divergence.update(z, self.prior.sample_with_key(z.shape[0], n), key)
+            z_hat = self.prior.sample_with_key(z.shape[0], n)
+            values[divergence.tag] = divergence.distance(self.critic, z, z_hat, key)
+            if self.critic:
+                with tf.GradientTape() as tape:
+                    critic_loss = divergence.critic_loss(self.critic, z, z_hat)
+                    if divergence.has_gradient_penalty:
+                        mix = noise.uniform(key, [z.shape[0], 1])
+                        penalty = losses.gradient_penalty(self.critic, z, z_hat, mix)
+                        values['loss/gradient_penalty'] = penalty
+                        critic_loss += self.config.gradient_penalty_weight * penalty
+                kappa = self.critic.trainable_variables
+                values['loss/critic'] = critic_loss
+                values['grad_norm/critic'] = minimize(
+                    critic_loss, tape, self.critic_optimizer, kappa
+                )
+
+        # 2. Minimize L_Gen (Eq. 6) and update psi, on the noise of the last critic step.
         with tf.GradientTape() as tape:
-            gen_loss = self.divergence.generator_loss(
-                z, self.prior.sample_with_key(z.shape[0], n), key
-            )
+            z_hat = self.prior.sample_with_key(z.shape[0], n)
+            gen_loss = divergence.generator_loss(self.critic, z, z_hat, key)
         psi = self.generator.trainable_variables
         values['loss/gen'] = gen_loss
         values['grad_norm/gen'] = minimize(gen_loss, tape, self.gen_optimizer, psi)
         return values
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
-        """Its examples are codes already."""
+        """Returns the examples, which are codes already."""
         return x
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
-        """Its examples are codes."""
+        """Returns the codes, which are examples."""
         return z

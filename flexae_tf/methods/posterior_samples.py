@@ -1,4 +1,4 @@
-"""Codes of examples: draws of their posteriors, or these themselves."""
+"""Codes of many examples, sampled from their posteriors, or the posteriors themselves."""
 
 import itertools
 from collections.abc import Callable
@@ -10,38 +10,50 @@ from flexae_tf.data.batches import map_batches
 from flexae_tf.methods.base import Method
 
 BATCH = 256
-# Of a code that has no spread: far below what any of the methods distinguishes.
+# Log variance of a code without spread, far below the resolution of every method.
 NO_SPREAD = -20.0
 
 
-def draw_codes(
+def sample_codes(
     method: Method, x: np.ndarray, *, seed: int, compiled: Callable | None = None
 ) -> np.ndarray:
-    """A draw of q(z given x) for each example [n, ...]: float32 [n, latent_dim].
+    """Samples q(z given x) once for each example; a deterministic method returns its codes.
 
-    The code itself where the method is deterministic. Who draws often gives the `tf.function` of
-    the method's `sample_posterior`, which is compiled for each call without.
+    Args:
+        method: the method.
+        x: examples [n, ...].
+        seed: seed of the first batch; each batch has a seed of its own.
+        compiled: `tf.function` of the method's `sample_posterior`, for a caller that samples
+            often; None to compile it in this call.
+
+    Returns:
+        float32 [n, latent_dim].
     """
-    seeds = itertools.count(seed)  # another one for every batch
+    seeds = itertools.count(seed)
     sample = compiled or tf.function(method.sample_posterior)
 
-    def draw(batch: tf.Tensor) -> tf.Tensor:
+    def sample_batch(batch: tf.Tensor) -> tf.Tensor:
         return sample(batch, tf.constant(next(seeds) % 2**31))
 
-    return map_batches(draw, x, BATCH)
+    return map_batches(sample_batch, x, BATCH)
 
 
-def posteriors(method: Method, x: np.ndarray, *, seed: int) -> np.ndarray:
-    """Mean and log variance of q(z given x) side by side: float32 [n, 2 latent_dim].
+def posterior_parameters(method: Method, x: np.ndarray, *, seed: int) -> np.ndarray:
+    """Returns mean and log variance of q(z given x) side by side, float32 [n, 2 latent_dim].
 
-    A posterior that is not Gaussian is represented by a draw without spread.
+    A posterior that is not Gaussian is represented by a sample with log variance `NO_SPREAD`.
+
+    Args:
+        method: the method.
+        x: examples [n, ...].
+        seed: as for `sample_codes`.
     """
     if method.method_spec.posterior != 'gaussian':
-        codes = draw_codes(method, x, seed=seed)
+        codes = sample_codes(method, x, seed=seed)
         return np.concatenate([codes, np.full_like(codes, NO_SPREAD)], axis=1)
 
     @tf.function
-    def both(batch: tf.Tensor) -> tf.Tensor:
+    def parameters(batch: tf.Tensor) -> tf.Tensor:
         return tf.concat(method.posterior(batch, training=False), axis=1)
 
-    return map_batches(both, x, BATCH)
+    return map_batches(parameters, x, BATCH)

@@ -3,35 +3,37 @@
 import tensorflow as tf
 
 from flexae_tf import losses, noise
-from flexae_tf.config import TrainConfig
+from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import (
     LOG_VARIANCE_LIMITS,
     Method,
-    MethodSpec,
     NetworkRole,
     adam,
-    draw_normal,
     minimize,
     piecewise_constant,
+    sample_normal,
 )
+from flexae_tf.methods.table import MethodSpec
 from flexae_tf.networks.latent import SkipPerceptron
 from flexae_tf.noise import Role
-from flexae_tf.priors import Prior, StandardNormal
+from flexae_tf.priors import Prior
 
 
 class SecondStage(Method):
-    """A VAE whose examples are posteriors of a first stage.
+    """A VAE of the posteriors of a first stage.
 
-    An example is [2 m]: mean and log variance of q(z given x); each iteration draws z from it anew.
-    Encoder (z -> u, as large as z) and decoder are perceptrons whose last layer also sees their
-    input. The decoder's variance is a learned scalar. What it decodes to is again a mean and a log
-    variance. The rate is halved after half of the iterations.
+    An example is [2 m], mean and log variance of q(z given x); each iteration samples z from it.
+    Encoder (z -> u, of the size of z) and decoder are perceptrons whose last layer also receives
+    the input. The decoder's variance is a learned scalar, and `decode` returns a mean and a log
+    variance. The learning rate is halved after half of the iterations.
     """
+
+    priors = ('StandardNormal',)
 
     tags = ('loss/ae', 'loss/kl', 'loss/total', 'grad_norm/ae', 'decoder/log_scale')
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+    def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(config, spec, method_spec)
         size = config.latent_dim
         self.encoder = SkipPerceptron(
@@ -43,14 +45,14 @@ class SecondStage(Method):
         self.log_scale = self.add_weight(shape=(), initializer='zeros', name='log_scale')
         rate = piecewise_constant(config.ae_learning_rate, config.training_steps, ((1 / 2, 1 / 2),))
         self.ae_optimizer = adam(rate, 0.9, 0.999, self.trainable_variables, 'ae')
-        self.prior = StandardNormal(size)
+        self.prior = self.build_prior()
 
-    def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One step of Adam on the evidence bound of codes."""
-        z = draw_normal(*tf.split(blocks[0], 2, axis=1), self.key(step, Role.POSTERIOR, 0))
+    def train_step(self, batches: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Takes one step of Adam on the evidence lower bound of codes."""
+        z = sample_normal(*tf.split(batches[0], 2, axis=1), self.key(step, Role.POSTERIOR, 0))
         with tf.GradientTape() as tape:
             mean, log_variance = self.posterior(z)
-            u = draw_normal(mean, log_variance, self.key(step, Role.POSTERIOR, 1))
+            u = sample_normal(mean, log_variance, self.key(step, Role.POSTERIOR, 1))
             ae_loss = losses.reconstruction(z, self.decoder(u))
             kl = losses.kl_to_standard_normal(mean, log_variance)
             log_scale = losses.limited_log_scale(self.log_scale)
@@ -65,34 +67,34 @@ class SecondStage(Method):
         }
 
     def posterior(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and log variance [batch, m] of q(u given z)."""
+        """Returns mean and log variance [batch, m] of q(u given z)."""
         mean, log_variance = self.encoder(z)
         return mean, tf.clip_by_value(log_variance, *LOG_VARIANCE_LIMITS)
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
-        """The mean of q(u given z) at the mean of a posterior: [batch, 2 m] -> [batch, m]."""
+        """Returns the mean [batch, m] of q(u given z), z the mean of a posterior [batch, 2 m]."""
         return self.posterior(tf.split(x, 2, axis=1)[0])[0]
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
-        """Mean and log variance of p(z given u), [batch, 2 m], of u [batch, m]."""
+        """Returns mean and log variance [batch, 2 m] of p(z given u), of u [batch, m]."""
         mean = self.decoder(z)
         log_variance = 2.0 * losses.limited_log_scale(self.log_scale)
         return tf.concat([mean, tf.fill(tf.shape(mean), log_variance)], axis=1)
 
 
-class TwoStages(Prior):
-    """z ~ p(z given u), u ~ N(0, I): a second stage as the prior of the first."""
+class TwoStagePrior(Prior):
+    """A second stage as the prior of the first: z ~ p(z given u), u ~ N(0, I)."""
 
     def __init__(self, stage: SecondStage) -> None:
         self._stage = stage
 
     @property
     def variables(self) -> tuple:
-        """The weights of the stage."""
+        """Weights of the second stage."""
         return tuple(self._stage.weights)
 
     def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """As `Prior.sample_with_key`."""
+        """See `Prior.sample_with_key`."""
         n = noise.normal(key, [num, 2 * self._stage.config.latent_dim])
         u, n = tf.split(n, 2, axis=1)
         mean, log_variance = tf.split(self._stage.decode(u), 2, axis=1)

@@ -1,4 +1,4 @@
-"""Variational auto-encoders: VAE, beta-VAE, VampPrior, flow posterior, 2-Stage VAE's first."""
+"""Variational auto-encoders: VAE, beta-VAE, VampPrior, flow posterior, first stage of 2-S VAE."""
 
 import math
 
@@ -6,45 +6,48 @@ import keras
 import tensorflow as tf
 
 from flexae_tf import losses, noise
-from flexae_tf.config import TrainConfig
+from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec
+from flexae_tf.errors import UsageError
 from flexae_tf.methods.base import (
     LOG_VARIANCE_LIMITS,
     Method,
-    MethodSpec,
     NetworkRole,
     adam,
-    draw_normal,
     linear_warmup,
     minimize,
     piecewise_constant,
+    sample_normal,
 )
+from flexae_tf.methods.table import MethodSpec
 from flexae_tf.networks.autoencoder import CONTEXT, FlowEncoder, GaussianEncoder
 from flexae_tf.networks.flow import InverseAutoregressiveFlow
 from flexae_tf.noise import Role
-from flexae_tf.priors import StandardNormal, VampPrior, normal_log_prob
+from flexae_tf.priors import Prior, StandardNormal, VampPrior, normal_log_prob
 
-# Narrower than elsewhere, as VampPrior's authors have them: their prior is made of posteriors.
+# Narrower limits of VampPrior's authors, whose prior is a mixture of posteriors.
 VAMP_LOG_VARIANCE_LIMITS = (-6.0, 2.0)
 
 
 class Vae(Method):
-    """A VAE (Kingma and Welling 2014) and its relatives in Table 1.
+    """A VAE (Kingma and Welling 2014) and its variants in Table 1.
 
-    Minimizes |x - x_hat|^2 / 2 + kl_weight KL(q(z given x) || p(z)), with one z for an image: a
-    Gaussian decoder of unit variance. With a weight below 1 it is the beta-VAE of Table 1: the same
-    as a decoder of variance `kl_weight`.
+    Minimizes |x - x_hat|^2 / 2 + kl_weight KL(q(z given x) || p(z)), with one z per image and a
+    Gaussian decoder of unit variance. With a weight below 1 it is the beta-VAE of Table 1,
+    equivalent to a decoder of variance `kl_weight`.
 
-    - A Gaussian posterior and the prior N(0, I) have a closed divergence. Else it is estimated by
-      ln q(z given x) - ln p(z) at the z that is decoded.
+    - The divergence has a closed form for a Gaussian posterior and the prior N(0, I). Otherwise it
+      is estimated by ln q(z given x) - ln p(z) at the z that is decoded.
     - With `VampPrior` its weight rises from 0 to 1 over the first tenth of the iterations. The
-      pseudo-inputs, values of an example each, go through the same encoder, in inference mode.
-    - A flow posterior carries the Gaussian draw through an inverse autoregressive flow.
-    - With a learned scale the decoder's variance is a parameter (Dai and Wipf 2019), and the rate
-      is halved after each third of the iterations.
+      pseudo-inputs have the shape of an example; the same encoder, in inference mode, encodes them.
+    - A flow posterior transforms the Gaussian sample by an inverse autoregressive flow.
+    - With a learned scale the decoder's variance is a parameter (Dai and Wipf 2019), and the
+      learning rate is halved after each third of the iterations.
     """
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+    priors = ('VampPrior', *Method.priors)
+
+    def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(config, spec, method_spec)
         flow = method_spec.posterior == 'flow'
         self.build_autoencoder(FlowEncoder if flow else GaussianEncoder)
@@ -55,12 +58,7 @@ class Vae(Method):
             )
         self._limits = LOG_VARIANCE_LIMITS
         self.pseudo_inputs = None
-        if method_spec.prior == 'VampPrior':
-            self._limits = VAMP_LOG_VARIANCE_LIMITS
-            self.pseudo_inputs = self._new_pseudo_inputs()
-            self.prior = VampPrior(self._pseudo_posteriors)
-        else:
-            self.prior = StandardNormal(config.latent_dim)
+        self.prior = self.build_prior()
         self.log_scale = None
         rate = config.ae_learning_rate
         if method_spec.learned_scale:
@@ -68,17 +66,30 @@ class Vae(Method):
             rate = piecewise_constant(rate, config.training_steps, ((1 / 3, 1 / 2), (2 / 3, 1 / 4)))
         self.ae_optimizer = adam(rate, 0.9, 0.999, self.trainable_variables, 'ae')
 
+    def build_prior(self) -> Prior | None:
+        """See `Method.build_prior`."""
+        if self.method_spec.prior == 'VampPrior':
+            if self.config.num_pseudo_inputs is None:
+                raise UsageError(
+                    f'--num_pseudo_inputs: missing, --method={self.config.method} has the prior '
+                    'VampPrior. Give it.'
+                )
+            self._limits = VAMP_LOG_VARIANCE_LIMITS
+            self.pseudo_inputs = self._new_pseudo_inputs()
+            return VampPrior(self._pseudo_posteriors)
+        return super().build_prior()
+
     @property
     def tags(self) -> tuple[str, ...]:
-        """The names of what `train_step` returns."""
+        """See `Method.tags`."""
         scale = ('decoder/log_scale',) if self.method_spec.learned_scale else ()
         return ('loss/ae', 'loss/kl', 'loss/total', 'grad_norm/ae', *scale)
 
-    def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One step of Adam on the weighted evidence bound."""
-        x = blocks[0]
+    def train_step(self, batches: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Takes one step of Adam on the weighted evidence lower bound."""
+        x = batches[0]
         with tf.GradientTape() as tape:
-            z, kl = self._draw_with_divergence(x, self.key(step, Role.POSTERIOR))
+            z, kl = self._sample_with_divergence(x, self.key(step, Role.POSTERIOR))
             ae_loss = losses.reconstruction(x, self.decoder(z, training=True))
             total = self._distortion(ae_loss) + self._kl_weight(step) * kl
         variables = self.trainable_variables
@@ -87,26 +98,26 @@ class Vae(Method):
         return values if self.log_scale is None else values | {'decoder/log_scale': self._log_scale}
 
     def posterior(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, ...]:
-        """Mean and log variance [batch, latent_dim] of the Gaussian; a flow's context, if any."""
+        """Returns mean and log variance [batch, latent_dim], then the context of a flow."""
         mean, log_variance, *context = self.encoder(x, training=training)
         return mean, tf.clip_by_value(log_variance, *self._limits), *context
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
-        """The mean of the Gaussian [batch, latent_dim], carried through the flow if any."""
+        """Returns the mean of the Gaussian [batch, latent_dim], transformed by the flow if any."""
         mean, _, *context = self.posterior(x, training=False)
         return self.flow([mean, *context])[0] if self.flow else mean
 
     def sample_posterior(self, x: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-        """A draw from q(z given x) [batch, latent_dim]."""
+        """Samples codes [batch, latent_dim] from q(z given x)."""
         mean, log_variance, *context = self.posterior(x, training=False)
-        z = draw_normal(mean, log_variance, noise.key(seed, 0, Role.POSTERIOR))
+        z = sample_normal(mean, log_variance, noise.key(seed, 0, Role.POSTERIOR))
         return self.flow([z, *context])[0] if self.flow else z
 
-    def _draw_with_divergence(self, x: tf.Tensor, key: noise.Key) -> tuple[tf.Tensor, tf.Tensor]:
-        """z of q(z given x) while training, and the divergence, averaged over the batch."""
+    def _sample_with_divergence(self, x: tf.Tensor, key: noise.Key) -> tuple[tf.Tensor, tf.Tensor]:
+        """Samples z from q(z given x) in training mode; also returns the mean divergence."""
         mean, log_variance, *context = self.posterior(x, training=True)
-        z = draw_normal(mean, log_variance, key)
-        if not self.flow and self.pseudo_inputs is None:
+        z = sample_normal(mean, log_variance, key)
+        if not self.flow and isinstance(self.prior, StandardNormal):
             return z, losses.kl_to_standard_normal(mean, log_variance)
         log_q = normal_log_prob(z, mean, log_variance)
         if self.flow:
@@ -115,7 +126,7 @@ class Vae(Method):
         return z, tf.reduce_mean(log_q - self.prior.log_prob(z))
 
     def _distortion(self, ae_loss: tf.Tensor) -> tf.Tensor:
-        """Minus the log likelihood; without the constant where the variance is 1."""
+        """Returns minus the log likelihood, without its constant if the variance is 1."""
         if self.log_scale is None:
             return 0.5 * ae_loss
         return losses.gaussian_nll(ae_loss, self._log_scale, size=math.prod(self.spec.shape))
@@ -131,7 +142,7 @@ class Vae(Method):
 
     def _new_pseudo_inputs(self) -> keras.Variable:
         low, high = self.spec.value_range
-        # Inside the range, near its lower end as the authors have it: outside there is no gradient.
+        # Near the lower end of the range, as in the authors' code; outside there is no gradient.
         initializer = keras.initializers.RandomNormal(
             low + 0.05 * (high - low), 0.01 * (high - low), seed=self.weight_seed(NetworkRole.OTHER)
         )

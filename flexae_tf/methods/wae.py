@@ -1,4 +1,4 @@
-"""Wasserstein auto-encoders whose penalty is a discriminator: WAE-GAN."""
+"""WAE-GAN: a Wasserstein auto-encoder with an adversarial penalty on codes."""
 
 import functools
 
@@ -6,38 +6,37 @@ import keras
 import tensorflow as tf
 
 from flexae_tf import losses
-from flexae_tf.config import TrainConfig
+from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import (
     Method,
-    MethodSpec,
     NetworkRole,
     adam,
     minimize,
     piecewise_constant,
 )
+from flexae_tf.methods.table import MethodSpec
 from flexae_tf.networks.autoencoder import Encoder
 from flexae_tf.networks.latent import Discriminator
 from flexae_tf.noise import Role
-from flexae_tf.priors import StandardNormal
 
 
 class Wae(Method):
-    """WAE-GAN (Tolstikhin et al. 2018, Algorithm 1), with prior N(0, I).
+    """WAE-GAN (Tolstikhin et al. 2018, Algorithm 1).
 
     Encoder and decoder minimize |x - x_hat|^2 + adversarial_weight * (cross-entropy of the
-    discriminator with "this code is from the prior"), then the discriminator learns from the same
-    codes and as many draws of the prior. The authors' rates fall by hand; here they are halved
-    after 30 % of the iterations and divided by 5 once more after 50 %.
+    discriminator with the label of the prior). Then the discriminator is trained on the same codes
+    and as many samples of the prior. The authors lower the learning rates manually; here they are
+    halved after 30 % of the iterations and divided by 5 after 50 %.
     """
 
     tags = ('loss/ae', 'loss/critic', 'loss/enc', 'grad_norm/ae', 'grad_norm/critic')
 
-    def __init__(self, config: TrainConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
+    def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(config, spec, method_spec)
-        # One optimizer follows the sum, so the discriminator gives a bias of the codes a gradient.
+        # One optimizer minimizes the sum, so that a bias of the codes has an adversarial gradient.
         self.build_autoencoder(functools.partial(Encoder, code_bias=True))
-        self.prior = StandardNormal(config.latent_dim)
+        self.prior = self.build_prior()
         self.discriminator = Discriminator(
             latent_dim=config.latent_dim, seed=self.weight_seed(NetworkRole.CRITIC)
         )
@@ -55,9 +54,9 @@ class Wae(Method):
     def _rate(self, start: float) -> keras.optimizers.schedules.LearningRateSchedule:
         return piecewise_constant(start, self.config.training_steps, ((0.3, 1 / 2), (0.5, 1 / 10)))
 
-    def train_step(self, blocks: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One step of the auto-encoder, and one of the discriminator on the same codes."""
-        x = blocks[0]
+    def train_step(self, batches: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Updates the auto-encoder, then the discriminator on the same codes."""
+        x = batches[0]
         with tf.GradientTape() as tape:
             z = self.encoder(x, training=True)
             ae_loss = losses.reconstruction(x, self.decoder(z, training=True))

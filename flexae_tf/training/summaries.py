@@ -7,7 +7,7 @@ from flexae_tf import image_grid
 from flexae_tf.data import Dataset
 from flexae_tf.data.batches import as_float, map_batches
 from flexae_tf.methods.base import Method
-from flexae_tf.methods.posterior_samples import draw_codes
+from flexae_tf.methods.posterior_samples import sample_codes
 from flexae_tf.metrics import frechet, latent
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images
 from flexae_tf.metrics.protocol import raw_protocol
@@ -55,7 +55,7 @@ class Summaries:
         x = self._held_out
         z, x_hat = self._codes_and_reconstructions(x)
         if self._method.method_spec.posterior != 'deterministic':
-            z = draw_codes(self._method, x, seed=SAMPLE_SEED, compiled=self._sample_posterior)
+            z = sample_codes(self._method, x, seed=SAMPLE_SEED, compiled=self._sample_posterior)
         z_hat = self._sample_latent(max(len(x), GRID))
         codes = {'z': z} if z_hat is None else {'z': z, 'zhat': z_hat[: len(x)]}
         for name, values in codes.items():

@@ -8,7 +8,7 @@ from flexae_tf.data import Purpose, fixed_permutation
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation.evaluate import evaluate
 from flexae_tf.files import read_jsonl
-from flexae_tf.methods.posterior_samples import draw_codes
+from flexae_tf.methods.posterior_samples import sample_codes
 from flexae_tf.metrics import latent
 from flexae_tf.training.run_log import PrintLog
 from flexae_tf.training.summaries import MONITORED, Summaries
@@ -35,7 +35,7 @@ def test_scores_of_codes_use_posterior_samples(run, dataset):
     evaluate(EvaluateConfig(workdir=folder, num_examples=200, sets='latents'))
     scores = {r['stem']: r for r in read_jsonl(run.workdir.scores) if 'stem' in r}
     x = dataset.test.x[fixed_permutation(len(dataset.test), Purpose.EVALUATION)[:200]]
-    expected = latent.scale(draw_codes(run.method, x, seed=0))
+    expected = latent.scale(sample_codes(run.method, x, seed=0))
     assert scores['z_scale']['value'] == pytest.approx(expected, rel=1e-5)
     assert expected > 1.01 * latent.scale(np.asarray(run.method.encode(x)))
     assert {r['fields']['features'] for r in scores.values()} == {'posterior_samples'}
@@ -44,5 +44,5 @@ def test_scores_of_codes_use_posterior_samples(run, dataset):
 
 def test_latent_statistics_of_a_training_use_posterior_samples(run, dataset):
     found = Summaries(run.method, dataset, PrintLog()).sample(0)
-    codes = draw_codes(run.method, dataset.validation.x[:MONITORED], seed=0)
+    codes = sample_codes(run.method, dataset.validation.x[:MONITORED], seed=0)
     assert found['latent/z_scale'] == pytest.approx(latent.scale(codes), rel=1e-5)

@@ -7,11 +7,11 @@ from sklearn import mixture
 
 from flexae_tf.densities import densities
 from flexae_tf.errors import NonFiniteLossError, UsageError
-from flexae_tf.methods.posterior_samples import draw_codes
+from flexae_tf.methods.posterior_samples import sample_codes
 
 
 def test_gaussian_mixture_equals_that_of_scikit_learn(run, dataset):
-    codes = draw_codes(run.method, dataset.train.x, seed=0).astype(np.float64)
+    codes = sample_codes(run.method, dataset.train.x, seed=0).astype(np.float64)
     expected = mixture.GaussianMixture(10, max_iter=2000, random_state=0).fit(codes)
     prior = densities.fit(run, 'gaussian_mixture', dataset).method.prior
     log_prob = prior.log_prob(tf.constant(codes[:50], tf.float32))

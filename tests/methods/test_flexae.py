@@ -1,4 +1,4 @@
-"""FlexAE against Algorithm 1, written out plainly here."""
+"""Tests of FlexAE against a plain implementation of Algorithm 1."""
 
 import numpy as np
 import pytest
@@ -19,18 +19,18 @@ def make(**options):
     return build(TrainConfig(**{**small, **options}), SPEC)
 
 
-def blocks_for(method, seed=0):
+def batches_for(method, seed=0):
     shape = [method.batches_per_step, method.config.batch_size, *method.spec.shape]
     return tf.constant(np.random.RandomState(seed).rand(*shape), tf.float32)
 
 
-def run(method, blocks, step):
-    """One iteration, eagerly: tracing takes longer than a few of these."""
-    return method.train_step(blocks, tf.constant(step, tf.int64))
+def run(method, batches, step):
+    """Runs one iteration eagerly, which is faster than tracing."""
+    return method.train_step(batches, tf.constant(step, tf.int64))
 
 
 class PlainAdam:
-    """Adam as its paper states it, with TensorFlow 1's placement of epsilon."""
+    """Adam of its paper, with the placement of epsilon of TensorFlow 1."""
 
     def __init__(self, rate, beta_1, beta_2):
         self.rate, self.beta_1, self.beta_2 = rate, beta_1, beta_2
@@ -48,16 +48,16 @@ class PlainAdam:
             v.assign(v.numpy() - rate * m / (np.sqrt(s) + 1e-8))
 
 
-def plain_iterations(method, all_blocks):
-    """Algorithm 1, eagerly, on the networks of `method`; returns the losses of every iteration."""
+def plain_iterations(method, all_batches):
+    """Runs Algorithm 1 on the networks of `method`; returns the losses of every iteration."""
     encoder, decoder = method.encoder, method.decoder
     generator, critic = method.generator, method.critic
     ae_opt, critic_opt = PlainAdam(1e-3, 0.9, 0.999), PlainAdam(1e-4, 0.0, 0.9)
     gen_opt, enc_opt = PlainAdam(5e-4, 0.0, 0.9), PlainAdam(1e-5, 0.0, 0.9)
     history = []
-    for step, blocks in enumerate(all_blocks):
+    for step, batches in enumerate(all_batches):
         # Minimize L_AE and update phi, theta.
-        x = blocks[0]
+        x = batches[0]
         with tf.GradientTape() as tape:
             x_hat = decoder(encoder(x, training=True), training=True)
             ae = tf.reduce_mean(tf.reduce_sum((x - x_hat) ** 2, axis=[1, 2, 3]))
@@ -66,7 +66,7 @@ def plain_iterations(method, all_blocks):
         ae_opt.update(ae, tape, encoder.trainable_variables + decoder.trainable_variables)
         # Minimize L_Critic and update kappa, five times.
         for j in range(5):
-            x = blocks[1 + j]
+            x = batches[1 + j]
             z = encoder(x, training=True)
             n = noise.normal(noise.key(0, step, Role.CRITIC_NOISE, j), [6, 3])
             z_hat = generator(n)
@@ -91,7 +91,7 @@ def plain_iterations(method, all_blocks):
         with tf.GradientTape() as tape:
             gen = -tf.reduce_mean(critic(generator(n)))
         gen_opt.update(gen, tape, generator.trainable_variables)
-        # Minimize L_Enc and update phi. The images were encoded before: they move averages once.
+        # Minimize L_Enc and update phi. The images are encoded again, without moving averages.
         moved = [(v, v.numpy()) for v in encoder.non_trainable_variables]
         with tf.GradientTape() as tape:
             enc = tf.reduce_mean(critic(encoder(x, training=True)))
@@ -106,36 +106,35 @@ LOSSES = ('loss/ae', 'loss/critic', 'loss/gen', 'loss/enc', 'loss/gradient_penal
 
 
 def two_iterations(method, step_fn):
-    """The losses of two iterations by `step_fn`, [2, 5]."""
+    """Returns the losses of two iterations by `step_fn`, [2, 5]."""
     history = []
     for step in range(2):
-        losses = step_fn(blocks_for(method, step), tf.constant(step, tf.int64))
+        losses = step_fn(batches_for(method, step), tf.constant(step, tf.int64))
         history.append([float(losses[tag]) for tag in LOSSES])
     return history
 
 
 def two_compiled_iterations(method, **options):
-    """The same by one trace of `train_step`."""
+    """Returns the losses of two iterations by one trace of `train_step`."""
     step_fn = tf.function(method.train_step, **options)
     history = two_iterations(method, step_fn)
     assert step_fn.experimental_get_tracing_count() == 1
     return history
 
 
-def test_two_iterations_are_those_of_algorithm_1(short_networks):
+def test_train_step_equals_algorithm_1(short_networks):
     ours, plain = make(width_multiplier=1.0), make(width_multiplier=1.0)
     losses = two_compiled_iterations(ours)
-    expected = plain_iterations(plain, [blocks_for(plain, step) for step in range(2)])
+    expected = plain_iterations(plain, [batches_for(plain, step) for step in range(2)])
     np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-5)
     for a, b in zip(ours.weights, plain.weights, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5, err_msg=a.path)
 
 
-def test_xla_computes_the_same_iterations(short_networks):
+def test_train_step_with_xla_equals_eager_steps(short_networks):
     sizes = dict(critic_steps=1, width_multiplier=1.0)
-    # Its gradients differ from the plain kernels' by 1e-5 of their size, which Adam's division by
-    # their own magnitude enlarges wherever they are small: losses can be compared, weights on
-    # average.
+    # Gradients differ from the other kernels' by 1e-5 of their size. Adam's division by the
+    # magnitude enlarges this where gradients are small. So only losses and mean weights compare.
     ours, plain = make(**sizes), make(**sizes)
     losses = two_compiled_iterations(ours, jit_compile=True)
     np.testing.assert_allclose(losses, two_iterations(plain, plain.train_step), rtol=1e-2)
@@ -145,16 +144,16 @@ def test_xla_computes_the_same_iterations(short_networks):
         assert np.mean(np.abs(a.numpy() - b.numpy())) <= 0.1 * movement, a.path
 
 
-def test_updates_of_each_optimizer():
+def test_train_step_updates_each_optimizer_as_often_as_algorithm_1():
     method = make(critic_steps=5)
     for step in range(3):
-        run(method, blocks_for(method), step)
+        run(method, batches_for(method), step)
     counts = [int(getattr(method, f'{name}_optimizer').iterations) for name in OPTIMIZERS]
     assert counts == [3, 15, 3, 3]
 
 
 @pytest.mark.parametrize('active', OPTIMIZERS)
-def test_each_sub_step_changes_exactly_its_own_variables(active):
+def test_flexae_update_changes_its_own_variables_only(active):
     method = make(enc_learning_rate=1e-3)
     for name in OPTIMIZERS:
         if name != active:
@@ -166,12 +165,12 @@ def test_each_sub_step_changes_exactly_its_own_variables(active):
         'enc': ('encoder',),
     }[active]
     before = {v.path: v.numpy() for v in method.trainable_variables}
-    run(method, blocks_for(method), 0)
+    run(method, batches_for(method), 0)
     for v in method.trainable_variables:
         network = v.path.split('/')[0]
         changed = not np.array_equal(before[v.path], v.numpy())
         if network == 'critic' and v.shape == (1,):
-            continue  # the last bias of a critic has no gradient: scores enter by differences
+            continue  # the last bias of a critic has no gradient: scores enter as differences
         assert changed == (network in own), v.path
 
 
@@ -181,20 +180,20 @@ def averages(network):
 
 @pytest.mark.parametrize('mixed', [False, True])
 @pytest.mark.parametrize('batches, passes', [('fresh', 6), ('shared', 2)])
-def test_batch_norm_averages_move_where_they_should(batches, passes, mixed):
+def test_batch_norm_averages_move_once_per_training_pass(batches, passes, mixed):
     """On equal batches and frozen weights, k passes take an average to s + (a - s) 0.99^k."""
     method = make(critic_batches=batches, bn_mix_generated=mixed)
     for name in OPTIMIZERS:
         getattr(method, f'{name}_optimizer').learning_rate = 0.0
-    x = blocks_for(method)[:1]
+    x = batches_for(method)[:1]
     before = {n: averages(getattr(method, n)) for n in ('encoder', 'decoder')}
     twin = make(critic_batches=batches)
-    z = twin.encoder(x[0], training=True)  # one pass each: the step a single pass makes
+    z = twin.encoder(x[0], training=True)  # one pass each
     twin.decoder(z, training=True)
     run(method, tf.repeat(x, method.batches_per_step, axis=0), 0)
 
     def passes_of(network):
-        """k from the ratio of (1 - 0.99^k) to (1 - 0.99), over all averages."""
+        """Returns k from the ratio of (1 - 0.99^k) to (1 - 0.99), over all averages."""
         moved = [
             (averages(getattr(method, network))[p] - a).ravel() for p, a in before[network].items()
         ]
@@ -208,8 +207,8 @@ def test_batch_norm_averages_move_where_they_should(batches, passes, mixed):
     assert count == pytest.approx(passes, abs=0.05) and spread < 0.1
     count, spread = passes_of('decoder')
     if mixed:
-        # Generated codes have other statistics: not one more pass of the same. What came before
-        # the last pass is the average after reconstructions alone.
+        # Generated codes have other statistics, so that their pass is no repetition. Before it, the
+        # averages are those of reconstructions only.
         assert spread > 0.1
         other = make(critic_batches=batches)
         other.decoder(other.encoder(x[0], training=True), training=True)
@@ -221,16 +220,16 @@ def test_batch_norm_averages_move_where_they_should(batches, passes, mixed):
         assert count == pytest.approx(1, abs=0.05) and spread < 0.1
 
 
-def test_shared_batches_eat_one_block():
+def test_batches_per_step_counts_fresh_critic_batches():
     assert make(critic_batches='fresh', critic_steps=3).batches_per_step == 4
     assert make(critic_batches='shared').batches_per_step == 1
 
 
-def test_reconstruction_falls_and_all_gradients_are_finite_and_not_zero():
+def test_training_lowers_the_reconstruction_with_finite_gradients():
     method = make(critic_steps=1)
-    blocks = tf.repeat(blocks_for(method)[:1], method.batches_per_step, axis=0)
+    batches = tf.repeat(batches_for(method)[:1], method.batches_per_step, axis=0)
     step_fn = tf.function(method.train_step)
-    history = [step_fn(blocks, tf.constant(i, tf.int64)) for i in range(40)]
+    history = [step_fn(batches, tf.constant(i, tf.int64)) for i in range(40)]
     assert history[-1]['loss/ae'] < 0.8 * history[0]['loss/ae']
     for tag in method.tags:
         values = np.array([h[tag] for h in history])
@@ -239,9 +238,9 @@ def test_reconstruction_falls_and_all_gradients_are_finite_and_not_zero():
         assert set(history[0]) == set(method.tags)
 
 
-def test_face():
+def test_flexae_public_methods_agree():
     method = make()
-    x = blocks_for(method)[0]
+    x = batches_for(method)[0]
     z = method.encode(x)
     assert z.shape == (6, 4)
     np.testing.assert_array_equal(method.sample_posterior(x, 3), z)

@@ -1,14 +1,14 @@
-"""FlexAE-SR against its iteration, written out plainly here."""
+"""Tests of FlexAE-SR against a plain implementation of its iteration."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from flexae_tf import losses, noise
+from flexae_tf import noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.errors import UsageError
+from flexae_tf.methods import flexae_sr
 from flexae_tf.noise import Role
 from tests.methods.building import build
 
@@ -28,26 +28,24 @@ def make(**options):
     return build(TrainConfig(**{**small, 'batch_size': 6, **options}), SPEC)
 
 
-def blocks_for(method, seed=0):
+def batches_for(method, seed=0):
     shape = [method.batches_per_step, method.config.batch_size, *method.spec.shape]
     return tf.constant(np.random.RandomState(seed).rand(*shape), tf.float32)
 
 
-def run(method, blocks, step=0):
-    """One iteration, eagerly: tracing takes longer than a few of these."""
-    return method.train_step(blocks, tf.constant(step, tf.int64))
+def run(method, batches, step=0):
+    """Runs one iteration eagerly, which is faster than tracing."""
+    return method.train_step(batches, tf.constant(step, tf.int64))
 
 
 @pytest.fixture
 def frozen(monkeypatch):
-    """No optimizer moves anything: every step sees the networks as they began."""
-    for module in ('flexae_sr', 'divergences'):
-        still = lambda *args: tf.constant(0.0)  # noqa: E731
-        monkeypatch.setattr(f'flexae_tf.methods.{module}.minimize', still)
+    """Disables all updates, so that every step uses the initial networks."""
+    monkeypatch.setattr(flexae_sr, 'minimize', lambda *args: tf.constant(0.0))
 
 
 def slopes(critic, x):
-    """Norms of the gradients of a critic at x [batch, ...]: [batch]."""
+    """Returns the norms [batch] of the gradients of a critic at x [batch, ...]."""
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -55,10 +53,10 @@ def slopes(critic, x):
     return np.linalg.norm(tape.gradient(total, x).numpy().reshape(len(x), -1), axis=1)
 
 
-def test_the_losses_written_out(frozen):
+def test_flexae_sr_losses_equal_their_equations(frozen):
     method = make(critic_steps=2)
-    blocks = blocks_for(method)
-    values = {tag: float(value) for tag, value in run(method, blocks, step=7).items()}
+    batches = batches_for(method)
+    values = {tag: float(value) for tag, value in run(method, batches, step=7).items()}
 
     def encode(x):
         return method.encoder(x, training=True).numpy()
@@ -69,12 +67,12 @@ def test_the_losses_written_out(frozen):
     def uniform(role, index, columns):
         return noise.uniform(noise.key(0, 7, role, index), [6, columns]).numpy()
 
-    x_hat = decode(encode(blocks[0]))
-    sse = np.mean(np.sum((blocks[0].numpy() - x_hat) ** 2, axis=(1, 2, 3)))
+    x_hat = decode(encode(batches[0]))
+    sse = np.mean(np.sum((batches[0].numpy() - x_hat) ** 2, axis=(1, 2, 3)))
     assert values['loss/ae'] == pytest.approx(sse, rel=1e-5)
 
     # What is reported of the critics is of the last of two steps, whose images are blocks 3 and 4.
-    x, z, z_other = blocks[3].numpy(), encode(blocks[3]), encode(blocks[4])
+    x, z, z_other = batches[3].numpy(), encode(batches[3]), encode(batches[4])
     n = noise.normal(noise.key(0, 7, Role.CRITIC_NOISE, 1), [6, 3])
     z_hat = method.generator(n).numpy()
     c, c_hat = np.mean(method.critic(z)), np.mean(method.critic(z_hat))
@@ -98,19 +96,11 @@ def test_the_losses_written_out(frozen):
     assert values['loss/smooth'] == pytest.approx(smooth, rel=1e-4, abs=1e-6)
 
 
-def test_penalty_of_images_is_of_the_norm_over_all_pixels():
-    def critic(x):  # slope 3 at each of 4 pixels: norm 6
-        return tf.reduce_sum(3.0 * x, axis=[1, 2, 3])[:, None]
-
-    x, x_hat, mix = tf.ones([3, 2, 2, 1]), tf.zeros([3, 2, 2, 1]), tf.fill([3, 1, 1, 1], 0.5)
-    assert float(losses.gradient_penalty(critic, x, x_hat, mix)) == pytest.approx(25.0, rel=1e-5)
-
-
-def test_each_step_in_its_order_changes_exactly_its_own_variables(monkeypatch):
-    """And each sees what those before it have left."""
+def test_flexae_sr_updates_run_in_order_and_change_their_own_variables(monkeypatch):
+    """Each update uses the variables that the previous updates produced."""
     rates = dict(ae_learning_rate=1e-3, smooth_learning_rate=1e-3, enc_learning_rate=1e-3)
     method = make(critic_steps=2, **rates)
-    blocks = blocks_for(method)
+    batches = batches_for(method)
     states, order, gradients = [], [], {}
     apply = keras.optimizers.Adam.apply_gradients
 
@@ -124,7 +114,7 @@ def test_each_step_in_its_order_changes_exactly_its_own_variables(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(keras.optimizers.Adam, 'apply_gradients', spy)
-        values = run(method, blocks)
+        values = run(method, batches)
 
     critics = ['critic', 'image_critic']
     assert order == ['ae', *critics, *critics, 'smooth', 'gen', 'enc']
@@ -138,7 +128,7 @@ def test_each_step_in_its_order_changes_exactly_its_own_variables(monkeypatch):
             if i:
                 np.testing.assert_array_equal(states[2 * i - 1][path], before[path])
             if network.endswith('critic') and shape == (1,):
-                continue  # a critic's last bias has no gradient: scores enter by differences
+                continue  # a critic's last bias has no gradient: scores enter as differences
             assert np.array_equal(before[path], after[path]) == (network not in OWN[name]), path
 
     def take(state):
@@ -151,16 +141,16 @@ def test_each_step_in_its_order_changes_exactly_its_own_variables(monkeypatch):
     mix = noise.uniform(noise.key(0, 0, Role.IMAGE_MIX, 2), [6, 1])
     own = method.encoder.trainable_variables + method.decoder.trainable_variables
     with tf.GradientTape() as tape:
-        z, z_other = (method.encoder(x, training=True) for x in blocks[3:5])
+        z, z_other = (method.encoder(x, training=True) for x in batches[3:5])
         x_mix = method.decoder(mix * z + (1 - mix) * z_other, training=True)
         loss = -tf.reduce_mean(method.image_critic(x_mix))
     assert float(values['loss/smooth']) == pytest.approx(float(loss), rel=1e-4)
     for a, b in zip(tape.gradient(loss, own), gradients['smooth'], strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max() + 1e-9)
-    # The encoder's: of codes that the smoothing has moved.
+    # The encoder's loss uses codes after the smoothing step.
     stale = float(tf.reduce_mean(method.critic(z)))
     take(states[2 * place + 1])
-    enc = float(tf.reduce_mean(method.critic(method.encoder(blocks[3], training=True))))
+    enc = float(tf.reduce_mean(method.critic(method.encoder(batches[3], training=True))))
     assert float(values['loss/enc']) == pytest.approx(enc, rel=1e-4)
     assert abs(enc - stale) > 1e-3 * abs(enc)
 
@@ -173,13 +163,13 @@ def test_each_step_in_its_order_changes_exactly_its_own_variables(monkeypatch):
         ('shared', True, [0, 0, 1, 0]),
     ],
 )
-def test_batch_norm_averages_move_where_they_should(frozen, batches, mixed, order):
-    """On every pass of images, `order`, the encoder's; on one of each kind of codes, the rest."""
+def test_batch_norm_averages_move_once_per_training_pass(frozen, batches, mixed, order):
+    """The encoder's move on all passes in `order`, the decoder's once per kind of codes."""
     method = make(critic_batches=batches, bn_mix_generated=mixed, critic_steps=2)
     assert method.batches_per_step == max(order) + 1
-    blocks = blocks_for(method)
+    batches = batches_for(method)
     start = [v.numpy() for v in method.variables]
-    run(method, blocks, step=5)
+    run(method, batches, step=5)
     found = {v.path: v.numpy() for v in method.variables}
     assert sum('moving' in path for path in found) == 20
 
@@ -187,7 +177,7 @@ def test_batch_norm_averages_move_where_they_should(frozen, batches, mixed, orde
         v.assign(value)
     z = {}
     for i in order:
-        z[i] = method.encoder(blocks[i], training=True)
+        z[i] = method.encoder(batches[i], training=True)
     method.decoder(z[0], training=True)
     if mixed:
         mix = noise.uniform(noise.key(0, 5, Role.IMAGE_MIX, 2), [6, 1])
@@ -203,7 +193,7 @@ def untrained():
     return make(ae_learning_rate=2e-4, gen_learning_rate=3e-4)
 
 
-def test_rates_and_moments(untrained):
+def test_optimizers_have_the_rates_and_moments_of_the_release(untrained):
     found = {}
     for name in OWN:
         optimizer = getattr(untrained, f'{name}_optimizer')
@@ -218,22 +208,17 @@ def test_rates_and_moments(untrained):
     }
 
 
-def test_its_critic_of_codes_can_be_asked(untrained):
+def test_critic_distance_is_the_difference_of_mean_scores(untrained):
     z, z_hat = np.random.RandomState(0).rand(2, 5, 4).astype(np.float32)
     expected = np.mean(untrained.critic(z)) - np.mean(untrained.critic(z_hat))
     assert untrained.has_critic
     assert float(untrained.critic_distance(z, z_hat)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_its_divergence_is_the_wasserstein_one():
-    with pytest.raises(UsageError, match='flexae_sr'):
-        TrainConfig(method='flexae_sr', divergence='mmd')
-
-
-def test_the_released_networks_train_in_reduced_precision_but_for_the_critics():
+def test_released_networks_train_in_reduced_precision_except_critics():
     method = make(precision='mixed_bfloat16', critic_steps=1, network='released')
     assert method.encoder.layers[0].compute_dtype == 'bfloat16'
     assert {layer.compute_dtype for layer in method.image_critic.layers} == {'float32'}
-    for tag, value in run(method, blocks_for(method)).items():
+    for tag, value in run(method, batches_for(method)).items():
         assert value.dtype == tf.float32 and np.isfinite(value), tag
         assert not tag.startswith('grad_norm') or value > 0, tag

@@ -1,4 +1,4 @@
-"""What every method promises, each tested alike."""
+"""Tests that every method of the table passes."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,13 @@ VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 
 
 
 def options_of(method, **options):
+    """Returns options with values for the required ones."""
     return dict(method=method, **REQUIRED.get(method, {}), **options)
 
 
 def make(name, spec):
     small = dict(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
-    small |= dict(ae_learning_rate=0.01)  # to see something soon
+    small |= dict(ae_learning_rate=0.01)  # for visible changes in few steps
     return build(TrainConfig(**options_of(name, **small)), spec)
 
 
@@ -35,40 +36,40 @@ def name(request):
 
 @pytest.fixture
 def method(name):
-    """On vectors, whose networks are small: most promises have nothing to do with images."""
+    """Returns an untrained method on vectors, whose networks are small."""
     return make(name, VECTORS)
 
 
-def blocks_for(method):
+def batches_for(method):
     shape = [method.batches_per_step, method.config.batch_size, *method.spec.shape]
     return tf.constant(np.random.RandomState(0).rand(*shape), tf.float32)
 
 
 @pytest.mark.parametrize('spec', [VECTORS, IMAGES], ids=['vectors', 'images'])
-def test_a_step_trains_every_weight_and_reports_what_it_says(name, spec):
+def test_train_step_changes_every_weight_and_returns_its_tags(name, spec):
     method = make(name, spec)
     before = {v.path: v.numpy() for v in method.trainable_variables}
-    blocks = blocks_for(method)
-    # Not from 0 on, where a weight that is warming up is still 0.
+    batches = batches_for(method)
+    # Not from step 0, where a weight that is warmed up is 0.
     for step in range(1, 3 if spec is VECTORS else 2):
-        values = method.train_step(blocks, tf.constant(step, tf.int64))
+        values = method.train_step(batches, tf.constant(step, tf.int64))
         assert set(values) == set(method.tags)
         for tag, value in values.items():
             assert np.isfinite(value) and (not tag.startswith('grad_norm') or value > 0), tag
     for v in method.trainable_variables:
         if v.path.split('/')[0].endswith('critic') and v.shape == (1,):
-            continue  # the last bias of a critic has no gradient: scores enter by differences
+            continue  # the last bias of a critic has no gradient: scores enter as differences
         assert not np.array_equal(before[v.path], v.numpy()), v.path
         assert np.isfinite(v.numpy()).all(), v.path
 
 
-def test_ten_steps_teach_and_are_six_and_four_resumed(name, tmp_path):
-    """By the trainer's own checkpoints; the trainer itself is tested with one method elsewhere."""
-    blocks = blocks_for(make(name, VECTORS))
-    blocks = tf.repeat(blocks[:1], len(blocks), axis=0)  # a fixed batch
+def test_training_lowers_the_loss_and_resumes_bit_identically(name, tmp_path):
+    """Uses the checkpoints of the trainer; its own tests train one method only."""
+    batches = batches_for(make(name, VECTORS))
+    batches = tf.repeat(batches[:1], len(batches), axis=0)  # a fixed batch
 
     def run(method, steps):
-        values = [method.train_step(blocks, tf.constant(step, tf.int64)) for step in steps]
+        values = [method.train_step(batches, tf.constant(step, tf.int64)) for step in steps]
         return [float(v['loss/ae']) for v in values]
 
     def store(method):
@@ -87,20 +88,23 @@ def test_ten_steps_teach_and_are_six_and_four_resumed(name, tmp_path):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
-COMPILED = ('flexae_sr', 'wae_gan', 'vae_vampprior', 'vae_flow', 'rae_gmm')  # others elsewhere
+COMPILED = ('flexae_sr', 'wae_gan', 'vae_vampprior', 'vae_flow', 'rae_gmm')  # without own tests
 
 
 @pytest.mark.parametrize('name', COMPILED)
-def test_a_compiled_step_is_the_eager_one(name):
+def test_compiled_train_step_equals_the_eager_one(name):
     eager, compiled = make(name, VECTORS), make(name, VECTORS)
-    blocks, step = blocks_for(eager), tf.constant(3, tf.int64)
-    expected, found = eager.train_step(blocks, step), tf.function(compiled.train_step)(blocks, step)
+    batches, step = batches_for(eager), tf.constant(3, tf.int64)
+    expected, found = (
+        eager.train_step(batches, step),
+        tf.function(compiled.train_step)(batches, step),
+    )
     for tag in eager.tags:
         assert float(found[tag]) == pytest.approx(float(expected[tag]), rel=1e-3, abs=1e-5), tag
 
 
-# Passes in training mode through encoder and decoder in an iteration of one critic step; None where
-# the decoder's input is another in each.
+# Passes in training mode through encoder and decoder in an iteration of one critic step; None if
+# the inputs of the decoder differ.
 PASSES = {
     'ae_gmm': (1, 1),
     'rae_gmm': (1, 1),
@@ -114,12 +118,12 @@ PASSES = {
 
 
 @pytest.mark.parametrize('name', PASSES)
-def test_batch_norms_averages_move_with_every_pass_of_training(name):
+def test_batch_norm_averages_move_once_per_training_pass(name):
     """On equal batches and frozen weights, k passes take an average to s + (a - s) 0.99^k."""
     options = dict(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
     options |= dict.fromkeys((f'{part}_learning_rate' for part in ('ae', 'critic', 'enc')), 1e-30)
     method, twin = (build(TrainConfig(**options_of(name, **options)), IMAGES) for _ in '12')
-    x = blocks_for(method)[0]
+    x = batches_for(method)[0]
     before = averages(method.encoder), averages(method.decoder)
     z = twin.encoder(x, training=True)
     if PASSES[name][1]:
@@ -141,38 +145,38 @@ def averages(network):
 
 @pytest.fixture
 def sampling(method):
-    """The method, with a density that stands for one fitted to its codes where it needs one."""
+    """Returns the method, with a stand-in for a fitted density if it has no prior."""
     if METHODS[method.config.method].prior is None:
-        with pytest.raises(UsageError, match='no prior .* --density'):
+        with pytest.raises(UsageError, match='no prior to sample from. Fit .* --density'):
             method.sample_latent(1, seed=0)
         method.prior = StandardNormal(4)
     return method
 
 
-def test_samples_are_a_function_of_the_seed(sampling):
+def test_sample_is_a_function_of_the_seed(sampling):
     method = sampling
     images = method.sample(8, seed=1).numpy()
     assert images.shape == (8, 128) and images.min() >= -1.0 and images.max() <= 1.0
     np.testing.assert_array_equal(images, method.sample(8, seed=1).numpy())
     assert not np.array_equal(images, method.sample(8, seed=2).numpy())
     longer = method.sample_latent(12, seed=1).numpy()
-    # The same draws; a network's sums may be added up in another order in a larger batch.
+    # Equal noise; a network adds sums in another order in a larger batch.
     np.testing.assert_allclose(
         longer[:8], method.sample_latent(8, seed=1).numpy(), rtol=1e-5, atol=1e-6
     )
-    x = blocks_for(method)[0]
+    x = batches_for(method)[0]
     assert method.encode(x).shape == (6, 4)
-    drawn = method.sample_posterior(x, seed=1).numpy()
-    np.testing.assert_array_equal(drawn, method.sample_posterior(x, seed=1).numpy())
+    codes = method.sample_posterior(x, seed=1).numpy()
+    np.testing.assert_array_equal(codes, method.sample_posterior(x, seed=1).numpy())
     stochastic = METHODS[method.config.method].posterior != 'deterministic'
-    assert stochastic != np.array_equal(drawn, method.encode(x).numpy())
+    assert stochastic != np.array_equal(codes, method.encode(x).numpy())
 
 
-def test_the_export_is_the_method(sampling, tmp_path):
+def test_export_equals_the_method(sampling, tmp_path):
     method = sampling
     Sampler(method).save(tmp_path / 'model')
     signatures = tf.saved_model.load(str(tmp_path / 'model')).signatures
-    x = blocks_for(method)[0]
+    x = batches_for(method)[0]
     found = signatures['sample'](num=tf.constant(5), seed=tf.constant(3))['images']
     np.testing.assert_allclose(found, method.sample(5, seed=3), atol=1e-6)
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""The maths of AE and RAE, and a training that has no prior."""
+"""Tests of AE and RAE, and of summaries without a prior."""
 
 import dataclasses
 
@@ -29,18 +29,11 @@ def make(method, spec=VECTORS, **options):
     return build(TrainConfig(**{**small, **options}), spec)
 
 
-def test_penalties_by_hand():
-    z = tf.constant([[1.0, 2.0], [0.0, -3.0]])
-    assert float(losses.code_penalty(z)) == (5.0 + 9.0) / 2
-    kernels = [tf.constant([[1.0, -2.0]]), tf.fill([2, 1, 1, 3], 2.0)]
-    assert float(losses.decoder_penalty(kernels)) == 5.0 + 6 * 4.0
-
-
 @pytest.mark.parametrize(('spec', 'count'), [(VECTORS, 1), (IMAGES, 6)], ids=['vectors', 'images'])
-def test_the_penalty_counts_every_kernel_of_the_decoder_and_nothing_else(spec, count):
+def test_decoder_kernels_are_all_kernels_of_the_decoder(spec, count):
     method = make('rae_gmm', spec, **WEIGHTS)
     rng = np.random.default_rng(0)
-    for v in method.weights:  # biases and batch norm's parameters begin as zeros and ones
+    for v in method.weights:  # biases and batch-norm weights start as zeros and ones
         v.assign(rng.uniform(0.5, 1.5, v.shape))
     kernels = [v.numpy() for v in method.decoder.weights if len(v.shape) > 1]
     assert len(kernels) == count  # FC_base, four transposed convolutions, the last convolution
@@ -50,7 +43,7 @@ def test_the_penalty_counts_every_kernel_of_the_decoder_and_nothing_else(spec, c
 
 
 @pytest.mark.parametrize(('name', 'a', 'b'), [('ae_gmm', 0.0, 0.0), ('rae_gmm', 0.3, 0.07)])
-def test_the_loss_written_out(name, a, b):
+def test_rae_losses_equal_their_equations(name, a, b):
     method = make(name, **(WEIGHTS if a else {}))
     x = tf.constant(np.random.RandomState(0).uniform(-1.0, 1.0, [6, 128]), tf.float32)
     with tf.GradientTape() as tape:
@@ -73,7 +66,7 @@ def test_the_loss_written_out(name, a, b):
     assert floats(found) == pytest.approx(floats(expected), rel=1e-5)
 
 
-def test_what_is_seen_of_a_training_without_prior(short_networks, tmp_path):
+def test_summaries_of_a_method_without_prior_have_no_samples(short_networks, tmp_path):
     rng = np.random.RandomState(0)
     split = Split(rng.randint(0, 256, [20, 8, 8, 1]).astype(np.uint8))
     spec = dataclasses.replace(IMAGES, shape=(8, 8, 1))
@@ -87,11 +80,11 @@ def test_what_is_seen_of_a_training_without_prior(short_networks, tmp_path):
             statistics = summaries.sample(3)
             scores = summaries.evaluate()
         assert np.isfinite([*statistics.values(), *scores.values()]).all()
-        pictures = {path.name.split('_')[0] for path in workdir.samples.iterdir()}
+        images = {path.name.split('_')[0] for path in workdir.samples.iterdir()}
         own = {'validation/ae', 'latent/z_norm', 'latent/z_scale', 'latent/z_rank'}
         kinds = {tag.split('/')[1].rsplit('_', 1)[1] for tag in scores}
         if name == 'ae_gmm':
-            assert set(statistics) == own and pictures == {'recon'} and kinds == {'rec'}
+            assert set(statistics) == own and images == {'recon'} and kinds == {'rec'}
         else:
             assert set(statistics) > own and kinds == {'rec', 'gen'}
-            assert pictures == {'recon', 'fakes', 'interp'}
+            assert images == {'recon', 'fakes', 'interp'}

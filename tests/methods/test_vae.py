@@ -6,10 +6,9 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from flexae_tf import losses, noise
+from flexae_tf import noise
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.errors import UsageError
 from flexae_tf.noise import Role
 from tests.methods.building import build
 
@@ -35,27 +34,13 @@ def squared_error(x, x_hat):
     return np.mean(np.sum(np.square(np.reshape(x - x_hat, [6, -1])), axis=1))
 
 
-def normal_log_density(z, mean=0.0, log_variance=0.0):
-    """ln N(z; mean, exp(log_variance)) summed over the last axis, by SciPy."""
+def normal_log_prob(z, mean=0.0, log_variance=0.0):
+    """Returns ln N(z; mean, exp(log_variance)) summed over the last axis, by SciPy."""
     return scipy.stats.norm(mean, np.exp(log_variance / 2)).logpdf(z).sum(axis=-1)
 
 
-def test_divergence_against_tensorflow_probability():
-    import tensorflow_probability as tfp
-
-    rng = np.random.default_rng(0)
-    mean, log_variance = rng.normal(size=[2, 50, 7]).astype(np.float32)
-    q = tfp.distributions.MultivariateNormalDiag(mean, np.exp(0.5 * log_variance))
-    p = tfp.distributions.MultivariateNormalDiag(np.zeros(7, np.float32), np.ones(7, np.float32))
-    expected = np.mean(tfp.distributions.kl_divergence(q, p))
-    assert float(losses.kl_to_standard_normal(mean, log_variance)) == pytest.approx(
-        expected, rel=1e-5
-    )
-    assert float(losses.kl_to_standard_normal(tf.zeros([3, 2]), tf.zeros([3, 2]))) == 0.0
-
-
 @pytest.mark.parametrize('kl_weight', [None, 0.1])
-def test_the_loss_written_out(kl_weight):
+def test_vae_losses_equal_their_equations(kl_weight):
     method = make(method='beta_vae' if kl_weight else 'vae', kl_weight=kl_weight)
     x = tf.constant(np.random.RandomState(0).rand(6, 28, 28, 1), tf.float32)
     mean, log_variance = (t.numpy() for t in method.encoder(x, training=True))
@@ -71,19 +56,7 @@ def test_the_loss_written_out(kl_weight):
     assert float(values['loss/total']) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ('method', 'options'),
-    [('beta_vae', dict(kl_weight=0.1)), ('wae_gan', dict(adversarial_weight=9))],
-)
-def test_a_weight_and_its_method_go_together(method, options):
-    with pytest.raises(UsageError, match=method):
-        TrainConfig(method='vae', **options)
-    with pytest.raises(UsageError, match=f'needed .flags/methods/{method}.flags'):
-        TrainConfig(method=method)
-    assert TrainConfig(method=method, **options).method == method
-
-
-def test_the_posterior_is_that_of_the_encoder():
+def test_sample_posterior_has_the_moments_of_the_encoder():
     method = make(method='vae')
     x = tf.constant(np.random.RandomState(0).rand(1, 28, 28, 1), tf.float32)
     mean, log_variance = method.posterior(x, training=False)
@@ -92,11 +65,8 @@ def test_the_posterior_is_that_of_the_encoder():
     np.testing.assert_allclose(draws.std(axis=0), np.exp(0.5 * log_variance[0]), rtol=0.05)
 
 
-# ---- VampPrior.
-
-
-def test_the_loss_of_vampprior_written_out():
-    """Over steps of the warm-up, which is 10 of 100 steps long."""
+def test_vampprior_losses_equal_their_equations():
+    """Covers the warm-up, which is 10 of 100 steps long."""
     options = dict(method='vae_vampprior', num_pseudo_inputs=3, training_steps=100)
     method, twin = (make(ae_learning_rate=STILL, **options) for _ in range(2))
     x = batch()
@@ -108,8 +78,8 @@ def test_the_loss_of_vampprior_written_out():
         means, log_variances = (t.numpy() for t in twin.encoder(pseudo, training=False))
         z = mean + np.exp(log_variance / 2) * noise_of(step)
         sse = squared_error(x, twin.decoder(z, training=True))
-        log_q = normal_log_density(z, mean, log_variance)
-        terms = normal_log_density(z[:, None], means, log_variances)  # [6, 3]
+        log_q = normal_log_prob(z, mean, log_variance)
+        terms = normal_log_prob(z[:, None], means, log_variances)  # [6, 3]
         log_p = scipy.special.logsumexp(terms, axis=1) - np.log(3)
         values = method.train_step(x[None], tf.constant(step, tf.int64))
         assert float(values['loss/ae']) == pytest.approx(sse, rel=1e-5)
@@ -126,7 +96,7 @@ def test_the_loss_of_vampprior_written_out():
         assert not np.allclose(a, old, rtol=1e-3), a.path
 
 
-def test_pseudo_inputs_are_trained_by_the_prior_and_inside_of_the_range_only():
+def test_pseudo_inputs_have_gradients_inside_the_range_only():
     method = make(method='vae_vampprior', num_pseudo_inputs=3, training_steps=100)
     start = method.pseudo_inputs.numpy()
     assert start.shape == (3, 28, 28, 1)
@@ -142,21 +112,21 @@ def test_pseudo_inputs_are_trained_by_the_prior_and_inside_of_the_range_only():
     assert moved[:, 1:].mean() > 0.99
 
 
-def test_pseudo_inputs_of_vectors_begin_inside_their_range_too():
+def test_initial_pseudo_inputs_of_vectors_are_inside_their_range():
     method = make(VECTORS, dataset='synthetic_2d', method='vae_vampprior', num_pseudo_inputs=9)
     start = method.pseudo_inputs.numpy()
     assert start.mean() == pytest.approx(-0.9, abs=5e-3)
     assert start.std() == pytest.approx(0.02, rel=0.1)
 
 
-def test_the_prior_of_vampprior_is_that_of_its_encoder():
+def test_vampprior_uses_the_encoder_of_the_method():
     method = make(method='vae_vampprior', num_pseudo_inputs=1)
     mean, log_variance = method.posterior(method.pseudo_inputs.value, training=False)
     z = method.sample_latent(20_000, seed=0).numpy()
     deviation = np.exp(log_variance[0] / 2)
     np.testing.assert_allclose((z.mean(axis=0) - mean[0]) / deviation, np.zeros(4), atol=0.03)
     np.testing.assert_allclose(z.std(axis=0), deviation, rtol=0.03)
-    expected = normal_log_density(z[:20], mean, log_variance)
+    expected = normal_log_prob(z[:20], mean, log_variance)
     np.testing.assert_allclose(method.prior.log_prob(z[:20]), expected, rtol=1e-4)
 
 
@@ -168,7 +138,7 @@ def test_the_prior_of_vampprior_is_that_of_its_encoder():
         (dict(method='vae_vampprior', num_pseudo_inputs=3), -6.0, 2.0),
     ],
 )
-def test_limits_of_the_log_variance(options, low, high):
+def test_log_variance_is_limited(options, low, high):
     method, x = make(VECTORS, dataset='synthetic_2d', **options), batch(VECTORS)
     bias = next(v for v in method.encoder.weights if v.path.endswith('fc_log_variance/bias'))
     bias.assign([-50.0, 50.0, low + 3.0, high - 3.0])
@@ -181,10 +151,7 @@ def test_limits_of_the_log_variance(options, low, high):
     assert np.isfinite(drawn).all()
 
 
-# ---- A flow posterior.
-
-
-def test_the_loss_of_the_flow_written_out():
+def test_flow_losses_equal_their_equations():
     options = dict(dataset='synthetic_2d', method='vae_flow', kl_weight=0.3)
     method, x = make(VECTORS, **options), batch(VECTORS)
     mean, log_variance, context = method.encoder(x, training=True)
@@ -194,7 +161,7 @@ def test_the_loss_of_the_flow_written_out():
     z, log_determinant = (t.numpy() for t in method.flow([start, context]))
     assert np.abs(log_determinant).min() > 1.0  # it matters
     log_q = -np.sum(eps**2 / 2 + np.log(2 * np.pi) / 2 + log_variance / 2, axis=1) - log_determinant
-    kl = np.mean(log_q - normal_log_density(z))
+    kl = np.mean(log_q - normal_log_prob(z))
     sse = squared_error(x, method.decoder(z, training=True))
     np.testing.assert_allclose(method.encode(x), method.flow([mean, context])[0], rtol=1e-5)
     drawn_eps = noise.normal(noise.key(5, 0, Role.POSTERIOR), [6, 4])
@@ -206,18 +173,7 @@ def test_the_loss_of_the_flow_written_out():
     assert float(values['loss/total']) == pytest.approx(sse / 2 + 0.3 * kl, rel=1e-5)
 
 
-# ---- A learned scale.
-
-
-def test_gaussian_against_scipy():
-    x, x_hat = np.random.default_rng(0).normal(size=[2, 30])
-    square = tf.constant(np.sum((x - x_hat) ** 2), tf.float32)
-    found = float(losses.gaussian_nll(square, tf.constant(-0.7), size=30))
-    expected = -scipy.stats.norm(x_hat, np.exp(-0.7)).logpdf(x).sum()
-    assert found == pytest.approx(expected, rel=1e-5)
-
-
-def test_the_loss_of_two_stage_vae_written_out():
+def test_two_stage_vae_losses_equal_their_equations():
     options = dict(dataset='synthetic_2d', method='two_stage_vae')
     method, x = make(VECTORS, **options), batch(VECTORS)
     assert float(method.log_scale) == 0.0
@@ -256,18 +212,18 @@ def scale_after_training(x):
     return float(method.log_scale), np.log(error) / 2
 
 
-def test_the_scale_shrinks_where_data_lie_on_a_plane():
+def test_learned_scale_shrinks_for_data_on_a_plane():
     rng = np.random.default_rng(0)
     plane = np.tanh(rng.normal(size=[1024, 2]) @ rng.normal(size=[2, 10]) / 2)
     full = rng.uniform(-0.8, 0.8, size=[1024, 10])
     scale, error = scale_after_training(tf.constant(plane, tf.float32))
-    assert scale < -2.0  # of values that have a deviation near 1/2
-    assert scale == pytest.approx(error, abs=0.5)  # and is that of the errors
+    assert scale < -2.0  # the data have a standard deviation near 1/2
+    assert scale == pytest.approx(error, abs=0.5)  # equal to the scale of the errors
     scale, error = scale_after_training(tf.constant(full, tf.float32))
-    assert -1.2 < scale < -0.6  # two numbers do not tell ten
+    assert -1.2 < scale < -0.6  # two codes cannot represent ten values
 
 
-def test_the_rate_of_two_stage_vae_is_halved_at_each_third():
+def test_two_stage_vae_learning_rate_is_halved_at_each_third():
     options = dict(dataset='synthetic_2d', method='two_stage_vae', training_steps=300)
     method = make(VECTORS, ae_learning_rate=1e-4, **options)
     rates = []
