@@ -15,7 +15,7 @@ from flexae_tf import image_grid
 from flexae_tf.data import Dataset, DatasetSpec, Purpose, Split, fixed_permutation
 from flexae_tf.data.batches import map_batches
 from flexae_tf.errors import UsageError
-from flexae_tf.methods import Method
+from flexae_tf.methods.base import Method
 
 ATTRIBUTES = ('Big_Nose', 'Heavy_Makeup', 'Black_Hair', 'Smiling', 'Male')  # of Figs. 7 to 11
 ROWS = 5
