@@ -1,4 +1,4 @@
-"""Times iterations of a training on random examples, and the data pipeline alone.
+"""Times training steps on random examples, metrics, or the Inception network.
 
 python bin/benchmark.py --dataset=mnist --iterations=5
 """
@@ -6,7 +6,7 @@ python bin/benchmark.py --dataset=mnist --iterations=5
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # runs from a clone as it is
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # run from a clone
 
 from flexae_tf.cli import benchmark
 

@@ -1,4 +1,4 @@
-"""Says what there is on this machine: device, versions, data sets, Inception.
+"""Reports device, packages, data sets and the Inception network of this machine.
 
 python bin/doctor.py --data_dir=DATA
 """
@@ -6,7 +6,7 @@ python bin/doctor.py --data_dir=DATA
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # runs from a clone as it is
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # run from a clone
 
 from flexae_tf.cli import doctor
 

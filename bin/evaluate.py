@@ -1,13 +1,13 @@
-"""Scores a trained run's reconstructions and samples against test images, or any two sets.
+"""Evaluates a trained run, or two sets of images.
 
 python bin/evaluate.py --workdir=runs/mnist
-python bin/evaluate.py --real=PICTURES --fake=samples.npz --output=scores.jsonl
+python bin/evaluate.py --real=IMAGES --fake=samples.npz --output_file=scores.jsonl
 """
 
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # runs from a clone as it is
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # run from a clone
 
 from flexae_tf.cli import evaluate
 

@@ -1,4 +1,4 @@
-"""Exports a trained run as a SavedModel that needs TensorFlow alone.
+"""Exports a trained run as a SavedModel that needs only TensorFlow.
 
 python bin/export.py --workdir=runs/mnist
 """
@@ -6,7 +6,7 @@ python bin/export.py --workdir=runs/mnist
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # runs from a clone as it is
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # run from a clone
 
 from flexae_tf.cli import export
 

@@ -6,7 +6,7 @@ python bin/fit.py --workdir=runs/mnist --density=gaussian_mixture
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # runs from a clone as it is
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # run from a clone
 
 from flexae_tf.cli import fit
 

@@ -1,12 +1,12 @@
-"""Samples from a run or an export, to a PNG grid or an .npz file.
+"""Samples from a run or an exported SavedModel to an image grid or an .npz file.
 
-python bin/sample.py --source=runs/mnist --num_samples=100 --output=samples.png
+python bin/sample.py --source=runs/mnist --num_samples=100 --output_file=samples.png
 """
 
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # runs from a clone as it is
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # run from a clone
 
 from flexae_tf.cli import sample
 

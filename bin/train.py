@@ -1,4 +1,4 @@
-"""Trains a method on a data set; the same command again resumes.
+"""Trains a method on a data set. The same command resumes.
 
     python bin/train.py --flagfile=flags/methods/flexae.flags \\
         --flagfile=flags/datasets/mnist.flags --data_dir=DATA --workdir=runs/mnist
@@ -7,7 +7,7 @@
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # runs from a clone as it is
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # run from a clone
 
 from flexae_tf.cli import train
 

@@ -1,4 +1,4 @@
-"""FlexAE and its rivals: generative auto-encoders in TensorFlow 2.
+"""FlexAE and its baselines: generative auto-encoders in TensorFlow 2.
 
 import flexae_tf
 config = flexae_tf.TrainConfig(dataset='digits', width_multiplier=0.125, training_steps=500)
@@ -17,6 +17,7 @@ __version__ = '0.1.0'
 _PUBLIC = {
     'TrainConfig': ('flexae_tf.config', 'TrainConfig'),
     'load_dataset': ('flexae_tf.data', 'load'),
+    'resolve': ('flexae_tf.methods', 'resolve'),
     'build_method': ('flexae_tf.methods', 'build_method'),
     'Trainer': ('flexae_tf.training.trainer', 'Trainer'),
     'load_run': ('flexae_tf.densities.densities', 'load_run'),

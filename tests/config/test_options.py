@@ -1,0 +1,183 @@
+"""Options of all programs: limits, required options, contradictions, hashes."""
+
+import dataclasses
+
+import pytest
+
+from flexae_tf.config import (
+    BenchmarkConfig,
+    EvaluateConfig,
+    ExportConfig,
+    FitConfig,
+    ReproduceConfig,
+    ResolvedConfig,
+    SampleConfig,
+    TrainConfig,
+)
+from flexae_tf.config.options import Options, from_arguments, option, to_flagfile
+from flexae_tf.errors import UsageError
+
+REQUIRED = {
+    FitConfig: dict(workdir='x'),
+    SampleConfig: dict(source='x', output_file='y.png'),
+    ExportConfig: dict(workdir='x'),
+    ReproduceConfig: dict(artifact='table1', output_dir='x'),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example(Options):
+    """Options as a method from outside the package defines them, without string annotations."""
+
+    weight: float | None = option(None, 'A weight.', above=0.0, maximum=2.0)
+    names: str = option('a,b', 'Some names.', choices=('a', 'b', 'c'), several=True)
+    log_every: int = option(5, 'Interval.', minimum=1, identity=False)
+
+
+def test_options_convert_integers_to_float():
+    assert type(Example(weight=2).weight) is float
+    assert Example(weight=2).identity_hash() == Example(weight=2.0).identity_hash()
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (dict(weight=0.0), '--weight=0.0: too small. Use a value above 0.0.'),
+        (dict(weight=2.5), '--weight=2.5: too large. Use at most 2.0.'),
+        (dict(log_every=0), '--log_every=0: too small. Use at least 1.'),
+        (dict(names='a,d'), '--names=d: unknown. Choose one of a, b, c.'),
+        (dict(names=''), '--names=: unknown. Choose one of a, b, c.'),
+    ],
+)
+def test_options_refuse_values_outside_limits(given, message):
+    with pytest.raises(UsageError) as error:
+        Example(**given)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize('options', REQUIRED)
+def test_options_refuse_missing_required_options(options):
+    given = REQUIRED[options]
+    assert options(**given)
+    for name in given:
+        with pytest.raises(UsageError, match=f'--{name}: needed'):
+            options(**{**given, name: None})
+
+
+@pytest.mark.parametrize('options', [TrainConfig, EvaluateConfig, SampleConfig])
+def test_options_have_the_same_checks_as_keyword_arguments(options):
+    given = REQUIRED.get(options, dict(workdir='x'))
+    with pytest.raises(UsageError, match='--device=nonsense: unknown. Choose one of auto'):
+        options(**given, device='nonsense')
+
+
+def test_options_expand_the_home_folder(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/somebody')
+    config = EvaluateConfig(
+        workdir='~/run', inception_path='~/net', reference_statistics='~/real.npz'
+    )
+    assert config.workdir == '/home/somebody/run'
+    assert config.inception_path == '/home/somebody/net'
+    assert config.reference_statistics == '/home/somebody/real.npz'
+
+
+@pytest.mark.parametrize(
+    ('options', 'given', 'word'),
+    [
+        (SampleConfig, dict(source='x', output_file='x.gif'), '--output_file=x.gif'),
+        (SampleConfig, dict(source='x', output_file='x.npz', checkpoint='newest'), 'newest: unk'),
+        (ExportConfig, dict(workdir='x', checkpoint='newest'), '--checkpoint=newest'),
+        (FitConfig, dict(workdir='x', checkpoint='newest'), '--checkpoint=newest'),
+        (FitConfig, dict(workdir='x', density_steps=0), '--density_steps=0'),
+        (EvaluateConfig, dict(workdir='x', checkpoint='newest'), '--checkpoint=newest'),
+        (EvaluateConfig, dict(workdir='x', sample_seed=3_000_000_000), '--sample_seed=3000000000'),
+        (EvaluateConfig, dict(real='x', fake='y', fit_missing=True), '--fit_missing=True'),
+        (EvaluateConfig, dict(real='x', fake='y', density='none'), '--density=none'),
+        (BenchmarkConfig, dict(iterations=0), '--iterations=0'),
+        (ReproduceConfig, dict(artifact='tab1', output_dir='x'), '--artifact=tab1: unknown'),
+        (ReproduceConfig, dict(output_dir='x'), '--artifact: needed'),
+        (ReproduceConfig, dict(artifact='fig2', tune='beta_vae', output_dir='x'), 'one of both'),
+        (ReproduceConfig, dict(tune='beta_vae', output_dir='x'), '--dataset: needed'),
+        (ReproduceConfig, dict(artifact='fig2', output_dir='x', shard='3/2'), '--shard=3/2'),
+        (ReproduceConfig, dict(artifact='fig2', output_dir='x', values='1'), '--values: needs'),
+    ],
+)
+def test_options_refuse_contradictions(options, given, word):
+    with pytest.raises(UsageError) as error:
+        options(**given)
+    assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('given', 'word'),
+    [
+        (dict(render=True), '--render: needs --artifact'),
+        (dict(report=True), '--report: needs --artifact'),
+        (dict(save_results=True), '--save_results: needs --artifact'),
+        (dict(use_saved_results=True), '--use_saved_results: needs --artifact'),
+        (dict(seeds=2), '--seeds: needs --artifact'),
+        (dict(shard='1/2'), '--shard: needs --artifact'),
+        (dict(methods='vae'), '--methods: needs --artifact'),
+        (dict(values='0.1,,2'), "--values=0.1,,2: '' is not a number"),
+        (dict(tuned_options='kl_weight'), '--tuned_options=kl_weight: needs --values'),
+    ],
+)
+def test_reproduce_options_refuse_contradictions_with_tune(given, word):
+    with pytest.raises(UsageError) as error:
+        ReproduceConfig(tune='beta_vae', dataset='mnist', output_dir='x', **given)
+    assert word in str(error.value)
+
+
+def test_reproduce_options_list_artifacts_once():
+    config = ReproduceConfig(artifact='fig2,table1,fig2', output_dir='x', shard='2/3')
+    assert config.artifact == 'fig2,table1' and config.share() == (1, 3)
+    assert config.only('fig2').artifact == 'fig2' and config.only('fig2').share() == (0, 1)
+    every = ReproduceConfig(artifact='all', output_dir='x').artifact.split(',')
+    assert len(every) == len(set(every)) > 10 and 'table1' in every
+
+
+def test_train_options_default_to_the_paper():
+    c = TrainConfig()
+    assert (c.training_steps, c.batch_size, c.critic_steps) == (130_000, 128, 5)
+    rates = c.ae_learning_rate, c.critic_learning_rate, c.gen_learning_rate, c.enc_learning_rate
+    assert rates == (1e-3, 1e-4, 5e-4, 1e-5)
+    assert c.gradient_penalty_weight == 10.0
+
+
+def test_identity_hash_depends_on_options_that_change_results():
+    base = TrainConfig()
+    # Pinned: checkpoints store these hashes, and a new option must not change them.
+    assert base.identity_hash() == '44136fa355b3'
+    assert TrainConfig(seed=2, dataset='mnist').identity_hash() == 'ed42eccb5c21'
+    assert base.identity_hash() == TrainConfig(log_every_steps=7, device='cpu').identity_hash()
+    assert base.identity_hash() != TrainConfig(seed=1).identity_hash()
+    as_int, as_float = (
+        TrainConfig(method='wae_gan', adversarial_weight=weight) for weight in (20, 20.0)
+    )
+    assert as_int.identity_hash() == as_float.identity_hash()
+    assert type(as_int.adversarial_weight) is float
+
+
+def test_resolved_config_keeps_the_options_of_a_subclass():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class MethodConfig(TrainConfig):
+        margin: float = option(1.0, 'A margin.')
+
+    given = MethodConfig(margin=3, seed=2)
+    resolved = ResolvedConfig.of(given, latent_dim=4, noise_dim=5)
+    assert isinstance(resolved, MethodConfig) and isinstance(resolved, ResolvedConfig)
+    assert (resolved.margin, resolved.seed, resolved.latent_dim) == (3.0, 2, 4)
+    assert type(ResolvedConfig.of(resolved, noise_dim=4)) is type(resolved)
+    changed = dataclasses.replace(given, latent_dim=4, noise_dim=5)
+    assert resolved.identity_hash() == changed.identity_hash()
+
+
+def test_resolved_config_needs_both_dimensions():
+    with pytest.raises(ValueError, match='noise_dim'):
+        ResolvedConfig(latent_dim=2)
+
+
+def test_flagfile_of_options_gives_equal_options(tmp_path):
+    wanted = TrainConfig(seed=3, bn_mix_generated=True, latent_dim=7, data_dir='with space')
+    (tmp_path / 'f').write_text(to_flagfile(wanted))
+    assert from_arguments(TrainConfig, [f'--flagfile={tmp_path}/f']) == wanted
