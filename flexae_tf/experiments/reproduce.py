@@ -316,11 +316,11 @@ def _gallery(name: str, jobs: Iterable[Job], folder: pathlib.Path) -> list[Image
             from flexae_tf import image_grid
             from flexae_tf.experiments import image_grids
 
-            images = image_grids.GALLERIES[name](open_gallery(job))
-            named = image_grids.captions(images, data.describe(job.config))
+            drawn = image_grids.GALLERIES[name](open_gallery(job))
+            named = image_grids.captions(drawn, data.describe(job.config))
             paths = {part: kept.with_name(f'{part}-{job.name}.png') for part in named}
             for part, path in paths.items():
-                write_bytes(path, image_grid.to_png(images[part]))
+                write_bytes(path, image_grid.to_png(drawn[part]))
             write_json(kept, {'checkpoint': job.digest, 'captions': named})
         for part, path in paths.items():
             caption = f'{named[part]} ({job.name}, step {job.steps})'

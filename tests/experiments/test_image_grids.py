@@ -1,0 +1,419 @@
+"""Grids of images of linear methods, whose codes are pixels."""
+
+import dataclasses
+import tracemalloc
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from flexae_tf import data
+from flexae_tf.config import TrainConfig
+from flexae_tf.data import Dataset, DatasetSpec, Split
+from flexae_tf.errors import UsageError
+from flexae_tf.experiments import image_grids
+from flexae_tf.experiments.image_grids import (
+    COLUMNS,
+    GALLERIES,
+    REACH,
+    Gallery,
+    attribute_names,
+    has_attribute,
+    nearest,
+)
+
+SHAPE = (2, 3, 1)
+PAPER = ('Big_Nose', 'Heavy_Makeup', 'Black_Hair', 'Smiling', 'Male')
+CELEBA = data.describe(TrainConfig(dataset='celeba'))
+
+
+class Linear:
+    """Codes are the first `latent_dim` pixels; decoded images are black elsewhere."""
+
+    def __init__(self, latent_dim):
+        self._weights = tf.eye(6, latent_dim)
+
+    def encode(self, x):
+        return tf.reshape(x, [-1, 6]) @ self._weights
+
+    def decode(self, z):
+        x = tf.clip_by_value(tf.matmul(z, self._weights, transpose_b=True), 0.0, 1.0)
+        return tf.reshape(x, [-1, *SHAPE])
+
+    def reconstruct(self, x):
+        return self.decode(self.encode(x))
+
+    def sample_latent(self, num, seed):
+        samples = np.random.default_rng(seed).uniform(size=(100, self._weights.shape[1]))
+        return tf.constant(samples[:num], tf.float32)
+
+
+class Priorless(Linear):
+    def sample_latent(self, num, seed):
+        raise UsageError('no prior')
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(8)
+
+
+@pytest.fixture
+def classes(rng):
+    """Images of seven classes, all different."""
+    spec = DatasetSpec('small', 'images', SHAPE, 140, 105, (0.0, 1.0), num_classes=7)
+    parts = [
+        Split(rng.integers(0, 256, size=(num, *SHAPE), dtype=np.uint8), rng.permutation(num) % 7)
+        for num in (140, 7, 105)
+    ]
+    assert len(np.unique(np.concatenate([part.x for part in parts]), axis=0)) == 252
+    return Dataset(spec, *parts)
+
+
+@pytest.fixture
+def faces(classes, rng):
+    """The same images with CelebA's attributes, each of which 40 percent have."""
+
+    def label(split):
+        return Split(split.x, attributes=rng.random(size=(len(split), 40)) < 0.4)
+
+    parts = (label(split) for split in (classes.train, classes.validation, classes.test))
+    return Dataset(dataclasses.replace(CELEBA, shape=SHAPE), *parts)
+
+
+def draw(name, method, dataset, *, seed=0):
+    return GALLERIES[name](Gallery(method, dataset, seed=seed))
+
+
+def cells(grid, *, columns):
+    """Returns the images of a grid: [rows, columns, h, w, c]."""
+    height, width, channels = SHAPE
+    assert grid.dtype == np.uint8 and grid.shape[1:] == (columns * width, channels)
+    return grid.reshape([-1, height, columns, width, channels]).swapaxes(1, 2)
+
+
+def find(images, split):
+    """Returns the indices of images in a split."""
+    return [int(np.flatnonzero((split.x == x).all(axis=(1, 2, 3))).item()) for x in images]
+
+
+def with_codes(gallery, codes, labels):
+    """Returns a gallery whose training images have these codes and labels."""
+    gallery.train = Split(np.zeros([len(labels), *SHAPE], np.uint8), labels=np.asarray(labels))
+    gallery.codes = np.asarray(codes, np.float32)
+    return gallery
+
+
+def test_direction_by_hand(classes):
+    z = [[1.0, 0.0], [3.0, 1.0], [0.0, 10.0], [0.0, 20.0], [6.0, 30.0]]
+    gallery = with_codes(Gallery(Linear(2), classes), z, [1, 1, 0, 0, 0])
+    assert gallery.direction('class 1').tolist() == [0.0, -19.5]
+    assert gallery.direction('class 0').tolist() == [0.0, 19.5]
+
+
+def test_direction_sums_all_of_celeba_in_float64(classes):
+    # Exactly 2^-10 on a large mean: sums in float32 are off by more.
+    positive = np.arange(162_770) % 4 == 0
+    z = np.where(positive[:, None], 1000.0 + 2.0**-10, 1000.0)
+    gallery = with_codes(Gallery(Linear(1), classes), z, positive.astype(int))
+    np.testing.assert_allclose(gallery.direction('class 1'), 2.0**-10, rtol=1e-6)
+
+
+@pytest.mark.parametrize('label, name, num', [(1, 'class 1', 3), (0, 'class 1', 0)])
+def test_direction_needs_both_sides(classes, label, name, num):
+    gallery = with_codes(Gallery(Linear(2), classes), np.ones([3, 2]), [label] * 3)
+    with pytest.raises(UsageError, match=f'{name}: {num} of 3'):
+        gallery.direction(name)
+
+
+def test_attribute_names_are_the_papers_or_classes():
+    assert attribute_names(CELEBA) == PAPER
+    five = tuple(f'class {k}' for k in range(5))
+    assert attribute_names(data.describe(TrainConfig(dataset='digits'))) == five
+    unlabelled = DatasetSpec('folder', 'images', SHAPE, 9, 9, (0.0, 1.0))
+    assert attribute_names(dataclasses.replace(unlabelled, num_classes=3)) == five[:3]
+    with pytest.raises(UsageError, match='--dataset=folder: no attributes and no labels'):
+        attribute_names(unlabelled)
+
+
+def test_has_attribute_of_classes_and_of_celeba(classes):
+    split = Split(np.zeros([4, *SHAPE], np.uint8), labels=np.array([6, 0, 2, 6]))
+    assert has_attribute(classes.spec, split, 'class 6').tolist() == [True, False, False, True]
+    attributes = np.zeros([4, 40], bool)
+    attributes[1:3, CELEBA.attributes.index('Smiling')] = True
+    unlabelled = Split(split.x, attributes=attributes)
+    assert has_attribute(CELEBA, unlabelled, 'Smiling').tolist() == [False, True, True, False]
+    assert not has_attribute(CELEBA, unlabelled, 'Male').any()
+    with pytest.raises(UsageError, match="no attribute 'class 7'. Choose one of class 0, "):
+        has_attribute(classes.spec, split, 'class 7')
+    with pytest.raises(UsageError, match="no attribute 'class 6'"):
+        has_attribute(classes.spec, unlabelled, 'class 6')
+
+
+def test_traverse_moves_along_the_direction(classes, rng):
+    x = rng.integers(100, 150, size=(3, *SHAPE), dtype=np.uint8)
+    direction = np.array([0.1, -0.2, 0.0, 0.0, 0.0, 0.0])
+    walks = cells(Gallery(Linear(6), classes).traverse(x, direction), columns=COLUMNS)
+    flat = walks.reshape([3, COLUMNS, 6]).astype(float)
+    for column, t in enumerate(np.linspace(-REACH, REACH, COLUMNS)):
+        moved = np.clip(x.reshape([3, 6]) + 255.0 * t * direction, 0.0, 255.0)
+        assert np.abs(flat[:, column] - moved).max() <= 0.5 + 1e-3
+    assert (flat[..., 2:] == x.reshape([3, 1, 6])[..., 2:]).all()
+
+
+def test_traverse_takes_a_direction_for_each_image(classes):
+    x = np.full((2, *SHAPE), 100, np.uint8)
+    walks = Gallery(Linear(6), classes).traverse(x, 0.2 * np.eye(6)[[1, 4]])
+    last = cells(walks, columns=COLUMNS)[:, -1].reshape([2, 6]).tolist()
+    assert last == [[100, 202, 100, 100, 100, 100], [100, 100, 100, 100, 202, 100]]
+
+
+def test_traverse_shows_true_images_in_the_middle(classes, rng):
+    x = rng.integers(1, 256, size=(4, *SHAPE), dtype=np.uint8)
+    walks = cells(Gallery(Linear(2), classes).traverse(x, np.zeros(2)), columns=COLUMNS)
+    np.testing.assert_array_equal(walks[:, COLUMNS // 2], x)
+    assert not walks[:, [0, -1]].reshape([4, 2, 6])[..., 2:].any()  # decoded: pixels are lost
+
+
+def test_interpolate_along_a_line(classes):
+    z_a, z_b = np.array([[0.0, 0.2], [1.0, 0.2]]), np.array([[0.8, 0.2], [1.0, 0.6]])
+    gallery = Gallery(Linear(2), classes)
+    lines = cells(gallery.interpolate(z_a, z_b), columns=COLUMNS)
+    flat = lines.reshape([2, COLUMNS, 6])
+    assert flat[0, ::2, 0].tolist() == [0, 51, 102, 153, 204]
+    assert (flat[0, :, 1] == 51).all() and (flat[1, :, 0] == 255).all()
+    assert flat[1, [0, -1], 1].tolist() == [51, 153]
+    ends = np.full([2, *SHAPE], 7, np.uint8), np.full([2, *SHAPE], 8, np.uint8)
+    shown = cells(gallery.interpolate(z_a, z_b, ends), columns=COLUMNS)
+    assert (shown[:, 0] == 7).all() and (shown[:, -1] == 8).all()
+    np.testing.assert_array_equal(shown[:, 1:-1], lines[:, 1:-1])
+
+
+def test_choose_is_random_but_fixed(classes):
+    gallery, other = (Gallery(Linear(2), classes, seed=seed) for seed in (0, 1))
+    chosen = gallery.choose(classes.test, 20).tolist()
+    assert chosen == other.choose(classes.test, 20).tolist()
+    assert gallery.choose(classes.test, 7).tolist() == chosen[:7]
+    assert len(set(chosen)) == 20 and chosen != sorted(chosen)
+    left = gallery.choose(classes.test, 5, exclude=chosen[1:3]).tolist()
+    assert left == [chosen[0], *chosen[3:7]]
+    ten = classes.test.take(np.arange(10))
+    assert gallery.choose(ten, 10).tolist() == [6, 9, 7, 4, 8, 3, 2, 5, 0, 1]  # must not change
+
+
+def test_choose_by_attribute(classes):
+    gallery = Gallery(Linear(2), classes)
+    everyone = gallery.choose(classes.test, 105)
+    for positive, num in ((True, 15), (False, 90)):
+        chosen = gallery.choose(classes.test, num, name='class 4', positive=positive)
+        assert chosen.tolist() == [i for i in everyone if (classes.test.labels[i] == 4) == positive]
+    with pytest.raises(UsageError, match='16 images with class 4 needed, 15 of 105'):
+        gallery.choose(classes.test, 16, name='class 4')
+    with pytest.raises(UsageError, match='91 images without class 4'):
+        gallery.choose(classes.test, 91, name='class 4', positive=False)
+    with pytest.raises(UsageError, match='106 images needed'):
+        gallery.choose(classes.test, 106)
+
+
+@pytest.mark.parametrize('kind', ['classes', 'faces'])
+def test_fig4_traverses_interpolates_and_finds_neighbours(kind, request):
+    dataset = request.getfixturevalue(kind)
+    method = Linear(4)
+    images = draw('fig4', method, dataset, seed=2)
+    assert list(images) == ['fig4_samples', 'fig4a', 'fig4b', 'fig4c', 'fig4d']
+    walks = [cells(images[name], columns=COLUMNS) for name in ('fig4a', 'fig4b')]
+    names = attribute_names(dataset.spec)
+    codes = dataset.train.x.reshape([140, 6])[:, :4] / 255.0
+    sides = ((dataset.train, True), (dataset.test, False))
+    for walk, (split, positive) in zip(walks, sides, strict=True):
+        middle = find(walk[:, COLUMNS // 2], split)
+        assert len(set(middle)) == 5
+        for row, index, name in zip(walk, middle, names, strict=True):
+            assert has_attribute(dataset.spec, split, name)[index] == positive
+            own = has_attribute(dataset.spec, dataset.train, name)
+            direction = codes[own].mean(axis=0) - codes[~own].mean(axis=0)
+            last = np.clip(split.x[index].ravel()[:4] / 255.0 + REACH * direction, 0.0, 1.0)
+            assert np.abs(row[-1].ravel()[:4] - 255.0 * last).max() <= 0.5 + 1e-3
+    lines = cells(images['fig4c'], columns=COLUMNS)
+    assert len({*find(lines[:, 0], dataset.test), *find(lines[:, -1], dataset.test)}) == 10
+    between = np.mean([lines[:, 0], lines[:, -1]], axis=0).reshape([5, 6])[:, :4]
+    middle = lines[:, COLUMNS // 2].reshape([5, 6])
+    assert np.abs(middle[:, :4] - between).max() <= 0.5 + 1e-3 and not middle[:, 4:].any()
+    lines = cells(images['fig4_samples'], columns=COLUMNS).reshape([5, COLUMNS, 6])[..., :4]
+    ends = 255.0 * method.sample_latent(10, 2).numpy()
+    for column, line in ((0, ends[:5]), (4, (ends[:5] + ends[5:]) / 2), (COLUMNS - 1, ends[5:])):
+        assert np.abs(lines[:, column] - line).max() <= 0.5 + 1e-3
+    rows = cells(images['fig4d'], columns=5)
+    samples = np.round(255.0 * method.sample_latent(5, 2).numpy())
+    np.testing.assert_array_equal(rows[:, 0].reshape([5, 6])[:, :4], samples)
+    for row in rows:
+        expected = nearest(row[:1], dataset.train.x, num=4)[0].tolist()
+        assert find(row[1:], dataset.train) == expected
+
+
+def test_fig6_reconstructs_and_samples(classes):
+    images = draw('fig6', Linear(4), classes, seed=2)
+    assert list(images) == ['fig6a', 'fig6_samples']
+    real, rebuilt = cells(images['fig6a'], columns=6)
+    assert len(set(find(real, classes.test))) == 6
+    np.testing.assert_array_equal(rebuilt.reshape([6, 6])[:, :4], real.reshape([6, 6])[:, :4])
+    assert not rebuilt.reshape([6, 6])[:, 4:].any()
+    samples = cells(images['fig6_samples'], columns=6).reshape([36, 6])[:, :4]
+    expected = np.round(255.0 * Linear(4).sample_latent(36, 2).numpy())
+    np.testing.assert_array_equal(samples, expected)
+
+
+@pytest.mark.parametrize('kind', ['classes', 'faces'])
+def test_figs_7_to_11_move_test_images_along_an_attribute(kind, request):
+    dataset = request.getfixturevalue(kind)
+    gallery = Gallery(Linear(4), dataset)
+    for number, name in zip(range(7, 12), attribute_names(dataset.spec), strict=True):
+        images = GALLERIES[f'fig{number}'](gallery)
+        assert list(images) == [f'fig{number}{letter}' for letter in 'abcd']
+        has = has_attribute(dataset.spec, dataset.test, name)
+        shown = []
+        for image, positive in zip(images.values(), [False, False, True, True], strict=True):
+            walk = cells(image, columns=COLUMNS)
+            middle = find(walk[:, COLUMNS // 2], dataset.test)
+            assert (has[middle] == positive).all() and len(middle) == 5
+            shown.extend(middle)
+            step = walk[0, -1].ravel() - walk[0, 0].ravel().astype(int)
+            direction = gallery.direction(name)
+            assert (step[:4] * direction >= 0).all() and step[:4].any()
+        assert len(set(shown)) == 20
+
+
+def test_fig12_shows_nearest_training_images(classes):
+    (image,) = draw('fig12', Linear(6), classes, seed=1).values()
+    rows = cells(image, columns=15)
+    assert rows.shape == (15, 15, *SHAPE)
+    for row in rows:
+        expected = nearest(row[:1], classes.train.x, num=14)[0].tolist()
+        assert find(row[1:], classes.train) == expected
+
+
+@pytest.mark.parametrize('kind', ['classes', 'faces'])
+def test_captions_name_the_attributes(kind, request):
+    dataset = request.getfixturevalue(kind)
+    gallery = Gallery(Linear(4), dataset)
+    found = {}
+    for figure in GALLERIES.values():
+        found |= image_grids.captions(figure(gallery), dataset.spec)
+    names = attribute_names(dataset.spec)
+    assert found['fig4a'].startswith(f'Training images with {", ".join(names)}.')
+    assert found['fig4b'].startswith(f'Test images without {", ".join(names)}.')
+    assert found['fig7c'].startswith(f'Test images with {names[0]}.')
+    assert found['fig11b'].startswith(f'Test images without {names[4]}.')
+    assert len(found) == 5 + 2 + 5 * 4 + 1
+
+
+def test_seed_changes_only_samples(classes):
+    one, other = (draw('fig4', Linear(4), classes, seed=seed) for seed in (0, 1))
+    same = {name for name in one if np.array_equal(one[name], other[name])}
+    assert same == set(one) - {'fig4d', 'fig4_samples'}
+
+
+def test_training_images_are_encoded_once(classes, monkeypatch):
+    encoded = []
+
+    def spy(function, x, batch_size):
+        encoded.append(x is classes.train.x)
+        return map_batches(function, x, batch_size)
+
+    map_batches = image_grids.map_batches
+    monkeypatch.setattr(image_grids, 'map_batches', spy)
+    gallery = Gallery(Linear(4), classes)
+    for figure in GALLERIES.values():
+        figure(gallery)
+    assert sum(encoded) == 1
+    with pytest.raises(UsageError, match='no prior'):
+        draw('fig4', Priorless(4), classes)
+    assert sum(encoded) == 1  # refused before the long part
+
+
+def test_strip_has_images_reconstructions_and_samples(classes):
+    rows = cells(image_grids.strip(Gallery(Linear(6), classes, seed=3)), columns=20)
+    assert rows.shape == (4, 20, *SHAPE)
+    np.testing.assert_array_equal(rows[0], classes.test.x[:20])
+    np.testing.assert_array_equal(rows[1], rows[0])
+    expected = np.round(255.0 * Linear(6).sample_latent(40, 3).numpy())
+    np.testing.assert_array_equal(rows[2:].reshape([40, 6]), expected)
+
+
+def test_gallery_refuses_vectors_and_too_few_images_or_attributes(classes, synthetic):
+    with pytest.raises(UsageError, match='synthetic_2d: no images'):
+        draw('fig6', Linear(2), synthetic)
+    three = dataclasses.replace(classes.spec, num_classes=3)
+    few = Dataset(three, classes.train, classes.validation, classes.test)
+    assert len(cells(draw('fig4', Linear(2), few)['fig4a'], columns=COLUMNS)) == 3
+    with pytest.raises(UsageError, match='--artifact=fig10: only 3 attributes'):
+        draw('fig10', Linear(2), few)
+    tiny = Dataset(classes.spec, classes.train.take(range(3)), classes.validation, classes.test)
+    with pytest.raises(UsageError, match='4 neighbours needed, 3 training images'):
+        draw('fig4', Linear(2), tiny)
+
+
+# Nearest neighbours -------------------------------------------------------------------------------
+
+
+def images_of(rng, num, shape=(2, 2, 3), *, limit=256):
+    return rng.integers(0, limit, size=(num, *shape), dtype=np.uint8)
+
+
+# Rows of a block: 1, 7 (the last one shorter), fewer than neighbours, all.
+@pytest.mark.parametrize('block', [1, 12, 7 * 12 + 5, 3 * 12, 1000 * 12])
+@pytest.mark.parametrize('limit', [2, 256])
+def test_nearest_by_its_definition(rng, monkeypatch, block, limit):
+    monkeypatch.setattr(image_grids, '_BLOCK', block)
+    # With two values, nearly every distance has its equals in other blocks.
+    queries, x = images_of(rng, 6, limit=limit), images_of(rng, 50, limit=limit)
+    gaps = queries.astype(np.int64)[:, None] - x.astype(np.int64)
+    squares = np.sum(gaps**2, axis=(2, 3, 4)).tolist()
+    expected = [[i for _, i in sorted((s, i) for i, s in enumerate(r))[:5]] for r in squares]
+    assert nearest(queries, x, num=5).tolist() == expected
+
+
+def test_nearest_takes_the_first_of_equals(monkeypatch):
+    monkeypatch.setattr(image_grids, '_BLOCK', 4)
+    x = np.array([9, 5, 1, 5, 1, 5, 3], np.uint8)[:, None, None, None]
+    assert nearest(x[6:], x, num=7).tolist() == [[6, 1, 2, 3, 4, 5, 0]]
+
+
+def test_nearest_distinguishes_large_images_by_one_unit():
+    # 12288 values as large as possible: float32 holds such squares in steps of 64.
+    x = np.full((4, 64, 64, 3), 255, np.uint8)
+    for i in (0, 1, 3):
+        x[i, 5, 6, 1] -= 4 - i  # at distances 4, 3, 0 and 1
+    query = np.full((1, 64, 64, 3), 255, np.uint8)
+    assert nearest(query, x, num=4).tolist() == [[2, 3, 1, 0]]
+    assert nearest(np.zeros_like(query), x[2:], num=2).tolist() == [[1, 0]]
+
+
+def test_nearest_holds_one_block(rng, monkeypatch):
+    monkeypatch.setattr(image_grids, '_BLOCK', 2**16)  # half a megabyte
+
+    def peak(num):
+        x = images_of(rng, num, (8, 8, 3))
+        tracemalloc.start()
+        try:
+            nearest(x[:3], x, num=4)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few, many = peak(2_000), peak(40_000)
+    # As float64 the many images take 61 MB, and as uint8 8 MB.
+    assert many < 2.5 * 2**19 and many < 1.05 * few
+
+
+@pytest.mark.parametrize(
+    ('queries', 'x', 'num', 'words'),
+    [
+        (np.zeros([1, 2, 2, 1]), np.zeros([3, 2, 2, 1], np.uint8), 1, 'not float64 and uint8'),
+        (np.zeros([1, 2, 2, 1], np.uint8), np.zeros([3, 4, 1, 1], np.uint8), 1, r'2, 2, 1'),
+        (np.zeros([1, 2, 2, 1], np.uint8), np.zeros([3, 2, 2, 1], np.uint8), 4, '4 .* among'),
+    ],
+)
+def test_nearest_refuses_wrong_arrays(queries, x, num, words):
+    with pytest.raises(ValueError, match=words):
+        nearest(queries, x, num=num)

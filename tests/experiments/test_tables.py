@@ -1,0 +1,388 @@
+"""Tables of hand-made scores."""
+
+import dataclasses
+
+import pytest
+
+from flexae_tf.errors import UsageError
+from flexae_tf.experiments import paper, results, tables
+from tests.experiments.conftest import outcome, replace, row, scores
+
+MNIST = dict(dataset='mnist', latent_dim=32, options={'training_steps': 3000}, step=3000)
+
+
+def heads(table):
+    return [head.removesuffix('<') for head in table.heads[1:]]
+
+
+def test_grid_is_a_markdown_table():
+    text = tables.grid(('Name', 'Value', 'Text<'), [('a | b', '1', 'c'), ('d\ne', '2', 'f')])
+    assert text.splitlines() == [
+        '| Name | Value | Text |',
+        '| --- | ---: | --- |',
+        '| a \\| b | 1 | c |',
+        '| d e | 2 | f |',
+    ]
+
+
+def test_markdown_shows_table_claims_and_notes():
+    claim = results.Claim('it falls', '', '2 vs 1', 0.031, results.SUPPORTED)
+    table = tables.Table('Caption', ('Name', 'Value'), (('a', '1'),), ('a note',), (claim,))
+    assert table.markdown().splitlines() == [
+        *('**Caption**', '', '| Name | Value |', '| --- | ---: |', '| a | 1 |', ''),
+        '| Claim | Paper | Ours | p | Outcome |',
+        '| --- | --- | --- | ---: | --- |',
+        '| it falls | - | 2 vs 1 | 0.031 | supported |',
+        *('', '- a note'),
+    ]
+
+
+def table_1(gen, rec=None, **changes):
+    found = []
+    for method, values in gen.items():
+        options = MNIST | dict(method=method) | changes
+        found += scores(*values, **options)
+        found += scores(*(rec or {}).get(method, values), set_='reconstructions', **options)
+        found += scores(*values, set_='train', **options)
+    return found
+
+
+def test_table_1_is_beside_the_paper():
+    gen = {'flexae': (1.0, 1.2), 'wae_gan': (3.0, 3.2), 'vae': (2.0,)}
+    table, order = tables.table1(table_1(gen))
+    assert heads(table) == ['Rec.', 'paper', 'Gen.', 'paper', 'order']
+    assert row(table, 'FlexAE') == [
+        *('**1.10 ± 0.14 (2)**', '**4.33**', '**1.10 ± 0.14 (2)**', '**4.69**', '2 / 0 / 0'),
+    ]
+    assert row(table, 'VAE')[2:] == ['2.00 (1)', '57.04', '1 / 1 / 0']
+    assert row(table, 'MaskAAE') == ['-', '8.46', '-', '10.52', '-']
+    assert [cells[0] for cells in table.rows] == [tables.title(m) for m in paper.METHODS]
+    assert 'Gen., contradicting: VAE better than WAE-GAN.' in table.notes
+    assert any('only the order' in note for note in table.notes)
+    # tau-b of (4.69, 13.30, 57.04) and (1.1, 3.1, 2.0): (2 - 1) / 3
+    assert row(order, 'Gen.') == ['3', '2', '1', '0', '0.33']
+
+
+def test_table_1_shows_training_times_by_machine():
+    found = table_1({'flexae': (1.0, 2.0), 'vae': (3.0,)})
+    timed = replace(found, seconds=60.0, machine='CPU, 2 cores')
+    (table, _) = tables.table1(timed)
+    assert row(table, 'FlexAE')[-1] == '1 min' and heads(table)[-1] == 'Training'
+    mixed = [
+        dataclasses.replace(s, seconds=1500.0, machine='1 x GPU NVIDIA H200') if s.seed else s
+        for s in timed
+    ]
+    (table, _) = tables.table1(mixed)
+    assert row(table, 'FlexAE')[-1] == '1 min (CPU), 25 min (H200)'
+
+
+def test_table_1_marks_scores_within_the_papers_spread():
+    metric = dict(metric='fid10k_gen')
+    found = scores(5.0, method='flexae', **MNIST | metric)
+    found += scores(14.0, method='wae_gan', **MNIST | metric)
+    table, _ = tables.table1(found)
+    assert row(table, 'FlexAE')[4] == '1 / 0 / 0 (within ± 0.59)'
+    assert row(table, 'WAE-GAN')[4] == '1 / 0 / 0'
+    assert not any('only the order' in note for note in table.notes)
+
+
+def test_table_1_has_a_table_for_each_data_set_and_rows_of_other_methods():
+    found = table_1({'flexae': (1.0,)}) + table_1({'flexae_sr': (2.0,)})
+    found += table_1({'flexae': (1.0,)}, dataset='digits')
+    mnist, _, digits, _ = tables.table1(found)
+    assert row(mnist, 'FlexAE-SR') == ['2.00 (1)', '-', '2.00 (1)', '-', '-']
+    assert 'MNIST' in mnist.caption and 'digits' in digits.caption
+    assert row(digits, 'FlexAE')[1] == '-'
+
+
+def test_table_2_is_beside_the_paper():
+    found = []
+    for method, values in {'flexae': (0.4, 0.5), 'vae': (0.1,), 'wae_gan': (0.6,)}.items():
+        for stem in ('prd_precision', 'prd_recall'):
+            found += scores(*values, stem=stem, method=method, **MNIST)
+    table, order = tables.table2(found)
+    assert heads(table) == ['Precision', 'paper', 'order', 'Recall', 'paper', 'order']
+    assert row(table, 'FlexAE')[:3] == ['0.450 ± 0.071 (2)', '**0.99**', '1 / 0 / 0']
+    assert row(table, 'WAE-GAN') == ['**0.600 (1)**', '-', '-'] * 2
+    assert [cells[0] for cells in table.rows] == ['VAE', 'WAE-GAN', 'RAE + GMM (L2)'] + [
+        *('2-S VAE', 'MaskAAE', 'FlexAE'),
+    ]
+    assert row(order, 'Recall') == ['1', '1', '0', '0', '1.00']
+
+
+def table_3(wae, flexae, rec=(3.0, 2.0, 1.0)):
+    found = []
+    for method, gen in (('wae_gan', wae), ('flexae', flexae)):
+        for i, value in enumerate(gen):
+            options = MNIST | dict(method=method, latent_dim=20 * 2**i)
+            worse = 1.0 if method == 'wae_gan' else 0.0
+            found += scores(value, **options)
+            found += scores(rec[i] + worse, set_='reconstructions', **options)
+    return found
+
+
+def test_table_3_judges_trends_and_contrast():
+    (table,) = tables.table3(table_3((4.0, 6.0, 8.0), (2.0, 2.2, 2.4)))
+    assert heads(table) == [
+        *('Rec. WAE', 'paper', 'Rec. FlexAE', 'paper'),
+        *('Gen. WAE', 'paper', 'Gen. FlexAE', 'paper'),
+    ]
+    assert row(table, '2 m_b') == [
+        *('3.00 (1)', '5.17', '2.00 (1)', '3.22', '6.00 (1)', '23.11', '2.20 (1)', '4.22')
+    ]
+    assert {claim.outcome for claim in table.claims} == {results.SUPPORTED}
+    assert outcome(table, 'Gen. of WAE: rises')[0].startswith('4.00 → 6.00 → 8.00 (max/min 2.00)')
+    assert outcome(table, 'Gen. of WAE grows more')[0] == '2.00 vs 1.20 times'
+    (table,) = tables.table3(table_3((4.0, 3.0, 2.0), (5.0, 5.5, 9.0)))
+    assert outcome(table, 'Gen. of WAE: rises')[1] == results.NOT_SUPPORTED
+    assert outcome(table, 'Gen. of FlexAE: constant')[1] == results.NOT_SUPPORTED
+    assert outcome(table, 'Gen.: FlexAE below')[1] == results.NOT_SUPPORTED
+    assert outcome(table, 'Gen. of WAE grows more')[1] == results.NOT_SUPPORTED
+
+
+def test_table_3_of_some_sizes_is_not_judged():
+    found = [s for s in table_3((4.0, 6.0, 8.0), (2.0, 2.2, 2.4)) if s.latent_dim < 80]
+    (table,) = tables.table3(found)
+    assert row(table, '4 m_b')[0] == '-'
+    for text in ('Gen. of WAE: rises', 'Gen. of FlexAE: constant', 'Gen. of WAE grows more'):
+        assert outcome(table, text) == ('', results.NOT_RUN)
+
+
+CODES = {
+    'sliced_wasserstein': 1.0,
+    'sliced_wasserstein_scaled': 0.5,
+    'sliced_wasserstein_floor': 0.1,
+    'sliced_wasserstein_floor_scaled': 0.05,
+}
+
+
+def training(method, curves, *, fd=2.0):
+    """Scores of every snapshot: `curves` has, for each seed, the sliced distance by step."""
+    found = []
+    for step in sorted({step for curve in curves for step in curve}):
+        values = [curve[step] for curve in curves if step in curve]
+        common = dict(method=method, step=step)
+        for stem, factor in CODES.items():
+            floor = 0.1 if 'floor' in stem else None
+            own = dict(stem=stem, set_='latents', estimator='sliced')
+            found += scores(*(factor * (floor or v) for v in values), **own, **common)
+        for stem in ('critic_distance', 'critic_distance_scaled'):
+            own = dict(stem=stem, set_='latents', estimator=f'critic_of_{method}_{step}')
+            found += scores(*values, **own, **common)
+        found += scores(*(fd * v for v in values), **common)
+    return found
+
+
+@pytest.fixture
+def over_training():
+    """FlexAE falls to 0.2 from step 1000 on, WAE stays at about 2 and lacks a step in one seed."""
+    wae = training('wae_normal', [{500: 3.0, 1000: 2.0, 2000: 1.9}, {500: 3.0, 2000: 2.1}])
+    return wae + training('flexae', [{500: 2.0, 1000: 0.2, 2000: 0.1}] * 2 + [{2000: 0.3}])
+
+
+def test_fig2_compares_at_the_last_step(over_training):
+    (table,) = tables.fig2(over_training)
+    assert heads(table) == [
+        *('Critic', 'Sliced W1', 'floor', 'Gen.'),
+        *('Critic / scale', 'W1 / scale', 'floor'),
+    ]
+    assert row(table, 'WAE (normal prior)')[:4] == [
+        *('2.00 ± 0.14 (2)', '2.00 ± 0.14 (2)', '0.0100 ± 0.0000 (2)', '4.00 ± 0.28 (2)')
+    ]
+    assert row(table, 'FlexAE')[5] == '**0.08 ± 0.06 (3)**' and table.notes[0] == 'At step 2000.'
+    ours, found = outcome(table, 'FlexAE: lower sliced W1')
+    assert (ours, found) == ('0.17 ± 0.12 (3) vs 2.00 ± 0.14 (2)', results.SUPPORTED)
+    # Of two critics, the lower estimate is not the better one.
+    assert '**' not in row(table, 'FlexAE')[0]
+
+
+def test_fig2_judges_which_prior_is_faster(over_training):
+    # To 2.1, WAE's second seed's best: steps 500 twice and 2000, against 1000 and 2000.
+    (table,) = tables.fig2(over_training)
+    ours = '1000 ± 866 (3) vs 1500 ± 707 (2)'
+    assert outcome(table, 'FlexAE: fewer steps to Sliced W1 2.1') == (ours, results.INCONCLUSIVE)
+    wae = training('wae_normal', [{500: 0.2, 1000: 0.3, 2000: 0.2}] * 2)
+    for last, lower in ((0.2, results.INCONCLUSIVE), (0.05, results.SUPPORTED)):
+        flexae = training('flexae', [{500: 3.0, 1000: 3.0, 2000: last}] * 2)
+        (table,) = tables.fig2(wae + flexae)
+        assert outcome(table, 'FlexAE: fewer steps to Sliced')[1] == results.NOT_SUPPORTED
+        assert outcome(table, 'FlexAE: lower sliced W1')[1] == lower
+
+
+def test_fig2_of_one_method_is_not_run(over_training):
+    (table,) = tables.fig2([s for s in over_training if s.method == 'flexae'])
+    assert [cells[0] for cells in table.rows] == ['FlexAE']
+    assert {claim.outcome for claim in table.claims} == {results.NOT_RUN}
+    no_critic = [s for s in over_training if 'critic' not in s.stem]
+    assert row(tables.fig2(no_critic)[0], 'FlexAE')[0] == '-'
+    assert tables.fig2([]) == []
+
+
+def test_fig2_negative_critic_estimate_is_inconclusive(over_training):
+    turned = [
+        dataclasses.replace(s, value=-s.value)
+        if (s.method, s.stem) == ('wae_normal', 'critic_distance')
+        else s
+        for s in over_training
+    ]
+    (before,), (table,) = tables.fig2(over_training), tables.fig2(turned)
+    assert outcome(before, "... by each method's own critic")[1] == results.SUPPORTED
+    assert outcome(table, "... by each method's own critic")[1] == results.INCONCLUSIVE
+    assert outcome(table, '... by the critics over the scale')[1] == results.SUPPORTED
+
+
+def test_fig2_allows_a_protocol_for_each_critic_only(over_training):
+    critics = {s.protocol for s in over_training if s.stem == 'critic_distance'}
+    assert len(critics) == 6
+    for stem in ('fd', 'sliced_wasserstein'):
+        mixed = [
+            dataclasses.replace(s, protocol='beef0123')
+            if (s.stem, s.step, s.seed) == (stem, 1000, 0)
+            else s
+            for s in over_training
+        ]
+        with pytest.raises(UsageError, match='protocol'):
+            tables.fig2(mixed)
+
+
+GEN = {  # by hand: FlexAE below both, the circle between them, the data's mixture undecided
+    'vae': (4.0, 4.2),
+    'wae_normal': (3.0, 3.2),
+    'wae_gmm_prior-data': (2.0, 4.0),
+    'wae_gmm_prior-circle': (3.6, 3.6),
+    'flexae': (1.0, 1.2),
+}
+
+
+def plane(models=GEN):
+    found = []
+    for name, values in models.items():
+        method, _, mixture = name.partition('-')
+        options = {'training_steps': 1} | ({'mixture': mixture} if mixture else {})
+        common = dict(dataset='synthetic_2d', latent_dim=2, method=method, options=options)
+        found += scores(*values, **common)
+        found += scores(*(v / 2 for v in values), set_='reconstructions', **common)
+        found += scores(*(0.008 for _ in values), set_='train', **common | {'step': 0})
+    return found
+
+
+def test_fig3_judges_multimodal_priors():
+    (table,) = tables.fig3(plane())
+    names = [*paper.FIG_3_MODELS.values(), 'Training examples (floor)']
+    assert [cells[0] for cells in table.rows] == names
+    assert row(table, 'FlexAE') == ['**0.55 ± 0.07 (2)**', '**1.10 ± 0.14 (2)**']
+    assert row(table, 'WAE (GMM prior: circle)') == ['1.80 ± 0.00 (2)', '3.60 ± 0.00 (2)']
+    assert row(table, 'Training examples (floor)') == ['-', '0.008']
+    ours, found = outcome(table, 'Each multimodal')
+    assert found == results.NOT_SUPPORTED and ours.startswith('3 of 6 pairs lower, 1 higher (')
+    assert '2 undecided (' in ours
+
+
+def test_fig3_of_some_models_is_inconclusive():
+    some = {name: GEN[name] for name in ('vae', 'flexae')}
+    (table,) = tables.fig3(plane(some))
+    ours, found = outcome(table, 'Each multimodal')
+    assert (ours, found) == ('1 of 6 pairs lower, 5 not run', results.INCONCLUSIVE)
+    assert row(table, 'WAE (normal prior)') == ['-', '-']
+
+
+def capacities(gen, *, rec=(6, 5, 4, 3, 2, 1), gen_train=(6, 5, 4, 3, 2.5, 2), **changes):
+    """Scores of the six capacities, of one seed."""
+    found = []
+    for i in range(len(gen)):
+        options = {'generator_capacity': i + 1, 'train_examples': 5000, 'training_steps': 9}
+        common = MNIST | dict(options=options) | changes
+        found += scores(float(gen[i]), **common)
+        found += scores(float(rec[i]), set_='reconstructions', **common)
+        found += scores(float(gen_train[i]), split='train', **common)
+        found += scores(rec[i] / 2.0, set_='reconstructions', split='train', **common)
+        found += scores(0.5, set_='train', **common | {'step': 0})
+    return found
+
+
+def outcomes(table):
+    return [claim.outcome for claim in table.claims]
+
+
+def test_fig5_as_in_the_paper():
+    (table,) = tables.fig5(capacities((9, 6, 4, 4.5, 5, 7)))
+    assert row(table, 'Model 1') == ['1,344', '6.00 (1)', '3.00 (1)', '9.00 (1)', '6.00 (1)']
+    assert heads(table) == ['Parameters', 'Rec. test', 'Rec. train', 'Gen. test', 'Gen. train']
+    best = [[cell for cell in cells if '**' in cell] for cells in table.rows]
+    assert best == [[], [], ['**4.00 (1)**'], [], [], ['**1.00 (1)**']]  # not of training images
+    assert outcomes(table) == [results.SUPPORTED] * 4
+    assert 'Floor (training against test images): 0.5.' in table.notes
+
+
+def test_fig5_otherwise():
+    (table,) = tables.fig5(capacities((9, 8, 7, 6, 5, 4), rec=(1, 2, 3, 4, 5, 6)))
+    assert outcomes(table) == [*[results.NOT_SUPPORTED] * 3, results.INCONCLUSIVE]
+    both = capacities((9, 6, 4, 4.5, 5, 7), gen_train=(6, 5, 4, 5, 6, 7))
+    assert outcomes(tables.fig5(both)[0])[2:] == [results.SUPPORTED, results.NOT_SUPPORTED]
+    (table,) = tables.fig5(capacities((9, 8, 7)))
+    assert set(outcomes(table)[1:]) == {results.NOT_RUN} and row(table, 'Model 6') == ['-'] * 5
+
+
+def test_theorem2_judges_input_sizes():
+    found = []
+    for size, value in {2: 3.0, 3: 2.0, 5: 1.0, 10: 0.9, 50: 1.1}.items():
+        options = {'training_steps': 1} | ({'noise_dim': size} if size != 50 else {})
+        found += scores(value, options=options)
+        for stem, factor in (
+            ('sliced_wasserstein_scaled', 1),
+            ('sliced_wasserstein_floor_scaled', 2),
+        ):
+            found += scores(factor * value, stem=stem, set_='latents', options=options)
+    (table,) = tables.theorem2(found)
+    assert row(table, "m' = 10") == ['**0.90 (1)**', '**0.90 (1)**', '1.80 (1)']
+    assert row(table, "m' = 50")[0] == '1.10 (1)'
+    assert outcomes(table) == [results.SUPPORTED] * 2
+    assert table.claims[0].ours == '6 of 6 pairs lower'
+
+
+def test_joint_judges_samplers_fitted_afterwards():
+    found = []
+    values = {
+        'flexae': 1.0,
+        'flexae+gaussian_mixture': 2.0,
+        'ae_gmm': 1.0,
+        'ae_gmm+latent_gan': 0.5,
+    }
+    for method, value in values.items():
+        for set_ in ('reconstructions', 'samples', 'train'):
+            found += scores(value, value + 0.01, method=method, set_=set_, **MNIST)
+        found += scores(value / 4, stem='prd_precision', method=method, **MNIST)
+    (table,) = tables.joint(found)
+    assert [cells[0] for cells in table.rows] == list(tables.JOINT.values())
+    assert row(table, 'AE: P-GEN trained afterwards')[1] == '**0.51 ± 0.01 (2)**'
+    assert row(table, 'FlexAE: mixture fitted afterwards')[2] == '**0.500 (1)**'
+    assert outcomes(table) == [results.NOT_SUPPORTED, results.INCONCLUSIVE, results.SUPPORTED]
+
+
+def test_methods_before_and_after_training():
+    found = []
+    for method, values in {'flexae': (4.0, 1.0), 'wae_normal': (4.0, 2.0)}.items():
+        untrained = MNIST | dict(method=method, step=0, options={'training_steps': 0})
+        found += scores(values[0], **untrained)
+        found += scores(values[1], method=method, **MNIST)
+        for set_, stem in (('reconstructions', 'fd'), ('latents', 'z_rank')):
+            found += scores(values[1], set_=set_, stem=stem, method=method, **MNIST)
+    (table,) = tables.all_methods(found)
+    assert row(table, 'FlexAE') == [
+        *('4.00 (1)', '**1.00 (1)**', '0.25', '**1.00 (1)**', '-', '-', '1.00 (1)', '-', '1.00')
+    ]
+    assert heads(table)[-1] == 'time' and row(table, 'FlexAE-SR')[-1] == '2.77'
+    ours, found_ = outcome(table, 'Training brings Gen.')
+    assert (ours, found_) == ('1 of 2 methods (not: WAE (normal prior))', results.NOT_SUPPORTED)
+
+
+def test_methods_refuse_an_untrained_score_of_another_protocol():
+    found = scores(1.0, **MNIST)
+    other = scores(4.0, **MNIST | dict(step=0, options={'training_steps': 0}, protocol='beef0123'))
+    with pytest.raises(UsageError, match='protocol'):
+        tables.all_methods(found + other)
+
+
+def test_title_of_a_row():
+    assert tables.title('injflow_gmm') == 'InjFlow^ln + GMM'
+    assert tables.title('vae+latent_gan') == 'VAE + latent gan'
