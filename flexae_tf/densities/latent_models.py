@@ -86,11 +86,14 @@ def fit(
     default = run.config.training_steps
     if model.epochs:
         default = math.ceil(model.epochs * len(train) / batch_size)
-    config = dataclasses.replace(
-        model_config(name, run),
-        workdir=str(folder),
-        batch_size=batch_size,
-        training_steps=steps or default,
+    config = resolve(
+        dataclasses.replace(
+            model_config(name, run),
+            workdir=str(folder),
+            batch_size=batch_size,
+            training_steps=steps or default,
+        ),
+        spec,
     )
     if (folder / 'config.json').exists():
         found = Workdir(folder).read()[0].training_steps
