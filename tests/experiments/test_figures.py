@@ -76,7 +76,7 @@ def test_latent_view_has_posterior_samples_of_the_evaluated_examples(
 ):
     from flexae_tf import data, methods
     from flexae_tf.densities import densities
-    from flexae_tf.methods.posterior_samples import draw_codes
+    from flexae_tf.methods.posterior_samples import sample_codes
 
     options = methods.resolve(config(method='vae', latent_dim=2), synthetic.spec)
     method = methods.build_method(options, synthetic.spec)
@@ -88,7 +88,7 @@ def test_latent_view_has_posterior_samples_of_the_evaluated_examples(
     test = synthetic.test.take(order[:3000])
     np.testing.assert_array_equal(view.labels, test.labels)
     np.testing.assert_array_equal(view.latents, test.latents)
-    np.testing.assert_array_equal(view.z, draw_codes(method, test.x, seed=0))
+    np.testing.assert_array_equal(view.z, sample_codes(method, test.x, seed=0))
     assert np.abs(view.z - method.encode(test.x)).mean() > 0.1
     np.testing.assert_array_equal(view.z_hat, method.sample_latent(3000, 0))
 
