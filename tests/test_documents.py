@@ -81,9 +81,14 @@ def anchor(heading):
     return re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
 
 
-def headings(text):
-    """Returns the headings of a document, code blocks excluded."""
-    return re.findall(r'^#+ (.*)$', re.sub(r'^```.*?^```$', '', text, flags=re.S | re.M), re.M)
+def prose(text):
+    """Returns a document without its code blocks."""
+    return re.sub(r'^```.*?^```$', '', text, flags=re.S | re.M)
+
+
+def headings(text, level='#+'):
+    """Returns the headings of a document."""
+    return re.findall(rf'^{level} (.*)$', prose(text), re.M)
 
 
 @pytest.mark.parametrize('path', DOCUMENTS, ids=NAMES)
@@ -105,7 +110,7 @@ def test_document_names_existing_flags(path):
 @pytest.mark.parametrize('path', DOCUMENTS, ids=NAMES)
 def test_document_links_and_paths_exist(path):
     text = path.read_text()
-    for target in re.findall(r'\]\(([^)]+)\)', text):
+    for target in re.findall(r'\]\(([^)]+)\)', prose(text)):
         if not target.startswith('https://'):
             file, _, fragment = target.partition('#')
             linked = (path.parent / file).resolve() if file else path
@@ -119,7 +124,7 @@ def test_document_links_and_paths_exist(path):
 @pytest.mark.parametrize('path', DOCUMENTS, ids=NAMES)
 def test_document_longer_than_a_screen_has_contents(path):
     text = path.read_text()
-    sections = re.findall(r'^## (.*)$', re.sub(r'^```.*?^```$', '', text, flags=re.S | re.M), re.M)
+    sections = headings(text, '##')
     if len(text.splitlines()) > 60:
         assert not [name for name in sections if f'](#{anchor(name)})' not in text]
 
