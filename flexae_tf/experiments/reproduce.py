@@ -22,9 +22,11 @@ import json
 import pathlib
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
@@ -165,26 +167,29 @@ def _render(config: ReproduceConfig) -> list[UserError]:
         write_text(output / 'report.html', _report(config, shown, missing, scores))
         print(f'report: {output / "report.html"}')
     if config.save_results and not refused:
-        _save(config, done)
+        _save(config, done, shown)
     return refused
 
 
-def _save(config: ReproduceConfig, jobs: Iterable[Job]) -> None:
+def _save(config: ReproduceConfig, jobs: Iterable[Job], shown: Iterable[Shown]) -> None:
     """Adds the scores of jobs to the recorded results and writes RESULTS.md with its images."""
     jobs = list(jobs)
     results.save(jobs)
     if 'methods' in config.artifact.split(','):
         folder = pathlib.Path(config.output_dir) / 'artifacts' / f'methods-{config.scale}'
-        for _, path in _strips(jobs, folder).values():
+        for path in _strips(jobs, folder / 'strips').values():
             STRIPS.mkdir(parents=True, exist_ok=True)
             for part in (path, path.with_suffix('.json')):
                 (STRIPS / part.name).write_bytes(part.read_bytes())
     text = results_markdown()
     write_text(RESULTS, text)
-    for name in _TABLE.findall(text):
-        shown = _show(*_recorded(name), name=name, folder=pathlib.Path('OUTPUT'))
-        for image in shown.images:
-            write_bytes(IMAGES / f'{image.name}.png', image.png)
+    made = [
+        _show(*_recorded(n), name=n, folder=pathlib.Path('OUTPUT')) for n in _TABLE.findall(text)
+    ]
+    whole = not (config.methods or config.seeds or config.training_steps)
+    made += [one for one in shown if one.name == 'fig3' and whole]  # drawn of networks, not scores
+    for image in (image for one in made for image in one.images):
+        write_bytes(IMAGES / f'{image.name}.png', image.png)
     print(f'saved in {results.RECORDED} and {RESULTS}')
 
 
@@ -243,89 +248,90 @@ def _method_strips(
     from flexae_tf import image_grid  # imports TensorFlow
 
     checkpoints = {score.run: score.checkpoint for score in scores}
-    paths: dict[str, dict[str, pathlib.Path]] = {}
-    drawn = _strips([job for job in jobs if job.digest], folder)
-    for job in jobs:
-        for evaluation in job.evaluations if job.steps else ():
-            key = job.config.dataset, evaluation.method
-            stem = _strip_name(job, evaluation)
-            digest, path = drawn.get(key, (checkpoints.get(job.name), STRIPS / f'{stem}.png'))
-            if digest and _is_of(path, digest) and checkpoints.get(job.name) == digest:
-                paths.setdefault(key[0], {}).setdefault(key[1], path)
+    jobs, found = list(jobs), {}
+    drawn = _strips([job for job in jobs if job.digest], folder / 'strips')
+    for job, evaluation in _evaluations(jobs):
+        key, digest = (job.config.dataset, evaluation.method), checkpoints.get(job.name)
+        path = drawn.get(key, STRIPS / _strip_name(job, evaluation))
+        if digest and _captions(path, digest) is not None:
+            found.setdefault(key, path)
+    order = {row: i for i, row in enumerate(plans.methods.AUTOENCODERS)}
+    rows = sorted(found, key=lambda key: order.get(key[1], len(order)))
     return [
-        figures.strips(
-            dataset, {row: image_grid.read_png(of[row]) for row in sorted(of, key=_table_order)}
-        )
-        for dataset, of in paths.items()
+        figures.strips(d, {row: image_grid.read_png(found[d, row]) for e, row in rows if e == d})
+        for d in dict.fromkeys(dataset for dataset, _ in rows)
     ]
 
 
-def _table_order(row: str) -> int:
-    rows = list(plans.methods.AUTOENCODERS)
-    return rows.index(row) if row in rows else len(rows)
+def _evaluations(jobs: Iterable[Job]) -> Iterator[tuple[Job, plans.Evaluation]]:
+    """Yields the evaluations of trained methods; untrained ones have no strips."""
+    return ((job, e) for job in jobs if job.steps for e in job.evaluations)
 
 
 def _strip_name(job: Job, evaluation: plans.Evaluation) -> str:
     density = evaluation.config.density
-    return f'{job.name}+{density}' if density else job.name
+    return f'{job.name}+{density}.png' if density else f'{job.name}.png'
 
 
-def _strips(
-    jobs: Iterable[Job], folder: pathlib.Path
-) -> dict[tuple[str, str], tuple[str, pathlib.Path]]:
-    """Draws the strip of the first evaluated run of each row; returns digest and path by row."""
-    found: dict[tuple[str, str], tuple[str, pathlib.Path]] = {}
-    for job in jobs:
-        for evaluation in job.evaluations if job.steps else ():
-            key = job.config.dataset, evaluation.method
-            if key in found or not job.scores(evaluation):
-                continue
-            path = folder / 'strips' / f'{_strip_name(job, evaluation)}.png'
-            found[key] = job.digest, path
-            if not _is_of(path, job.digest):
-                from flexae_tf import image_grid
+def _strips(jobs: Iterable[Job], folder: pathlib.Path) -> dict[tuple[str, str], pathlib.Path]:
+    """Draws the strip of the first evaluated run of each data set and row; returns their paths."""
+    found: dict[tuple[str, str], pathlib.Path] = {}
+    for job, evaluation in _evaluations(jobs):
+        key = job.config.dataset, evaluation.method
+        if key not in found and job.scores(evaluation):
+            found[key] = folder / _strip_name(job, evaluation)
+            if _captions(found[key], job.digest) is None:
                 from flexae_tf.experiments.image_grids import strip
 
                 image = strip(open_gallery(job, evaluation.config.density))
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_bytes(path, image_grid.to_png(image))
-                write_json(path.with_suffix('.json'), {'checkpoint': job.digest})
+                _keep(found[key], job.digest, {found[key]: image}, {})
     return found
-
-
-def _is_of(path: pathlib.Path, digest: str) -> bool:
-    """Returns whether a drawn image exists and shows this checkpoint."""
-    try:
-        return json.loads(path.with_suffix('.json').read_text())['checkpoint'] == digest
-    except OSError:
-        return False
 
 
 def _gallery(name: str, jobs: Iterable[Job], folder: pathlib.Path) -> list[Image]:
     """Draws the images of a figure of each trained run, or takes those that were drawn."""
-    images = []
-    for job in jobs:
-        if not job.digest:
-            continue
+    found = []
+    for job in (job for job in jobs if job.digest):
         kept = folder / f'{job.name}.json'
-        named: dict[str, str] = {}
-        if _is_of(kept, job.digest):
-            named = json.loads(kept.read_text())['captions']
-        paths = {part: kept.with_name(f'{part}-{job.name}.png') for part in named}
-        if not named or not all(path.exists() for path in paths.values()):
-            from flexae_tf import image_grid
+        captions = _captions(kept, job.digest)
+        paths = {part: folder / f'{part}-{job.name}.png' for part in captions or {}}
+        if not paths or not all(path.exists() for path in paths.values()):
             from flexae_tf.experiments import image_grids
 
             drawn = image_grids.GALLERIES[name](open_gallery(job))
-            named = image_grids.captions(drawn, data.describe(job.config))
-            paths = {part: kept.with_name(f'{part}-{job.name}.png') for part in named}
-            for part, path in paths.items():
-                write_bytes(path, image_grid.to_png(drawn[part]))
-            write_json(kept, {'checkpoint': job.digest, 'captions': named})
+            captions = image_grids.captions(drawn, data.describe(job.config))
+            paths = {part: folder / f'{part}-{job.name}.png' for part in drawn}
+            images = {path: drawn[part] for part, path in paths.items()}
+            _keep(kept, job.digest, images, captions)
         for part, path in paths.items():
-            caption = f'{named[part]} ({job.name}, step {job.steps})'
-            images.append(Image(path.stem, caption, path.read_bytes()))
-    return images
+            caption = f'{captions[part]} ({job.name}, step {job.steps})'
+            found.append(Image(path.stem, caption, path.read_bytes()))
+    return found
+
+
+def _keep(
+    path: pathlib.Path,
+    digest: str,
+    images: Mapping[pathlib.Path, np.ndarray],
+    captions: Mapping[str, str],
+) -> None:
+    """Writes images, and beside `path` their captions and the checkpoint that they show."""
+    from flexae_tf import image_grid
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file, image in images.items():
+        write_bytes(file, image_grid.to_png(image))
+    document = {'checkpoint': digest} | ({'captions': captions} if captions else {})
+    write_json(path.with_suffix('.json'), document)
+
+
+def _captions(path: pathlib.Path, digest: str) -> dict[str, str] | None:
+    """Returns the captions of drawn images; None unless they show this checkpoint."""
+    try:
+        document = json.loads(path.with_suffix('.json').read_text())
+    except OSError:
+        return None
+    return document.get('captions', {}) if document['checkpoint'] == digest else None
 
 
 def open_gallery(job: Job, density: str | None = None) -> Any:

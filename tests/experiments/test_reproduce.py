@@ -189,10 +189,10 @@ def test_artifact_that_cannot_be_drawn_stops_no_other(stubs, galleries, tmp_path
 def no_results(tmp_path, monkeypatch, recorded):
     """RESULTS.md, its template and its images in a temporary folder."""
     (tmp_path / 'RESULTS.template').write_text('# Results\n\n<!-- tables: methods -->\n')
-    (tmp_path / 'pictures').mkdir()
+    (tmp_path / 'images').mkdir()
     monkeypatch.setattr(reproduce, 'TEMPLATE', tmp_path / 'RESULTS.template')
     monkeypatch.setattr(reproduce, 'RESULTS', tmp_path / 'RESULTS.md')
-    monkeypatch.setattr(reproduce, 'IMAGES', tmp_path / 'pictures')
+    monkeypatch.setattr(reproduce, 'IMAGES', tmp_path / 'images')
     monkeypatch.setattr(reproduce, 'STRIPS', recorded.parent / 'strips')
     return tmp_path
 
