@@ -42,8 +42,7 @@ class Method(keras.Model, abc.ABC):
 
     A subclass creates `encoder`, `decoder` and its other networks and optimizers as named
     attributes, because Keras does not track the contents of a list or dict in checkpoints. It
-    builds its optimizers, so that a checkpoint restores their moments, and sets `prior` to the
-    result of `build_prior`.
+    builds its optimizers, so that a checkpoint restores their moments.
 
     Attributes:
         config: the resolved configuration.
@@ -70,7 +69,7 @@ class Method(keras.Model, abc.ABC):
         self.spec = spec
         self.method_spec = method_spec
         self.architecture = find_architecture(config, spec.shape)
-        self.prior: Prior | None = None
+        self.prior: Prior | None = self.build_prior()
 
     def build_autoencoder(
         self, encoder: Callable[..., Encoder | GaussianEncoder] = Encoder
@@ -101,10 +100,10 @@ class Method(keras.Model, abc.ABC):
         return LearnedPrior(self.generator, self.config.noise_dim)
 
     def build_prior(self) -> Prior | None:
-        """Builds the prior that the method's row names.
+        """Builds the prior that the method's row names; the constructor calls it first.
 
         A class with further `priors` overrides this method, returns these priors, and calls
-        `super().build_prior()` for the others.
+        `super().build_prior()` for the others. It must not use networks that do not exist yet.
         """
         match self.method_spec.prior:
             case None:

@@ -21,11 +21,10 @@ class LatentMatching(Method):
     """
 
     priors = ('LearnedPrior', *Method.priors)
+    generator: Generator | None = None
 
     def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(config, spec, method_spec)
-        self.generator: Generator | None = None
-        self.prior = self.build_prior()
         self.divergence = DIVERGENCES[config.divergence]()
         self.critic: Critic | None = None
         if self.divergence.has_critic:

@@ -44,7 +44,6 @@ class InjFlow(Method):
     def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(config, spec, method_spec)
         self.build_autoencoder()
-        self.prior = self.build_prior()
         self.ae_optimizer = adam(
             config.ae_learning_rate, 0.9, 0.999, self.autoencoder_variables, 'ae'
         )

@@ -59,7 +59,6 @@ class Iop(Method):
         self.ratio = RatioEstimator(
             latent_dim=config.latent_dim, seed=self.weight_seed(NetworkRole.CRITIC)
         )
-        self.prior = self.build_prior()
         self.ae_optimizer = adam(
             config.ae_learning_rate, 0.9, 0.999, self.autoencoder_variables, 'ae'
         )

@@ -83,7 +83,6 @@ class MaskAae(Method):
             aggregation='only_first_replica',  # the constraint writes the same value on all
             name='mask',
         )
-        self.prior = self.build_prior()
         falling_rate = piecewise_constant(
             config.ae_learning_rate, config.training_steps, ((DROP / UNITS, 1 / 5),)
         )

@@ -24,7 +24,6 @@ class Rae(Method):
     def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(config, spec, method_spec)
         self.build_autoencoder()
-        self.prior = self.build_prior()
         self._code_weight = config.code_weight or 0.0
         self._decoder_weight = config.decoder_weight or 0.0
         self.ae_optimizer = adam(

@@ -45,7 +45,6 @@ class SecondStage(Method):
         self.log_scale = self.add_weight(shape=(), initializer='zeros', name='log_scale')
         rate = piecewise_constant(config.ae_learning_rate, config.training_steps, ((1 / 2, 1 / 2),))
         self.ae_optimizer = adam(rate, 0.9, 0.999, self.trainable_variables, 'ae')
-        self.prior = self.build_prior()
 
     def train_step(self, batches: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """Takes one step of Adam on the evidence lower bound of codes."""

@@ -46,6 +46,8 @@ class Vae(Method):
     """
 
     priors = ('VampPrior', *Method.priors)
+    pseudo_inputs: keras.Variable | None = None
+    log_variance_limits = LOG_VARIANCE_LIMITS
 
     def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(config, spec, method_spec)
@@ -56,9 +58,6 @@ class Vae(Method):
             self.flow = InverseAutoregressiveFlow(
                 config.latent_dim, context_dim=CONTEXT, seed=self.weight_seed(NetworkRole.OTHER)
             )
-        self._limits = LOG_VARIANCE_LIMITS
-        self.pseudo_inputs = None
-        self.prior = self.build_prior()
         self.log_scale = None
         rate = config.ae_learning_rate
         if method_spec.learned_scale:
@@ -74,7 +73,7 @@ class Vae(Method):
                     f'--num_pseudo_inputs: missing, --method={self.config.method} has the prior '
                     'VampPrior. Give it.'
                 )
-            self._limits = VAMP_LOG_VARIANCE_LIMITS
+            self.log_variance_limits = VAMP_LOG_VARIANCE_LIMITS
             self.pseudo_inputs = self._new_pseudo_inputs()
             return VampPrior(self._pseudo_posteriors)
         return super().build_prior()
@@ -100,7 +99,7 @@ class Vae(Method):
     def posterior(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, ...]:
         """Returns mean and log variance [batch, latent_dim], then the context of a flow."""
         mean, log_variance, *context = self.encoder(x, training=training)
-        return mean, tf.clip_by_value(log_variance, *self._limits), *context
+        return mean, tf.clip_by_value(log_variance, *self.log_variance_limits), *context
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the mean of the Gaussian [batch, latent_dim], transformed by the flow if any."""

@@ -36,7 +36,6 @@ class Wae(Method):
         super().__init__(config, spec, method_spec)
         # One optimizer minimizes the sum, so that a bias of the codes has an adversarial gradient.
         self.build_autoencoder(functools.partial(Encoder, code_bias=True))
-        self.prior = self.build_prior()
         self.discriminator = Discriminator(
             latent_dim=config.latent_dim, seed=self.weight_seed(NetworkRole.CRITIC)
         )

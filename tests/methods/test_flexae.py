@@ -179,15 +179,15 @@ def averages(network):
 
 
 @pytest.mark.parametrize('mixed', [False, True])
-@pytest.mark.parametrize('batches, passes', [('fresh', 6), ('shared', 2)])
-def test_batch_norm_averages_move_once_per_training_pass(batches, passes, mixed):
+@pytest.mark.parametrize('source, passes', [('fresh', 6), ('shared', 2)])
+def test_batch_norm_averages_move_once_per_training_pass(source, passes, mixed):
     """On equal batches and frozen weights, k passes take an average to s + (a - s) 0.99^k."""
-    method = make(critic_batches=batches, bn_mix_generated=mixed)
+    method = make(critic_batches=source, bn_mix_generated=mixed)
     for name in OPTIMIZERS:
         getattr(method, f'{name}_optimizer').learning_rate = 0.0
     x = batches_for(method)[:1]
     before = {n: averages(getattr(method, n)) for n in ('encoder', 'decoder')}
-    twin = make(critic_batches=batches)
+    twin = make(critic_batches=source)
     z = twin.encoder(x[0], training=True)  # one pass each
     twin.decoder(z, training=True)
     run(method, tf.repeat(x, method.batches_per_step, axis=0), 0)
@@ -210,7 +210,7 @@ def test_batch_norm_averages_move_once_per_training_pass(batches, passes, mixed)
         # Generated codes have other statistics, so that their pass is no repetition. Before it, the
         # averages are those of reconstructions only.
         assert spread > 0.1
-        other = make(critic_batches=batches)
+        other = make(critic_batches=source)
         other.decoder(other.encoder(x[0], training=True), training=True)
         n = noise.normal(noise.key(0, 0, Role.CRITIC_NOISE, 4), [6, 3])  # the last critic step's
         other.decoder(other.generator(n), training=True)

@@ -156,16 +156,16 @@ def test_flexae_sr_updates_run_in_order_and_change_their_own_variables(monkeypat
 
 
 @pytest.mark.parametrize(
-    ('batches', 'mixed', 'order'),
+    ('source', 'mixed', 'order'),
     [
         ('fresh', False, [0, 1, 2, 3, 4, 3]),
         ('fresh', True, [0, 1, 2, 3, 4, 3]),
         ('shared', True, [0, 0, 1, 0]),
     ],
 )
-def test_batch_norm_averages_move_once_per_training_pass(frozen, batches, mixed, order):
+def test_batch_norm_averages_move_once_per_training_pass(frozen, source, mixed, order):
     """The encoder's move on all passes in `order`, the decoder's once per kind of codes."""
-    method = make(critic_batches=batches, bn_mix_generated=mixed, critic_steps=2)
+    method = make(critic_batches=source, bn_mix_generated=mixed, critic_steps=2)
     assert method.batches_per_step == max(order) + 1
     batches = batches_for(method)
     start = [v.numpy() for v in method.variables]

@@ -44,10 +44,10 @@ def ratio_by_hand(ratio, z, keep=1.0):
     return (z * keep) @ last[0] + last[1]
 
 
-@pytest.mark.parametrize('batches', ['fresh', 'shared'])
-def test_iop_losses_equal_their_equations(batches):
-    method = opinionated(make(critic_batches=batches, **FROZEN))
-    assert method.batches_per_step == (3 if batches == 'fresh' else 1)
+@pytest.mark.parametrize('source', ['fresh', 'shared'])
+def test_iop_losses_equal_their_equations(source):
+    method = opinionated(make(critic_batches=source, **FROZEN))
+    assert method.batches_per_step == (3 if source == 'fresh' else 1)
     batches = batches_for(method)
     values = run(method, batches, 4)
     # The step of the auto-encoder, at 0.4 of the warm-up.
@@ -63,7 +63,7 @@ def test_iop_losses_equal_their_equations(batches):
     assert values['latent/kl'] == pytest.approx(log_ratio, rel=1e-4) and abs(log_ratio) > 0.1
     assert values['loss/total'] == pytest.approx(sse / 2 + 0.4 * (kl - log_ratio), rel=1e-5)
     # The classifier's second step: codes and prior drawn anew, the first 500 times two kept.
-    x = batches[2 if batches == 'fresh' else 0].numpy()
+    x = batches[2 if source == 'fresh' else 0].numpy()
     mean, log_variance = (t.numpy() for t in method.encoder(x))
     eps = noise.normal(noise.key(0, 4, Role.POSTERIOR, 2), [6, 3]).numpy()
     z = mean + np.exp(log_variance / 2) * eps

@@ -57,17 +57,17 @@ def slopes(critic, z):
     return np.linalg.norm(tape.gradient(score, z), axis=1)
 
 
-@pytest.mark.parametrize('batches', ['fresh', 'shared'])
-def test_mask_aae_losses_equal_their_equations(batches):
-    method = make(critic_batches=batches, **FROZEN)
-    assert method.batches_per_step == (5 if batches == 'fresh' else 1)
+@pytest.mark.parametrize('source', ['fresh', 'shared'])
+def test_mask_aae_losses_equal_their_equations(source):
+    method = make(critic_batches=source, **FROZEN)
+    assert method.batches_per_step == (5 if source == 'fresh' else 1)
     method.critic.layers[-1].kernel.assign(method.critic.layers[-1].kernel * 10.0)
     method.mask_weights.assign([0.05, 0.2, 1.0, 5.0])
     batches, step = batches_for(method), 40
     values = run(method, batches, step)
 
     def x(block):
-        return batches[block if batches == 'fresh' else 0].numpy()
+        return batches[block if source == 'fresh' else 0].numpy()
 
     v = method.mask_weights.numpy()
     a = 1 - np.exp(-v)
