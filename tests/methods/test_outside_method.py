@@ -88,11 +88,11 @@ def test_outside_method_trains_resumes_exports_and_is_evaluated(outside, here, t
     assert method.name == 'ridge_outside_Ridge' and method.method_spec.title == 'Ridge AE'
     samples = method.sample(5, seed=1)
 
-    here('export', workdir, f'--output_dir={tmp_path}/exported')
+    here('export', workdir, f'--export_dir={tmp_path}/exported')
     signatures = tf.saved_model.load(f'{tmp_path}/exported').signatures
     found = signatures['sample'](num=tf.constant(5), seed=tf.constant(1))['images']
     np.testing.assert_allclose(found, samples, atol=1e-6)
-    here('sample', workdir, '--num_images=4', f'--output_file={tmp_path}/samples.png')
+    here('sample', f'--source={folder}', '--num_samples=4', f'--output_file={tmp_path}/samples.png')
     assert (tmp_path / 'samples.png').exists()
     here('evaluate', workdir, '--features=pixels', '--metrics=fd', '--num_examples=50')
     lines = [json.loads(line) for line in (folder / 'scores.jsonl').read_text().splitlines()]
