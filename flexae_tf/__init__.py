@@ -3,6 +3,7 @@
 import flexae_tf
 config = flexae_tf.TrainConfig(dataset='digits', width_multiplier=0.125, training_steps=500)
 dataset = flexae_tf.load_dataset(config)
+config = flexae_tf.resolve(config, dataset.spec)
 trainer = flexae_tf.Trainer(config, dataset)
 trainer.train()
 images = trainer.method.sample(16, seed=1).numpy()  # [16, 28, 28, 1] in [0, 1]

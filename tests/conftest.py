@@ -28,8 +28,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope='session')
 def config():
-    """`config(**options)`: a minimal training, with the networks of Table 5 on vectors."""
+    """`config(**options)`: a minimal resolved training, with the networks of Table 5 on vectors."""
+    from flexae_tf import data
     from flexae_tf.config import TrainConfig
+    from flexae_tf.methods import resolve
 
     def make(**options):
         small = dict(
@@ -43,7 +45,8 @@ def config():
             save_every_steps=3,
             snapshot_every_steps=5,
         )
-        return TrainConfig(**{**small, **options})
+        config = TrainConfig(**{**small, **options})
+        return resolve(config, data.describe(config))
 
     return make
 

@@ -104,7 +104,9 @@ def fit(
             )
     # Held-out codes replace test codes, because training must not see the test split.
     trainer = Trainer(
-        config, Dataset(spec, train, held_out, held_out), strategy=tf.distribute.get_strategy()
+        resolve(config, spec),
+        Dataset(spec, train, held_out, held_out),
+        strategy=tf.distribute.get_strategy(),
     )
     try:
         trainer.train()

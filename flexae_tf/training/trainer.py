@@ -10,7 +10,7 @@ from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import Dataset, DatasetSpec
 from flexae_tf.data.batches import Batches
 from flexae_tf.errors import NonFiniteLossError, UsageError
-from flexae_tf.methods import build_method, resolve
+from flexae_tf.methods import build_method
 from flexae_tf.training import dry_run
 from flexae_tf.training.distribution import (
     check_shares,
@@ -56,7 +56,7 @@ class Trainer:
     with `deterministic`, because some GPU kernels add in random order.
 
     Args:
-        config: the resolved configuration.
+        config: the resolved configuration, from `methods.resolve`.
         dataset: data to train on.
         strategy: distribution over devices; None for all visible GPUs.
 
@@ -66,6 +66,7 @@ class Trainer:
         state: further variables of a checkpoint.
 
     Raises:
+        TypeError: the configuration is not resolved.
         UsageError: the configuration does not fit the data set or the devices.
     """
 
@@ -76,7 +77,7 @@ class Trainer:
         *,
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
-        self.config = config = resolve(config, dataset.spec)
+        self.config = config
         self._dataset = dataset
         self._strategy = strategy or choose_strategy()
         replicas = self._strategy.num_replicas_in_sync

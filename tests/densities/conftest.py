@@ -9,6 +9,7 @@ import pytest
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.densities import DENSITIES, densities
+from flexae_tf.methods import resolve
 from flexae_tf.training.restore import open_run
 from flexae_tf.training.trainer import Trainer
 
@@ -40,7 +41,7 @@ def trained_folder(dataset, tmp_path_factory):
         snapshot_every_steps=0,
         workdir=str(folder),
     )
-    Trainer(config, dataset).train()
+    Trainer(resolve(config, dataset.spec), dataset).train()
     return folder
 
 

@@ -28,6 +28,7 @@ from flexae_tf.evaluation.inception import Inception
 from flexae_tf.evaluation.score_log import completed
 from flexae_tf.files import read_jsonl
 from flexae_tf.image_grid import to_uint8, write_png
+from flexae_tf.methods import resolve
 from flexae_tf.metrics.frechet import frechet_distance, moments
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images
 from flexae_tf.training.trainer import Trainer
@@ -45,7 +46,8 @@ def vectors(tmp_path_factory):
         training_steps=10, save_every_steps=3, snapshot_every_steps=5, sample_every_steps=5
     )
     run_config = TrainConfig(**options, workdir=str(folder))
-    trainer = Trainer(run_config, data.load(run_config))
+    dataset = data.load(run_config)
+    trainer = Trainer(resolve(run_config, dataset.spec), dataset)
     trainer.train()
     return folder, trainer.method
 
@@ -73,7 +75,8 @@ def trained(tmp_path_factory):
     options |= dict(validation_examples=40, snapshot_every_steps=4, save_every_steps=12)
     options |= dict(training_steps=13, sample_every_steps=100, log_every_steps=4)
     run_config = TrainConfig(**options, workdir=str(folder / 'run'))
-    Trainer(run_config, data.load(run_config)).train()
+    dataset = data.load(run_config)
+    Trainer(resolve(run_config, dataset.spec), dataset).train()
     tf.saved_model.save(TinyInception(), str(folder / 'network'))
     return folder
 
