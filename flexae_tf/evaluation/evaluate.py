@@ -136,7 +136,7 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
 
     # 4. Reconstructions, samples and codes of every checkpoint.
     newest = ModelId()
-    distances: dict[str, dict[ModelId, float]] = {'reconstructions': {}, 'samples': {}}
+    distances: dict[str, list[dict[str, Any]]] = {'reconstructions': [], 'samples': []}
     for run in _open_runs(config, steps):
         if {'samples', 'latents'} & set(_sets(config)):
             run = _with_density(run, config, dataset)
@@ -144,7 +144,9 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
         for image_set in image_sets.of_run(run, x, newest, config, check_interrupt):
             values = _score(context, image_set, reference, metrics)
             if SELECTION_METRIC.name in values:
-                distances[image_set.name][image_set.model] = values[SELECTION_METRIC.name]
+                identity = _identity(image_set, reference.protocol, bootstrap=config.bootstrap)
+                value = {'value': values[SELECTION_METRIC.name]}
+                distances[image_set.name].append(identity | value)
         if 'latents' in _sets(config):
             codes = image_sets.codes_of_prior(run, 2 * len(x), newest, config)
             code_metrics = table.select_of_codes(
@@ -154,9 +156,8 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
 
     # 5. The minimum over checkpoints, as the authors report it.
     if config.protocol == 'authors' and selection in ('late', 'all'):
-        for name, values in distances.items():
-            if values:
-                _record_minimum(context, name, values, reference.protocol, among=selection)
+        for candidates in filter(None, distances.values()):
+            _record_minimum(context, candidates, reference.protocol, among=selection)
 
     # 6. Training examples, a practical lower bound.
     if 'train' in _sets(config):
@@ -205,10 +206,8 @@ def _score(
         protocol = dataclasses.replace(reference.protocol, estimator=estimator)
         resamples = context.config.bootstrap if metric.bootstrap_sd else 0
         identity = _identity(image_set, protocol, bootstrap=resamples)
-        recorded = context.log.find(identity)
-        for record in recorded:
-            context.log.show(record, note='; recorded before')
-            values[record['stem']] = record['value']
+        recorded = context.log.show_recorded(identity)
+        values |= recorded
         if not recorded:
             missing.append((metric, protocol, identity))
     if not missing:
@@ -294,42 +293,24 @@ def _record(
 
 
 def _record_minimum(
-    context: Context,
-    name: str,
-    distances: dict[ModelId, float],
-    protocol: Protocol,
-    *,
-    among: str,
+    context: Context, candidates: list[dict[str, Any]], protocol: Protocol, *, among: str
 ) -> None:
     """Records the smallest Frechet distance among checkpoints, as the authors report it.
 
     Args:
         context: of the evaluation.
-        name: of the sets.
-        distances: of every checkpoint.
+        candidates: identity and `value` of the same set at every checkpoint.
         protocol: of the distances.
         among: 'late' or 'all' checkpoints.
     """
-    best = min(distances, key=distances.__getitem__)
-    config, samples = context.config, name == 'samples'
-    image_set = ImageSet(
-        name,
-        name,
-        best._replace(selection='test'),
-        make=lambda _: np.empty(0),
-        repeats=config.repeats if samples else 1,
-        sample_seed=config.sample_seed if samples else None,
-    )
     protocol = dataclasses.replace(protocol, selection=f'minimum_of_{among}')
-    identity = _identity(image_set, protocol, bootstrap=config.bootstrap) | {
-        'value': distances[best],
-        'candidates': sorted(model.step for model in distances),
+    identity = min(candidates, key=lambda candidate: candidate['value']) | {
+        'selection': 'test',
+        'protocol': protocol.id,
+        'candidates': sorted(candidate['step'] for candidate in candidates),
     }
-    recorded = context.log.find(identity)
-    for record in recorded:
-        context.log.show(record, note='; recorded before')
-    if not recorded:
-        result = MetricResult({SELECTION_METRIC.name: distances[best]})
+    if not context.log.show_recorded(identity):
+        result = MetricResult({SELECTION_METRIC.name: identity['value']})
         _record(context, identity, protocol, [result], None, 0.0)
 
 

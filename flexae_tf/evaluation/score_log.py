@@ -91,6 +91,13 @@ class ScoreLog:
         parts = {record.get('parts') for record in found.values()}
         return list(found.values()) if parts == {len(found)} else []
 
+    def show_recorded(self, identity: dict[str, Any]) -> dict[str, float]:
+        """Prints the recorded scores of one metric; returns their values by stem."""
+        found = self.find(identity)
+        for record in found:
+            self.show(record, note='; recorded before')
+        return {record['stem']: record['value'] for record in found}
+
     def add(self, records: Sequence[dict[str, Any]]) -> None:
         """Writes and prints the scores of one metric, which were computed together.
 

@@ -1,4 +1,4 @@
-"""Unpacking: all of a SavedModel or nothing."""
+"""Unpacking of SavedModels from archives."""
 
 import gzip
 import io
@@ -14,7 +14,7 @@ import pytest
 
 from flexae_tf.evaluation import archives
 
-NOISE = random.Random(0).randbytes(8000)  # does not shrink
+NOISE = random.Random(0).randbytes(8000)  # incompressible
 FILES = {
     'saved_model.pb': NOISE[:2000],
     'variables/variables.index': NOISE[2000:3000],
@@ -176,7 +176,7 @@ def test_unpack_reports_full_disk(pack, cache, monkeypatch):
     def no_space(*args):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(shutil, 'copyfileobj', no_space)  # zipfile writes by it
+    monkeypatch.setattr(shutil, 'copyfileobj', no_space)  # zipfile writes with it
     assert 'No space left' in refusal(pack('net.zip'), cache)
 
 

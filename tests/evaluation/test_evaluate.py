@@ -132,7 +132,7 @@ def test_evaluate_vectors_by_definition(run, synthetic, score):
     expected = {
         'rec': method.reconstruct(x),
         'gen': method.sample(10_000, seed=0),
-        'floor': synthetic.train.x[:10_000],  # the order of a set has no say in its moments
+        'floor': synthetic.train.x[:10_000],  # moments do not depend on the order
     }
     for kind, fake in expected.items():
         value = scores[f'fd_vectors_10k_{kind}']['value']
@@ -242,7 +242,7 @@ def test_features_are_computed_once_per_image(own, score, count_images, tmp_path
     folder, network = own
     golden = 4
     score(folder, num_examples=40, metrics='fd', **network)
-    assert count_images() == golden + 4 * 40  # test, rec, gen, floor
+    assert count_images() == golden + 4 * 40  # test, reconstructions, samples, train
     score(folder, num_examples=40, **network)  # all other metrics
     assert count_images() == 2 * golden + 4 * 40
     assert len(list((folder / 'features').glob('*.npz'))) == 2
@@ -265,7 +265,7 @@ def test_evaluate_resumes_after_interrupt(own, score, monkeypatch, tmp_path):
     outputs, calls = Inception.outputs, itertools.count()
 
     def stopping(self, images):
-        if next(calls) == 15:  # after the golden images, all reconstructions, and most test images
+        if next(calls) == 15:  # during the features of the test images
             os.kill(os.getpid(), signal.SIGTERM)
         return outputs(self, images)
 
@@ -276,7 +276,7 @@ def test_evaluate_resumes_after_interrupt(own, score, monkeypatch, tmp_path):
     kept = len(list((folder / 'features').glob('*.npz')))
     assert 0 < kept < 8
     resumed = score(folder, **options)
-    # Call 15 finished its batch; the block of two batches that it was in may have been torn.
+    # Call 15 finished its batch; its block of two batches may be incomplete.
     assert next(calls) - 16 in (1 + 4 * 8 - 15, 1 + 4 * 8 - 14), 'finished blocks were repeated'
     assert {k: r['value'] for k, r in resumed.items()} == {k: r['value'] for k, r in whole.items()}
 
@@ -517,7 +517,7 @@ def test_evaluate_skips_corrupt_checkpoint_of_several(own, score, capsys):
     with pytest.raises(CorruptRunError, match='step 4'):
         score(folder, checkpoint='4', **options)
     for path in folder.glob('checkpoints/ckpt-000000012.data*'):
-        path.write_bytes(b'')  # its weights are in the snapshot too
+        path.write_bytes(b'')  # the snapshot has the same weights
     assert score(folder, checkpoint='12', sample_seed=1, **options)
 
 

@@ -24,7 +24,7 @@ STAND_IN = pathlib.Path(
 
 
 class TinyInception(tf.Module):
-    """TF-GAN's interface without its millions of weights."""
+    """A small network with TF-GAN's interface."""
 
     def __init__(self):
         super().__init__()
@@ -67,7 +67,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """Keeps what tests leave behind away from the user's own cache."""
+    """Keeps files of tests out of the user's cache."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'home'))
     monkeypatch.setenv('TFHUB_CACHE_DIR', str(tmp_path / 'hub'))
     return tmp_path / 'cache'
@@ -75,7 +75,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def hub(tiny, monkeypatch):
-    """TF-GAN's hub, which has `tiny`."""
+    """The handle of TF-GAN's network; the hub returns `tiny` for it."""
     handle = tfgan_eval().INCEPTION_TFHUB
     resolve = tensorflow_hub.resolve
     monkeypatch.setattr(
@@ -89,10 +89,10 @@ def random_images(*shape):
 
 
 def tf1_bilinear(images, size=299):
-    """`resize_bilinear` of TensorFlow 1 as its documentation has it, for float64 [n, h, w, c]."""
+    """Returns float64 [n, h, w, c] resized like `resize_bilinear` of TensorFlow 1."""
     for axis in (1, 2):
         side = images.shape[axis]
-        position = np.arange(size) * (side / size)  # of the corner of a pixel, not of its centre
+        position = np.arange(size) * (side / size)  # of corners of pixels
         low = np.floor(position).astype(int)
         high = np.minimum(low + 1, side - 1)
         weight = (position - low).reshape([-1 if a == axis else 1 for a in range(4)])
@@ -101,10 +101,10 @@ def tf1_bilinear(images, size=299):
 
 
 def half_pixel_bilinear(images, size=299):
-    """Bilinear as PyTorch's documentation has it (align_corners=False), float64 [n, h, w, c]."""
+    """Returns float64 [n, h, w, c] resized like PyTorch's bilinear with align_corners=False."""
     for axis in (1, 2):
         side = images.shape[axis]
-        position = (np.arange(size) + 0.5) * (side / size) - 0.5  # of the centre of a pixel
+        position = (np.arange(size) + 0.5) * (side / size) - 0.5  # of centres of pixels
         position = np.clip(position, 0, side - 1)
         low = np.floor(position).astype(int)
         high = np.minimum(low + 1, side - 1)
@@ -114,7 +114,7 @@ def half_pixel_bilinear(images, size=299):
 
 
 def read_probe(images, resize=tf1_bilinear):
-    """What `probe` should give for images."""
+    """Returns the expected output `probe` for images."""
     resized = (resize(images.astype(np.float64)) - 128.0) / 128.0
     read = resized[:, PLACES][:, :, PLACES]
     return np.broadcast_to(read, [len(images), 5, 5, 3]).reshape(len(images), 75)
@@ -126,8 +126,8 @@ def read_probe(images, resize=tf1_bilinear):
 def test_tf1_bilinear_by_hand(tiny):
     image = np.array([[0, 100], [200, 40]], np.uint8).reshape(1, 2, 2, 1)
     probe = Inception(tiny, 'probe', 1).features(image).reshape(5, 5, 3)
-    # Column x of 299 is at 2x/299 of the two: 74 at 0.49498; from 150 on at the second alone. With
-    # half-pixel centres 74 would still be at the first.
+    # Column x of 299 is at 2x/299: 74 at 0.49498, 150 and later at the second column. With
+    # half-pixel centres column 74 would equal the first.
     top = np.array([0.0, 49.498, 99.666, 100.0, 100.0])
     bottom = np.array([200.0, 120.803, 40.535, 40.0, 40.0])
     for channel in range(3):
@@ -173,7 +173,7 @@ def test_antialiased_bicubic_agrees_with_pillow(tiny, shape):
     pil = pytest.importorskip('PIL.Image')
     images = random_images(2, *shape)
 
-    def bicubic(images):  # as clean-fid does it, channel by channel
+    def bicubic(images):  # clean-fid: channel by channel
         resized = np.zeros([len(images), 299, 299, images.shape[3]])
         for n, _, _, c in np.ndindex(len(images), 1, 1, images.shape[3]):
             channel = pil.fromarray(images[n, :, :, c].astype(np.float32))
@@ -250,7 +250,7 @@ def test_network_memory_does_not_grow(tiny):
     before = resident()
     for _ in range(20):
         network.features(images)
-    assert resident() - before < 150e6  # the resized images of one evaluation are 21 MB, of all 430
+    assert resident() - before < 150e6  # resized images: 21 MB per call, 430 MB for all calls
 
 
 @pytest.mark.parametrize(('layer', 'tolerance'), [('pool_4d', 0.0), ('half', 1e-3)])
@@ -308,7 +308,7 @@ def test_network_refuses_values(tiny, value):
         Inception(tiny, 'pool_3', 2).features(images)
 
 
-# What the network says beside the features
+# Logits and description
 
 
 def test_logits_need_tfgans_network(tiny, hub):
@@ -533,7 +533,7 @@ def tfgan_modules():
 
 @pytest.fixture
 def clean_modules():
-    """Takes TF-GAN out of sys.modules, and afterwards puts back what was there."""
+    """Removes TF-GAN from sys.modules during a test."""
     before = inception._pop_tfgan_modules()
     yield
     inception._pop_tfgan_modules()

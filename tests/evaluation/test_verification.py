@@ -1,4 +1,4 @@
-"""Golden values: each thing that would make a score another one is noticed before there is one."""
+"""Golden values: every error that would change a score is detected before it is computed."""
 
 import functools
 import json
@@ -52,7 +52,7 @@ def refusal(network, kind=MissingDataError):
     return str(error.value)
 
 
-# The images
+# Golden images
 
 
 def test_golden_images_by_hand():
@@ -64,16 +64,16 @@ def test_golden_images_by_hand():
     assert images[1, 3, 2, 1] == 40 + 5 * 2 + 3 * 3 + 12 // 4 + 60
 
 
-# What reaches a network
+# Input of the network
 
 
 def by_numpy(resize):
-    """`verification.prepared` without TensorFlow."""
+    """Returns `verification.prepared` computed without TensorFlow."""
     values = []
     for shape in verification.SHAPES:
         image = resize(verification.golden_images(1, shape).astype(np.float64))[0]
-        looked_at = np.stack([image[row, column] for row, column in verification.POSITIONS])
-        values.append((np.broadcast_to(looked_at, [len(looked_at), 3]) - 128.0) / 128.0)
+        compared = np.stack([image[row, column] for row, column in verification.POSITIONS])
+        values.append((np.broadcast_to(compared, [len(compared), 3]) - 128.0) / 128.0)
     return np.stack(values)
 
 
@@ -92,7 +92,7 @@ def test_stored_inputs_distinguish_resizes():
     values = np.array([checked_in[kind] for kind in preprocessing.RESIZES])
     assert values.shape[1:] == (3, 8, 3) and values.min() >= -1.0 and values.max() < 1.0
     for a, b in [(0, 1), (0, 2), (1, 2)]:
-        assert np.abs(values[a] - values[b]).max(axis=(1, 2)).min() > 0.01  # of every shape
+        assert np.abs(values[a] - values[b]).max(axis=(1, 2)).min() > 0.01  # for every shape
 
 
 @pytest.mark.parametrize('resize', preprocessing.RESIZES)
@@ -128,7 +128,7 @@ def test_preprocessing_refuses_wrong_values(network, cache, monkeypatch, wrong):
     assert not cache.exists()
 
 
-# What leaves it
+# Features of the network
 
 
 def test_features_of_first_use_are_stored(tiny, cache, capsys):
@@ -146,7 +146,7 @@ def test_features_of_first_use_are_stored(tiny, cache, capsys):
     assert record['source'] == tiny and record['is_tfgan'] is False
     assert [p.name for p in (cache / 'golden').iterdir()] == [path.name]
 
-    for batch_size in (1, 7, 50):  # they round otherwise
+    for batch_size in (1, 7, 50):  # with other rounding
         Inception(tiny, 'pool_3', batch_size, cache=cache).verify()
     assert capsys.readouterr().out == ''
     rows[2, 4] += 0.02
@@ -280,7 +280,7 @@ def test_record_can_be_stored_in_the_package(
 
 @pytest.fixture(scope='module')
 def stand_in():
-    """`tensorflow_hub.load` of the stand-in, which takes seconds, once."""
+    """`tensorflow_hub.load` with a cache, because loading the stand-in takes seconds."""
     return functools.cache(tensorflow_hub.load)
 
 

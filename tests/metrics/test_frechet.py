@@ -19,13 +19,13 @@ def full_route(real, fake):
 
 
 def correlated(rng, num, d, rank=None):
-    """Features with correlations, a mean, and a spectrum that falls by a factor of a thousand."""
+    """Returns correlated features with a mean and a spectrum over three orders of magnitude."""
     mixing = rng.normal(size=(rank or d, d)) * np.geomspace(1.0, 0.03, rank or d)[:, None]
     return rng.normal(size=(num, rank or d)) @ mixing + rng.normal(size=d)
 
 
 def with_moments(rng, num, mean, covariance):
-    """Samples whose own mean and covariance are exactly those given."""
+    """Returns samples with exactly this mean and covariance."""
     white = rng.normal(size=(num, len(mean)))
     white -= white.mean(axis=0)
     white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T
@@ -98,7 +98,7 @@ def test_distance_route_follows_number_of_samples(rng, monkeypatch):
 
 
 def test_distance_of_rank_deficient_sets(rng):
-    # Two planes of R^12 that meet at a right angle in one line: only that line overlaps.
+    # Two orthogonal planes of R^12 that share one line: only this line overlaps.
     axes = np.linalg.qr(rng.normal(size=(12, 12)))[0]
     flat = with_moments(rng, 400, np.zeros(2), np.diag([4.0, 1.0]))
     real, fake = flat @ axes[:2], flat[:, ::-1] @ axes[1:3]
@@ -113,7 +113,7 @@ def test_distance_of_constant_sets(rng, num):
     assert frechet_distance(zeros, zeros) == 0.0
     assert frechet_distance(zeros, threes) == pytest.approx(180.0)
     assert not moments(np.full((num, 3), 0.7)).covariance.any()  # not even by rounding
-    # A constant predictor is as far as the whole variance.
+    # The distance of a constant set is the total variance.
     real = correlated(rng, num, 20)
     mean = np.repeat(real.mean(axis=0, keepdims=True), num, axis=0)
     assert frechet_distance(real, mean) == pytest.approx(np.trace(np.cov(real.T)), rel=1e-10)
@@ -126,7 +126,7 @@ def test_distance_is_symmetric(rng, num):
 
 
 def test_distance_is_computed_in_float64(rng):
-    # A mean of 1000 leaves float32 four digits of the variance; float64 of the same numbers, all.
+    # With a mean of 1000, float32 keeps four digits of the variance; float64 keeps all.
     real = (correlated(rng, 300, 16) + 1000.0).astype(np.float32)
     fake = (correlated(rng, 300, 16) + 1000.0).astype(np.float32)
     exact = frechet_distance(real.astype(np.float64), fake.astype(np.float64))
@@ -191,7 +191,7 @@ def test_infinity_by_definition(rng):
     real, fake = correlated(rng, 60, 12), correlated(rng, 41, 12)
     draws = np.random.default_rng(5)
     inverses, distances = [], []
-    for size in (20, 30, 41):  # half, rounded down; between, likewise; all
+    for size in (20, 30, 41):  # half and a point in between, rounded down; all
         subset = fake[draws.choice(41, size, replace=False)]
         inverses.append(1.0 / size)
         distances.append(frechet_distance(real, subset))
@@ -204,7 +204,7 @@ def test_infinity_by_definition(rng):
 @pytest.mark.parametrize(('n', 'm'), [(400, 100), (30, 400), (400, 30)])
 def test_infinity_with_few_samples(rng, n, m):
     # 64 features: either side may have fewer samples, or only the smaller subsets of the fakes.
-    # A root of what is left of a zero by rounding would show at 1e-8.
+    # The root of a rounding error would appear at 1e-8.
     real, fake = correlated(rng, n, 64), correlated(rng, m, 64)
     sizes = np.linspace(m // 2, m, 15).astype(int)
     draws = np.random.default_rng(0)
@@ -231,7 +231,7 @@ def test_infinity_can_be_negative(rng):
 
 def test_infinity_of_equal_sets(rng):
     features = correlated(rng, 300, 10)
-    # All of the fakes are at zero, and half of them above: the line falls below zero.
+    # All fakes give zero and half of them a positive distance: the line falls below zero.
     assert frechet_distance_infinity(features, features) < 0.0
     constant = np.full((20, 3), 0.7)
     assert frechet_distance_infinity(constant, constant) == pytest.approx(0.0, abs=1e-12)

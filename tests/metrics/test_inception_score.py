@@ -12,7 +12,7 @@ def rng():
 
 
 def test_score_by_hand():
-    # p(y | x) is (3/4, 1/4) and (1/4, 3/4): p(y) is even, each KL is log 2 less the entropy.
+    # p(y | x) is (3/4, 1/4) and (1/4, 3/4): p(y) is uniform, each KL is log 2 minus the entropy.
     logits = np.log([[3.0, 1.0], [1.0, 3.0]]) + np.array([[5.0], [-2.0]])
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
     score = inception_score(logits, num_splits=1)
@@ -30,7 +30,7 @@ def test_score_agrees_with_tfgan(rng):
 def test_score_by_definition(rng):
     logits = rng.normal(size=(23, 4))
     scores = []
-    for start, stop in ((0, 8), (8, 16), (16, 23)):  # neighbours, the first ones longer by one
+    for start, stop in ((0, 8), (8, 16), (16, 23)):  # consecutive; the first parts have one more
         p = [np.exp(row) / np.exp(row).sum() for row in logits[start:stop]]
         q = sum(p) / len(p)
         kl = [sum(a * np.log(a / b) for a, b in zip(row, q, strict=True)) for row in p]

@@ -61,12 +61,12 @@ def test_subsets_estimate_the_whole(rng):
 def test_subsets_are_without_replacement():
     real = np.zeros((4, 4))
     fake = 2.0 * np.eye(4)
-    # k = 1 between any two rows, but for a fake and itself: (4 / 4 + 1)^3.
+    # k = 1 between any two rows except a fake and itself: (4 / 4 + 1)^3.
     assert kernel_distance(real, fake, subset_size=3, num_subsets=50) == (0.0, 0.0)
 
 
 def test_subsets_give_mean_and_deviation():
-    # With the 2 among the two reals drawn, k across is (1 + 27) / 2; without it, 1.
+    # If the subset contains the 2, k across is (1 + 27) / 2; otherwise 1.
     real, fake = np.array([[0.0], [0.0], [2.0]]), np.array([[1.0], [1.0]])
     with_two, without = 1.0 + 8.0 - 2.0 * 14.0, 1.0 + 8.0 - 2.0
     result = kernel_distance(real, fake, subset_size=2, num_subsets=30)
@@ -88,7 +88,7 @@ def test_kernel_distance_of_equal_sets(rng):
     kernel = (features @ features.T / 6.0 + 1.0) ** 3
     diagonal = np.trace(kernel) / 50.0
     others = (kernel.sum() - np.trace(kernel)) / (50.0 * 49.0)
-    # Unbiased, so not zero: across, the pairs of a row with itself count.
+    # Unbiased, so not zero: pairs of a row with itself count only across the sets.
     expected = 2.0 / 50.0 * (others - diagonal)
     assert kernel_distance(features, features).mean == pytest.approx(expected, rel=1e-9)
     assert kernel_distance(np.full((9, 4), 0.7), np.full((9, 4), 0.7)).mean == pytest.approx(0.0)

@@ -40,7 +40,7 @@ def test_sliced_wasserstein_depends_on_the_seed(rng):
 
 
 def test_sliced_wasserstein_floor(rng):
-    # The figure of the docstring.
+    # The number in the docstring.
     z, z_hat = rng.normal(size=(2, 2000, 50))
     assert sliced_wasserstein(z, z_hat) == pytest.approx(0.04, rel=0.2)
 
@@ -96,7 +96,7 @@ def test_mmd_is_unbiased(rng):
     equal = np.array([mmd(*rng.normal(size=(2, 40, 3))) for _ in range(200)])
     error = equal.std() / np.sqrt(len(equal))
     assert abs(equal.mean()) < 3.0 * error
-    # A biased estimate would stand about (7 - k) / 40 on each side higher.
+    # A biased estimate would be about (7 - k) / 40 higher on each side.
     assert error < 0.02
     z, z_hat = rng.normal(size=(2, 40, 3))
     assert mmd(z, z_hat + 1.0) > 10.0 * error

@@ -22,7 +22,7 @@ def no_warnings():
 
 
 def naive_curve(real_histogram, fake_histogram, num_angles):
-    """The definition, in loops."""
+    """Returns the curve by definition, in loops."""
     precisions, recalls = [], []
     for i in range(num_angles):
         slope = math.tan(1e-10 + (math.pi / 2.0 - 2e-10) * i / (num_angles - 1))
@@ -38,7 +38,7 @@ def naive_f_score(precisions, recalls, beta):
 
 
 def modes(rng, num, centres):
-    """`num` points around each of the centres."""
+    """Returns `num` points around each centre."""
     return np.concatenate([rng.normal(size=(num, 2)) * 0.1 + centre for centre in centres])
 
 
@@ -85,7 +85,7 @@ def test_prd_by_definition(rng):
 def test_prd_recall_drops_for_a_missing_mode(rng):
     both, one = modes(rng, 50, [-5.0, 5.0]), modes(rng, 100, [-5.0])
     missing = precision_recall(both, one, num_clusters=2)
-    # p = 1 and r = 1/2 at slope 2: F_1/8 and F_8 of that, but for the grid of angles.
+    # p = 1 and r = 1/2 at slope 2: F_1/8 and F_8 of this point, up to the grid of angles.
     assert missing.precision == pytest.approx(65.0 * 0.5 / (1.0 + 64.0 * 0.5), abs=1e-4)
     assert missing.recall == pytest.approx(65.0 * 0.5 / 64.5, abs=1e-4)
     invented = precision_recall(one, both, num_clusters=2)

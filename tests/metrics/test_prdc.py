@@ -21,7 +21,7 @@ def radius(rows, i, k):
 
 
 def naive_precision(real, fake, k):
-    """The definition, in loops; the recall is this with the sets exchanged."""
+    """Returns the scores by definition, in loops."""
     radii = [radius(real, i, k) for i in range(len(real))]
     inside = [any(squared(x, y) <= r for y, r in zip(real, radii, strict=True)) for x in fake]
     return sum(inside) / len(fake)
@@ -48,7 +48,7 @@ def test_prdc_by_definition(rng, n, m, d, k):
 
 @pytest.mark.parametrize('k', [1, 3])
 def test_prdc_with_ties(rng, k):
-    # Few values, so nearly every comparison of a radius is with its equal.
+    # With few different values nearly every comparison is a tie.
     check(rng.integers(0, 4, size=(60, 2)), rng.integers(1, 5, size=(45, 2)), k)
     check(rng.integers(0, 2, size=(40, 12)) + 1e6, rng.integers(0, 2, size=(30, 12)) + 1e6, k)
 
@@ -65,14 +65,14 @@ def test_prdc_balls_are_closed_or_open():
     real, fake = np.array([[0.0], [1.0], [2.0]]), np.array([[3.0], [9.0]])
     assert improved_precision_recall(real, fake, k=1).precision == 0.5
     assert density_coverage(real, fake, k=1) == (0.0, 0.0)
-    # A little inside it counts for both.
+    # A fake slightly inside counts for both.
     fake[0] -= 0.01
     assert improved_precision_recall(real, fake, k=1).precision == 0.5
     assert density_coverage(real, fake, k=1) == (0.5, 1.0 / 3.0)
 
 
 def test_precision_concerns_fakes():
-    # One of two groups of reals is faked, well.
+    # The fakes cover one of two groups of reals.
     real = np.concatenate([np.arange(6.0), np.arange(100.0, 106.0)])[:, None]
     fake = np.arange(6.0)[:, None] + 0.1
     assert improved_precision_recall(real, fake) == (1.0, 0.5)
@@ -83,7 +83,7 @@ def test_precision_concerns_fakes():
 def test_prdc_of_equal_sets(rng):
     features = rng.normal(size=(60, 9))
     assert improved_precision_recall(features, features) == (1.0, 1.0)
-    # Strictly inside the ball to the k-th neighbour are those before it, and the centre.
+    # The open ball to the k-th neighbour holds the nearer neighbours and the centre.
     assert density_coverage(features, features) == (1.0, 1.0)
 
 
@@ -120,7 +120,7 @@ def test_prdc_of_equal_distributions(rng):
 
 @pytest.mark.parametrize('d', [1, 2, 5, 300, 2048])
 def test_distances_are_exact(rng, d):
-    # As far apart as can be, with odd numbers to the last bit.
+    # Extreme distances with odd numbers in the last bit.
     real, fake = 1.0 - 1e-6 * rng.random((2, 5, d))
     real[0], fake = 0.0, -fake
     real, fake = prdc._on_grid(real, fake)
@@ -133,7 +133,7 @@ def test_distances_are_exact(rng, d):
 @pytest.mark.parametrize('factor', [1e-300, 1.0, 1e300])
 def test_prdc_does_not_depend_on_units(rng, factor):
     real, fake = rng.normal(size=(30, 4)), rng.normal(size=(30, 4))
-    # A power of two, so that the numbers stay the same to the last bit.
+    # A power of two keeps every bit.
     factor = 2.0 ** round(math.log2(factor))
     scaled = factor * real, factor * fake
     assert improved_precision_recall(*scaled) == improved_precision_recall(real, fake)

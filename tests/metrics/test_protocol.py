@@ -136,7 +136,7 @@ def test_id_ignores_origin_of_the_network():
 
 
 def test_id_is_stable():
-    # They are written in scores.jsonl of finished runs.
+    # Finished runs hold these ids in scores.jsonl.
     assert PIXELS.id == 'dd1089b2'
     assert TFGAN.id == '2cf742ca'
 
