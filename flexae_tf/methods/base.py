@@ -195,7 +195,7 @@ class Method(keras.Model, abc.ABC):
 
     @property
     def has_critic(self) -> bool:
-        """Whether the method has a `critic_distance`."""
+        """True if the method has a `critic_distance`."""
         return type(self).critic_distance is not Method.critic_distance
 
     def critic_distance(self, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:

@@ -58,7 +58,7 @@ class LatentMatching(Method):
 
     @property
     def has_critic(self) -> bool:
-        """Whether a network estimates the divergence."""
+        """True if a critic estimates the divergence."""
         return self.critic is not None
 
     def critic_distance(self, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:

@@ -247,15 +247,6 @@ def default_latent_dim(config: TrainConfig, shape: tuple[int, ...]) -> int:
     return row.latent_dim or ARCHITECTURES[_nearest_row(shape[0])].latent_dim
 
 
-def resolve(config: TrainConfig, shape: tuple[int, ...]) -> TrainConfig:
-    """Returns `config` with `latent_dim` and `noise_dim` filled in."""
-    default = default_latent_dim(config, shape)
-    latent_dim = config.latent_dim or default
-    return dataclasses.replace(
-        config, latent_dim=latent_dim, noise_dim=config.noise_dim or latent_dim
-    )
-
-
 def architecture_name(network: str, shape: tuple[int, ...]) -> str:
     """Returns the name of the row of `ARCHITECTURES` for examples of a shape.
 

@@ -1,4 +1,4 @@
-"""Tests of the divergences of codes and prior, alone and in the methods that use them."""
+"""Tests of the divergences of codes and prior, and of the methods that use them."""
 
 import functools
 import itertools

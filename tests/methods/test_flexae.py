@@ -208,7 +208,7 @@ def test_batch_norm_averages_move_once_per_training_pass(source, passes, mixed):
     count, spread = passes_of('decoder')
     if mixed:
         # Generated codes have other statistics, so that their pass is no repetition. Before it, the
-        # averages are those of reconstructions only.
+        # averages follow reconstructions only.
         assert spread > 0.1
         other = make(critic_batches=source)
         other.decoder(other.encoder(x[0], training=True), training=True)

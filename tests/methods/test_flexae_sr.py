@@ -13,7 +13,7 @@ from flexae_tf.noise import Role
 from tests.methods.building import build
 
 SPEC = DatasetSpec('folder', 'images', (8, 8, 1), 100, 100, (0.0, 1.0))
-OWN = {  # what each optimizer trains, in the order of an iteration
+OWN = {  # networks that each optimizer trains, in the order of an iteration
     'ae': ('encoder', 'decoder'),
     'critic': ('critic',),
     'image_critic': ('image_critic',),
@@ -71,7 +71,7 @@ def test_flexae_sr_losses_equal_their_equations(frozen):
     sse = np.mean(np.sum((batches[0].numpy() - x_hat) ** 2, axis=(1, 2, 3)))
     assert values['loss/ae'] == pytest.approx(sse, rel=1e-5)
 
-    # What is reported of the critics is of the last of two steps, whose images are blocks 3 and 4.
+    # Values of the critics are those from the last of two steps, on batches 3 and 4.
     x, z, z_other = batches[3].numpy(), encode(batches[3]), encode(batches[4])
     n = noise.normal(noise.key(0, 7, Role.CRITIC_NOISE, 1), [6, 3])
     z_hat = method.generator(n).numpy()
@@ -91,7 +91,7 @@ def test_flexae_sr_losses_equal_their_equations(frozen):
     assert values['image/wasserstein'] == pytest.approx(distance, rel=1e-4, abs=1e-6)
     assert values['loss/image_critic'] == pytest.approx(10 * penalty - distance, rel=1e-4)
 
-    a = uniform(Role.IMAGE_MIX, 2, 1)  # new mixes, of the same codes
+    a = uniform(Role.IMAGE_MIX, 2, 1)  # new mixes of the same codes
     smooth = -np.mean(method.image_critic(decode(a * z + (1 - a) * z_other)))
     assert values['loss/smooth'] == pytest.approx(smooth, rel=1e-4, abs=1e-6)
 
@@ -135,7 +135,7 @@ def test_flexae_sr_updates_run_in_order_and_change_their_own_variables(monkeypat
         for v in method.variables:
             v.assign(state[v.path])
 
-    # The smoothing step's gradient: up the image critic, through decoder and encoder.
+    # The gradient of the smoothing step passes through image critic, decoder and encoder.
     place = order.index('smooth')
     take(states[2 * place])
     mix = noise.uniform(noise.key(0, 0, Role.IMAGE_MIX, 2), [6, 1])

@@ -1,4 +1,4 @@
-"""The maths of InjFlow."""
+"""Tests of InjFlow."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.methods.building import build
 
 IMAGES = DatasetSpec('mnist', 'images', (4, 4, 1), 60_000, 10_000, (0.0, 1.0))
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
-K = 0.5  # large, so that its term weighs in the sums
+K = 0.5  # large, so that its term is visible in the sums
 
 
 def floats(values):
@@ -36,14 +36,14 @@ def directions(num, latent_dim, seed=0):
 
 
 def squared_jvp_of_vectors(decoder, z, u):
-    """|J u|^2 of Table 5's decoder x_hat = tanh(z W + b), whose J is known."""
+    """Returns |J u|^2 of the decoder of Table 5, x_hat = tanh(z W + b), by its closed form."""
     kernel, bias = decoder.trainable_variables
     slope = 1.0 - tf.tanh(z @ kernel + bias) ** 2
     return tf.reduce_sum((slope * (u @ tf.convert_to_tensor(kernel))) ** 2, axis=1)
 
 
 def moved_from_its_start(method):
-    """`method`, whose batch norms have averages and parameters that are not 0 and 1."""
+    """Returns `method` with batch-norm averages and weights other than 0 and 1."""
     rng = np.random.RandomState(1)
     for v in method.weights:
         v.assign(v + 0.2 * rng.rand(*v.shape))
@@ -60,9 +60,9 @@ def test_squared_jvp_norm_of_the_decoder_equals_its_jacobian(short_networks):
     jacobian = tf.reshape(tape.batch_jacobian(x_hat, z), [3, -1, 4])
     expected = tf.reduce_sum(tf.einsum('bdm,bm->bd', jacobian, u) ** 2, axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
-    # An example's own, whatever lies beside it in the batch.
-    alone = losses.squared_jvp_norm(method.decode, z[:1], u[:1])
-    np.testing.assert_allclose(alone, found[:1], rtol=1e-4)
+    # The value of an example does not depend on the rest of the batch.
+    single = losses.squared_jvp_norm(method.decode, z[:1], u[:1])
+    np.testing.assert_allclose(single, found[:1], rtol=1e-4)
 
 
 def test_log_volume_trains_encoder_and_decoder(short_networks):
@@ -79,7 +79,7 @@ def test_log_volume_trains_encoder_and_decoder(short_networks):
     gradients = [g.numpy() for g in tape.gradient(value, variables)]
     for v, gradient in zip(variables, gradients, strict=True):
         assert np.abs(gradient).max() > 0, v.path
-    # Of each network alone: a small step along its gradient gains the gradient's square.
+    # In each network, a small step along its gradient gains the gradient's square.
     for part in (method.encoder, method.decoder):
         own = [(v, g) for v, g in zip(variables, gradients, strict=True) if owned(v, part)]
         norm = np.sqrt(sum(np.sum(g**2) for _, g in own))
@@ -128,7 +128,7 @@ def test_injflow_losses_equal_their_equations(scale):
 
 
 def test_log_volume_uses_the_decoder_in_inference_mode(short_networks):
-    """Of its averages after this step's reconstruction, which moved them once."""
+    """The decoder uses its averages after the reconstruction of this step, which moved them."""
     method, twin = make(IMAGES), make(IMAGES)
     x = examples(method)
     found = method.train_step(x[None], tf.constant(7, tf.int64))
@@ -145,7 +145,7 @@ def test_log_volume_uses_the_decoder_in_inference_mode(short_networks):
 
 @pytest.mark.parametrize(('spec', 'jit_compile'), [(IMAGES, False), (VECTORS, True)])
 def test_injflow_compiled_steps_equal_eager_steps(short_networks, spec, jit_compile):
-    """On images the decoder's averages move in the step, before the penalty reads them."""
+    """For images, the decoder's averages move before the penalty uses them."""
     ours, plain = make(spec), make(spec)
     step_fn = tf.function(ours.train_step, jit_compile=jit_compile)
     for step in range(2):

@@ -1,4 +1,4 @@
-"""The maths of the VAE with the implicit optimal prior."""
+"""Tests of the VAE with the implicit optimal prior."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from flexae_tf.noise import Role
 from tests.methods.building import build
 
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (9,), 15_000, 10_000, (-1.0, 1.0))
-# Rates far too small to be seen in float32.
+# Rates too small to change float32 values.
 FROZEN = dict(ae_learning_rate=1e-30, critic_learning_rate=1e-30)
 
 
@@ -31,7 +31,7 @@ def run(method, batches, step):
 
 
 def opinionated(method):
-    """The method with a classifier whose logits are far from 0."""
+    """Returns the method with a classifier whose logits are far from 0."""
     method.ratio.last.kernel.assign(method.ratio.last.kernel * 4.0)
     return method
 
@@ -50,7 +50,7 @@ def test_iop_losses_equal_their_equations(source):
     assert method.batches_per_step == (3 if source == 'fresh' else 1)
     batches = batches_for(method)
     values = run(method, batches, 4)
-    # The step of the auto-encoder, at 0.4 of the warm-up.
+    # Auto-encoder step, at 0.4 of the warm-up.
     x = batches[0].numpy()
     mean, log_variance = (t.numpy() for t in method.encoder(x))
     eps = noise.normal(noise.key(0, 4, Role.POSTERIOR), [6, 3]).numpy()
@@ -62,7 +62,7 @@ def test_iop_losses_equal_their_equations(source):
     assert values['loss/kl'] == pytest.approx(kl, rel=1e-4)
     assert values['latent/kl'] == pytest.approx(log_ratio, rel=1e-4) and abs(log_ratio) > 0.1
     assert values['loss/total'] == pytest.approx(sse / 2 + 0.4 * (kl - log_ratio), rel=1e-5)
-    # The classifier's second step: codes and prior drawn anew, the first 500 times two kept.
+    # Second classifier step: new samples of codes and prior, and the second pair of masks.
     x = batches[2 if source == 'fresh' else 0].numpy()
     mean, log_variance = (t.numpy() for t in method.encoder(x))
     eps = noise.normal(noise.key(0, 4, Role.POSTERIOR, 2), [6, 3]).numpy()
@@ -81,7 +81,7 @@ def test_iop_losses_equal_their_equations(source):
 
 
 def test_log_ratio_has_a_gradient_to_the_encoder():
-    """The gradient of the auto-encoder's loss is that with T a function of z."""
+    """The gradient of the auto-encoder's loss passes through T to z."""
     method = opinionated(make(**FROZEN))
     batches = batches_for(method)
     x, norms = batches[0], []
@@ -171,6 +171,6 @@ def test_log_ratio_of_two_gaussians_is_learned():
     # Its mean over q estimates KL(q || N(0, I)); the prior is q.
     kl = np.sum(c**2 + s**2 - 1 - 2 * np.log(s)) / 2
     assert np.mean(method.log_ratio(c + s * n[1])) == pytest.approx(kl, abs=0.2)
-    drawn = method.sample_latent(128, seed=1).numpy()
-    np.testing.assert_allclose(drawn.mean(axis=0), c, atol=0.25)
-    np.testing.assert_allclose(drawn.std(axis=0), [s, s], atol=0.15)
+    codes = method.sample_latent(128, seed=1).numpy()
+    np.testing.assert_allclose(codes.mean(axis=0), c, atol=0.25)
+    np.testing.assert_allclose(codes.std(axis=0), [s, s], atol=0.15)

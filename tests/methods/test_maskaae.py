@@ -1,4 +1,4 @@
-"""The maths of MaskAAE."""
+"""Tests of MaskAAE."""
 
 import os
 
@@ -16,7 +16,7 @@ from flexae_tf.noise import Role
 from tests.methods.building import build
 
 OPTIMIZERS = ('ae', 'critic', 'enc', 'mask')
-# Rates far too small to be seen in float32.
+# Rates too small to change float32 values.
 FROZEN = dict(ae_learning_rate=1e-30, critic_learning_rate=1e-30, enc_learning_rate=1e-30)
 
 
@@ -49,7 +49,7 @@ def key(step, role, index=0):
 
 
 def slopes(critic, z):
-    """Norms of the critic's gradients at codes."""
+    """Returns the norms of the critic's gradients at codes."""
     z = tf.constant(z)
     with tf.GradientTape() as tape:
         tape.watch(z)
@@ -77,7 +77,7 @@ def test_mask_aae_losses_equal_their_equations(source):
     variance = np.mean((code - code.mean(axis=0)) ** 2 * np.exp(-10 * a**2))
     assert values['loss/total'] == pytest.approx(np.mean(error) + 100 * variance, rel=1e-4)
     assert 100 * variance > 0.1 * values['loss/total']
-    # The critic's second step.
+    # Second critic step.
     z = a * method.encoder(x(2)).numpy()
     p = a * noise.normal(key(step, Role.CRITIC_NOISE, 1), [6, 4]).numpy()
     b = noise.uniform(key(step, Role.CRITIC_MIX, 1), [6, 1]).numpy()
@@ -86,10 +86,10 @@ def test_mask_aae_losses_equal_their_equations(source):
     assert values['latent/wasserstein'] == pytest.approx(gap, rel=1e-4) and abs(gap) > 0.1
     assert values['loss/gradient_penalty'] == pytest.approx(penalty, rel=1e-4)
     assert values['loss/critic'] == pytest.approx(-gap + 10 * penalty, rel=1e-4)
-    # The encoder's step.
+    # Encoder step.
     z = a * method.encoder(x(3)).numpy()
     assert values['loss/enc'] == pytest.approx(np.mean(method.critic(z)), rel=1e-4)
-    # The mask's step: 40 of 144 iterations are five doublings.
+    # Mask step: 40 of 144 iterations are five doublings.
     z = a * method.encoder(x(4)).numpy()
     p = a * noise.normal(key(step, Role.CRITIC_NOISE, 2), [6, 4]).numpy()
     gap = np.mean(method.critic(z)) - np.mean(method.critic(p))
@@ -139,7 +139,7 @@ def test_mask_aae_update_changes_its_own_variables_only(active, monkeypatch):
         network = v.path.split('/')[0]
         changed = not np.array_equal(before[v.path], v.numpy())
         if network == 'critic' and v.shape == (1,):
-            continue  # the last bias of a critic has no gradient: scores enter by differences
+            continue  # the last bias of a critic has no gradient: scores enter as differences
         assert changed == (network in own), v.path
     updates = {name: int(getattr(method, f'{name}_optimizer').iterations) for name in OPTIMIZERS}
     assert updates == {**dict.fromkeys(OPTIMIZERS, 0), active: 2 if active == 'critic' else 1}
@@ -149,13 +149,13 @@ def test_mask_stays_in_its_range():
     method = make(ae_learning_rate=0.5)
     batches, closed = batches_for(method), 0
     method.mask_weights.assign([0.01, 0.02, 0.1, 6.0])
-    for step in range(140, 144):  # where being undecided costs most
+    for step in range(140, 144):  # where the polarization penalty is largest
         run(method, batches, step)
         v = method.mask_weights.numpy()
         a = method.mask().numpy()
         assert (v >= 0).all() and (a >= 0).all() and (a <= 1).all()
         closed += np.sum(v == 0)
-    assert closed > 0  # some would have left it
+    assert closed > 0  # without the constraint, some values leave the range
 
 
 def test_initial_mask_weights_are_uniform_and_seeded():
@@ -192,11 +192,11 @@ def test_mask_multiplies_codes_and_prior():
     np.testing.assert_allclose(method.mask(), a, rtol=1e-6)
     x = batches_for(method)[0]
     np.testing.assert_allclose(method.encode(x), a * method.encoder(x).numpy(), rtol=1e-5)
-    drawn = method.sample_latent(4000, seed=1).numpy()
-    np.testing.assert_allclose(drawn.std(axis=0), a, rtol=0.05)
+    codes = method.sample_latent(4000, seed=1).numpy()
+    np.testing.assert_allclose(codes.std(axis=0), a, rtol=0.05)
     np.testing.assert_allclose(method.reconstruct(x), method.decoder(method.encode(x)), atol=1e-6)
     assert method.has_critic
-    z, z_hat = method.encode(x), drawn[:6]
+    z, z_hat = method.encode(x), codes[:6]
     gap = np.mean(method.critic(z)) - np.mean(method.critic(z_hat))
     assert float(method.critic_distance(z, z_hat)) == pytest.approx(gap, abs=1e-6)
 

@@ -99,6 +99,7 @@ def test_outside_method_trains_resumes_exports_and_is_evaluated(outside, here, t
     assert {line['set'] for line in lines if line.get('stem') == 'fd'} == {
         'reconstructions',
         'samples',
+        'train',
     }
 
 

@@ -1,4 +1,4 @@
-"""The maths of VAEs."""
+"""Tests of VAEs."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.methods.building import build
 
 IMAGES = DatasetSpec('mnist', 'images', (28, 28, 1), 60_000, 10_000, (0.0, 1.0))
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
-STILL = 1e-30  # a learning rate too small to be seen in float32
+STILL = 1e-30  # a learning rate too small to change float32 values
 
 
 def make(spec=IMAGES, **options):
@@ -60,9 +60,9 @@ def test_sample_posterior_has_the_moments_of_the_encoder():
     method = make(method='vae')
     x = tf.constant(np.random.RandomState(0).rand(1, 28, 28, 1), tf.float32)
     mean, log_variance = method.posterior(x, training=False)
-    draws = method.sample_posterior(tf.repeat(x, 4000, axis=0), seed=1).numpy()
-    np.testing.assert_allclose(draws.mean(axis=0), mean[0], atol=0.08)
-    np.testing.assert_allclose(draws.std(axis=0), np.exp(0.5 * log_variance[0]), rtol=0.05)
+    codes = method.sample_posterior(tf.repeat(x, 4000, axis=0), seed=1).numpy()
+    np.testing.assert_allclose(codes.mean(axis=0), mean[0], atol=0.08)
+    np.testing.assert_allclose(codes.std(axis=0), np.exp(0.5 * log_variance[0]), rtol=0.05)
 
 
 def test_vampprior_losses_equal_their_equations():
@@ -73,7 +73,7 @@ def test_vampprior_losses_equal_their_equations():
     start = [v.numpy() for v in twin.encoder.non_trainable_variables]
     for step, weight in ((0, 0.0), (5, 0.5), (9, 0.9), (10, 1.0), (60, 1.0)):
         mean, log_variance = (t.numpy() for t in twin.encoder(x, training=True))
-        # In inference mode: by the averages, which the images' pass has just moved.
+        # In inference mode, with averages that the pass of the images has just moved.
         pseudo = np.clip(twin.pseudo_inputs.numpy(), 0.0, 1.0)
         means, log_variances = (t.numpy() for t in twin.encoder(pseudo, training=False))
         z = mean + np.exp(log_variance / 2) * noise_of(step)
@@ -102,9 +102,9 @@ def test_pseudo_inputs_have_gradients_inside_the_range_only():
     assert start.shape == (3, 28, 28, 1)
     assert start.mean() == pytest.approx(0.05, abs=2e-3)
     assert start.std() == pytest.approx(0.01, rel=0.1)
-    start[:, 0, 0], start[:, 0, 1] = -0.2, 1.2  # no gradient comes back from there
+    start[:, 0, 0], start[:, 0, 1] = -0.2, 1.2  # outside the range: no gradient
     method.pseudo_inputs.assign(start)
-    method.train_step(batch()[None], tf.constant(0, tf.int64))  # where the prior weighs nothing
+    method.train_step(batch()[None], tf.constant(0, tf.int64))  # the weight of the prior is 0
     np.testing.assert_array_equal(method.pseudo_inputs, start)
     method.train_step(batch()[None], tf.constant(50, tf.int64))
     moved = method.pseudo_inputs.numpy() != start
@@ -147,8 +147,8 @@ def test_log_variance_is_limited(options, low, high):
     np.testing.assert_array_equal(log_variance[:, 0], np.full(6, np.float32(low)))
     np.testing.assert_array_equal(log_variance[:, 1], np.full(6, np.float32(high)))
     np.testing.assert_array_equal(log_variance[:, 2:], raw[:, 2:])
-    drawn = method.sample_posterior(x, seed=0).numpy()
-    assert np.isfinite(drawn).all()
+    codes = method.sample_posterior(x, seed=0).numpy()
+    assert np.isfinite(codes).all()
 
 
 def test_flow_losses_equal_their_equations():
@@ -159,13 +159,13 @@ def test_flow_losses_equal_their_equations():
     eps = noise_of(7)
     start = mean + np.exp(log_variance / 2) * eps
     z, log_determinant = (t.numpy() for t in method.flow([start, context]))
-    assert np.abs(log_determinant).min() > 1.0  # it matters
+    assert np.abs(log_determinant).min() > 1.0  # not negligible
     log_q = -np.sum(eps**2 / 2 + np.log(2 * np.pi) / 2 + log_variance / 2, axis=1) - log_determinant
     kl = np.mean(log_q - normal_log_prob(z))
     sse = squared_error(x, method.decoder(z, training=True))
     np.testing.assert_allclose(method.encode(x), method.flow([mean, context])[0], rtol=1e-5)
-    drawn_eps = noise.normal(noise.key(5, 0, Role.POSTERIOR), [6, 4])
-    expected = method.flow([mean + np.exp(log_variance / 2) * drawn_eps, context])[0]
+    eps = noise.normal(noise.key(5, 0, Role.POSTERIOR), [6, 4])
+    expected = method.flow([mean + np.exp(log_variance / 2) * eps, context])[0]
     np.testing.assert_allclose(method.sample_posterior(x, seed=5), expected, rtol=1e-5)
     values = method.train_step(x[None], tf.constant(7, tf.int64))
     assert float(values['loss/ae']) == pytest.approx(sse, rel=1e-5)
@@ -188,14 +188,14 @@ def test_two_stage_vae_losses_equal_their_equations():
     assert float(values['loss/total']) == pytest.approx(expected, rel=1e-5)
     assert float(values['loss/kl']) == pytest.approx(kl, rel=1e-4)
     assert float(values['decoder/log_scale']) == pytest.approx(np.log(gamma), abs=2e-3)
-    method.log_scale.assign(-9.0)  # limited to -6, a deviation of 0.0025
+    method.log_scale.assign(-9.0)  # limited to -6, a standard deviation of 0.0025
     values = method.train_step(x[None], tf.constant(7, tf.int64))
     assert float(values['decoder/log_scale']) == -6.0
-    assert float(method.log_scale) > -9.0  # the error is far too large for it
+    assert float(method.log_scale) > -9.0  # the error is much larger
 
 
 def scale_after_training(x):
-    """ln of the learned scale, and of the root mean square error, after 400 quick steps."""
+    """Returns ln of the learned scale and of the root mean square error after 400 steps."""
     spec = DatasetSpec('synthetic_2d', 'vectors', (x.shape[1],), 1000, 1000, (-1.0, 1.0))
     options = dict(method='two_stage_vae', dataset='synthetic_2d', latent_dim=2, batch_size=64)
     method = make(spec, ae_learning_rate=0.01, **options)
@@ -207,7 +207,7 @@ def scale_after_training(x):
             method.train_step(x[start : start + 64][None], step)
 
     train()
-    # Of drawn codes, as in training: mean codes are reconstructed better than the scale tells.
+    # With sampled codes, as in training: the error of mean codes is smaller than the scale.
     error = np.mean(np.square(x - method.decode(method.sample_posterior(x, seed=1))))
     return float(method.log_scale), np.log(error) / 2
 

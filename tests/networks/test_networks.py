@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import keras
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.errors import UsageError
-from flexae_tf.networks.architectures import find_architecture, resolve
+from flexae_tf.networks.architectures import default_latent_dim, find_architecture
 from flexae_tf.networks.autoencoder import Decoder, Encoder
 from flexae_tf.networks.batch_norm import BatchNorm, preserve_moving_averages
 from flexae_tf.networks.image_critic import ImageCritic
@@ -21,7 +22,8 @@ def trainable(network):
 
 
 def build(shape, **options):
-    config = resolve(TrainConfig(**options), shape)
+    config = TrainConfig(**options)
+    config = dataclasses.replace(config, latent_dim=default_latent_dim(config, shape))
     row = find_architecture(config, shape)
     sizes = dict(shape=shape, latent_dim=config.latent_dim, seed=0)
     return Encoder(row, **sizes), Decoder(row, **sizes), row, config
@@ -54,11 +56,11 @@ def test_generator_and_critic_have_the_parameters_of_tables_7_and_8():
 
 def test_synthetic_networks_are_those_of_table_5():
     encoder, decoder, row, config = build((128,), dataset='synthetic_5d')
-    assert (config.latent_dim, config.noise_dim) == (50, 50)
+    assert config.latent_dim == 50
     assert trainable(encoder) == 128 * 128 + 128 + 128 * 50 + 50
     assert trainable(decoder) == 50 * 128 + 128
     assert row.generator == (128,) and row.critic == (128, 128)
-    assert resolve(TrainConfig(dataset='synthetic_2d'), (128,)).latent_dim == 2
+    assert default_latent_dim(TrainConfig(dataset='synthetic_2d'), (128,)) == 2
 
 
 @pytest.mark.parametrize('shape', [MNIST, CIFAR, CELEBA, (48, 48, 3), (128, 128, 1), (8, 8, 3)])
@@ -154,7 +156,7 @@ def test_batch_norm_on_two_devices_uses_the_global_batch(mirrored):
 
 
 def test_mixed_precision_keeps_variables_and_outputs_in_float32():
-    config = resolve(TrainConfig(width_multiplier=0.05, precision='mixed_bfloat16'), MNIST)
+    config = TrainConfig(width_multiplier=0.05, latent_dim=32, precision='mixed_bfloat16')
     row = find_architecture(config, MNIST)
     sizes = dict(shape=MNIST, latent_dim=8, seed=0)
     encoder = Encoder(row, dtype='mixed_bfloat16', **sizes)
@@ -187,7 +189,7 @@ def kinds(network):
 @pytest.mark.parametrize('shape, latent_dim', [(MNIST, 32), (CIFAR, 128)])
 def test_released_networks_have_the_layers_and_parameters_of_the_release(shape, latent_dim):
     encoder, decoder, row, config = build(shape, network='released')
-    assert (config.latent_dim, config.noise_dim) == (latent_dim, latent_dim)
+    assert config.latent_dim == latent_dim
     assert kinds(encoder) == 'conv relu conv bn relu flatten fc bn relu fc'
     assert kinds(decoder) == (
         'fc bn relu fc bn relu reshape tconv bn relu tconv bn relu conv sigmoid'
@@ -229,7 +231,7 @@ def test_image_critic_has_the_layers_and_parameters_of_the_release():
 def test_released_networks_take_images_with_sides_that_are_multiples_of_4():
     decoder = build((20, 20, 3), network='released', width_multiplier=0.1)[1]
     assert decoder(np.zeros([2, 32], np.float32)).shape == (2, 20, 20, 3)
-    assert resolve(TrainConfig(network='released'), CELEBA).latent_dim == 128
+    assert default_latent_dim(TrainConfig(network='released'), CELEBA) == 128
     with pytest.raises(UsageError, match='multiple of 4 .* 28, 32'):
         build((30, 30, 1), network='released')
     with pytest.raises(UsageError, match='vectors'):
