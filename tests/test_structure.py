@@ -62,6 +62,7 @@ TENSORFLOW_FREE = [
     'methods.resolve',
     'methods.table',
     'metrics.protocol',
+    'training.workdir',
 ]
 
 FORBIDDEN_WORDS = re.compile(
