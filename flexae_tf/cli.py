@@ -92,6 +92,8 @@ TABLES = {
     'density': ('densities:DENSITIES', 'densities:check_name'),
 }
 
+HELP = {'--help', '-help', '-h', '--helpfull', '--helpshort'}
+
 
 def run(name: str, arguments: Sequence[str]) -> None:
     """Runs a program; returns if it succeeds and exits otherwise.
@@ -104,7 +106,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
         arguments: command line without the program's name.
     """
     try:
-        if {'--help', '-help', '-h', '--helpfull', '--helpshort'}.isdisjoint(arguments):
+        if HELP.isdisjoint(arguments):
             call(name, arguments)
         else:
             print(help_text(name), end='')
@@ -235,10 +237,15 @@ export, reproduce, benchmark, doctor = map(_program, ('export', 'reproduce', 'be
 
 def main() -> None:
     """Runs `python -m flexae_tf.cli PROGRAM --flags`."""
-    name, *arguments = sys.argv[1:] or ['']
-    if name not in PROGRAMS:
-        _fail('flexae_tf', f'{name}: unknown program. Choose one of {", ".join(PROGRAMS)}.', 2)
-    run(name, arguments)
+    name, *arguments = sys.argv[1:] or ['--help']
+    if name in PROGRAMS:
+        run(name, arguments)
+    elif name in HELP:
+        lines = [f'  {name:10} {program.summary}' for name, program in PROGRAMS.items()]
+        print('\n'.join(['Usage: python -m flexae_tf.cli PROGRAM --flag=value ...', '', *lines]))
+    else:
+        message = f'{name}: unknown program. Choose one of {", ".join(PROGRAMS)}.'
+        _fail('flexae_tf', message, UsageError.exit_code)
 
 
 if __name__ == '__main__':

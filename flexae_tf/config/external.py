@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from flexae_tf.environment import import_tensorflow
 from flexae_tf.errors import UsageError
 
 
@@ -10,8 +11,8 @@ def import_object(name: str, *, flag: str) -> Any:
     """Imports the object that `package.module:NAME` refers to.
 
     Args:
-        name: the value of the flag.
-        flag: the flag with its dashes, for error messages.
+        name: value of the flag.
+        flag: flag with its dashes, for error messages.
 
     Returns:
         The object.
@@ -20,6 +21,8 @@ def import_object(name: str, *, flag: str) -> Any:
         UsageError: the module cannot be imported or has no such object.
     """
     module, _, attribute = name.partition(':')
+    if not module.startswith('flexae_tf.'):
+        import_tensorflow()  # quietly, before the module does
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:

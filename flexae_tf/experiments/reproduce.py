@@ -30,7 +30,7 @@ import numpy as np
 
 from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
-from flexae_tf.environment import code_version
+from flexae_tf.environment import code_version, import_tensorflow
 from flexae_tf.errors import UserError
 from flexae_tf.experiments import figures, plans, results, runner, tables, tune
 from flexae_tf.experiments.figures import Image
@@ -281,6 +281,7 @@ def _strips(jobs: Iterable[Job], folder: pathlib.Path) -> dict[tuple[str, str], 
         if key not in found and job.scores(evaluation):
             found[key] = folder / _strip_name(job, evaluation)
             if _captions(found[key], job.digest) is None:
+                import_tensorflow()
                 from flexae_tf.experiments.image_grids import strip
 
                 image = strip(open_gallery(job, evaluation.config.density))
@@ -296,6 +297,7 @@ def _gallery(name: str, jobs: Iterable[Job], folder: pathlib.Path) -> list[Image
         captions = _captions(kept, job.digest)
         paths = {part: folder / f'{part}-{job.name}.png' for part in captions or {}}
         if not paths or not all(path.exists() for path in paths.values()):
+            import_tensorflow()
             from flexae_tf.experiments import image_grids
 
             drawn = image_grids.GALLERIES[name](open_gallery(job))
@@ -342,6 +344,7 @@ def open_gallery(job: Job, density: str | None = None) -> Any:
 @functools.lru_cache(maxsize=3)  # one for each data set: figures share the codes
 def _open_gallery(workdir: pathlib.Path, config: Any, digest: str, density: str | None) -> Any:
     from flexae_tf.densities import densities
+    import_tensorflow()
     from flexae_tf.experiments import image_grids
 
     del digest  # another checkpoint is another gallery
