@@ -343,8 +343,8 @@ def open_gallery(job: Job, density: str | None = None) -> Any:
 
 @functools.lru_cache(maxsize=3)  # one for each data set: figures share the codes
 def _open_gallery(workdir: pathlib.Path, config: Any, digest: str, density: str | None) -> Any:
-    from flexae_tf.densities import densities
     import_tensorflow()
+    from flexae_tf.densities import densities
     from flexae_tf.experiments import image_grids
 
     del digest  # another checkpoint is another gallery
