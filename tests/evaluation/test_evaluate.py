@@ -463,13 +463,13 @@ def test_evaluate_refuses_values_that_are_not_finite(own, score, monkeypatch):
     folder, network = own
     outputs = Inception.outputs
 
-    def damaged(self, images):
+    def corrupt(self, images):
         result = outputs(self, images)
         if len(images) > 4:  # not the golden ones
             result.features[0, 0] = np.nan
         return result
 
-    monkeypatch.setattr(Inception, 'outputs', damaged)
+    monkeypatch.setattr(Inception, 'outputs', corrupt)
     with pytest.raises(NonFiniteLossError):
         score(folder, num_examples=40, metrics='fd', **network)
     assert not list((folder / 'features').glob('*.npz')), 'a corrupt block was kept'
@@ -625,7 +625,7 @@ def test_evaluate_refuses_unusable_images(tmp_path):
     write_images(tmp_path / 'mixed', some_images(0, 2))
     write_png(tmp_path / 'mixed' / 'other.png', some_images(0, 1)[0, :4])
     write_images(tmp_path / 'broken', some_images(0, 2))
-    (tmp_path / 'broken' / '001.png').write_bytes(b'not a picture')
+    (tmp_path / 'broken' / '001.png').write_bytes(b'not an image')
     write_images(tmp_path / 'one', some_images(0, 1))
     (tmp_path / 'empty').mkdir()
     for name, code, words in [

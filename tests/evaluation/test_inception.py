@@ -356,7 +356,7 @@ def test_network_without_saved_model(tmp_path):
 
 @pytest.mark.parametrize('name', ['saved_model.pb', 'variables/variables.data-00000-of-00001'])
 def test_network_corrupt_saved_model(tiny, tmp_path, name):
-    folder = tmp_path / 'damaged'
+    folder = tmp_path / 'corrupt'
     shutil.copytree(tiny, folder)
     contents = (folder / name).read_bytes()
     (folder / name).write_bytes(contents[: len(contents) // 2])
