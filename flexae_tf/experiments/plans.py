@@ -39,7 +39,7 @@ class Scale(NamedTuple):
     """Size of the runs of an experiment.
 
     Attributes:
-        flagfile: training flags that follow the flags of method and data set; None if there are none.
+        flagfile: training flags that follow the flags of method and data set; or None.
             A file SCALE/METHOD_DATASET.flags follows it.
         num_examples: on each side of a score, at most.
         datasets: default data sets.
