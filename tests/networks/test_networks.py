@@ -23,7 +23,8 @@ def trainable(network):
 
 def build(shape, **options):
     config = TrainConfig(**options)
-    config = dataclasses.replace(config, latent_dim=default_latent_dim(config, shape))
+    latent_dim = config.latent_dim or default_latent_dim(config, shape)
+    config = dataclasses.replace(config, latent_dim=latent_dim)
     row = find_architecture(config, shape)
     sizes = dict(shape=shape, latent_dim=config.latent_dim, seed=0)
     return Encoder(row, **sizes), Decoder(row, **sizes), row, config
