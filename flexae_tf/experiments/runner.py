@@ -231,15 +231,8 @@ class _Relay(GracefulShutdown):
         finally:
             self._process = None
 
-    def check(self, when: str) -> None:
-        """Raises `Interrupted` if a signal came."""
-        if self.requested is not None:
-            raise Interrupted(self.requested, when)
-
-    def _request(self, number: int, _: Any) -> None:
+    def _record(self, number: int, _: Any) -> None:
         self.requested = self.requested or number
         if self._process:
             self._relayed = True
             self._process.send_signal(number)
-
-    _hear = _request

@@ -274,14 +274,13 @@ def _beside_paper(
             agreed.append((measure.head, *map(str, [sum(counts), *counts]), tau))
             listed = '; '.join(f'{title(a)} better than {title(b)}' for a, b in pairs.contradicted)
             notes += [f'{measure.head}, contradicting: {listed}.'] if listed else []
-        rows = {row: title(row) for row in [*paper.METHODS, *(s.method for s in here)]}
-        if not set(measures) & {'rec'}:
-            there = {s.method for s in here} | set(published)
-            rows = {row: name for row, name in rows.items() if row in there}
+        there = {s.method for s in here} | set(published)
+        rows = [row for row in paper.METHODS if row in there] + [s.method for s in here]
+        rows = {row: title(row) for row in rows}
         shown += _times(here, lambda s: s.method)
-        better = 'lower' if measures.get('gen') else 'higher'
-        caption_ = f'{caption}, {name}; {better} is better'
-        found.append(_table(caption_, 'Method', rows, shown, notes))
+        better = 'lower' if 'gen' in measures else 'higher'
+        full = f'{caption}, {name}; {better} is better'
+        found.append(_table(full, 'Method', rows, shown, notes))
         heads = ('Column', 'pairs', "paper's order", 'contradicting', 'undecided', 'tau-b')
         found.append(Table(f'Order of the rows, {name}', heads, tuple(agreed)))
     return found
@@ -317,7 +316,6 @@ def table3(scores: Sequence[Score]) -> list[Table]:
             claims.append(results.judge_order(order, column.values, names))
             for method in rows:
                 ours = {k: v for (m, k), v in column.values.items() if m == method}
-                ours = {k: ours[k] for k in sorted(ours)}
                 theirs = {k: row.get(dataset, {}).get(method) for k, row in paper.TABLE_3.items()}
                 theirs = {k: getattr(fid, key) for k, fid in theirs.items() if fid}
                 shown.append(_ours(f'{head} {short(method)}', ours))
@@ -517,10 +515,8 @@ def all_methods(scores: Sequence[Score]) -> list[Table]:
         measures = {'gen': GEN, 'rec': REC}
         columns = columns_of(trained, measures)
         gen, before = columns['gen'], gather(select(untrained, GEN))
-        gather(
-            [*select(trained, GEN)[:1], *select(untrained, GEN)[:1]],
-            lambda s: s.options['training_steps'],
-        )
+        one = [*select(trained, GEN)[:1], *select(untrained, GEN)[:1]]
+        gather(one, lambda s: s.options['training_steps'])  # refuses two protocols
         share = {
             m: v.mean / before.values[m].mean for m, v in gen.values.items() if m in before.values
         }
