@@ -35,8 +35,13 @@ class Divergence(abc.ABC):
     has_gradient_penalty = False
 
     @abc.abstractmethod
-    def critic_loss(self, critic: Critic, z: tf.Tensor, z_hat: tf.Tensor) -> tf.Tensor:
-        """Returns the loss of the critic, without a gradient penalty."""
+    def critic_loss(
+        self, critic: Critic, z: tf.Tensor, z_hat: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the loss of the critic without a gradient penalty, and its estimate `distance`.
+
+        Both come from one evaluation of the critic.
+        """
 
     @abc.abstractmethod
     def generator_loss(
@@ -64,8 +69,9 @@ class Wasserstein(Divergence):
     has_gradient_penalty = True
 
     def critic_loss(self, critic, z, z_hat):
-        """Returns L_Critic (Eq. 5) without its gradient penalty."""
-        return losses.critic_loss(critic(z), critic(z_hat))
+        """Returns L_Critic (Eq. 5) without its gradient penalty, and the distance."""
+        loss = losses.critic_loss(critic(z), critic(z_hat))
+        return loss, -loss
 
     def generator_loss(self, critic, z, z_hat, key):
         """Returns L_Gen (Eq. 6)."""
@@ -77,16 +83,26 @@ class Wasserstein(Divergence):
 
     def distance(self, critic, z, z_hat, key):
         """Returns the critic's lower bound of the distance."""
-        return -self.critic_loss(critic, z, z_hat)
+        return self.critic_loss(critic, z, z_hat)[1]
 
 
 class _Classified(Divergence):
     """A divergence estimated by a classifier, whose logit is high for codes of examples."""
 
     def critic_loss(self, critic, z, z_hat):
-        """Returns the cross-entropy of the classifier."""
-        loss = losses.sigmoid_cross_entropy(critic(z), real=True)
-        return loss + losses.sigmoid_cross_entropy(critic(z_hat), real=False)
+        """Returns the cross-entropy of the classifier, and the divergence in nats."""
+        logit = critic(z)
+        loss = losses.sigmoid_cross_entropy(logit, real=True)
+        loss += losses.sigmoid_cross_entropy(critic(z_hat), real=False)
+        return loss, self.estimate(logit, loss)
+
+    def distance(self, critic, z, z_hat, key):
+        """Returns the classifier's estimate of the divergence in nats."""
+        return self.critic_loss(critic, z, z_hat)[1]
+
+    @abc.abstractmethod
+    def estimate(self, logit: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
+        """Returns the divergence in nats, from logits [n, 1] of examples and the cross-entropy."""
 
 
 class JensenShannon(_Classified):
@@ -102,9 +118,9 @@ class JensenShannon(_Classified):
         """Returns the cross-entropy with the label of the prior."""
         return losses.sigmoid_cross_entropy(critic(z), real=False)
 
-    def distance(self, critic, z, z_hat, key):
-        """Returns the classifier's lower bound of the divergence in nats, at most ln 2."""
-        return tf.math.log(2.0) - 0.5 * self.critic_loss(critic, z, z_hat)
+    def estimate(self, logit, loss):
+        """Returns the lower bound ln 2 - loss / 2."""
+        return tf.math.log(2.0) - 0.5 * loss
 
 
 class KullbackLeibler(_Classified):
@@ -122,9 +138,9 @@ class KullbackLeibler(_Classified):
         """Returns the mean log ratio at codes of examples."""
         return tf.reduce_mean(critic(z))
 
-    def distance(self, critic, z, z_hat, key):
-        """Returns the mean log ratio at codes of examples, in nats."""
-        return tf.reduce_mean(critic(z))
+    def estimate(self, logit, loss):
+        """Returns the mean log ratio at codes of examples."""
+        return tf.reduce_mean(logit)
 
 
 class _Direct(Divergence):

@@ -91,11 +91,11 @@ class FlexAESR(FlexAE):
             z_hat = self.prior.sample_with_key(num, n)
 
             # 2a. Minimize L_Critic (Eq. 5) and update kappa.
-            distance = divergence.distance(self.critic, z, z_hat, key)
             mix = noise.uniform(key, [num, 1])
             with tf.GradientTape() as tape:
+                critic_loss, distance = divergence.critic_loss(self.critic, z, z_hat)
                 penalty = losses.gradient_penalty(self.critic, z, z_hat, mix)
-                critic_loss = divergence.critic_loss(self.critic, z, z_hat) + weight * penalty
+                critic_loss += weight * penalty
             kappa = self.critic.trainable_variables
             critic_norm = minimize(critic_loss, tape, self.critic_optimizer, kappa)
 

@@ -32,10 +32,9 @@ class LatentGan(LatentMatching):
             n = self.key(step, Role.CRITIC_NOISE, i)
             key = self.key(step, Role.CRITIC_MIX, i)
             z_hat = self.prior.sample_with_key(z.shape[0], n)
-            values[divergence.tag] = divergence.distance(self.critic, z, z_hat, key)
             if self.critic:
                 with tf.GradientTape() as tape:
-                    critic_loss = divergence.critic_loss(self.critic, z, z_hat)
+                    critic_loss, distance = divergence.critic_loss(self.critic, z, z_hat)
                     if divergence.has_gradient_penalty:
                         mix = noise.uniform(key, [z.shape[0], 1])
                         penalty = losses.gradient_penalty(self.critic, z, z_hat, mix)
@@ -46,6 +45,9 @@ class LatentGan(LatentMatching):
                 values['grad_norm/critic'] = minimize(
                     critic_loss, tape, self.critic_optimizer, kappa
                 )
+            else:
+                distance = divergence.distance(None, z, z_hat, key)
+            values[divergence.tag] = distance
 
         # 2. Minimize L_Gen (Eq. 6) and update psi, on the noise of the last critic step.
         with tf.GradientTape() as tape:

@@ -42,7 +42,7 @@ class Learner:
     def update(self, z, z_hat, mix_key=None):
         """Takes one step on the critic's loss and returns it."""
         with tf.GradientTape() as tape:
-            loss = self.divergence.critic_loss(self.critic, z, z_hat)
+            loss, _ = self.divergence.critic_loss(self.critic, z, z_hat)
             if self.divergence.has_gradient_penalty:
                 mix = noise.uniform(key() if mix_key is None else mix_key, [z.shape[0], 1])
                 loss += 10.0 * losses.gradient_penalty(self.critic, z, z_hat, mix)
