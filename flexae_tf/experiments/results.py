@@ -5,6 +5,7 @@ same lines in one file (`RECORDED`), preceded for each run by a line about the r
 """
 
 import dataclasses
+import itertools
 import json
 import math
 import pathlib
@@ -12,6 +13,8 @@ import re
 import statistics
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import scipy  # loads scipy.stats, which takes seconds, at the first use
 
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import score_log
@@ -35,45 +38,27 @@ _RUN += ('machine', 'environment', 'seconds', 'density_seconds')
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Score:
-    """One number and its origin.
-
-    Attributes:
-        run: name of the run.
-        method: method of the run, or of the run with the density that was evaluated (a method that
-            is fitted from another one, or 'METHOD+DENSITY').
-        dataset, latent_dim, seed, options: of the run; options that differ from their defaults.
-        set: 'reconstructions', 'samples', 'train' or 'latents'.
-        stem: what is measured: 'fd', 'prd_precision', ...
-        metric: name that states the protocol: 'fid10k_gen', 'fd_mixed_7_5000_gen'.
-        step: of the checkpoint; 0 for scores that belong to no checkpoint.
-        split: compared with this split.
-        protocol, fields: id and fields of the `Protocol`.
-        checkpoint: digest of the run's last checkpoint.
-        code: version of the package that computed the score.
-        machine: device that trained the run.
-        environment: versions that trained the run; empty if unknown.
-        seconds: training time of the run and of the density; None if unknown.
-    """
+    """One number and its origin."""
 
     run: str
-    method: str
+    method: str  # row of a table: a method, or 'METHOD+DENSITY'
     dataset: str
     latent_dim: int
     seed: int
-    options: dict[str, Any]
-    set: str
-    stem: str
-    metric: str
+    options: dict[str, Any]  # of the run, if they differ from their defaults
+    set: str  # 'reconstructions', 'samples', 'train' or 'latents'
+    stem: str  # the measure: 'fd', 'prd_precision', ...
+    metric: str  # states the protocol: 'fid10k_gen', 'fd_mixed_7_5000_gen'
     value: float
-    step: int
-    split: str
-    protocol: str
-    fields: dict[str, Any]
-    checkpoint: str = ''
-    code: str = ''
-    machine: str = ''
-    environment: dict[str, str] = dataclasses.field(default_factory=dict)
-    seconds: float | None = None
+    step: int  # of the checkpoint; 0 for scores that belong to no checkpoint
+    split: str  # compared with this split
+    protocol: str  # id of the `Protocol`
+    fields: dict[str, Any]  # of the `Protocol`
+    checkpoint: str = ''  # digest of the run's last checkpoint
+    code: str = ''  # version of the package that computed the score
+    machine: str = ''  # device that trained the run
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)  # of the training
+    seconds: float | None = None  # training time of run and density; None if unknown
 
 
 class Mean(NamedTuple):
@@ -103,21 +88,17 @@ class Column(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A claim and its outcome.
+    """A claim with the paper's values, our values and an outcome.
 
-    Attributes:
-        text: the claim.
-        paper: value or trend in the paper; '' if the paper gives none.
-        ours: our value.
-        p: p-value of Welch's t-test, the largest one of several pairs; None if a row has one seed.
-        outcome: SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE or NOT_RUN.
+    `p` is the p-value of Welch's t-test, the largest one of several pairs; None if a row has one
+    seed.
     """
 
     text: str
-    paper: str
-    ours: str
-    p: float | None
-    outcome: str
+    paper: str = ''
+    ours: str = ''
+    p: float | None = None
+    outcome: str = NOT_RUN
 
 
 class Agreement(NamedTuple):
@@ -134,29 +115,18 @@ class Agreement(NamedTuple):
 
 def collect(jobs: Iterable[Job]) -> list[Score]:
     """Returns the scores of the finished evaluations of jobs, read from their workdirs."""
-    found = []
-    for job in jobs:
-        info = job.info()
-        for evaluation in job.evaluations:
-            found += _scores(info, evaluation, job.scores(evaluation) or ())
-    return found
+    pairs = ((job, evaluation) for job in jobs for evaluation in job.evaluations)
+    return [s for job, e in pairs for s in _scores(job.info(), e, job.scores(e) or ())]
 
 
 def recorded(jobs: Iterable[Job], path: pathlib.Path | None = None) -> dict[str, list[Score]]:
-    """Returns the scores, by run, of jobs whose evaluations are all recorded with equal options.
-
-    Args:
-        jobs: planned jobs.
-        path: file of recorded results; `RECORDED` if None.
-    """
+    """Returns the scores, by run, of jobs whose evaluations are all recorded with equal options."""
     known = read(path)
     found = {}
     for job in jobs:
         info, lines = known.get(job.name, ({}, []))
-        if info.get('options') != job.options or not job.evaluations:
-            continue
         results = {e: score_log.completed_in(lines, e.request) for e in job.evaluations}
-        if None not in results.values():
+        if results and None not in results.values() and info['options'] == job.options:
             found[job.name] = [s for e, rows in results.items() for s in _scores(info, e, rows)]
     return found
 
@@ -165,15 +135,12 @@ def read(path: pathlib.Path | None = None) -> dict[str, tuple[dict[str, Any], li
     """Returns (line about the run, lines of its scores.jsonl) of each recorded run, by name."""
     fields: dict[str, dict[str, Any]] = {}
     found: dict[str, tuple[dict[str, Any], list[dict]]] = {}
-    lines: list[dict] = []
     for line in read_jsonl(path or RECORDED):
         if 'run' in line:
-            lines = []
-            found[line['run']] = (line, lines)
+            _, lines = found[line['run']] = (line, [])
         elif 'benchmark' not in line:
             if 'protocol' in line:
-                fields.setdefault(line['protocol'], line.get('fields'))
-                line['fields'] = fields[line['protocol']]
+                line['fields'] = fields.setdefault(line['protocol'], line.get('fields'))
             lines.append(line)
     return found
 
@@ -190,28 +157,22 @@ def save(jobs: Iterable[Job], path: pathlib.Path | None = None) -> None:
     replaces its old line.
     """
     path = path or RECORDED
-    known, speed = read(path), benchmark(path)
+    known = read(path)
     for job in jobs:
-        info = job.info()
-        done = {e.request: job.scores(e) for e in job.evaluations}
-        done = {request: rows for request, rows in done.items() if rows is not None}
+        info, results = job.info(), {e.request: job.scores(e) for e in job.evaluations}
+        done = {request: rows for request, rows in results.items() if rows is not None}
         if not done:
             continue
         old, lines = known.get(job.name, ({}, []))
-        same = (old.get('options'), old.get('checkpoint')) == (info['options'], info['checkpoint'])
-        kept = [line for line in lines if same and line.get('complete') not in done]
-        scores = {line['id']: line for line in kept if 'id' in line}
-        for rows in done.values():
-            scores |= {row['id']: row for row in rows}
-        ends = [line for line in kept if 'complete' in line]
-        ends += [
-            {'complete': request, 'scores': [row['id'] for row in rows]}
-            | {'checkpoint': info['checkpoint'], 'step': job.steps}
-            for request, rows in done.items()
-        ]
-        used = {score for end in ends for score in end['scores']}
-        known[job.name] = (info, [*(s for i, s in scores.items() if i in used), *ends])
-    write_recorded(path, known, speed)
+        same = all(old.get(key) == info[key] for key in ('options', 'checkpoint'))
+        lines = [line for line in lines if same and line.get('complete') not in done]
+        for request, rows in done.items():
+            end = {'complete': request, 'scores': [row['id'] for row in rows]}
+            lines += [*rows, end | {'checkpoint': info['checkpoint'], 'step': job.steps}]
+        used = {score for line in lines for score in line.get('scores', ())}
+        scores = {line['id']: line for line in lines if line.get('id') in used}
+        known[job.name] = info, [*scores.values(), *(row for row in lines if 'complete' in row)]
+    write_recorded(path, known, benchmark(path))
 
 
 def write_recorded(
@@ -219,30 +180,22 @@ def write_recorded(
 ) -> None:
     """Writes recorded results in a fixed order; `fields` only at the first use of a protocol."""
     lines, seen = [dict(speed)] if speed else [], set()
-    for name in sorted(runs):
-        info, scores = runs[name]
+    for _, (info, scores) in sorted(runs.items()):
         lines.append({key: info[key] for key in _RUN})
         for line in scores:
-            line = {k: v for k, v in line.items() if v is not None}
-            if line.get('protocol') in seen:
-                line.pop('fields', None)
+            empty = ('fields',) if line.get('protocol') in seen else ()
             seen.add(line.get('protocol'))
-            lines.append(line)
+            lines.append({k: v for k, v in line.items() if v is not None and k not in empty})
     write_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
 
 
 def _scores(info: Mapping[str, Any], evaluation: Evaluation, rows: Iterable[dict]) -> list[Score]:
-    config = evaluation.config
-    shared = {key: info[key] for key in _RUN if key not in ('method', 'density_seconds', 'seconds')}
-    shared['method'] = evaluation.method
-    shared['seconds'] = None
-    extra = info['density_seconds'].get(evaluation.density, 0.0)
-    if info['seconds'] is not None and extra is not None:
-        shared['seconds'] = info['seconds'] + extra
+    shared = {key: info[key] for key in _RUN if key != 'density_seconds'}
+    shared |= {'method': evaluation.method, 'split': evaluation.config.split}
+    parts = (info['seconds'], info['density_seconds'].get(evaluation.density, 0.0))
+    shared['seconds'] = None if None in parts else sum(parts)
     names = ('set', 'stem', 'metric', 'value', 'step', 'protocol', 'fields', 'code')
-    return [
-        Score(**shared, split=config.split, **{name: row[name] for name in names}) for row in rows
-    ]
+    return [Score(**shared, **{name: row[name] for name in names}) for row in rows]
 
 
 # Statistics ---------------------------------------------------------------------------------------
@@ -255,26 +208,17 @@ def over_seeds(values: Sequence[float]) -> Mean:
 
 
 def gather(scores: Iterable[Score], row: Callable[[Score], Hashable] | None = None) -> Column:
-    """Returns the column of scores of one set and stem.
-
-    Args:
-        scores: at most one for each row and seed.
-        row: row of a score; its method if None.
+    """Returns the column of scores of one set and stem; `row` of a score, else its method.
 
     Raises:
         UsageError: the scores are of two protocols, or a row and seed has two scores.
     """
-    row = row or (lambda score: score.method)
     rows: dict[Hashable, dict[int, float]] = {}
     first = None
     for score in scores:
         first = first or score
-        if score.protocol != first.protocol:
-            raise UsageError(
-                f'{score.run}: {score.metric} has protocol {score.protocol}, {first.run} '
-                f'has {first.protocol}. Score both by one protocol.'
-            )
-        seeds = rows.setdefault(row(score), {})
+        _check_protocol(score, first.run, first.protocol)
+        seeds = rows.setdefault(row(score) if row else score.method, {})
         if score.seed in seeds:
             raise UsageError(
                 f'{score.run}: two values of {score.metric}, {seeds[score.seed]:g} and '
@@ -285,6 +229,26 @@ def gather(scores: Iterable[Score], row: Callable[[Score], Hashable] | None = No
     return Column(first and first.metric, first and first.protocol, means)
 
 
+def floor(scores: Iterable[Score], column: Column) -> float | None:
+    """Returns the Fréchet distance of training examples; None if it was not scored.
+
+    Raises:
+        UsageError: its protocol differs from the column's.
+    """
+    found = [score for score in scores if (score.set, score.stem) == ('train', 'fd')]
+    for score in found if column.protocol else ():
+        _check_protocol(score, column.metric, column.protocol)
+    return statistics.fmean({score.value for score in found}) if found else None
+
+
+def _check_protocol(score: Score, other: str, protocol: str) -> None:
+    if score.protocol != protocol:
+        raise UsageError(
+            f'{score.run}: {score.metric} has protocol {score.protocol}, {other} has {protocol}. '
+            'Score both by one protocol.'
+        )
+
+
 def pooled_sd(rows: Iterable[Mean]) -> float | None:
     """Returns the pooled standard deviation over seeds; None if no row has two seeds."""
     known = [row for row in rows if row.sd is not None]
@@ -292,22 +256,32 @@ def pooled_sd(rows: Iterable[Mean]) -> float | None:
     return math.sqrt(squares / sum(row.n - 1 for row in known)) if known else None
 
 
-def margin(a: Mean, b: Mean, pooled: float | None) -> float:
-    """Returns two standard errors of the difference of two means.
-
-    Args:
-        a: one row.
-        b: another row.
-        pooled: standard deviation of a row with one seed; 0 is returned if it is needed and None.
-    """
-    sds = [pooled if row.sd is None else row.sd for row in (a, b)]
-    return 0.0 if None in sds else 2.0 * math.sqrt(sds[0] ** 2 / a.n + sds[1] ** 2 / b.n)
-
-
 def difference(a: Mean, b: Mean, pooled: float | None, at_least: float = 0.0) -> float:
-    """Returns mean(b) - mean(a), or 0 if it is within the margin or `at_least`."""
-    gap = b.mean - a.mean
-    return 0.0 if abs(gap) <= max(margin(a, b, pooled), at_least) + ROUNDING else gap
+    """Returns mean(b) - mean(a), or 0 if it is within two standard errors or `at_least`.
+
+    `pooled` is the standard deviation of a row with one seed; without it, the errors count as 0.
+    """
+    gap, errors = b.mean - a.mean, _squared_errors(a, b, pooled) or (0.0,)
+    return 0.0 if abs(gap) <= max(2.0 * math.sqrt(sum(errors)), at_least) + ROUNDING else gap
+
+
+def growth(first: Mean, last: Mean, pooled: float | None) -> Mean:
+    """Returns the ratio of two positive means with its standard error as `sd` of one value."""
+    ratio, errors = last.mean / first.mean, _squared_errors(first, last, pooled)
+    relative = [e / m.mean**2 for e, m in zip(errors, (first, last), strict=False)]
+    return Mean(ratio, ratio * math.sqrt(sum(relative)) if errors else None, 1)
+
+
+def _squared_errors(a: Mean, b: Mean, pooled: float | None) -> list[float]:
+    sds = [pooled if mean.sd is None else mean.sd for mean in (a, b)]
+    return [] if None in sds else [sd**2 / mean.n for sd, mean in zip(sds, (a, b), strict=True)]
+
+
+def welch_p(a: Mean, b: Mean) -> float | None:
+    """Returns the two-sided p-value of Welch's t-test; None if a row has one seed."""
+    if a.sd is None or b.sd is None or not a.sd + b.sd:
+        return None
+    return float(scipy.stats.ttest_ind_from_stats(*a, *b, equal_var=False).pvalue)
 
 
 def agreement(
@@ -324,37 +298,19 @@ def agreement(
     rows = [row for row in published if row in ours]
     pooled = pooled_sd(ours.values())
     kept, contradicted, undecided = [], [], []
-    for i, row in enumerate(rows):
-        for other in rows[i + 1 :]:
-            here = difference(ours[row], ours[other], pooled)
-            there = published[other] - published[row]
-            better = (here > 0.0) == lower_is_better
-            pair = (row, other) if better else (other, row)
-            if not here or abs(there) <= spread + ROUNDING:
-                undecided.append(pair)
-            else:
-                (kept if (here > 0.0) == (there > 0.0) else contradicted).append(pair)
-    tau = _tau([published[row] for row in rows], [ours[row].mean for row in rows])
-    return Agreement(kept, contradicted, undecided, tau)
-
-
-def _tau(a: Sequence[float], b: Sequence[float]) -> float | None:
-    if len(a) < 2:
-        return None
-    from scipy import stats  # takes seconds to import
-
-    tau = float(stats.kendalltau(a, b).statistic)
-    return None if math.isnan(tau) else tau
-
-
-def welch_p(a: Mean, b: Mean) -> float | None:
-    """Returns the two-sided p-value of Welch's t-test; None if a row has one seed."""
-    if a.sd is None or b.sd is None or not a.sd + b.sd:
-        return None
-    from scipy import stats
-
-    test = stats.ttest_ind_from_stats(a.mean, a.sd, a.n, b.mean, b.sd, b.n, equal_var=False)
-    return float(test.pvalue)
+    for row, other in itertools.combinations(rows, 2):
+        here = difference(ours[row], ours[other], pooled)
+        there = published[other] - published[row]
+        pair = (row, other) if (here > 0.0) == lower_is_better else (other, row)
+        if not here or abs(there) <= spread + ROUNDING:
+            undecided.append(pair)
+        else:
+            (kept if (here > 0.0) == (there > 0.0) else contradicted).append(pair)
+    tau = math.nan
+    if len(rows) > 1:
+        theirs, means = [published[row] for row in rows], [ours[row].mean for row in rows]
+        tau = float(scipy.stats.kendalltau(theirs, means).statistic)
+    return Agreement(kept, contradicted, undecided, None if math.isnan(tau) else tau)
 
 
 # Claims -------------------------------------------------------------------------------------------
@@ -364,8 +320,6 @@ def judge_order(
     claim: paper.Order,
     values: Mapping[Hashable, Mean],
     names: Mapping[Hashable, str],
-    *,
-    published: str = '',
     decimals: int | None = None,
 ) -> Claim:
     """Judges whether in all pairs of rows the first mean is lower.
@@ -375,88 +329,57 @@ def judge_order(
     """
     pairs = [pair for pair in claim.pairs if set(pair) <= set(values)]
     if not pairs:
-        return Claim(claim.text, published, '', None, NOT_RUN)
-    if decimals is None:
-        decimals = decimals_for(values[row].mean for pair in pairs for row in pair)
-    pooled = pooled_sd(values[row] for row in {row: 0 for pair in pairs for row in pair})
-    signs = {pair: difference(*(values[row] for row in pair), pooled) for pair in pairs}
-    against = [pair for pair, sign in signs.items() if sign < 0.0]
-    open_pairs = [pair for pair, sign in signs.items() if not sign]
+        return Claim(claim.text)
+    used = {row: values[row] for pair in pairs for row in pair}
+    pooled = pooled_sd(used.values())
+    gaps = {(a, b): difference(used[a], used[b], pooled) for a, b in pairs}
+    higher = [pair for pair, gap in gaps.items() if gap < 0.0]
+    undecided = [pair for pair, gap in gaps.items() if not gap]
     missing = len(claim.pairs) - len(pairs)
-    outcome = INCONCLUSIVE if open_pairs or missing else SUPPORTED
-    outcome = NOT_SUPPORTED if against else outcome
+    outcome = INCONCLUSIVE if undecided or missing else SUPPORTED
     if len(claim.pairs) == 1:
-        ours = ' vs '.join(values[row].text(decimals) for row in pairs[0])
+        if decimals is None:
+            decimals = decimals_for(mean.mean for mean in used.values())
+        ours = ' vs '.join(mean.text(decimals) for mean in used.values())
     else:
-        parts = [f'{len(pairs) - len(against) - len(open_pairs)} of {len(claim.pairs)} pairs lower']
-        for what, found in (('higher', against), ('undecided', open_pairs)):
-            if found:
-                listed = '; '.join(f'{names[a]} vs {names[b]}' for a, b in found)
-                parts.append(f'{len(found)} {what} ({listed})')
+        lower = len(pairs) - len(higher) - len(undecided)
+        parts = [f'{lower} of {len(claim.pairs)} pairs lower']
+        for word, found in (('higher', higher), ('undecided', undecided)):
+            listed = '; '.join(f'{names[a]} vs {names[b]}' for a, b in found)
+            parts += [f'{len(found)} {word} ({listed})'] if found else []
         ours = ', '.join([*parts, f'{missing} not run'] if missing else parts)
-    ps = [welch_p(*(values[row] for row in pair)) for pair in pairs]
-    return Claim(claim.text, published, ours, None if None in ps else max(ps), outcome)
+    ps = [welch_p(used[a], used[b]) for a, b in pairs]
+    p = None if None in ps else max(ps)
+    return Claim(claim.text, ours=ours, p=p, outcome=NOT_SUPPORTED if higher else outcome)
 
 
 def judge_trend(
     claim: paper.Trend,
     values: Mapping[Hashable, Mean],
     *,
-    published: Sequence[float] = (),
+    published: Collection[float] = (),
     constant: float = 1.0,
 ) -> Claim:
     """Judges whether positive values fall or rise from the first row to the last, or stay.
 
-    Args:
-        claim: the claim.
-        values: column of the rows.
-        published: the paper's values in the same order.
-        constant: largest ratio of two values that counts as constant.
+    `published` are the paper's values in the same order, and `constant` is the largest ratio of two
+    values that counts as constant.
     """
-    there = _series(list(published), 2) if published else ''
+    there = _series(published, 2) if published else ''
     if not set(claim.rows) <= set(values):
-        return Claim(claim.text, there, '', None, NOT_RUN)
-    found = [values[row] for row in claim.rows]
-    means = [value.mean for value in found]
+        return Claim(claim.text, there)
+    means = [values[row].mean for row in claim.rows]
     ours = _series(means, decimals_for(means))
-    pooled = pooled_sd(values.values())
-    sign = 1.0 if claim.direction == 'rises' else -1.0
     if claim.direction == 'constant':
         supported = max(means) / min(means) <= constant + ROUNDING
         return Claim(claim.text, there, ours, None, SUPPORTED if supported else NOT_SUPPORTED)
-    steps = [sign * (b - a) for a, b in zip(means, means[1:], strict=False)]
-    ours += ', at every step' if min(steps) > 0.0 else ', not at every step'
-    rise = sign * difference(found[0], found[-1], pooled)
+    ends = values[claim.rows[0]], values[claim.rows[-1]]
+    sign = 1.0 if claim.direction == 'rises' else -1.0
+    monotonic = all(sign * (b - a) > 0.0 for a, b in itertools.pairwise(means))
+    ours += ', at every step' if monotonic else ', not at every step'
+    rise = sign * difference(*ends, pooled_sd(values.values()))
     outcome = (SUPPORTED if rise > 0.0 else NOT_SUPPORTED) if rise else INCONCLUSIVE
-    return Claim(claim.text, there, ours, welch_p(found[0], found[-1]), outcome)
-
-
-def growth(first: Mean, last: Mean, pooled: float | None) -> Mean:
-    """Returns the ratio of two positive means with its standard error as `sd` of one value."""
-    ratio = last.mean / first.mean
-    sds = [pooled if end.sd is None else end.sd for end in (first, last)]
-    if None in sds:
-        return Mean(ratio, None, 1)
-    squares = sum((sd / e.mean) ** 2 / e.n for sd, e in zip(sds, (first, last), strict=True))
-    return Mean(ratio, ratio * math.sqrt(squares), 1)
-
-
-def floor(scores: Iterable[Score], column: Column) -> float | None:
-    """Returns the Fréchet distance of training examples; None if it was not scored.
-
-    Raises:
-        UsageError: its protocol differs from the column's.
-    """
-    values = set()
-    for score in scores:
-        if (score.set, score.stem) == ('train', 'fd'):
-            if column.protocol not in (None, score.protocol):
-                raise UsageError(
-                    f'{score.run}: {score.metric} has protocol {score.protocol}, {column.metric} '
-                    f'has {column.protocol}. Score both by one protocol.'
-                )
-            values.add(score.value)
-    return statistics.fmean(values) if values else None
+    return Claim(claim.text, there, ours, welch_p(*ends), outcome)
 
 
 def decimals_for(values: Iterable[float]) -> int:

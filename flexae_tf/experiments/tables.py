@@ -311,7 +311,7 @@ def table3(scores: Sequence[Score]) -> list[Table]:
         for key, column in columns.items():
             head = measures[key].head
             pairs = tuple(((paper.FLEXAE, k), (paper.WAE, k)) for k in paper.TABLE_3)
-            order = paper.Order(f'{head}: FlexAE below WAE at each size', key, pairs)
+            order = paper.Order(f'{head}: FlexAE below WAE at each size', pairs, key)
             names = {row: f'{short(row[0])} at {row[1]} m_b' for pair in pairs for row in pair}
             claims.append(results.judge_order(order, column.values, names))
             for method in rows:
@@ -415,7 +415,7 @@ def _sooner(scores: Sequence[Score], measure: Measure) -> Claim:
         steps.setdefault(method, []).append(min(s for s, v in curve.items() if v <= level))
     values = {method: results.over_seeds(first) for method, first in steps.items()}
     text = f'FlexAE: fewer steps to {measure.head} {level:.3g}, which every run attains'
-    order = paper.Order(text, '', ((paper.FLEXAE, 'wae_normal'),))
+    order = paper.Order(text, paper.LEARNED)
     return results.judge_order(order, values, {}, decimals=0)
 
 
@@ -451,7 +451,7 @@ def fig5(scores: Sequence[Score]) -> list[Table]:
         best = min(filter(gen.__contains__, MODERATE), key=lambda m: gen[m].mean, default=3)
         text = 'Gen. test is lowest at moderate capacity (the better of models 3 and 4)'
         pairs = tuple((best, other) for other in MODELS if other not in MODERATE)
-        claims = [results.judge_order(paper.Order(text, '', pairs), gen, MODELS)]
+        claims = [results.judge_order(paper.Order(text, pairs), gen, MODELS)]
         claims += [results.judge_trend(c, columns[c.column].values) for c in paper.FIG_5]
         if claims[-2].outcome not in (results.SUPPORTED, results.NOT_RUN):  # no rise to explain
             claims[-1] = claims[-1]._replace(outcome=results.INCONCLUSIVE)

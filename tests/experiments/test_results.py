@@ -122,7 +122,7 @@ def test_difference_needs_two_standard_errors():
     assert results.difference(one, two, 0.1, at_least=1.0) == 0.0
 
 
-ORDER = paper.Order('text', 'gen', (('a', 'b'), ('a', 'c')))
+ORDER = paper.Order('text', (('a', 'b'), ('a', 'c')))
 LABELS = {'a': 'A', 'b': 'B', 'c': 'C'}
 
 
@@ -144,7 +144,7 @@ def test_judge_order_outcomes(values, outcome, words):
 
 def test_judge_order_shows_means_and_p_of_one_pair():
     claim = results.judge_order(
-        paper.Order('text', '', (('a', 'b'),)), seeds(a=[1.0, 2.0, 3.0], b=[4.0, 5.0, 6.0]), LABELS
+        paper.Order('text', (('a', 'b'),)), seeds(a=[1.0, 2.0, 3.0], b=[4.0, 5.0, 6.0]), LABELS
     )
     assert claim.ours == '2.00 ± 1.00 (3) vs 5.00 ± 1.00 (3)'
     # t = 3 / sqrt(2 / 3) = 3.674 with 4 degrees of freedom
