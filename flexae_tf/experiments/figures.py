@@ -1,4 +1,4 @@
-"""Figures that are drawn from scores, and Fig. 3 from codes: PNG bytes by name.
+"""Figures that are drawn from scores, and Fig. 3 from codes.
 
 matplotlib is imported when a figure is drawn.
 """
@@ -14,7 +14,6 @@ import numpy as np
 from flexae_tf import data
 from flexae_tf.experiments import paper, tables
 from flexae_tf.experiments.results import Mean, Score, floor
-from flexae_tf.networks.architectures import CAPACITIES
 
 # Okabe and Ito (2008): distinguishable to colour-blind readers; without their yellow.
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9')
@@ -35,35 +34,31 @@ def fig2(scores: Sequence[Score]) -> Iterable[Image]:
     """Yields the distances of prior and codes over training steps."""
     if not scores:
         return
-    figure, axes = _panels(2, 3, width=3.4, height=2.6)
-    styles = {'wae_normal': VERMILLION, 'flexae': BLUE}
+    measures = {key: m for key, m in tables.FIG_2.items() if not key.endswith('floor')}
+    heads = {key: f'{m.head}, $P_z$ to $Q_z$' for key, m in measures.items()}
+    heads['gen'] = 'Fréchet distance of samples'
+    figure, axes = _panels(heads.values(), 3, width=3.4, height=2.6, x='training step')
     columns = tables.columns_of(scores, tables.FIG_2, lambda s: (s.method, s.step))
-    drawn_keys = [key for key in tables.FIG_2 if 'floor' not in key]
-    for panel, key in zip(axes, drawn_keys, strict=False):
-        measure, drawn = tables.FIG_2[key], []
-        for (method, _), curve in tables.curves(scores, measure).items():
-            _curve(panel, curve, color=styles.get(method, GREEN), linewidth=0.6, alpha=0.5)
-            drawn += curve.values()
-        for name, width, line in ((key, 2.0, '-'), (f'{key} floor', 1.2, ':')):
-            means: dict[str, dict[int, float]] = {}
-            for (method, step), value in columns[name].values.items() if name in columns else ():
-                means.setdefault(method, {})[step] = value.mean
-            for method, curve in means.items():
-                colour = styles.get(method, GREEN)
-                _curve(panel, curve, color=colour, linewidth=width, linestyle=line)
-                drawn += curve.values() if name != key else ()
-        _fit_y(panel, drawn)
-        latents = measure.set == 'latents'
-        heading = f'{measure.head}, P_z to Q_z' if latents else 'Fréchet distance of samples'
-        _title(panel, heading, x='training step')
-    legend = axes[-1]
-    for method in dict.fromkeys(score.method for score in scores):
-        label = f'{tables.title(method)}, mean of seeds'
-        legend.plot([], [], color=styles.get(method, GREEN), linewidth=2.0, label=label)
-    legend.plot([], [], color=GREY, linewidth=0.6, label='one seed')
-    legend.plot([], [], color=GREY, linewidth=1.2, linestyle=':', label='floor: prior and itself')
-    legend.set_axis_off()
-    legend.legend(loc='center', fontsize=9, frameon=False)
+    styles = {'wae_normal': VERMILLION, 'flexae': BLUE}
+    colours = {score.method: styles.get(score.method, GREEN) for score in scores}
+    seed, mean = dict(linewidth=0.6), dict(linewidth=2.0)
+    prior = dict(linewidth=1.2, linestyle=':')
+    for panel, (key, measure) in zip(axes, measures.items(), strict=False):
+        lines = [
+            (curve, seed | dict(color=colours[method], alpha=0.5))
+            for (method, _), curve in tables.curves(scores, measure).items()
+        ]
+        for name, style in ((key, mean), (f'{key} floor', prior)):
+            values = columns[name].values if name in columns else {}
+            for method, colour in colours.items():
+                curve = {step: v.mean for (m, step), v in values.items() if m == method}
+                lines.append((curve, style | dict(color=colour)))
+        _plot(panel, lines)
+    for method, colour in colours.items():
+        axes[-1].plot([], color=colour, label=f'{tables.title(method)}, mean of seeds', **mean)
+    axes[-1].plot([], color=GREY, label='one seed', **seed)
+    axes[-1].plot([], color=GREY, label='floor: prior and itself', **prior)
+    axes[-1].legend(loc='center', fontsize=9, frameon=False)
     caption = (
         'Distance of the prior P_z and the codes Q_z over training, and Fréchet distance of '
         'samples, on synthetic_5d. Dotted: two samples of one prior.'
@@ -76,33 +71,25 @@ def fig5(scores: Sequence[Score]) -> Iterable[Image]:
     for name in dict.fromkeys(score.dataset for score in scores):
         here = [score for score in scores if score.dataset == name]
         title = paper.DATASETS.get(name, name)
-        columns = tables.columns_of(here, tables.FIG_5, tables.fig5_row)
-        sizes = {tables.fig5_row(s): tables.generator_parameters(s) for s in here}
-        models = [model for model in CAPACITIES if model in sizes]
+        columns = tables.columns_of(here, tables.FIG_5, tables.generator_parameters)
+        models = {tables.generator_parameters(s): tables.fig5_row(s) for s in here}
+        short = {n: f'{n / 1e6:.3g}M' if n >= 1e6 else f'{n / 1e3:.3g}k' for n in sorted(models)}
+        ticks = {size: f'{models[size]}\n{text}' for size, text in short.items()}
         level = floor([s for s in here if s.split == 'test'], columns['gen test'])
-        figure, axes = _panels(1, 2, width=4.8, height=3.4)
+        heads, x = (f'Rec. of {title}', f'Gen. of {title}'), 'model, P-GEN parameters'
+        figure, axes = _panels(heads, 2, width=4.8, height=3.4, x=x, y='Fréchet distance')
+        test = dict(color=BLUE, marker='o', label='against test images')
+        train = dict(color=VERMILLION, marker='s', label='against training images')
+        train_to_test = dict(color=GREY, linestyle=':', label='floor: training against test images')
         for panel, kind in zip(axes, ('rec', 'gen'), strict=True):
-            drawn = [] if level is None else [level]
-            for split, colour, marker in (('test', BLUE, 'o'), ('train', VERMILLION, 's')):
-                values = columns[f'{kind} {split}'].values
-                points = {sizes[model]: value for model, value in values.items()}
-                label = f'against {"training" if split == "train" else split} images'
-                _errors(panel, points, label=label, color=colour, marker=marker)
-                drawn += [value.mean for value in values.values()]
-            if level is not None:
-                label = 'floor: training against test images'
-                panel.axhline(level, color=GREY, linestyle=':', label=label)
-            ticks = [f'{model}\n{_short(sizes[model])}' for model in models]
-            _log_x(panel, [sizes[model] for model in models], ticks)
-            _fit_y(panel, drawn)
-            heading = f'{"Rec." if kind == "rec" else "Gen."} of {title}'
-            _title(panel, heading, x='model, P-GEN parameters', y='Fréchet distance')
-        _legend_below(figure, axes[1])
+            own = [columns[f'{kind} {split}'].values for split in ('test', 'train')]
+            lines = zip([*own, level], (test, train, train_to_test), strict=True)
+            _plot(panel, [line for line in lines if line[0] is not None], ticks)
         caption = (
             f'Fréchet distance of reconstructions and samples of {title} by capacity of P-GEN, '
             'trained on few images; bars: standard deviation over seeds.'
         )
-        yield Image(f'fig5_{name}', caption, _png(figure))
+        yield Image(f'fig5_{name}', caption, _png(figure, axes[1], ncols=3))
 
 
 def theorem2(scores: Sequence[Score]) -> Iterable[Image]:
@@ -110,47 +97,33 @@ def theorem2(scores: Sequence[Score]) -> Iterable[Image]:
     if not scores:
         return
     columns = tables.columns_of(scores, tables.THEOREM_2, tables.noise_dim)
-    figure, axes = _panels(1, 2, width=4.2, height=3.2)
-    titles = ('Fréchet distance of samples', 'Sliced W1 of P_z and Q_z over scale of Q_z')
-    for panel, key, heading in zip(axes, ('gen', 'sliced'), titles, strict=True):
+    heads = 'Fréchet distance of samples', 'Sliced W1 of $P_z$ and $Q_z$ over scale of $Q_z$'
+    figure, axes = _panels(heads, 2, width=4.2, height=3.2, x="size m' of P-GEN's input")
+    flexae = dict(label='FlexAE', color=BLUE, marker='o')
+    prior = dict(color=GREY, linestyle=':', label='floor: prior and itself')
+    floors = {size: value.mean for size, value in columns['floor'].values.items()}
+    for panel, key, more in zip(axes, ('gen', 'sliced'), ([], [(floors, prior)]), strict=True):
         values = columns[key].values
-        _errors(panel, values, label='FlexAE', color=BLUE, marker='o')
-        drawn = [value.mean for value in values.values()]
-        if key == 'sliced':
-            floors = {size: value.mean for size, value in columns['floor'].values.items()}
-            _curve(panel, floors, color=GREY, linestyle=':', label='floor: prior and itself')
-            drawn += floors.values()
+        _plot(panel, [(values, flexae), *more], {size: str(size) for size in sorted(values)})
         label = f'true dimension {paper.TRUE_DIM}'
         panel.axvline(paper.TRUE_DIM, color=GREEN, linestyle='--', label=label)
-        sizes = sorted(values)
-        _log_x(panel, sizes, [str(size) for size in sizes])
-        _fit_y(panel, drawn)
-        _title(panel, heading, x="size m' of P-GEN's input")
-    _legend_below(figure, axes[1])
     caption = (
         "FlexAE on synthetic_5d (m = 50) by the size of P-GEN's input; bars: standard deviation "
         'over seeds. Dotted: two samples of one prior.'
     )
-    yield Image('theorem2', caption, _png(figure))
+    yield Image('theorem2', caption, _png(figure, axes[1], ncols=3))
 
 
 FIGURES = {'fig2': fig2, 'fig5': fig5, 'theorem2': theorem2}
 
 
 class LatentView(NamedTuple):
-    """Codes of a run on synthetic_2d.
+    """Codes of a run on synthetic_2d."""
 
-    Attributes:
-        z: codes of test examples, [n, 2]; samples of their posteriors for stochastic encoders.
-        labels: mixture components of the examples, int [n].
-        z_hat: samples of the prior, [n, 2].
-        latents: true latents of the examples, [n, 2].
-    """
-
-    z: np.ndarray
-    labels: np.ndarray
-    z_hat: np.ndarray
-    latents: np.ndarray
+    z: np.ndarray  # codes of test examples, [n, 2]; posterior samples for stochastic encoders
+    labels: np.ndarray  # mixture components of the examples, int [n]
+    z_hat: np.ndarray  # samples of the prior, [n, 2]
+    latents: np.ndarray  # true latents of the examples, [n, 2]
 
 
 def latent_view(workdir: pathlib.Path, checkpoint: int) -> LatentView:
@@ -166,51 +139,36 @@ def latent_view(workdir: pathlib.Path, checkpoint: int) -> LatentView:
 
 
 def fig3(views: Mapping[str, LatentView], distances: Mapping[str, float]) -> Image:
-    """Draws the latent spaces of the models of Fig. 3.
-
-    Args:
-        views: by model; not empty.
-        distances: Fréchet distances of samples, by model.
-    """
-    models = [model for model in paper.FIG_3_MODELS if model in views]
-    models += [model for model in views if model not in models]
-    figure, axes = _panels(-(-(1 + len(models)) // 3), 3, width=3.0, height=3.0)
+    """Draws the latent spaces of models, at least one, with Fréchet distances of their samples."""
+    models = [model for model in dict.fromkeys([*paper.FIG_3_MODELS, *views]) if model in views]
+    heads = {model: paper.FIG_3_MODELS.get(model, model) for model in models}
+    heads |= {m: f'{heads[m]}\nGen. FD {distances[m]:.3g}' for m in models if m in distances}
+    figure, axes = _panels(['True latents', *heads.values()], 3, width=3.0, height=3.0)
     first = views[models[0]]
-    _scatter(axes[0], first.latents, first.labels)
-    _title(axes[0], 'True latents')
-    for model, panel in zip(models, axes[1:], strict=False):
-        view = views[model]
-        style = dict(s=3.0, color=FAINT, linewidths=0, zorder=1, label='prior')
-        panel.scatter(*view.z_hat.T, **style)
-        _scatter(panel, view.z, view.labels)
-        heading = paper.FIG_3_MODELS.get(model, model)
-        if model in distances:
-            heading += f'\nGen. FD {distances[model]:.3g}'
-        _title(panel, heading)
-    for panel in axes:
+    shown = [(first.latents, first.labels), *((views[m].z, views[m].labels) for m in models)]
+    for panel, model in zip(axes[1:], models, strict=False):
+        style = dict(color=FAINT, label='prior', zorder=1)
+        panel.scatter(*views[model].z_hat.T, s=3.0, linewidths=0, **style)
+    for panel, (z, labels) in zip(axes, shown, strict=False):
+        for k in np.unique(labels):
+            style = dict(color=COLOURS[k % len(COLOURS)], label=f'component {k + 1}', zorder=2)
+            panel.scatter(*z[labels == k].T, s=3.0, linewidths=0, **style)
         panel.set_aspect('equal', 'datalim')
-    for panel in axes[1 + len(models) :]:
-        panel.set_axis_off()
-    _legend_below(figure, axes[1], columns=7)
-    for handle in figure.legends[0].legend_handles:
-        handle.set_sizes([30.0])
     caption = (
         f'Codes of {len(first.z)} test examples of synthetic_2d, coloured by component, over '
         f'{len(first.z_hat)} samples of the prior (grey), and the true latents; one run of each '
         'model.'
     )
-    return Image('fig3', caption, _png(figure))
+    return Image('fig3', caption, _png(figure, axes[1], ncols=7, markerscale=math.sqrt(10.0)))
 
 
 def strips(dataset: str, images: Mapping[str, np.ndarray]) -> Image:
     """Draws strips of images (uint8 [h, w, c]) of methods under each other."""
     height, width = next(iter(images.values())).shape[:2]
-    rows = -(-len(images) // 2)
-    figure, axes = _panels(rows, 2, width=5.0, height=5.0 * height / width + 0.2)
-    for (method, image), panel in zip(images.items(), axes, strict=False):
+    heads = [tables.title(method) for method in images]
+    figure, axes = _panels(heads, 2, width=5.0, height=5.0 * height / width + 0.2)
+    for image, panel in zip(images.values(), axes, strict=False):
         panel.imshow(image.squeeze(), cmap='gray', vmin=0, vmax=255, aspect='equal')
-        _title(panel, tables.title(method))
-    for panel in axes:
         panel.set_axis_off()
     caption = (
         f'Every method on {paper.DATASETS.get(dataset, dataset)}: a row of test images, a row of '
@@ -219,16 +177,22 @@ def strips(dataset: str, images: Mapping[str, np.ndarray]) -> Image:
     return Image(f'methods_{dataset}', caption, _png(figure))
 
 
-# Drawing ------------------------------------------------------------------------------------------
-
-
-def _panels(rows: int, columns: int, *, width: float, height: float) -> tuple[Any, list[Any]]:
-    """Returns a figure of axes, row by row, each of `width` x `height` inches."""
+def _panels(
+    heads: Iterable[str], columns: int, *, width: float, height: float, x: str = '', y: str = ''
+) -> tuple[Any, list[Any]]:
+    """Returns a figure of axes of `width` x `height` inches; axes without a head are invisible."""
     from matplotlib.figure import Figure
 
+    heads = list(heads)
+    rows = -(-len(heads) // columns)
     figure = Figure(figsize=(columns * width, rows * height), dpi=150, layout='constrained')
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for panel in axes:
+    for panel in axes[len(heads) :]:
+        panel.set_axis_off()
+    for panel, head in zip(axes, heads, strict=False):
+        panel.set_title(head, fontsize=9)
+        panel.set_xlabel(x, fontsize=8)
+        panel.set_ylabel(y, fontsize=8)
         panel.grid(color='#E6E6E6', linewidth=0.6)
         panel.set_axisbelow(True)
         panel.spines[['top', 'right']].set_visible(False)
@@ -236,68 +200,45 @@ def _panels(rows: int, columns: int, *, width: float, height: float) -> tuple[An
     return figure, axes
 
 
-def _png(figure: Any) -> bytes:
-    """Returns the PNG without dates or versions, so that equal figures have equal bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def _plot(axes: Any, lines: Iterable[tuple[Any, dict]], ticks: Any = None) -> None:
+    """Draws pairs of y by x and style: means with error bars, one number as a horizontal line.
 
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file, metadata={'Software': None})
-    return file.getvalue()
-
-
-def _title(axes: Any, text: str, *, x: str = '', y: str = '') -> None:
-    for name in ('P_z', 'Q_z'):
-        text = text.replace(name, f'${name}$')
-    axes.set_title(text, fontsize=9)
-    axes.set_xlabel(x, fontsize=8)
-    axes.set_ylabel(y, fontsize=8)
-
-
-def _fit_y(axes: Any, values: Iterable[float]) -> None:
-    """Makes the axis logarithmic if positive values span a decade, else starts it at 0."""
+    The x-axis is logarithmic if it has `ticks`, labels by x. The y-axis is logarithmic if positive
+    values span a decade, and starts at 0 otherwise.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    values = list(values)
-    if values and min(values) > 0.0 and max(values) >= 10.0 * min(values):
+    drawn = []
+    for points, style in lines:
+        if isinstance(points, float):
+            axes.axhline(points, **style)
+            drawn.append(points)
+            continue
+        x, values = sorted(points), [points[at] for at in sorted(points)]
+        if values and isinstance(values[0], Mean):
+            sds = [math.nan if value.sd is None else value.sd for value in values]
+            values = [value.mean for value in values]
+            axes.errorbar(x, values, yerr=sds, markersize=5, capsize=3, linewidth=1.5, **style)
+        else:
+            axes.plot(x, values, **style)
+        drawn += values
+    if ticks is not None:
+        axes.set_xscale('log')
+        axes.set_xticks(list(ticks), list(ticks.values()))
+        axes.minorticks_off()
+    if drawn and min(drawn) > 0.0 and max(drawn) >= 10.0 * min(drawn):
         axes.set_yscale('log')
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter('{x:g}')
+        axes.yaxis.set(major_locator=LogLocator(subs=(1.0, 2.0, 5.0)), major_formatter='{x:g}')
         axes.yaxis.set_minor_formatter(NullFormatter())
-    elif values and min(values) >= 0.0:
+    elif drawn and min(drawn) >= 0.0:
         axes.set_ylim(bottom=0.0)
 
 
-def _log_x(axes: Any, ticks: Sequence[float], labels: Sequence[str]) -> None:
-    axes.set_xscale('log')
-    axes.set_xticks(ticks, labels)
-    axes.minorticks_off()
-
-
-def _errors(axes: Any, values: Mapping[float, Mean], **style: Any) -> None:
-    x = sorted(values)
-    sds = [math.nan if values[at].sd is None else values[at].sd for at in x]
-    means = [values[at].mean for at in x]
-    axes.errorbar(x, means, yerr=sds, markersize=5, capsize=3, linewidth=1.5, **style)
-
-
-def _curve(axes: Any, curve: Mapping[float, float], **style: Any) -> None:
-    steps = sorted(curve)
-    axes.plot(steps, [curve[step] for step in steps], **style)
-
-
-def _scatter(axes: Any, z: np.ndarray, labels: np.ndarray) -> None:
-    for k in np.unique(labels):
-        style = dict(s=3.0, color=COLOURS[k % len(COLOURS)], linewidths=0, zorder=2)
-        axes.scatter(*z[labels == k].T, label=f'component {k + 1}', **style)
-
-
-def _legend_below(figure: Any, axes: Any, *, columns: int = 3) -> None:
-    handles = axes.get_legend_handles_labels()
-    style = dict(loc='outside lower center', ncols=columns, fontsize=8, frameon=False)
-    figure.legend(*handles, **style)
-
-
-def _short(number: int) -> str:
-    if number >= 1_000_000:
-        return f'{number / 1_000_000:.3g}M'
-    return f'{number / 1000:.3g}k' if number >= 1000 else str(number)
+def _png(figure: Any, labelled: Any = None, **legend: Any) -> bytes:
+    """Returns a PNG with the legend of `labelled` axes; without dates, so its bytes are fixed."""
+    if labelled:
+        handles = labelled.get_legend_handles_labels()
+        figure.legend(*handles, loc='outside lower center', fontsize=8, frameon=False, **legend)
+    file = io.BytesIO()
+    figure.savefig(file, format='png', metadata={'Software': None})
+    return file.getvalue()
