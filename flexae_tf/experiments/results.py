@@ -74,6 +74,9 @@ class Mean(NamedTuple):
         return f'{self.mean:.{decimals}f}{sd} ({self.n})'
 
 
+Values = Mapping[Hashable, Mean]  # by row
+
+
 class Column(NamedTuple):
     """Comparable scores by row; `metric` and `protocol` are None without scores."""
 
@@ -285,11 +288,7 @@ def welch_p(a: Mean, b: Mean) -> float | None:
 
 
 def agreement(
-    published: Mapping[str, float],
-    ours: Mapping[str, Mean],
-    *,
-    lower_is_better: bool = True,
-    spread: float = 0.0,
+    published: Mapping[str, float], ours: Values, lower_is_better: bool = True, spread: float = 0.0
 ) -> Agreement:
     """Compares the order of the rows of a column with the paper's.
 
@@ -317,10 +316,7 @@ def agreement(
 
 
 def judge_order(
-    claim: paper.Order,
-    values: Mapping[Hashable, Mean],
-    names: Mapping[Hashable, str],
-    decimals: int | None = None,
+    claim: paper.Order, values: Values, names: Mapping[Hashable, str], decimals: int | None = None
 ) -> Claim:
     """Judges whether in all pairs of rows the first mean is lower.
 
@@ -354,11 +350,7 @@ def judge_order(
 
 
 def judge_trend(
-    claim: paper.Trend,
-    values: Mapping[Hashable, Mean],
-    *,
-    published: Collection[float] = (),
-    constant: float = 1.0,
+    claim: paper.Trend, values: Values, published: Collection[float] = (), constant: float = 1.0
 ) -> Claim:
     """Judges whether positive values fall or rise from the first row to the last, or stay.
 
