@@ -75,6 +75,7 @@ class Mean(NamedTuple):
 
 
 Values = Mapping[Hashable, Mean]  # by row
+Pair = tuple[Hashable, Hashable]  # of rows
 
 
 class Column(NamedTuple):
@@ -107,13 +108,10 @@ class Claim(NamedTuple):
 class Agreement(NamedTuple):
     """Pairs of rows compared with the paper's order; each pair as (better here, worse here)."""
 
-    kept: list[tuple[str, str]]
-    contradicted: list[tuple[str, str]]
-    undecided: list[tuple[str, str]]
+    kept: list[Pair]
+    contradicted: list[Pair]
+    undecided: list[Pair]
     tau: float | None  # Kendall's tau-b; None if undefined
-
-
-# Collecting scores --------------------------------------------------------------------------------
 
 
 def collect(jobs: Iterable[Job]) -> list[Score]:
@@ -201,9 +199,6 @@ def _scores(info: Mapping[str, Any], evaluation: Evaluation, rows: Iterable[dict
     return [Score(**shared, **{name: row[name] for name in names}) for row in rows]
 
 
-# Statistics ---------------------------------------------------------------------------------------
-
-
 def over_seeds(values: Sequence[float]) -> Mean:
     """Returns mean and standard deviation of at least one value."""
     sd = statistics.stdev(values) if len(values) > 1 else None
@@ -259,13 +254,13 @@ def pooled_sd(rows: Iterable[Mean]) -> float | None:
     return math.sqrt(squares / sum(row.n - 1 for row in known)) if known else None
 
 
-def difference(a: Mean, b: Mean, pooled: float | None, at_least: float = 0.0) -> float:
-    """Returns mean(b) - mean(a), or 0 if it is within two standard errors or `at_least`.
+def difference(a: Mean, b: Mean, pooled: float | None) -> float:
+    """Returns mean(b) - mean(a), or 0 if it is within two standard errors.
 
     `pooled` is the standard deviation of a row with one seed; without it, the errors count as 0.
     """
     gap, errors = b.mean - a.mean, _squared_errors(a, b, pooled) or (0.0,)
-    return 0.0 if abs(gap) <= max(2.0 * math.sqrt(sum(errors)), at_least) + ROUNDING else gap
+    return 0.0 if abs(gap) <= 2.0 * math.sqrt(sum(errors)) + ROUNDING else gap
 
 
 def growth(first: Mean, last: Mean, pooled: float | None) -> Mean:
@@ -287,6 +282,15 @@ def welch_p(a: Mean, b: Mean) -> float | None:
     return float(scipy.stats.ttest_ind_from_stats(*a, *b, equal_var=False).pvalue)
 
 
+def compare(pairs: Iterable[Pair], values: Values, sign: float = 1.0) -> tuple[list[Pair], ...]:
+    """Splits pairs: first mean lower (higher if `sign` is -1), the reverse, not different."""
+    found, pooled = ([], [], []), pooled_sd(values.values())
+    for a, b in pairs:
+        gap = sign * difference(values[a], values[b], pooled)
+        found[2 if not gap else 0 if gap > 0.0 else 1].append((a, b))
+    return found
+
+
 def agreement(
     published: Mapping[str, float], ours: Values, lower_is_better: bool = True, spread: float = 0.0
 ) -> Agreement:
@@ -294,25 +298,20 @@ def agreement(
 
     A pair is undecided if our means, or the paper's values by `spread`, do not differ.
     """
+    sign = 1.0 if lower_is_better else -1.0
     rows = [row for row in published if row in ours]
-    pooled = pooled_sd(ours.values())
-    kept, contradicted, undecided = [], [], []
-    for row, other in itertools.combinations(rows, 2):
-        here = difference(ours[row], ours[other], pooled)
-        there = published[other] - published[row]
-        pair = (row, other) if (here > 0.0) == lower_is_better else (other, row)
-        if not here or abs(there) <= spread + ROUNDING:
-            undecided.append(pair)
-        else:
-            (kept if (here > 0.0) == (there > 0.0) else contradicted).append(pair)
+    gaps = {
+        (a, b): sign * (published[b] - published[a]) for a, b in itertools.combinations(rows, 2)
+    }
+    tied = [pair for pair, gap in gaps.items() if abs(gap) <= spread + ROUNDING]
+    pairs = [pair if gap > 0.0 else pair[::-1] for pair, gap in gaps.items() if pair not in tied]
+    kept, contradicted, undecided = compare(pairs, ours, sign)
     tau = math.nan
     if len(rows) > 1:
         theirs, means = [published[row] for row in rows], [ours[row].mean for row in rows]
         tau = float(scipy.stats.kendalltau(theirs, means).statistic)
-    return Agreement(kept, contradicted, undecided, None if math.isnan(tau) else tau)
-
-
-# Claims -------------------------------------------------------------------------------------------
+    contradicted = [(b, a) for a, b in contradicted]
+    return Agreement(kept, contradicted, tied + undecided, None if math.isnan(tau) else tau)
 
 
 def judge_order(
@@ -327,10 +326,7 @@ def judge_order(
     if not pairs:
         return Claim(claim.text)
     used = {row: values[row] for pair in pairs for row in pair}
-    pooled = pooled_sd(used.values())
-    gaps = {(a, b): difference(used[a], used[b], pooled) for a, b in pairs}
-    higher = [pair for pair, gap in gaps.items() if gap < 0.0]
-    undecided = [pair for pair, gap in gaps.items() if not gap]
+    lower, higher, undecided = compare(pairs, used)
     missing = len(claim.pairs) - len(pairs)
     outcome = INCONCLUSIVE if undecided or missing else SUPPORTED
     if len(claim.pairs) == 1:
@@ -338,15 +334,14 @@ def judge_order(
             decimals = decimals_for(mean.mean for mean in used.values())
         ours = ' vs '.join(mean.text(decimals) for mean in used.values())
     else:
-        lower = len(pairs) - len(higher) - len(undecided)
-        parts = [f'{lower} of {len(claim.pairs)} pairs lower']
+        parts = [f'{len(lower)} of {len(claim.pairs)} pairs lower']
         for word, found in (('higher', higher), ('undecided', undecided)):
             listed = '; '.join(f'{names[a]} vs {names[b]}' for a, b in found)
             parts += [f'{len(found)} {word} ({listed})'] if found else []
         ours = ', '.join([*parts, f'{missing} not run'] if missing else parts)
     ps = [welch_p(used[a], used[b]) for a, b in pairs]
     p = None if None in ps else max(ps)
-    return Claim(claim.text, ours=ours, p=p, outcome=NOT_SUPPORTED if higher else outcome)
+    return Claim(claim.text, '', ours, p, NOT_SUPPORTED if higher else outcome)
 
 
 def judge_trend(
@@ -370,8 +365,12 @@ def judge_trend(
     monotonic = all(sign * (b - a) > 0.0 for a, b in itertools.pairwise(means))
     ours += ', at every step' if monotonic else ', not at every step'
     rise = sign * difference(*ends, pooled_sd(values.values()))
-    outcome = (SUPPORTED if rise > 0.0 else NOT_SUPPORTED) if rise else INCONCLUSIVE
-    return Claim(claim.text, there, ours, welch_p(*ends), outcome)
+    return Claim(claim.text, there, ours, welch_p(*ends), outcome_of(rise))
+
+
+def outcome_of(gap: float) -> str:
+    """Returns the outcome of a claim that a difference is positive; 0 is inconclusive."""
+    return INCONCLUSIVE if not gap else SUPPORTED if gap > 0.0 else NOT_SUPPORTED
 
 
 def decimals_for(values: Iterable[float]) -> int:

@@ -302,16 +302,9 @@ def table3(scores: Sequence[Score], name: str) -> Iterator[Table]:
     contrast = Claim('Gen. of WAE grows more from m_b to 4 m_b than Gen. of FlexAE')
     if len(grown) == 2:
         (wae, flexae), theirs = zip(grown[paper.WAE], grown[paper.FLEXAE], strict=True)
-        gap = results.difference(flexae, wae, None)
-        contrast = contrast._replace(
-            paper=f'{theirs[0]:.2f} vs {theirs[1]:.2f} times',
-            ours=f'{wae.mean:.2f} vs {flexae.mean:.2f} times',
-            outcome=results.INCONCLUSIVE
-            if not gap
-            else results.SUPPORTED
-            if gap > 0.0
-            else results.NOT_SUPPORTED,
-        )
+        texts = [f'{a:.2f} vs {b:.2f} times' for a, b in (theirs, (wae.mean, flexae.mean))]
+        outcome = results.outcome_of(results.difference(flexae, wae, None))
+        contrast = Claim(contrast.text, *texts, None, outcome)
     for method in used:
         taken = [s for s in scores if s.method == method]
         shown += _times(taken, lambda s: s.latent_dim // base, f'Time {short[method]}')
