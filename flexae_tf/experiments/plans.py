@@ -8,6 +8,7 @@ job is defined by its flags, and its progress by the files in its workdir.
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -33,25 +34,17 @@ SEEDS = 3  # the paper reports three executions of FlexAE
 SNAPSHOTS = {'snapshot_every_steps': 500}  # points of Fig. 2's curves
 SUBSET = 5000  # training images of Fig. 5
 ALL_SETS = 'reconstructions,samples,train,latents'
+TABLE_1 = {'metrics': 'fd,kid,prd'}  # an evaluation
 
 
 class Scale(NamedTuple):
-    """Size of the runs of an experiment.
+    """Size of the runs of an experiment; SCALE/METHOD_DATASET.flags follows its flagfile."""
 
-    Attributes:
-        flagfile: training flags that follow the flags of method and data set; or None.
-            A file SCALE/METHOD_DATASET.flags follows it.
-        num_examples: on each side of a score, at most.
-        datasets: default data sets.
-        subset_steps: iterations of trainings on few examples (Fig. 5).
-        density_steps: iterations of densities that are trained; None for their default.
-    """
-
-    flagfile: str | None
-    num_examples: int
-    datasets: tuple[str, ...]
-    subset_steps: int
-    density_steps: int | None = None
+    flagfile: str | None  # follows the flagfiles of method and data set
+    num_examples: int  # at most, on each side of a score
+    datasets: tuple[str, ...]  # default data sets
+    subset_steps: int  # iterations of trainings on few examples (Fig. 5)
+    density_steps: int | None = None  # iterations of trained densities; None for their default
 
 
 SCALES = {
@@ -61,28 +54,14 @@ SCALES = {
 }
 
 
-class Command(NamedTuple):
-    """A program and its flags."""
-
-    program: str
-    flags: tuple[str, ...]
-
-
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """An evaluation of a job.
+    """An evaluation of a job."""
 
-    Attributes:
-        method: row of tables that its scores belong to.
-        density: density that is fitted for it; None for none.
-        fit: flags of the fit program; empty if no density is fitted.
-        flags: flags of the evaluation program, without `--workdir`.
-    """
-
-    method: str
-    density: str | None
-    fit: tuple[str, ...]
-    flags: tuple[str, ...]
+    method: str  # row of tables that its scores belong to
+    density: str | None  # density that is fitted for it
+    fit: tuple[str, ...]  # flags of the fit program; empty without a density
+    flags: tuple[str, ...]  # flags of the evaluation program, without `--workdir`
 
     @functools.cached_property
     def config(self) -> EvaluateConfig:
@@ -97,25 +76,15 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One training and its evaluations.
+    """One training and its evaluations; invalid flags raise `UsageError`."""
 
-    Attributes:
-        name: unique name; the workdir is OUTPUT_DIR/runs/NAME.
-        output: folder of the experiments, absolute.
-        train: flags of the training program, without `--workdir`.
-        evaluations: in the order in which they are run.
-
-    Raises:
-        UsageError: invalid flags.
-    """
-
-    name: str
-    output: pathlib.Path
-    train: tuple[str, ...]
-    evaluations: tuple[Evaluation, ...] = ()
+    name: str  # unique; the workdir is OUTPUT_DIR/runs/NAME
+    output: pathlib.Path  # folder of the experiments, absolute
+    train: tuple[str, ...]  # flags of the training program, without `--workdir`
+    evaluations: tuple[Evaluation, ...] = ()  # in the order in which they are run
 
     def __post_init__(self) -> None:
-        _ = self.config, [evaluation.request for evaluation in self.evaluations]
+        _ = self.config, [evaluation.config for evaluation in self.evaluations]
 
     @functools.cached_property
     def config(self) -> TrainConfig:
@@ -164,19 +133,17 @@ class Job:
         path = self.workdir.scores
         return score_log.completed(path, evaluation.request, digest) if digest else None
 
-    def commands(self, *, missing: bool = False) -> list[Command]:
-        """Returns the commands of the job, or only those that are still `missing`.
+    def commands(self, *, missing: bool = False) -> list[tuple[str, ...]]:
+        """Returns the commands (program, *flags) of the job, or only those still `missing`.
 
         A missing evaluation needs the training, which verifies its last checkpoint.
         """
         workdir = f'--workdir={self.workdir.path}'
-        found = [Command('train', (*self.train, workdir))]
+        found = [('train', *self.train, workdir)]
         for evaluation in self.evaluations:
-            if missing and self.scores(evaluation) is not None:
-                continue
-            if evaluation.fit:
-                found.append(Command('fit', (workdir, *evaluation.fit)))
-            found.append(Command('evaluate', (workdir, *evaluation.flags)))
+            if not missing or self.scores(evaluation) is None:
+                found += [('fit', workdir, *evaluation.fit)] if evaluation.fit else []
+                found.append(('evaluate', workdir, *evaluation.flags))
         return found if not missing or len(found) > 1 or not self.digest else []
 
     def step(self) -> int:
@@ -190,18 +157,13 @@ class Job:
             self.check()
         except UserError as error:
             return str(error)
-        if not self.commands(missing=True):
-            return 'finished'
         if self.digest:
-            return 'trained, not evaluated'
+            return 'trained, not evaluated' if self.commands(missing=True) else 'finished'
         step = self.step()
         return f'at step {step} of {self.steps}' if step else 'not started'
 
     def pace(self, density: str | None = None) -> tuple[float, int] | None:
-        """Returns median iterations per second and last step of the training, or of a density's.
-
-        None if nothing was recorded.
-        """
+        """Returns recorded median iterations per second and last step of a training, or None."""
         part = pathlib.Path('densities', f'{self.steps:09d}', density) if density else ''
         lines = read_jsonl(self.workdir.path / part / 'perf.jsonl')
         paces = [line['perf/steps_per_sec'] for line in lines if 'perf/steps_per_sec' in line]
@@ -216,11 +178,8 @@ class Job:
             machine = noted['device'] or 'unknown'
         except (OSError, ValueError, KeyError):
             environment, machine = {}, 'unknown'
-        pace, seconds = self.pace(), {}
-        for name in {e.density for e in self.evaluations if e.density}:
-            if densities.find(name).trained_by_steps:
-                own = self.pace(name)
-                seconds[name] = round(own[1] / own[0], 1) if own else None
+        pace, names = self.pace(), {e.density for e in self.evaluations if e.density}
+        paces = {n: self.pace(n) for n in names if densities.find(n).trained_by_steps}
         return {
             'run': self.name,
             'method': self.config.method,
@@ -232,27 +191,8 @@ class Job:
             'machine': machine,
             'environment': environment,
             'seconds': round(self.steps / pace[0], 1) if pace else None,
-            'density_seconds': seconds,
+            'density_seconds': {n: p and round(p[1] / p[0], 1) for n, p in paces.items()},
         }
-
-
-Plan = Callable[[ReproduceConfig, str, str], Iterator[Job]]
-
-
-class Artifact(NamedTuple):
-    """A table, a figure, or an experiment on a claim of the paper.
-
-    Attributes:
-        title: short title.
-        plan: (config, data set, method) -> jobs.
-        methods: default methods.
-        datasets: default data sets.
-    """
-
-    title: str
-    plan: Plan
-    methods: tuple[str, ...] = ('flexae',)
-    datasets: tuple[str, ...] = IMAGES
 
 
 def plan(config: ReproduceConfig) -> list[Job]:
@@ -263,30 +203,39 @@ def plan(config: ReproduceConfig) -> list[Job]:
     """
     planned: dict[str, Job] = {}
     for name in config.artifact.split(','):
-        chosen = config.methods.split(',') if config.methods else ARTIFACTS[name].methods
-        for dataset in datasets(config, name):
-            for job in (j for m in chosen for j in ARTIFACTS[name].plan(config, dataset, m)):
-                known = planned.get(job.name, job)
-                both = tuple(dict.fromkeys(known.evaluations + job.evaluations))
-                planned[job.name] = dataclasses.replace(known, evaluations=both)
+        for job in _jobs(config, name):
+            known = planned.get(job.name, job)
+            both = tuple(dict.fromkeys(known.evaluations + job.evaluations))
+            planned[job.name] = dataclasses.replace(known, evaluations=both)
     # One run of everything comes before a second seed of anything.
     ordered = sorted(planned.values(), key=lambda job: job.config.seed)
     index, count = config.share()
     return ordered[index::count]
 
 
-def datasets(config: ReproduceConfig, name: str) -> list[str]:
-    """Returns the data sets of an artifact: `config.dataset`, or the default ones of the scale.
+def _jobs(config: ReproduceConfig, name: str) -> Iterator[Job]:
+    artifact = ARTIFACTS[name]
+    chosen = config.methods.split(',') if config.methods else artifact.methods
+    for dataset, method in itertools.product(datasets(config, name), chosen):
+        fitted_from = methods.find(method).fitted_from if artifact.shared else None
+        trained, density = fitted_from or (method, None)
+        seeds = artifact.seeds or (SEEDS if method in REPEATED else 1)
+        for options, evaluations in artifact.runs(config, dataset, method):
+            # Images of networks show one seed.
+            for seed in range((config.seeds or seeds) if evaluations else 1):
+                planned = job(config, trained, dataset, seed=config.seed + seed, options=options)
+                for flags in evaluations:
+                    planned = evaluated(config, planned, **{'density': density} | flags)
+                yield planned
 
-    Raises:
-        UsageError: the artifact does not apply to `config.dataset`.
-    """
+
+def datasets(config: ReproduceConfig, name: str) -> list[str]:
+    """Returns the data sets of an artifact: `config.dataset`, or the default ones of the scale."""
     known, dataset = ARTIFACTS[name].datasets, config.dataset
     of_vectors = known[0] in VECTORS
     if dataset is None:
         available = SCALES[config.scale].datasets
-        found = [name for name in known if name in available]
-        return found or [name for name in available if name not in VECTORS][:1]
+        return [name for name in known if name in available] or [available[0]]
     if (dataset in VECTORS) != of_vectors or (of_vectors and dataset not in known):
         needed = ', '.join(known) if of_vectors else 'a data set of images'
         raise UsageError(f'--dataset={dataset}: {name} needs {needed}. Choose another one.')
@@ -301,19 +250,10 @@ def job(
     seed: int | None = None,
     options: Mapping[str, float | str] | None = None,
 ) -> Job:
-    """Returns the job of a method on a data set as their flagfiles and the scale define it.
+    """Returns the job of a method on a data set as flagfiles, scale and training options define it.
 
-    Its name states only what differs from these, so equal trainings have equal names.
-
-    Args:
-        config: scale, seed and paths.
-        method: name of a method.
-        dataset: name of a data set.
-        seed: of the run; `config.seed` if None.
-        options: training options.
-
-    Raises:
-        UsageError: a flagfile is missing, or invalid flags.
+    Its name states only what differs from flagfiles and scale, so equal trainings have equal names.
+    The seed is `config.seed` if None. Raises `UsageError` for a missing flagfile or invalid flags.
     """
     scale = scale_of(config, dataset)
     files = flagfiles(method, dataset, scale)
@@ -334,50 +274,43 @@ def evaluated(
     config: ReproduceConfig,
     base: Job,
     *,
-    sets: str,
-    metrics: str = 'fd',
-    split: str = 'test',
     density: str | None = None,
     checkpoint: str | None = None,
     num_examples: int | None = None,
+    **flags: str,
 ) -> Job:
     """Returns a job with one more evaluation.
 
     Args:
         config: scale and paths.
         base: the job.
-        sets, metrics, split, density: as in the evaluation program; None for the method's own
-            density.
+        density: fitted density; the method's own one if None.
         checkpoint: 'all'; the last one if None.
         num_examples: on each side of a score; the scale's if None.
+        **flags: `sets`, `metrics` and `split` of the evaluation program.
     """
     method, dataset = base.config.method, base.config.dataset
-    scale = SCALES[scale_of(config, dataset)]
+    scale, images = SCALES[scale_of(config, dataset)], dataset not in VECTORS
     own = methods.find(method).density
     used = density or own
-    on_vectors = dataset in VECTORS
     fit: tuple[str, ...] = ()
     if used:
-        fit = (f'--checkpoint={base.steps}', f'--density={used}')
+        chosen = dict(checkpoint=base.steps, density=used)
         if scale.density_steps and densities.find(used).trained_by_steps:
-            fit += (f'--density_steps={scale.density_steps}',)
-        fit += _given(config, *(() if on_vectors else ('data_dir',)), 'device')
-    flags = (
-        f'--checkpoint={checkpoint or base.steps}',
-        f'--split={split}',
-        f'--sets={sets}',
-        f'--metrics={metrics}',
-        f'--num_examples={num_examples or config.num_examples or scale.num_examples}',
-        *([f'--density={density}'] if density else []),
-        *_given(config, *(() if on_vectors else NETWORK), 'cache_dir', 'device'),
-    )
+            chosen['density_steps'] = scale.density_steps
+        fit = (*_flags(chosen), *_given(config, *(('data_dir',) if images else ()), 'device'))
+    options = dict(checkpoint=checkpoint or base.steps, split='test', sets=ALL_SETS, metrics='fd')
+    options |= flags
+    options['num_examples'] = num_examples or config.num_examples or scale.num_examples
+    options |= {'density': density} if density else {}
+    given = _given(config, *(NETWORK if images else ()), 'cache_dir', 'device')
     row = method
     if density not in (None, own):
         specs = methods.METHODS.values()
         fitted = {spec.fitted_from: spec.name for spec in specs if spec.fitted_from}
         row = fitted.get((method, density), f'{method}+{density}')
-    found = (*base.evaluations, Evaluation(row, used, fit, flags))
-    return dataclasses.replace(base, evaluations=found)
+    found = Evaluation(row, used, fit, (*_flags(options), *given))
+    return dataclasses.replace(base, evaluations=(*base.evaluations, found))
 
 
 def scale_of(config: ReproduceConfig, dataset: str) -> str:
@@ -386,12 +319,9 @@ def scale_of(config: ReproduceConfig, dataset: str) -> str:
 
 
 def flagfiles(method: str, dataset: str, scale: str) -> tuple[str, ...]:
-    """Returns the `--flagfile` flags of a method on a data set at a scale.
+    """Returns the `--flagfile` flags of a method on a data set at a scale, which must exist.
 
     A method from outside the package needs no flagfile: `--method` stands in its place.
-
-    Raises:
-        UsageError: a flagfile is missing.
     """
     files = training_flagfiles(method, dataset)
     if SCALES[scale].flagfile:
@@ -401,148 +331,15 @@ def flagfiles(method: str, dataset: str, scale: str) -> tuple[str, ...]:
         if not find_flagfile(file):
             raise UsageError(f'--flagfile={file}: missing. Write it, or choose another method.')
     flags = [f'--flagfile={file}' for file in files]
-    if scale == 'smoke':  # smoke.flags has another data set, and a latent size for images
-        flags += [f'--dataset={dataset}', *(['--latent_dim=2'] if dataset in VECTORS else [])]
+    if scale == 'smoke':  # smoke.flags has another data set, and network and size for images
+        vectors = ['--network=synthetic', '--latent_dim=2'] if dataset in VECTORS else []
+        flags += [f'--dataset={dataset}', *vectors]
     return (*([f'--method={method}'] if ':' in method else []), *flags)
 
 
 def train_config(flags: Iterable[str]) -> TrainConfig:
     """Returns the configuration that flags of the training program give."""
-    flags = tuple(flags)
-    named = [flag.partition('=')[2] for flag in flags if flag.startswith('--method=')]
-    return from_arguments(methods.config_class(named[-1]) if named else TrainConfig, flags)
-
-
-def base_latent_dim(config: ReproduceConfig, dataset: str) -> int:
-    """Returns m_b of Table 3; half the data set's latent size where the paper has none."""
-    known = paper.BASE_LATENT_DIMS.get(dataset)
-    return known or max(1, job(config, paper.FLEXAE, dataset).resolved.latent_dim // 2)
-
-
-# Plans of the artifacts ---------------------------------------------------------------------------
-
-
-def _seeds(config: ReproduceConfig, count: int = 1) -> range:
-    return range(config.seed, config.seed + (config.seeds or count))
-
-
-def _like_table_1(
-    config: ReproduceConfig, base: Job, *densities: str | None, num: int | None = None
-) -> Job:
-    """Returns a job that is evaluated like Table 1, once with each density."""
-    for density in densities or (None,):
-        shared = dict(sets=ALL_SETS, metrics='fd,kid,prd', num_examples=num)
-        base = evaluated(config, base, density=density, **shared)
-    return base
-
-
-def _base(method: str) -> tuple[str, tuple[str | None, ...]]:
-    """Returns the method that is trained, and the densities to evaluate it with."""
-    fitted_from = methods.find(method).fitted_from
-    return (fitted_from[0], fitted_from[1:]) if fitted_from else (method, (None,))
-
-
-def _tables_1_and_2(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    trained, densities = _base(method)
-    for seed in _seeds(config, SEEDS if method in REPEATED else 1):
-        yield _like_table_1(config, job(config, trained, dataset, seed=seed), *densities)
-
-
-def _methods(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    """Yields a method as in Table 1, and the same method untrained."""
-    trained, densities = _base(method)
-    for seed in _seeds(config):
-        yield _like_table_1(config, job(config, trained, dataset, seed=seed), *densities)
-        untrained = job(config, trained, dataset, seed=seed, options={'training_steps': 0})
-        for density in densities:
-            untrained = evaluated(config, untrained, sets='samples', density=density)
-        yield untrained
-
-
-def _table_3(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    base = base_latent_dim(config, dataset)
-    for multiple in paper.TABLE_3:
-        for seed in _seeds(config):
-            options = {'latent_dim': multiple * base}
-            yield _like_table_1(config, job(config, method, dataset, seed=seed, options=options))
-
-
-def _figure_5(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    scale = SCALES[config.scale]
-    # Distances of fewer examples are larger, and there are at most SUBSET training examples.
-    num = min(SUBSET, config.num_examples or scale.num_examples)
-    options = {'train_examples': num if config.scale == 'smoke' else SUBSET}
-    options['training_steps'] = config.training_steps or scale.subset_steps
-    for capacity in range(1, 7):  # models 1 to 6 of Table 8
-        for seed in _seeds(config):
-            chosen = {'generator_capacity': capacity} | options
-            base = job(config, method, dataset, seed=seed, options=chosen)
-            base = _like_table_1(config, base, num=num)
-            against = dict(split='train', num_examples=num)
-            yield evaluated(config, base, sets='reconstructions,samples', **against)
-
-
-def _joint(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    """Yields runs evaluated with their own prior and with another one fitted afterwards."""
-    own = methods.find(method).density
-    other = 'latent_gan' if own == 'gaussian_mixture' else 'gaussian_mixture'
-    for seed in _seeds(config, SEEDS):
-        yield _like_table_1(config, job(config, method, dataset, seed=seed), None, other)
-
-
-def _gallery(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    yield job(config, method, dataset)
-
-
-def _on_vectors(
-    config: ReproduceConfig,
-    dataset: str,
-    method: str,
-    *choices: Mapping[str, float | str],
-    sets: str,
-    checkpoint: str | None = None,
-) -> Iterator[Job]:
-    """Yields jobs for each choice of options; all have snapshots, so artifacts can share them."""
-    for options in choices or ({},):
-        for seed in _seeds(config, SEEDS):
-            base = job(config, method, dataset, seed=seed, options=SNAPSHOTS | options)
-            yield evaluated(config, base, sets=sets, checkpoint=checkpoint)
-
-
-def _figure_2(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    return _on_vectors(config, dataset, method, sets='samples,latents', checkpoint='all')
-
-
-def _figure_3(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    mixtures = ('data', 'circle') if method == 'wae_gmm_prior' else ()
-    return _on_vectors(config, dataset, method, *({'mixture': m} for m in mixtures), sets=ALL_SETS)
-
-
-def _theorem_2(config: ReproduceConfig, dataset: str, method: str) -> Iterator[Job]:
-    sizes = ({'noise_dim': noise_dim} for noise_dim in paper.NOISE_DIMS)
-    return _on_vectors(config, dataset, method, *sizes, sets='reconstructions,samples,latents')
-
-
-_IN_FIG_3 = ('vae', 'wae_normal', 'wae_gmm_prior', 'flexae')
-_IN_TABLE_3 = ((paper.WAE, paper.FLEXAE), tuple(paper.BASE_LATENT_DIMS))
-_ORDINALS = {7: 'First', 8: 'Second', 9: 'Third', 10: 'Fourth', 11: 'Fifth'}
-ARTIFACTS = {
-    'table1': Artifact('Fréchet distances of 13 methods', _tables_1_and_2, paper.METHODS),
-    'table2': Artifact('Precision and recall', _tables_1_and_2, paper.METHODS),
-    'table3': Artifact('Fréchet distance by latent size', _table_3, *_IN_TABLE_3),
-    'fig2': Artifact(
-        'Two priors over training', _figure_2, ('wae_normal', 'flexae'), ('synthetic_5d',)
-    ),
-    'fig3': Artifact('Latent spaces of six Gaussians', _figure_3, _IN_FIG_3, ('synthetic_2d',)),
-    'fig4': Artifact('Attributes, interpolations, neighbours', _gallery),
-    'fig5': Artifact('Six capacities of P-GEN on few examples', _figure_5),
-    'fig6': Artifact('Reconstructions and samples', _gallery),
-    **{f'fig{n}': Artifact(f'{word} attribute', _gallery) for n, word in _ORDINALS.items()},
-    'fig12': Artifact('Nearest training examples of samples', _gallery),
-    'theorem2': Artifact('P-GEN input sizes', _theorem_2, datasets=('synthetic_5d',)),
-    'joint': Artifact('Joint and later training', _joint, ('flexae', 'ae_gmm')),
-    'methods': Artifact('Every method side by side', _methods, methods.AUTOENCODERS),
-}
+    return from_arguments(TrainConfig, tuple(flags), config_class=methods.config_class)
 
 
 def _flags(options: Mapping[str, float | str]) -> tuple[str, ...]:
@@ -555,10 +352,91 @@ def _text(value: float | str | None) -> str:
 
 def _given(config: ReproduceConfig, *names: str) -> tuple[str, ...]:
     """Returns flags of the options that differ from their defaults, with absolute paths."""
-    given = []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in names and value != field.default:
-            value = os.path.abspath(value) if field.metadata['path'] else value
-            given.append(f'--{field.name}={value}')
-    return tuple(given)
+    given = {f: getattr(config, f.name) for f in dataclasses.fields(config) if f.name in names}
+    return tuple(
+        f'--{field.name}={os.path.abspath(value) if field.metadata["path"] else value}'
+        for field, value in given.items()
+        if value != field.default
+    )
+
+
+# Artifacts ----------------------------------------------------------------------------------------
+
+Runs = Iterable[tuple[dict[str, float | str], list[dict]]]  # (training options, evaluations)
+
+
+class Artifact(NamedTuple):
+    """A table, a figure, or an experiment on a claim of the paper."""
+
+    title: str
+    runs: Callable[[ReproduceConfig, str, str], Runs]  # of (config, data set, method)
+    methods: tuple[str, ...] = ('flexae',)  # default methods
+    datasets: tuple[str, ...] = IMAGES  # default data sets
+    seeds: int | None = 1  # default number; None: three of REPEATED methods, one of the others
+    shared: bool = False  # whether a method fitted from another one is evaluated on its run
+
+
+def _fixed(*runs: tuple[dict, list[dict]]) -> Callable[..., Runs]:
+    return lambda *_: runs
+
+
+def _table_3(config: ReproduceConfig, dataset: str, _: str) -> Runs:
+    """Varies the latent size; m_b is half the data set's size where the paper has none."""
+    base = paper.BASE_LATENT_DIMS.get(dataset)
+    base = base or max(1, job(config, paper.FLEXAE, dataset).resolved.latent_dim // 2)
+    return [({'latent_dim': multiple * base}, [TABLE_1]) for multiple in paper.TABLE_3]
+
+
+def _figure_5(config: ReproduceConfig, *_: str) -> Runs:
+    """Varies the capacity of P-GEN: models 1 to 6 of Table 8."""
+    scale = SCALES[config.scale]
+    # Distances of fewer examples are larger, and there are at most SUBSET training examples.
+    num = {'num_examples': min(SUBSET, config.num_examples or scale.num_examples)}
+    options = {
+        'train_examples': num['num_examples'] if config.scale == 'smoke' else SUBSET,
+        'training_steps': config.training_steps or scale.subset_steps,
+    }
+    evaluations = [TABLE_1 | num, dict(sets='reconstructions,samples', split='train') | num]
+    return [({'generator_capacity': n} | options, evaluations) for n in range(1, 7)]
+
+
+def _joint(config: ReproduceConfig, dataset: str, method: str) -> Runs:
+    """Evaluates a method with its own prior, and with another one fitted afterwards."""
+    own = methods.find(method).density
+    other = 'latent_gan' if own == 'gaussian_mixture' else 'gaussian_mixture'
+    return [({}, [TABLE_1, TABLE_1 | {'density': other}])]
+
+
+def _figure_3(config: ReproduceConfig, dataset: str, method: str) -> Runs:
+    mixtures = ({'mixture': 'data'}, {'mixture': 'circle'})
+    return [(SNAPSHOTS | m, [{}]) for m in (mixtures if method == 'wae_gmm_prior' else ({},))]
+
+
+_table_1 = _fixed(({}, [TABLE_1]))
+_methods = _fixed(({}, [TABLE_1]), ({'training_steps': 0}, [dict(sets='samples')]))
+_gallery = _fixed(({}, []))
+# Runs on synthetic data have snapshots, so that artifacts can share them.
+_figure_2 = _fixed((SNAPSHOTS, [dict(sets='samples,latents', checkpoint='all')]))
+_OF_NOISE = [dict(sets='reconstructions,samples,latents')]
+_theorem_2 = _fixed(*((SNAPSHOTS | {'noise_dim': n}, _OF_NOISE) for n in paper.NOISE_DIMS))
+_IN_TABLE_3 = ((paper.WAE, paper.FLEXAE), tuple(paper.BASE_LATENT_DIMS))
+_IN_FIGURE_3 = (('vae', 'wae_normal', 'wae_gmm_prior', 'flexae'), ('synthetic_2d',))
+_5D = ('synthetic_5d',)
+_ORDINALS = {7: 'First', 8: 'Second', 9: 'Third', 10: 'Fourth', 11: 'Fifth'}
+ARTIFACTS = {
+    'table1': Artifact(
+        'Fréchet distances of 13 methods', _table_1, paper.METHODS, seeds=None, shared=True
+    ),
+    'table2': Artifact('Precision and recall', _table_1, paper.METHODS, seeds=None, shared=True),
+    'table3': Artifact('Fréchet distance by latent size', _table_3, *_IN_TABLE_3),
+    'fig2': Artifact('Two priors over training', _figure_2, ('wae_normal', 'flexae'), _5D, SEEDS),
+    'fig3': Artifact('Latent spaces of six Gaussians', _figure_3, *_IN_FIGURE_3, SEEDS),
+    'fig4': Artifact('Attributes, interpolations, neighbours', _gallery),
+    'fig5': Artifact('Six capacities of P-GEN on few examples', _figure_5),
+    'fig6': Artifact('Reconstructions and samples', _gallery),
+    **{f'fig{n}': Artifact(f'{word} attribute', _gallery) for n, word in _ORDINALS.items()},
+    'fig12': Artifact('Nearest training examples of samples', _gallery),
+    'theorem2': Artifact('P-GEN input sizes', _theorem_2, datasets=_5D, seeds=SEEDS),
+    'joint': Artifact('Joint and later training', _joint, ('flexae', 'ae_gmm'), seeds=SEEDS),
+    'methods': Artifact('Every method side by side', _methods, methods.AUTOENCODERS, shared=True),
+}

@@ -15,7 +15,7 @@ import flexae_tf
 from flexae_tf import data
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, Interrupted, MissingDataError, UsageError, UserError
-from flexae_tf.experiments.plans import Command, Job
+from flexae_tf.experiments.plans import Job
 from flexae_tf.files import lock
 from flexae_tf.training.shutdown import GracefulShutdown
 
@@ -25,19 +25,14 @@ POLL_SECONDS = 1.0
 
 
 def execute(jobs: Sequence[Job]) -> dict[str, str]:
-    """Trains and evaluates every job that is not complete.
+    """Trains and evaluates every job that is not complete; returns reasons of failures by name.
 
     Several processes may run jobs of one folder: each job is run by one of them, and jobs that
-    other processes hold are waited for at the end.
-
-    Returns:
-        the reason of each failure, by job name.
-
-    Raises:
-        Interrupted: after SIGTERM or Ctrl-C, which is relayed to the running command.
+    other processes hold are waited for at the end. SIGTERM or Ctrl-C is relayed to the running
+    command and raises `Interrupted`.
     """
     failures: dict[str, str] = {}
-    waiting, announced = list(jobs), set()
+    waiting, announced = list(jobs), False
     with _Relay() as relay:
         while waiting:
             held = []
@@ -51,10 +46,9 @@ def execute(jobs: Sequence[Job]) -> dict[str, str]:
                     failures[job.name] = str(error)
                     print(f'FAILED {job.name}: {error}', flush=True)
             if held == waiting:
-                for job in held:
-                    if job.name not in announced:
-                        print(f'{job.name}: waiting for another process', flush=True)
-                announced |= {job.name for job in held}
+                for job in () if announced else held:
+                    print(f'{job.name}: waiting for another process', flush=True)
+                announced = True
                 time.sleep(POLL_SECONDS)
                 relay.check('while waiting for another process')
             waiting = held
@@ -63,8 +57,7 @@ def execute(jobs: Sequence[Job]) -> dict[str, str]:
 
 def raise_failures(failures: dict[str, str], jobs: Sequence[Job], hint: str = '') -> None:
     """Raises `FailedRunError` if a job failed; `hint` ends the message."""
-    if failures:
-        name, reason = next(iter(failures.items()))
+    for name, reason in failures.items():
         raise FailedRunError(
             f'{name}: {reason} ({len(failures)} of {len(jobs)} runs failed). Repeat the same '
             f'command to run only these{hint}.'
@@ -72,12 +65,7 @@ def raise_failures(failures: dict[str, str], jobs: Sequence[Job], hint: str = ''
 
 
 def prepare(config: ReproduceConfig, jobs: Sequence[Job], folder: pathlib.Path) -> None:
-    """Makes `folder`, and checks paths that would otherwise fail after hours of training.
-
-    Raises:
-        MissingDataError: `--data_dir` or `--inception_path` does not exist.
-        UsageError: the folder cannot be made, or data sets that cannot be trained on.
-    """
+    """Makes `folder`, and checks paths that would otherwise fail after hours of training."""
     for job in {job.config.dataset: job for job in jobs}.values():
         data.describe(job.config)
     for name in ('data_dir', 'inception_path'):
@@ -94,24 +82,21 @@ def prepare(config: ReproduceConfig, jobs: Sequence[Job], folder: pathlib.Path) 
 
 
 def show(jobs: Sequence[Job]) -> None:
-    """Prints state, commands, time and disk of jobs.
-
-    Time and disk come from what this job, or other jobs in the same folder, recorded.
-    """
+    """Prints state, commands, time and disk of jobs, by what jobs in the same folder recorded."""
     paces: dict[tuple, list[float]] = {}
     sizes: dict[str, list[int]] = {}
+    total = 0.0
     for job in jobs:
         if found := job.pace():
             for key in _alike(job):
                 paces.setdefault(key, []).append(found[0])
         if job.digest:
-            sizes.setdefault(job.config.dataset, []).append(_size(job.workdir.path))
-    total = 0.0
+            files = filter(pathlib.Path.is_file, job.workdir.path.rglob('*'))
+            sizes.setdefault(job.config.dataset, []).append(sum(f.stat().st_size for f in files))
     for job in jobs:
         left = job.steps - job.step()
         known = next((paces[key] for key in _alike(job) if key in paces), None)
-        seconds = left / statistics.median(known) if known and left else 0.0
-        total += seconds
+        total += (seconds := left / statistics.median(known) if known and left else 0.0)
         unit = duration(seconds) if known or not left else 'unknown'
         disk = sizes.get(job.config.dataset) if job.commands(missing=True) else [0]
         mib = f'{statistics.median(disk) / 2**20:,.0f} MiB' if disk else 'unknown'
@@ -121,9 +106,15 @@ def show(jobs: Sequence[Job]) -> None:
     print(f'\n{len(jobs)} runs, {duration(total)} of training as far as the pace is known')
 
 
-def text(command: Command) -> str:
+def _alike(job: Job) -> list[tuple]:
+    """Returns keys of jobs with about the same pace, from the same job to the same data set."""
+    key = (job.config.dataset, job.config.width_multiplier)
+    return [(job.name,), (job.config.method, *key), key]
+
+
+def text(command: Sequence[str]) -> str:
     """Returns a command as a line for a shell."""
-    return shlex.join(['python', *PROGRAMS[1:], command.program, *command.flags])
+    return shlex.join(['python', *PROGRAMS[1:], *command])
 
 
 def duration(seconds: float) -> str:
@@ -133,30 +124,21 @@ def duration(seconds: float) -> str:
     return f'{seconds / 60.0:.0f} min' if seconds < 3600.0 else f'{seconds / 3600.0:.1f} h'
 
 
-def _alike(job: Job) -> Iterator[tuple]:
-    """Yields keys of jobs with about the same pace, from the same job to the same data set."""
-    width = job.config.width_multiplier
-    yield (job.name,)
-    yield job.config.method, job.config.dataset, width
-    yield job.config.dataset, width
-
-
-def _size(folder: pathlib.Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())
-
-
 def _run(job: Job, relay: '_Relay', label: str) -> bool:
     """Runs the missing commands of a job; returns False if another process holds the job."""
     job.check()
     if not job.commands(missing=True):
         print(f'{label} {job.name}: already finished', flush=True)
         return True
-    with _locked(job.workdir.path) as held:
-        if held is None:
+    job.workdir.path.mkdir(parents=True, exist_ok=True)
+    with open(job.workdir.path / '.reproduce.lock', 'w') as file:
+        try:
+            lock(file)
+        except BlockingIOError:
             return False
         for command in job.commands(missing=True):
             print(f'{label} {text(command)}', flush=True)
-            _call(job, command, relay, label, held)
+            _call(job, command, relay, label, file.fileno())
         if job.commands(missing=True):
             raise FailedRunError(
                 f'{job.workdir.path}: no checkpoint of step {job.steps} or no scores, although '
@@ -165,53 +147,33 @@ def _run(job: Job, relay: '_Relay', label: str) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[int | None]:
-    """Yields the descriptor of the lock of a job; None if another process holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / '.reproduce.lock', 'w') as file:
-        try:
-            lock(file)
-        except BlockingIOError:
-            yield None
-            return
-        yield file.fileno()
-
-
-def _call(job: Job, command: Command, relay: '_Relay', label: str, held: int) -> None:
+def _call(job: Job, command: Sequence[str], relay: '_Relay', label: str, held: int) -> None:
     relay.check(f'before {job.name}')
     path = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get('PYTHONPATH')]))
     process = subprocess.Popen(
-        [*PROGRAMS, command.program, *command.flags],
+        [*PROGRAMS, *command],
         env=os.environ | {'PYTHONPATH': path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors='replace',
-        # The command holds the lock too: if this process is killed, the job stays locked until the
-        # command ends.
-        pass_fds=(held,),
+        pass_fds=(held,),  # the job stays locked until the command ends, if this process is killed
         process_group=0,  # Ctrl-C reaches it only through the relay; twice would end it at once
     )
-    output = []
+    lines = []
     with process, relay.to(process):
-        for line in process.stdout:
-            output.append(line.rstrip())
-            print(f'{label} {output[-1]}', flush=True)
+        for line in map(str.rstrip, process.stdout):
+            lines += [line] if line else []
+            print(f'{label} {line}', flush=True)
+    code = process.returncode
     relay.check(f'in {job.name}')
-    if process.returncode:
-        raise FailedRunError(_reason(command, process.returncode, output))
-
-
-def _reason(command: Command, code: int, output: list[str]) -> str:
-    """Returns the error line of a failed command, or its last line."""
     if code < 0:
         hint = ' (out of memory?)' if code == -9 else ''
-        return f'{command.program}: killed by signal {-code}{hint}'
-    errors = [line for line in output if ': error: ' in line]
-    lines = [line for line in output if line.strip()]
-    return (errors or lines or [f'{command.program}: exit code {code}'])[-1]
+        raise FailedRunError(f'{command[0]}: killed by signal {-code}{hint}')
+    if code:
+        errors = [line for line in lines if ': error: ' in line]
+        raise FailedRunError((errors or lines or [f'{command[0]}: exit code {code}'])[-1])
 
 
 class _Relay(GracefulShutdown):

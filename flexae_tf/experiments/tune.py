@@ -4,10 +4,9 @@ The paper gives these weights for none of its baselines. Each value of a grid is
 criterion is the Fréchet distance of its samples from validation examples.
 """
 
-import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from flexae_tf.config import ReproduceConfig
@@ -18,19 +17,12 @@ from flexae_tf.files import write_json
 
 
 class Grid(NamedTuple):
-    """Values to try.
+    """Values to try."""
 
-    Attributes:
-        options: training options that all get the value.
-        values: for the options.
-        times: whether the values are factors of the flagfile's values.
-        rec_within: a value is excluded if its reconstructions' distance is above this many times
-            the smallest one of the grid; None excludes none.
-    """
-
-    options: tuple[str, ...]
+    options: tuple[str, ...]  # training options that all get the value
     values: tuple[float, ...]
-    times: bool = False
+    times: bool = False  # whether the values are factors of the flagfile's values
+    # Excludes values whose reconstructions' distance is above this many times the smallest one.
     rec_within: float | None = None
 
 
@@ -70,27 +62,47 @@ def tune(config: ReproduceConfig) -> None:
         Interrupted: after SIGTERM or Ctrl-C.
     """
     grid = _grid(config)
-    jobs = plan(config, grid)
+    by_value = plan(config, grid)
+    jobs = list(by_value.values())
     if config.dry_run:
-        runner.show(list(jobs.values()))
+        runner.show(jobs)
         return
-    name = '-'.join(
-        [config.tune, config.dataset, config.scale, *filter(None, [config.tuned_options])]
-    )
+    name = '-'.join(filter(None, (config.tune, config.dataset, config.scale, config.tuned_options)))
     path = pathlib.Path(config.output_dir) / 'tune' / f'{name}.json'
-    runner.prepare(config, list(jobs.values()), path.parent)
-    failures = runner.execute(list(jobs.values()))
+    runner.prepare(config, jobs, path.parent)
+    failures = runner.execute(jobs)
     found = {
-        value: {row['set']: row for row in job.scores(job.evaluations[0]) or ()}
-        for value, job in jobs.items()
+        value: {row['set']: row for row in job.scores(job.evaluations[0])}
+        for value, job in by_value.items()
         if job.name not in failures
     }
     if found:
-        _check_comparable(found)
+        _check_comparable([row for rows in found.values() for row in rows.values()])
         distances = {v: {s: row['value'] for s, row in rows.items()} for v, rows in found.items()}
         winner = choose(distances, grid.rec_within)
-        _conclude(config, grid, jobs, found, failures, winner, path)
-    runner.raise_failures(failures, list(jobs.values()), hint='; --values omits a value')
+        sets, record = distances[winner], found[winner]['samples']
+        cells, trials = [], []
+        for value, job in by_value.items():
+            ours = [f'{distances[value][s]:.5g}' if value in found else 'failed' for s in sets]
+            cells.append((f'{value:g}', *ours, str(job.workdir.path)))
+            trial = {'value': value, 'failure': failures.get(job.name), 'steps': job.steps}
+            trial['workdir'] = os.path.relpath(job.workdir.path, path.parent)
+            trial['commands'] = [runner.text(command) for command in job.commands()]
+            trials.append(trial | {'records': list(found.get(value, {}).values())})
+        print(f'\n{config.tune} on {config.dataset}, scale {config.scale}, validation examples:\n')
+        heads = [found[winner][name]['metric'] for name in sets]
+        print(tables.grid(('value', *heads, 'workdir'), cells))
+        flags = [f'--{n}={getattr(by_value[winner].config, n):.6g}' for n in grid.options]
+        print(f'\nwinner: {" ".join(flags)}   ({record["metric"]}, protocol {record["protocol"]})')
+        if winner in (min(grid.values), max(grid.values)):
+            print(f'WARNING: {winner:g} is at the end of the grid. Try --values beyond it.')
+        document = {'method': config.tune, 'dataset': config.dataset, 'scale': config.scale}
+        document |= {'seed': config.seed, 'code': code_version(), 'grid': grid._asdict()}
+        document |= {'protocol': record['protocol'], 'protocol_fields': record['fields']}
+        document |= {'winner': {'value': winner, 'flags': flags}, 'trials': trials}
+        write_json(path, document)
+        print(f'written to {path}')
+    runner.raise_failures(failures, jobs, hint='; --values omits a value')
 
 
 def choose(
@@ -98,9 +110,7 @@ def choose(
 ) -> float:
     """Returns the value whose samples are nearest, among those with good reconstructions.
 
-    Args:
-        distances: by value, distances of 'samples' and, with `rec_within`, 'reconstructions'.
-        rec_within: as in `Grid`.
+    `distances` has by value those of 'samples' and, with `rec_within`, of 'reconstructions'.
     """
     values = list(distances)
     if rec_within is not None:
@@ -109,99 +119,42 @@ def choose(
     return min(values, key=lambda value: distances[value]['samples'])
 
 
-def _grid(config: ReproduceConfig) -> Grid:
-    if config.tune in SAME_AS:
-        other = SAME_AS[config.tune]
-        raise UsageError(f'--tune={config.tune}: uses the weight of {other}. Give --tune={other}.')
-    known = ', '.join(GRIDS)
-    if config.tune not in GRIDS and not (config.values and config.tuned_options):
-        raise UsageError(f'--tune={config.tune}: no grid. Choose one of {known}.')
-    grid = GRIDS.get(config.tune, Grid((), ()))
-    if config.values:
-        values = dict.fromkeys(float(value) for value in config.values.split(','))
-        grid = grid._replace(values=tuple(values))
-    if config.tuned_options:
-        names = tuple(config.tuned_options.split(','))
-        planned = plans.train_config(plans.flagfiles(config.tune, config.dataset, config.scale))
-        fields = [field.name for field in dataclasses.fields(planned)]
-        for name in names:
-            if name not in fields:
-                raise UsageError(f'--tuned_options={name}: not a training option. Check the name.')
-        grid = grid._replace(options=names, times=False)
-    return grid
-
-
 def plan(config: ReproduceConfig, grid: Grid) -> dict[float, plans.Job]:
     """Returns the job of each value."""
-    files = plans.flagfiles(config.tune, config.dataset, 'paper')
-    flagfile = plans.train_config(files)
+    flagfile = plans.train_config(plans.flagfiles(config.tune, config.dataset, 'paper'))
+    sets = 'samples' if grid.rec_within is None else 'reconstructions,samples'
     planned = {}
     for value in grid.values:
-        options = {
-            name: value * getattr(flagfile, name) if grid.times else value for name in grid.options
-        }
-        sets = 'samples' if grid.rec_within is None else 'reconstructions,samples'
+        factors = {name: getattr(flagfile, name) if grid.times else 1.0 for name in grid.options}
+        options = {name: value * factor for name, factor in factors.items()}
         job = plans.job(config, config.tune, config.dataset, options=options)
         planned[value] = plans.evaluated(config, job, split='validation', sets=sets)
     return planned
 
 
-def _check_comparable(found: Mapping[float, Mapping[str, dict]]) -> None:
-    first, *others = [row for rows in found.values() for row in rows.values()]
-    for row in others:
-        if row['protocol'] != first['protocol']:
-            ours, theirs = first['fields'], row['fields']
-            differing = [f'{k}={ours[k]} and {theirs[k]}' for k in ours if ours[k] != theirs[k]]
+def _grid(config: ReproduceConfig) -> Grid:
+    if other := SAME_AS.get(config.tune):
+        raise UsageError(f'--tune={config.tune}: uses the weight of {other}. Give --tune={other}.')
+    if config.tune not in GRIDS and not (config.values and config.tuned_options):
+        raise UsageError(f'--tune={config.tune}: no grid. Choose one of {", ".join(GRIDS)}.')
+    grid = GRIDS.get(config.tune, Grid((), ()))
+    if config.values:
+        grid = grid._replace(values=tuple(dict.fromkeys(map(float, config.values.split(',')))))
+    if config.tuned_options:
+        grid = grid._replace(options=tuple(config.tuned_options.split(',')), times=False)
+        flagfiles = plans.flagfiles(config.tune, config.dataset, config.scale)
+        for name in grid.options:
+            if name not in vars(plans.train_config(flagfiles)):
+                raise UsageError(f'--tuned_options={name}: not a training option. Check the name.')
+    return grid
+
+
+def _check_comparable(rows: Sequence[dict]) -> None:
+    ours = rows[0]['fields']
+    for row in rows:
+        if row['protocol'] != rows[0]['protocol']:
+            fields = [f'{k}={v} and {w}' for k, v in ours.items() if (w := row['fields'][k]) != v]
             raise UsageError(
-                f'protocols {first["protocol"]} and {row["protocol"]} are not comparable '
-                f'({", ".join(differing)}). Remove scores.jsonl from the workdirs and repeat.'
+                f'protocols {rows[0]["protocol"]} and {row["protocol"]} are not comparable '
+                f'({", ".join(fields)}). Remove scores.jsonl from the workdirs and repeat.'
             )
-
-
-def _conclude(
-    config: ReproduceConfig,
-    grid: Grid,
-    jobs: Mapping[float, plans.Job],
-    found: Mapping[float, Mapping[str, dict]],
-    failures: Mapping[str, str],
-    winner: float,
-    path: pathlib.Path,
-) -> None:
-    """Prints the table and the winner, and writes everything to `path`."""
-    sets = list(found[winner])
-    heads = ('value', *(found[winner][name]['metric'] for name in sets), 'workdir')
-    rows = []
-    for value, job in jobs.items():
-        cells = [f'{found[value][s]["value"]:.5g}' if value in found else 'failed' for s in sets]
-        rows.append((f'{value:g}', *cells, str(job.workdir.path)))
-    print(f'\n{config.tune} on {config.dataset}, scale {config.scale}, validation examples:\n')
-    print(tables.grid(heads, rows))
-    record = found[winner]['samples']
-    flags = [f'--{name}={getattr(jobs[winner].config, name):.6g}' for name in grid.options]
-    print(f'\nwinner: {" ".join(flags)}   ({record["metric"]}, protocol {record["protocol"]})')
-    if winner in (min(grid.values), max(grid.values)):
-        print(f'WARNING: {winner:g} is at the end of the grid. Try --values beyond it.')
-    document = {
-        'method': config.tune,
-        'dataset': config.dataset,
-        'scale': config.scale,
-        'seed': config.seed,
-        'code': code_version(),
-        'grid': grid._asdict(),
-        'protocol': record['protocol'],
-        'protocol_fields': record['fields'],
-        'winner': {'value': winner, 'flags': flags},
-        'trials': [
-            {
-                'value': value,
-                'failure': failures.get(job.name),
-                'steps': job.steps,
-                'workdir': os.path.relpath(job.workdir.path, path.parent),
-                'commands': [runner.text(command) for command in job.commands()],
-                'records': list(found.get(value, {}).values()),
-            }
-            for value, job in jobs.items()
-        ],
-    }
-    write_json(path, document)
-    print(f'written to {path}')
