@@ -215,7 +215,8 @@ def gather(scores: Iterable[Score], row: Callable[[Score], Hashable] | None = No
     first = None
     for score in scores:
         first = first or score
-        _check_protocol(score, first.run, first.protocol)
+        if not score.stem.startswith('critic'):  # a protocol of a critic names its checkpoint
+            _check_protocol(score, first.run, first.protocol)
         seeds = rows.setdefault(row(score) if row else score.method, {})
         if score.seed in seeds:
             raise UsageError(

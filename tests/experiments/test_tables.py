@@ -6,6 +6,7 @@ import pytest
 
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments import paper, results, tables
+from flexae_tf.experiments.tables import TABLES
 from tests.experiments.conftest import outcome, replace, row, scores
 
 MNIST = dict(dataset='mnist', latent_dim=32, options={'training_steps': 3000}, step=3000)
@@ -49,7 +50,7 @@ def table_1(gen, rec=None, **changes):
 
 def test_table_1_is_beside_the_paper():
     gen = {'flexae': (1.0, 1.2), 'wae_gan': (3.0, 3.2), 'vae': (2.0,)}
-    table, order = tables.table1(table_1(gen))
+    table, order = TABLES['table1'](table_1(gen))
     assert heads(table) == ['Rec.', 'paper', 'Gen.', 'paper', 'order']
     assert row(table, 'FlexAE') == [
         *('**1.10 ± 0.14 (2)**', '**4.33**', '**1.10 ± 0.14 (2)**', '**4.69**', '2 / 0 / 0'),
@@ -66,13 +67,13 @@ def test_table_1_is_beside_the_paper():
 def test_table_1_shows_training_times_by_machine():
     found = table_1({'flexae': (1.0, 2.0), 'vae': (3.0,)})
     timed = replace(found, seconds=60.0, machine='CPU, 2 cores')
-    (table, _) = tables.table1(timed)
+    (table, _) = TABLES['table1'](timed)
     assert row(table, 'FlexAE')[-1] == '1 min' and heads(table)[-1] == 'Training'
     mixed = [
         dataclasses.replace(s, seconds=1500.0, machine='1 x GPU NVIDIA H200') if s.seed else s
         for s in timed
     ]
-    (table, _) = tables.table1(mixed)
+    (table, _) = TABLES['table1'](mixed)
     assert row(table, 'FlexAE')[-1] == '1 min (CPU), 25 min (H200)'
 
 
@@ -80,7 +81,7 @@ def test_table_1_marks_scores_within_the_papers_spread():
     metric = dict(metric='fid10k_gen')
     found = scores(5.0, method='flexae', **MNIST | metric)
     found += scores(14.0, method='wae_gan', **MNIST | metric)
-    table, _ = tables.table1(found)
+    table, _ = TABLES['table1'](found)
     assert row(table, 'FlexAE')[4] == '1 / 0 / 0 (within ± 0.59)'
     assert row(table, 'WAE-GAN')[4] == '1 / 0 / 0'
     assert not any('only the order' in note for note in table.notes)
@@ -89,7 +90,7 @@ def test_table_1_marks_scores_within_the_papers_spread():
 def test_table_1_has_a_table_for_each_data_set_and_rows_of_other_methods():
     found = table_1({'flexae': (1.0,)}) + table_1({'flexae_sr': (2.0,)})
     found += table_1({'flexae': (1.0,)}, dataset='digits')
-    mnist, _, digits, _ = tables.table1(found)
+    mnist, _, digits, _ = TABLES['table1'](found)
     assert row(mnist, 'FlexAE-SR') == ['2.00 (1)', '-', '2.00 (1)', '-', '-']
     assert 'MNIST' in mnist.caption and 'digits' in digits.caption
     assert row(digits, 'FlexAE')[1] == '-'
@@ -100,7 +101,7 @@ def test_table_2_is_beside_the_paper():
     for method, values in {'flexae': (0.4, 0.5), 'vae': (0.1,), 'wae_gan': (0.6,)}.items():
         for stem in ('prd_precision', 'prd_recall'):
             found += scores(*values, stem=stem, method=method, **MNIST)
-    table, order = tables.table2(found)
+    table, order = TABLES['table2'](found)
     assert heads(table) == ['Precision', 'paper', 'order', 'Recall', 'paper', 'order']
     assert row(table, 'FlexAE')[:3] == ['0.450 ± 0.071 (2)', '**0.99**', '1 / 0 / 0']
     assert row(table, 'WAE-GAN') == ['**0.600 (1)**', '-', '-'] * 2
@@ -122,7 +123,7 @@ def table_3(wae, flexae, rec=(3.0, 2.0, 1.0)):
 
 
 def test_table_3_judges_trends_and_contrast():
-    (table,) = tables.table3(table_3((4.0, 6.0, 8.0), (2.0, 2.2, 2.4)))
+    (table,) = TABLES['table3'](table_3((4.0, 6.0, 8.0), (2.0, 2.2, 2.4)))
     assert heads(table) == [
         *('Rec. WAE', 'paper', 'Rec. FlexAE', 'paper'),
         *('Gen. WAE', 'paper', 'Gen. FlexAE', 'paper'),
@@ -133,7 +134,7 @@ def test_table_3_judges_trends_and_contrast():
     assert {claim.outcome for claim in table.claims} == {results.SUPPORTED}
     assert outcome(table, 'Gen. of WAE: rises')[0].startswith('4.00 → 6.00 → 8.00 (max/min 2.00)')
     assert outcome(table, 'Gen. of WAE grows more')[0] == '2.00 vs 1.20 times'
-    (table,) = tables.table3(table_3((4.0, 3.0, 2.0), (5.0, 5.5, 9.0)))
+    (table,) = TABLES['table3'](table_3((4.0, 3.0, 2.0), (5.0, 5.5, 9.0)))
     assert outcome(table, 'Gen. of WAE: rises')[1] == results.NOT_SUPPORTED
     assert outcome(table, 'Gen. of FlexAE: constant')[1] == results.NOT_SUPPORTED
     assert outcome(table, 'Gen.: FlexAE below')[1] == results.NOT_SUPPORTED
@@ -142,7 +143,7 @@ def test_table_3_judges_trends_and_contrast():
 
 def test_table_3_of_some_sizes_is_not_judged():
     found = [s for s in table_3((4.0, 6.0, 8.0), (2.0, 2.2, 2.4)) if s.latent_dim < 80]
-    (table,) = tables.table3(found)
+    (table,) = TABLES['table3'](found)
     assert row(table, '4 m_b')[0] == '-'
     for text in ('Gen. of WAE: rises', 'Gen. of FlexAE: constant', 'Gen. of WAE grows more'):
         assert outcome(table, text) == ('', results.NOT_RUN)
@@ -181,7 +182,7 @@ def over_training():
 
 
 def test_fig2_compares_at_the_last_step(over_training):
-    (table,) = tables.fig2(over_training)
+    (table,) = TABLES['fig2'](over_training)
     assert heads(table) == [
         *('Critic', 'Sliced W1', 'floor', 'Gen.'),
         *('Critic / scale', 'W1 / scale', 'floor'),
@@ -198,24 +199,24 @@ def test_fig2_compares_at_the_last_step(over_training):
 
 def test_fig2_judges_which_prior_is_faster(over_training):
     # To 2.1, WAE's second seed's best: steps 500 twice and 2000, against 1000 and 2000.
-    (table,) = tables.fig2(over_training)
+    (table,) = TABLES['fig2'](over_training)
     ours = '1000 ± 866 (3) vs 1500 ± 707 (2)'
     assert outcome(table, 'FlexAE: fewer steps to Sliced W1 2.1') == (ours, results.INCONCLUSIVE)
     wae = training('wae_normal', [{500: 0.2, 1000: 0.3, 2000: 0.2}] * 2)
     for last, lower in ((0.2, results.INCONCLUSIVE), (0.05, results.SUPPORTED)):
         flexae = training('flexae', [{500: 3.0, 1000: 3.0, 2000: last}] * 2)
-        (table,) = tables.fig2(wae + flexae)
+        (table,) = TABLES['fig2'](wae + flexae)
         assert outcome(table, 'FlexAE: fewer steps to Sliced')[1] == results.NOT_SUPPORTED
         assert outcome(table, 'FlexAE: lower sliced W1')[1] == lower
 
 
 def test_fig2_of_one_method_is_not_run(over_training):
-    (table,) = tables.fig2([s for s in over_training if s.method == 'flexae'])
+    (table,) = TABLES['fig2']([s for s in over_training if s.method == 'flexae'])
     assert [cells[0] for cells in table.rows] == ['FlexAE']
     assert {claim.outcome for claim in table.claims} == {results.NOT_RUN}
     no_critic = [s for s in over_training if 'critic' not in s.stem]
-    assert row(tables.fig2(no_critic)[0], 'FlexAE')[0] == '-'
-    assert tables.fig2([]) == []
+    assert row(TABLES['fig2'](no_critic)[0], 'FlexAE')[0] == '-'
+    assert TABLES['fig2']([]) == []
 
 
 def test_fig2_negative_critic_estimate_is_inconclusive(over_training):
@@ -225,7 +226,7 @@ def test_fig2_negative_critic_estimate_is_inconclusive(over_training):
         else s
         for s in over_training
     ]
-    (before,), (table,) = tables.fig2(over_training), tables.fig2(turned)
+    (before,), (table,) = TABLES['fig2'](over_training), TABLES['fig2'](turned)
     assert outcome(before, "... by each method's own critic")[1] == results.SUPPORTED
     assert outcome(table, "... by each method's own critic")[1] == results.INCONCLUSIVE
     assert outcome(table, '... by the critics over the scale')[1] == results.SUPPORTED
@@ -242,7 +243,7 @@ def test_fig2_allows_a_protocol_for_each_critic_only(over_training):
             for s in over_training
         ]
         with pytest.raises(UsageError, match='protocol'):
-            tables.fig2(mixed)
+            TABLES['fig2'](mixed)
 
 
 GEN = {  # by hand: FlexAE below both, the circle between them, the data's mixture undecided
@@ -267,7 +268,7 @@ def plane(models=GEN):
 
 
 def test_fig3_judges_multimodal_priors():
-    (table,) = tables.fig3(plane())
+    (table,) = TABLES['fig3'](plane())
     names = [*paper.FIG_3_MODELS.values(), 'Training examples (floor)']
     assert [cells[0] for cells in table.rows] == names
     assert row(table, 'FlexAE') == ['**0.55 ± 0.07 (2)**', '**1.10 ± 0.14 (2)**']
@@ -280,7 +281,7 @@ def test_fig3_judges_multimodal_priors():
 
 def test_fig3_of_some_models_is_inconclusive():
     some = {name: GEN[name] for name in ('vae', 'flexae')}
-    (table,) = tables.fig3(plane(some))
+    (table,) = TABLES['fig3'](plane(some))
     ours, found = outcome(table, 'Each multimodal')
     assert (ours, found) == ('1 of 6 pairs lower, 5 not run', results.INCONCLUSIVE)
     assert row(table, 'WAE (normal prior)') == ['-', '-']
@@ -305,7 +306,7 @@ def outcomes(table):
 
 
 def test_fig5_as_in_the_paper():
-    (table,) = tables.fig5(capacities((9, 6, 4, 4.5, 5, 7)))
+    (table,) = TABLES['fig5'](capacities((9, 6, 4, 4.5, 5, 7)))
     assert row(table, 'Model 1') == ['1,344', '6.00 (1)', '3.00 (1)', '9.00 (1)', '6.00 (1)']
     assert heads(table) == ['Parameters', 'Rec. test', 'Rec. train', 'Gen. test', 'Gen. train']
     best = [[cell for cell in cells if '**' in cell] for cells in table.rows]
@@ -315,11 +316,11 @@ def test_fig5_as_in_the_paper():
 
 
 def test_fig5_otherwise():
-    (table,) = tables.fig5(capacities((9, 8, 7, 6, 5, 4), rec=(1, 2, 3, 4, 5, 6)))
+    (table,) = TABLES['fig5'](capacities((9, 8, 7, 6, 5, 4), rec=(1, 2, 3, 4, 5, 6)))
     assert outcomes(table) == [*[results.NOT_SUPPORTED] * 3, results.INCONCLUSIVE]
     both = capacities((9, 6, 4, 4.5, 5, 7), gen_train=(6, 5, 4, 5, 6, 7))
-    assert outcomes(tables.fig5(both)[0])[2:] == [results.SUPPORTED, results.NOT_SUPPORTED]
-    (table,) = tables.fig5(capacities((9, 8, 7)))
+    assert outcomes(TABLES['fig5'](both)[0])[2:] == [results.SUPPORTED, results.NOT_SUPPORTED]
+    (table,) = TABLES['fig5'](capacities((9, 8, 7)))
     assert set(outcomes(table)[1:]) == {results.NOT_RUN} and row(table, 'Model 6') == ['-'] * 5
 
 
@@ -333,7 +334,7 @@ def test_theorem2_judges_input_sizes():
             ('sliced_wasserstein_floor_scaled', 2),
         ):
             found += scores(factor * value, stem=stem, set_='latents', options=options)
-    (table,) = tables.theorem2(found)
+    (table,) = TABLES['theorem2'](found)
     assert row(table, "m' = 10") == ['**0.90 (1)**', '**0.90 (1)**', '1.80 (1)']
     assert row(table, "m' = 50")[0] == '1.10 (1)'
     assert outcomes(table) == [results.SUPPORTED] * 2
@@ -352,7 +353,7 @@ def test_joint_judges_samplers_fitted_afterwards():
         for set_ in ('reconstructions', 'samples', 'train'):
             found += scores(value, value + 0.01, method=method, set_=set_, **MNIST)
         found += scores(value / 4, stem='prd_precision', method=method, **MNIST)
-    (table,) = tables.joint(found)
+    (table,) = TABLES['joint'](found)
     assert [cells[0] for cells in table.rows] == list(tables.JOINT.values())
     assert row(table, 'AE: P-GEN trained afterwards')[1] == '**0.51 ± 0.01 (2)**'
     assert row(table, 'FlexAE: mixture fitted afterwards')[2] == '**0.500 (1)**'
@@ -367,7 +368,7 @@ def test_methods_before_and_after_training():
         found += scores(values[1], method=method, **MNIST)
         for set_, stem in (('reconstructions', 'fd'), ('latents', 'z_rank')):
             found += scores(values[1], set_=set_, stem=stem, method=method, **MNIST)
-    (table,) = tables.all_methods(found)
+    (table,) = TABLES['methods'](found)
     assert row(table, 'FlexAE') == [
         *('4.00 (1)', '**1.00 (1)**', '0.25', '**1.00 (1)**', '-', '-', '1.00 (1)', '-', '1.00')
     ]
@@ -380,7 +381,7 @@ def test_methods_refuse_an_untrained_score_of_another_protocol():
     found = scores(1.0, **MNIST)
     other = scores(4.0, **MNIST | dict(step=0, options={'training_steps': 0}, protocol='beef0123'))
     with pytest.raises(UsageError, match='protocol'):
-        tables.all_methods(found + other)
+        TABLES['methods'](found + other)
 
 
 def test_title_of_a_row():
