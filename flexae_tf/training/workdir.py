@@ -132,7 +132,7 @@ class Workdir:
         differing = [
             f'--{name}={found[name]} there, {requested[name]} now'
             for name in requested
-            if found[name] != requested[name]
+            if name in found and found[name] != requested[name]  # another method has other options
         ]
         if differing:
             raise UsageError(

@@ -21,6 +21,9 @@ def test_check_request_refuses_another_configuration(config, run):
     check_request(config(workdir=str(run)))
     with pytest.raises(UsageError, match='--seed=0 there, 1 now'):
         check_request(config(workdir=str(run), seed=1))
+    # Only the identity of this method has `training_steps`.
+    with pytest.raises(UsageError, match='--method=flexae there, two_stage_vae now'):
+        check_request(config(workdir=str(run), method='two_stage_vae'))
 
 
 def test_workdir_refuses_another_configuration(config, synthetic, run):
