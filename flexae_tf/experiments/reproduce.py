@@ -22,19 +22,17 @@ import json
 import pathlib
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from flexae_tf import data
+from flexae_tf import data, methods
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.environment import code_version, import_tensorflow
 from flexae_tf.errors import UserError
 from flexae_tf.experiments import figures, plans, results, runner, tables, tune
 from flexae_tf.experiments.figures import Image
-from flexae_tf.experiments.plans import Job
+from flexae_tf.experiments.plans import Evaluation, Job
 from flexae_tf.experiments.results import Score
 from flexae_tf.experiments.tables import Table
 from flexae_tf.files import write_bytes, write_json, write_text
@@ -54,10 +52,12 @@ class Shown(NamedTuple):
     tables: list[Table]
     images: list[Image]
 
-    def markdown(self, link: Mapping[str, str]) -> str:
-        """Returns the artifact as Markdown; `link` has the address of each image."""
+    def markdown(self, *, embed: bool = False) -> str:
+        """Returns the artifact as Markdown, which links to its images or embeds them."""
         parts = [table.markdown() for table in self.tables]
-        parts += [f'![{p.name}]({link[p.name]})\n\n{p.caption}\n' for p in self.images]
+        for name, caption, png in self.images:
+            data_uri = f'data:image/png;base64,{base64.b64encode(png).decode()}'
+            parts.append(f'![{name}]({data_uri if embed else f"{name}.png"})\n\n{caption}\n')
         return '\n'.join([*parts, f'```\n{self.command}\n```\n'])
 
 
@@ -92,8 +92,8 @@ def results_markdown() -> str:
 
     def section(match: re.Match) -> str:
         config, _, scores = _recorded(match[1])
-        made = '\n'.join(table.markdown() for table in tables.TABLES[match[1]](scores))
-        return f'{match[0]}\n{made}\n```\n{_command(config, match[1])}\n```\n'
+        made = tables.TABLES[match[1]](scores)
+        return f'{match[0]}\n{Shown(match[1], _command(config, match[1]), made, []).markdown()}'
 
     text = TEMPLATE.read_text().replace('{{rule}}', results.RULE)
     return _TABLE.sub(section, text.replace('{{modes}}', __doc__.split('\n\n')[1]))
@@ -105,64 +105,58 @@ def _recorded(name: str) -> tuple[ReproduceConfig, list[Job], list[Score]]:
     if not set(plans.datasets(config, name)) <= set(plans.VECTORS):
         config = dataclasses.replace(config, feature_layer='mixed_7', **PLACES)
     jobs = plans.plan(config)
-    return config, jobs, [s for of_run in results.recorded(jobs).values() for s in of_run]
+    return config, jobs, sum(results.recorded(jobs).values(), [])
+
+
+def _planned(config: ReproduceConfig) -> Iterator[tuple[str, list[Job], dict[str, list[Score]]]]:
+    """Yields each artifact, all its jobs, and the recorded scores to use for jobs, by name."""
+    for name in config.artifact.split(','):
+        jobs = plans.plan(config.only(name))
+        missing = [job for job in jobs if config.use_saved_results and job.commands(missing=True)]
+        yield name, jobs, results.recorded(missing)
 
 
 def _todo(config: ReproduceConfig) -> list[Job]:
-    """Returns the planned jobs, without recorded ones with `use_saved_results`."""
-    jobs = plans.plan(config)
-    if not config.use_saved_results:
-        return jobs
-    needed: dict[str, dict[plans.Evaluation, None]] = {}
-    for name in config.artifact.split(','):
-        own = plans.plan(config.only(name))
-        known = results.recorded(job for job in own if job.commands(missing=True))
-        for job in own:
+    """Returns the planned jobs, with the evaluations whose recorded scores are not used."""
+    needed: dict[str, dict[Evaluation, None]] = {}
+    for _, jobs, known in _planned(config):
+        for job in jobs:
             if job.name not in known:
                 needed.setdefault(job.name, {}).update(dict.fromkeys(job.evaluations))
-    return [
-        dataclasses.replace(job, evaluations=tuple(needed[job.name]))
-        for job in jobs
-        if job.name in needed
-    ]
+    jobs = [job for job in plans.plan(config) if job.name in needed]
+    return [dataclasses.replace(job, evaluations=tuple(needed[job.name])) for job in jobs]
 
 
 def _render(config: ReproduceConfig) -> list[UserError]:
     """Writes each artifact to OUTPUT_DIR/artifacts; returns why some could not be rendered."""
     output = pathlib.Path(config.output_dir)
     shown, missing, scores, refused, done = [], [], [], [], []
-    for name in config.artifact.split(','):
-        jobs = plans.plan(config.only(name))
-        known = {}
-        if config.use_saved_results:
-            known = results.recorded(job for job in jobs if job.commands(missing=True))
+    for name, jobs, known in _planned(config):
         here = [job for job in jobs if job.name not in known and job.digest]
         if not known and not here:
             missing.append(f'{name}: nothing is trained yet')
-            print(missing[-1])
             continue
-        found = results.collect(here) + [s for of_run in known.values() for s in of_run]
+        found = sum(known.values(), results.collect(here))
         folder = output / 'artifacts' / f'{name}-{config.scale}'
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            artifact = _show(config, jobs, found, name=name, folder=folder)
+            shown.append(_show(config, jobs, found, name=name, folder=folder))
         except UserError as error:
             refused.append(error)
             missing.append(f'{name}: {error}')
-            print(missing[-1])
             continue
-        for image in artifact.images:
+        for image in shown[-1].images:
             write_bytes(folder / f'{image.name}.png', image.png)
-        text = artifact.markdown({p.name: f'{p.name}.png' for p in artifact.images})
-        write_text(folder / f'{name}.md', f'# {plans.ARTIFACTS[name].title}\n\n{text}')
+        text = f'# {plans.ARTIFACTS[name].title}\n\n{shown[-1].markdown()}'
+        write_text(folder / f'{name}.md', text)
         print(f'{name}: {folder / name}.md')
         left = [job.name for job in jobs if job.name not in known and job.commands(missing=True)]
         if left:
             listed = ', '.join(left[:3]) + (', ...' if len(left) > 3 else '')
             missing.append(f'{name}: {len(left)} of {len(jobs)} runs missing ({listed})')
-        shown.append(artifact)
         scores += found
         done += here
+    print(*missing, sep='\n', end='\n' if missing else '')
     if config.report and shown:
         write_text(output / 'report.html', _report(config, shown, missing, scores))
         print(f'report: {output / "report.html"}')
@@ -171,16 +165,16 @@ def _render(config: ReproduceConfig) -> list[UserError]:
     return refused
 
 
-def _save(config: ReproduceConfig, jobs: Iterable[Job], shown: Iterable[Shown]) -> None:
+def _save(config: ReproduceConfig, jobs: Sequence[Job], shown: Iterable[Shown]) -> None:
     """Adds the scores of jobs to the recorded results and writes RESULTS.md with its images."""
-    jobs = list(jobs)
     results.save(jobs)
-    if 'methods' in config.artifact.split(','):
-        folder = pathlib.Path(config.output_dir) / 'artifacts' / f'methods-{config.scale}'
-        for path in _strips(jobs, folder / 'strips').values():
-            STRIPS.mkdir(parents=True, exist_ok=True)
-            for part in (path, path.with_suffix('.json')):
-                (STRIPS / part.name).write_bytes(part.read_bytes())
+    STRIPS.mkdir(parents=True, exist_ok=True)
+    folder = pathlib.Path(config.output_dir) / 'artifacts' / f'methods-{config.scale}' / 'strips'
+    for job, evaluation in _evaluations(jobs):
+        record = folder / _strip_name(job, evaluation)
+        for part in _captions(record, job.digest):
+            for path in (record, record.with_name(f'{part}.png')):
+                (STRIPS / path.name).write_bytes(path.read_bytes())
     text = results_markdown()
     write_text(RESULTS, text)
     made = [
@@ -202,17 +196,17 @@ def _show(
     folder: pathlib.Path,
 ) -> Shown:
     """Renders an artifact; images of networks are drawn once and kept in `folder`."""
-    images: list[Image] = []
+    images: Iterable[Image] = ()
     if name in figures.FIGURES:
-        images += figures.FIGURES[name](scores)
+        images = figures.FIGURES[name](scores)
     elif name == 'fig3':
-        images += _latent_spaces(jobs, scores)
+        images = _latent_spaces(jobs, scores)
     elif name == 'methods':
-        images += _method_strips(jobs, scores, folder)
+        images = _method_strips(jobs, scores, folder / 'strips')
     elif name not in tables.TABLES:
-        images += _gallery(name, jobs, folder)
+        images = _gallery(name, jobs, folder)
     made = tables.TABLES[name](scores) if name in tables.TABLES else []
-    return Shown(name, _command(config, name), made, images)
+    return Shown(name, _command(config, name), made, list(images))
 
 
 def _command(config: ReproduceConfig, name: str) -> str:
@@ -232,122 +226,92 @@ def _latent_spaces(jobs: Iterable[Job], scores: Iterable[Score]) -> list[Image]:
     distances = {s.run: s.value for s in scores if (s.set, s.stem) == ('samples', 'fd')}
     views, shown = {}, {}
     for job in jobs:
-        mixture = f'-{job.config.mixture}' if job.config.mixture else ''
-        name = f'{job.config.method}{mixture}'
+        name = '-'.join(filter(None, (job.config.method, job.config.mixture)))
         if name not in views and job.digest:
             views[name] = figures.latent_view(job.workdir.path, job.steps)
-            if job.name in distances:
-                shown[name] = distances[job.name]
+            shown |= {name: distances[job.name]} if job.name in distances else {}
     return [figures.fig3(views, shown)] if views else []
 
 
-def _method_strips(
-    jobs: Iterable[Job], scores: Iterable[Score], folder: pathlib.Path
-) -> list[Image]:
-    """Draws the strips of the runs whose scores are shown: trained here, or recorded."""
-    from flexae_tf import image_grid  # imports TensorFlow
-
-    checkpoints = {score.run: score.checkpoint for score in scores}
-    jobs, found = list(jobs), {}
-    drawn = _strips([job for job in jobs if job.digest], folder / 'strips')
-    for job, evaluation in _evaluations(jobs):
-        key, digest = (job.config.dataset, evaluation.method), checkpoints.get(job.name)
-        path = drawn.get(key, STRIPS / _strip_name(job, evaluation))
-        if digest and _captions(path, digest) is not None:
-            found.setdefault(key, path)
-    order = {row: i for i, row in enumerate(plans.methods.AUTOENCODERS)}
-    rows = sorted(found, key=lambda key: order.get(key[1], len(order)))
-    return [
-        figures.strips(d, {row: image_grid.read_png(found[d, row]) for e, row in rows if e == d})
-        for d in dict.fromkeys(dataset for dataset, _ in rows)
-    ]
+def _gallery(name: str, jobs: Iterable[Job], folder: pathlib.Path) -> Iterator[Image]:
+    """Draws the images of a figure of each trained run."""
+    for job in (job for job in jobs if job.digest):
+        for stem, caption in _draw(name, job, folder / f'{job.name}.json').items():
+            caption = f'{caption} ({job.name}, step {job.steps})'
+            yield Image(stem, caption, (folder / f'{stem}.png').read_bytes())
 
 
-def _evaluations(jobs: Iterable[Job]) -> Iterator[tuple[Job, plans.Evaluation]]:
+def _evaluations(jobs: Iterable[Job]) -> Iterator[tuple[Job, Evaluation]]:
     """Yields the evaluations of trained methods; untrained ones have no strips."""
     return ((job, e) for job in jobs if job.steps for e in job.evaluations)
 
 
-def _strip_name(job: Job, evaluation: plans.Evaluation) -> str:
-    density = evaluation.config.density
-    return f'{job.name}+{density}.png' if density else f'{job.name}.png'
+def _strip_name(job: Job, evaluation: Evaluation) -> str:
+    return f'{"+".join(filter(None, (job.name, evaluation.config.density)))}.json'
 
 
-def _strips(jobs: Iterable[Job], folder: pathlib.Path) -> dict[tuple[str, str], pathlib.Path]:
-    """Draws the strip of the first evaluated run of each data set and row; returns their paths."""
-    found: dict[tuple[str, str], pathlib.Path] = {}
+def _method_strips(
+    jobs: Sequence[Job], scores: Iterable[Score], folder: pathlib.Path
+) -> Iterator[Image]:
+    """Draws the strip of the first run of each data set and row: evaluated here, or recorded."""
+    from flexae_tf import image_grid  # imports TensorFlow
+
+    checkpoints, found = {score.run: score.checkpoint for score in scores}, {}
     for job, evaluation in _evaluations(jobs):
-        key = job.config.dataset, evaluation.method
+        key, name = (job.config.dataset, evaluation.method), _strip_name(job, evaluation)
         if key not in found and job.scores(evaluation):
-            found[key] = folder / _strip_name(job, evaluation)
-            if _captions(found[key], job.digest) is None:
-                import_tensorflow()
-                from flexae_tf.experiments.image_grids import strip
-
-                image = strip(open_gallery(job, evaluation.config.density))
-                _keep(found[key], job.digest, {found[key]: image}, {})
-    return found
-
-
-def _gallery(name: str, jobs: Iterable[Job], folder: pathlib.Path) -> list[Image]:
-    """Draws the images of a figure of each trained run, or takes those that were drawn."""
-    found = []
-    for job in (job for job in jobs if job.digest):
-        kept = folder / f'{job.name}.json'
-        captions = _captions(kept, job.digest)
-        paths = {part: folder / f'{part}-{job.name}.png' for part in captions or {}}
-        if not paths or not all(path.exists() for path in paths.values()):
-            import_tensorflow()
-            from flexae_tf.experiments import image_grids
-
-            drawn = image_grids.GALLERIES[name](open_gallery(job))
-            captions = image_grids.captions(drawn, data.describe(job.config))
-            paths = {part: folder / f'{part}-{job.name}.png' for part in drawn}
-            images = {path: drawn[part] for part, path in paths.items()}
-            _keep(kept, job.digest, images, captions)
-        for part, path in paths.items():
-            caption = f'{captions[part]} ({job.name}, step {job.steps})'
-            found.append(Image(path.stem, caption, path.read_bytes()))
-    return found
+            _draw('methods', job, folder / name, evaluation.config.density)
+            found[key] = (folder / name).with_suffix('.png')
+        elif key not in found and _captions(STRIPS / name, checkpoints.get(job.name)):
+            found[key] = (STRIPS / name).with_suffix('.png')
+    known = list(methods.AUTOENCODERS)
+    rows = sorted(found, key=lambda key: known.index(key[1]) if key[1] in known else len(known))
+    for dataset in dict.fromkeys(dataset for dataset, _ in rows):
+        images = {row: image_grid.read_png(found[d, row]) for d, row in rows if d == dataset}
+        yield figures.strips(dataset, images)
 
 
-def _keep(
-    path: pathlib.Path,
-    digest: str,
-    images: Mapping[pathlib.Path, np.ndarray],
-    captions: Mapping[str, str],
-) -> None:
-    """Writes images, and beside `path` their captions and the checkpoint that they show."""
+def _draw(name: str, job: Job, record: pathlib.Path, density: str | None = None) -> dict[str, str]:
+    """Draws images of a job's checkpoint beside `record`, unless they are there.
+
+    Returns:
+        the captions by stem of the file names, which are kept in `record`.
+    """
+    if captions := _captions(record, job.digest):
+        return captions
+    import_tensorflow()
     from flexae_tf import image_grid
+    from flexae_tf.experiments import image_grids
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for file, image in images.items():
-        write_bytes(file, image_grid.to_png(image))
-    document = {'checkpoint': digest} | ({'captions': captions} if captions else {})
-    write_json(path.with_suffix('.json'), document)
+    gallery = _open_gallery(job.workdir.path, job.config, job.digest, density)
+    if name == 'methods':
+        images, captions = {record.stem: image_grids.strip(gallery)}, {record.stem: ''}
+    else:
+        parts = image_grids.GALLERIES[name](gallery)
+        texts = image_grids.captions(parts, data.describe(job.config))
+        images = {f'{part}-{job.name}': image for part, image in parts.items()}
+        captions = {f'{part}-{job.name}': texts[part] for part in parts}
+    record.parent.mkdir(parents=True, exist_ok=True)
+    for stem, image in images.items():
+        write_bytes(record.with_name(f'{stem}.png'), image_grid.to_png(image))
+    write_json(record, {'checkpoint': job.digest, 'captions': captions})
+    return captions
 
 
-def _captions(path: pathlib.Path, digest: str) -> dict[str, str] | None:
-    """Returns the captions of drawn images; None unless they show this checkpoint."""
-    try:
-        document = json.loads(path.with_suffix('.json').read_text())
-    except OSError:
-        return None
-    return document.get('captions', {}) if document['checkpoint'] == digest else None
-
-
-def open_gallery(job: Job, density: str | None = None) -> Any:
-    """Returns the `Gallery` of the last checkpoint of a job."""
-    return _open_gallery(job.workdir.path, job.config, job.digest, density)
+def _captions(record: pathlib.Path, digest: str | None) -> dict[str, str]:
+    """Returns the captions of drawn images; {} unless all are there and show this checkpoint."""
+    document = json.loads(record.read_text()) if record.exists() else {}
+    captions = document.get('captions', {record.stem: ''})  # recorded strips have no captions
+    whole = all(record.with_name(f'{stem}.png').exists() for stem in captions)
+    return captions if whole and digest and document.get('checkpoint') == digest else {}
 
 
 @functools.lru_cache(maxsize=3)  # one for each data set: figures share the codes
 def _open_gallery(workdir: pathlib.Path, config: Any, digest: str, density: str | None) -> Any:
-    import_tensorflow()
+    """Returns the `Gallery` of the last checkpoint of a run; `digest` tells checkpoints apart."""
     from flexae_tf.densities import densities
     from flexae_tf.experiments import image_grids
 
-    del digest  # another checkpoint is another gallery
     method = densities.load_run(workdir, config.training_steps, density)
     return image_grids.Gallery(method, _dataset(config))
 
@@ -361,25 +325,31 @@ def _dataset(config: Any) -> Any:
 
 
 def _report(
-    config: ReproduceConfig, shown: Iterable[Shown], missing: Iterable[str], scores: Iterable[Score]
+    config: ReproduceConfig, shown: list[Shown], missing: list[str], scores: list[Score]
 ) -> str:
     """Returns the HTML page: one file, with images embedded and without scripts."""
-    scores, missing = list(scores), list(missing)
-    sections = {}
-    for artifact in shown:
-        uris = {
-            p.name: f'data:image/png;base64,{base64.b64encode(p.png).decode()}'
-            for p in artifact.images
-        }
-        sections[plans.ARTIFACTS[artifact.name].title] = artifact.markdown(uris)
-    sections['Outcomes'] = results.RULE
-    sections['Missing'] = '\n'.join(f'- {line}' for line in missing) or 'Nothing.'
-    sections['Protocols'] = _protocols(scores)
-    sections['Environment'] = _environment(config, scores)
+    sections = {plans.ARTIFACTS[one.name].title: one.markdown(embed=True) for one in shown}
+    # Protocols of critics differ by checkpoint.
+    fields = {s.protocol: s.fields for s in scores if not s.stem.startswith('critic')}
+    names = dict.fromkeys(k for f in fields.values() for k, v in f.items() if v is not None)
+    rows = [
+        (f'`{protocol}`', *('-' if f.get(k) is None else str(f[k]) for k in names))
+        for protocol, f in fields.items()
+    ]
+    found = {'scale': {config.scale}, 'trained on': {s.machine for s in scores}}
+    found['scored by code'] = {s.code for s in scores}
+    for package in dict.fromkeys(name for s in scores for name in s.environment):
+        found[package] = {s.environment[package] for s in scores if package in s.environment}
+    environment = (f'- {name}: {", ".join(sorted(values))}' for name, values in found.items())
     deviations = (HERE / 'DEVIATIONS.md').read_text()
-    sections['Deviations'] = re.sub(r'^#', '##', deviations.split('\n', 1)[1], flags=re.M)
-    body = '\n\n'.join(f'## {title}\n\n{text}' for title, text in sections.items())
-    return to_html(body)
+    sections |= {
+        'Outcomes': results.RULE,
+        'Missing': '\n'.join(f'- {line}' for line in missing) or 'Nothing.',
+        'Protocols': tables.grid(('protocol', *names), rows) if rows else 'Nothing was scored.',
+        'Environment': '\n'.join(environment),
+        'Deviations': re.sub(r'^#', '##', deviations.split('\n', 1)[1], flags=re.M),
+    }
+    return to_html('\n\n'.join(f'## {title}\n\n{text}' for title, text in sections.items()))
 
 
 def to_html(text: str) -> str:
@@ -399,25 +369,3 @@ def to_html(text: str) -> str:
         'code': escape(code_version()),
     }
     return re.sub(r'\{\{(\w+)\}\}', lambda match: fields[match[1]], page)
-
-
-def _protocols(scores: Iterable[Score]) -> str:
-    """Returns the fields of each protocol, except of critics, which differ by checkpoint."""
-    fields = {s.protocol: s.fields for s in scores if not s.stem.startswith('critic')}
-    names = dict.fromkeys(k for f in fields.values() for k, v in f.items() if v is not None)
-    rows = [
-        (f'`{protocol}`', *('-' if f.get(k) is None else str(f[k]) for k in names))
-        for protocol, f in fields.items()
-    ]
-    return tables.grid(('protocol', *names), rows) if rows else 'Nothing was scored.'
-
-
-def _environment(config: ReproduceConfig, scores: Iterable[Score]) -> str:
-    """Returns scale, machines and versions; all of them if they differ."""
-    found: dict[str, set[str]] = {'scale': {config.scale}}
-    for score in scores:
-        found.setdefault('trained on', set()).add(score.machine)
-        found.setdefault('scored by code', set()).add(score.code)
-        for name, version in score.environment.items():
-            found.setdefault(name, set()).add(version)
-    return '\n'.join(f'- {name}: {", ".join(sorted(values))}' for name, values in found.items())
