@@ -56,7 +56,10 @@ def as_float(x: tf.Tensor) -> tf.Tensor:
 
 
 def map_batches(
-    function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, batch_size: int
+    function: Callable[[tf.Tensor], tf.Tensor],
+    x: np.ndarray,
+    batch_size: int,
+    check_interrupt: Callable[[], None] | None = None,
 ) -> np.ndarray:
     """Applies a function to all rows of an array, `batch_size` rows at a time.
 
@@ -65,6 +68,8 @@ def map_batches(
             function receives one shape only and a `tf.function` is traced once.
         x: uint8 images, which `function` receives in [0, 1], or float32 arrays.
         batch_size: rows of a batch.
+        check_interrupt: called before every batch; raises when the program is to stop. None for
+            no check.
 
     Returns:
         The results, float32 [n, ...].
@@ -72,6 +77,8 @@ def map_batches(
     batch_size = min(batch_size, len(x))
     results = []
     for start in range(0, len(x), batch_size):
+        if check_interrupt:
+            check_interrupt()
         rows = x[start : start + batch_size]
         padding = [(0, batch_size - len(rows))] + [(0, 0)] * (x.ndim - 1)
         padded = as_float(tf.constant(np.pad(rows, padding)))

@@ -15,8 +15,8 @@ class DensitySpec:
     """A row of the table of densities.
 
     Attributes:
-        module: module of this package with `fit(name, run, dataset, folder, steps) -> tensors` and
-            `build(name, run, tensors) -> Prior`.
+        module: module of this package with `build(name, run, tensors) -> Prior` and
+            `fit(name, run, dataset, folder, steps, check_interrupt) -> tensors`.
         trained_by_steps: whether the density is trained by gradient steps (`--density_steps`).
     """
 

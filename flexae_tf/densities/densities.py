@@ -11,6 +11,7 @@ import os
 import pathlib
 import shlex
 import types
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -93,7 +94,14 @@ def attach(run: Run, density: str | None = None) -> Run:
     return run._replace(density=f'{name}-{manifest.sha256[:12]}')
 
 
-def fit(run: Run, density: str | None, dataset: Dataset, *, steps: int | None = None) -> Run:
+def fit(
+    run: Run,
+    density: str | None,
+    dataset: Dataset,
+    *,
+    steps: int | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> Run:
     """Returns `run` sampling from the requested density, which is fitted if it is missing.
 
     A density of other weights counts as missing and is replaced.
@@ -104,6 +112,8 @@ def fit(run: Run, density: str | None, dataset: Dataset, *, steps: int | None = 
         dataset: the run's own data; the density is fitted to the codes of its training examples.
         steps: training steps of a density that is trained by steps; None for its default, or for
             the number of steps of a density that exists.
+        check_interrupt: called before every batch that is encoded; raises when the program is to
+            stop. None for no check.
 
     Raises:
         UsageError: too few examples; the density does not take `steps`, or was trained, completely
@@ -118,7 +128,7 @@ def fit(run: Run, density: str | None, dataset: Dataset, *, steps: int | None = 
         raise UsageError(f'--density_steps={steps}: {name} is not trained by steps. Omit it.')
     if not is_fitted(run, name, steps):
         try:
-            _fit(run, name, dataset, steps)
+            _fit(run, name, dataset, steps, check_interrupt)
         except OSError as error:
             raise UsageError(
                 f'{density_folder(run, name)}: not writable ({error.strerror}). Fix its '
@@ -178,7 +188,13 @@ def fit_command(run: Run, name: str) -> str:
     return f'bin/fit.py --workdir={workdir} --density={name} --checkpoint={run.step}'
 
 
-def _fit(run: Run, name: str, dataset: Dataset, steps: int | None) -> None:
+def _fit(
+    run: Run,
+    name: str,
+    dataset: Dataset,
+    steps: int | None,
+    check_interrupt: Callable[[], None] | None,
+) -> None:
     """Fits a missing density, in one process at a time."""
     path = _manifest(run, name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +213,7 @@ def _fit(run: Run, name: str, dataset: Dataset, steps: int | None) -> None:
             print(f'{path.parent}: fitted to another checkpoint, is replaced', flush=True)
         print(f'fitting {name} to the codes of step {run.step}', flush=True)
         path.unlink(missing_ok=True)
-        tensors = _module(name).fit(name, run, dataset, path.parent, steps)
+        tensors = _module(name).fit(name, run, dataset, path.parent, steps, check_interrupt)
         with atomic_path(path.with_suffix('.npz')) as temporary:
             np.savez(temporary, **tensors)
         manifest = _Manifest(sorted(run.digests), _sha256(path.with_suffix('.npz')), steps)

@@ -1,6 +1,7 @@
 """The fit program: fits a density to the codes of a trained run."""
 
 import dataclasses
+import functools
 
 from flexae_tf import data
 from flexae_tf.config.fit import FitConfig
@@ -8,6 +9,7 @@ from flexae_tf.densities import DENSITIES, densities
 from flexae_tf.errors import UsageError
 from flexae_tf.training import distribution
 from flexae_tf.training.restore import Run, open_run
+from flexae_tf.training.shutdown import GracefulShutdown
 
 
 def fit(config: FitConfig) -> None:
@@ -46,11 +48,16 @@ def fit_missing(
         MissingDataError: the data are absent or unreadable.
         UsageError: the run was trained on other examples, or as `densities.fit`.
         UserError: as `densities.fit`.
+        Interrupted: SIGTERM or Ctrl-C, handled between batches.
     """
     name = densities.chosen_density(run, density)
     if name is None or densities.is_fitted(run, name, steps):
         return densities.attach(run, density)
     config = dataclasses.replace(run.config, data_dir=data_dir) if data_dir else run.config
-    dataset = data.load(config)
-    run.workdir.check_examples(dataset)
-    return densities.fit(run, name, dataset, steps=steps)
+    with GracefulShutdown() as shutdown:
+        check_interrupt = functools.partial(shutdown.check, 'while fitting a density')
+        dataset = data.load(config)
+        run.workdir.check_examples(dataset)
+        fitted = densities.fit(run, name, dataset, steps=steps, check_interrupt=check_interrupt)
+        check_interrupt()
+    return fitted

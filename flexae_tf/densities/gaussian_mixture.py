@@ -1,6 +1,7 @@
 """A mixture of Gaussians fitted to codes (Ghosh et al. 2020, RAE)."""
 
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 from sklearn import mixture
@@ -16,7 +17,12 @@ MAX_ITERATIONS = 2000
 
 
 def fit(
-    name: str, run: Run, dataset: Dataset, folder: pathlib.Path, steps: None
+    name: str,
+    run: Run,
+    dataset: Dataset,
+    folder: pathlib.Path,
+    steps: None,
+    check_interrupt: Callable[[], None] | None,
 ) -> dict[str, np.ndarray]:
     """Fits a mixture with full covariances to one posterior sample of every training example.
 
@@ -28,6 +34,7 @@ def fit(
         dataset: the run's own data.
         folder: unused; nothing is stored before the fit is complete.
         steps: unused.
+        check_interrupt: called before every batch that is encoded, not while the mixture is fitted.
 
     Returns:
         `weights` [k], `means` [k, m] and lower triangular `scale_tril` [k, m, m].
@@ -37,7 +44,9 @@ def fit(
         NonFiniteLossError: codes that are not finite, or lie in fewer than m dimensions.
     """
     del name, folder, steps
-    codes = sample_codes(run.method, dataset.train.x, seed=run.config.seed)
+    codes = sample_codes(
+        run.method, dataset.train.x, seed=run.config.seed, check_interrupt=check_interrupt
+    )
     if len(codes) < COMPONENTS:
         raise UsageError(
             f'{run.workdir.path}: {len(codes)} training examples are too few for {COMPONENTS} '

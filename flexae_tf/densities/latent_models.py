@@ -29,7 +29,7 @@ class LatentModel:
     """Settings of a method that is trained on codes.
 
     Attributes:
-        encode: (method, x, seed=) -> codes [n, width * latent_dim] to train on.
+        encode: (method, x, seed=, check_interrupt=) -> codes [n, width * latent_dim] to train on.
         width: size of such a code in multiples of latent_dim.
         build_prior: trained model -> prior of codes [latent_dim].
         batch_size: None for the batch size of the run.
@@ -51,7 +51,12 @@ MODELS = {
 
 
 def fit(
-    name: str, run: Run, dataset: Dataset, folder: pathlib.Path, steps: int | None
+    name: str,
+    run: Run,
+    dataset: Dataset,
+    folder: pathlib.Path,
+    steps: int | None,
+    check_interrupt: Callable[[], None] | None,
 ) -> dict[str, np.ndarray]:
     """Trains a latent model on one device and returns its weights.
 
@@ -63,6 +68,8 @@ def fit(
         dataset: the run's own data.
         folder: becomes the workdir of the training.
         steps: training steps; None for the default of the model.
+        check_interrupt: called before every batch that is encoded; the trainer handles signals
+            during the training.
 
     Returns:
         weights by path.
@@ -72,7 +79,7 @@ def fit(
         Interrupted: SIGTERM or Ctrl-C.
         UserError: as `Trainer.train`.
     """
-    train, held_out = map(Split, _codes(name, run, dataset, folder))
+    train, held_out = map(Split, _codes(name, run, dataset, folder, check_interrupt))
     spec = DatasetSpec(
         CODES,
         'vectors',
@@ -104,10 +111,12 @@ def fit(
             )
     # Held-out codes replace test codes, because training must not see the test split.
     trainer = Trainer(
-        resolve(config, spec),
+        config,
         Dataset(spec, train, held_out, held_out),
         strategy=tf.distribute.get_strategy(),
     )
+    if check_interrupt:
+        check_interrupt()
     try:
         trainer.train()
     except Interrupted:
@@ -151,7 +160,13 @@ def model_config(name: str, run: Run) -> TrainConfig:
     )
 
 
-def _codes(name: str, run: Run, dataset: Dataset, folder: pathlib.Path) -> list[np.ndarray]:
+def _codes(
+    name: str,
+    run: Run,
+    dataset: Dataset,
+    folder: pathlib.Path,
+    check_interrupt: Callable[[], None] | None,
+) -> list[np.ndarray]:
     """Returns codes of training and held-out examples, computed once and stored in the folder.
 
     Codes differ in their last bits between devices, and a training resumes only with equal data.
@@ -165,7 +180,9 @@ def _codes(name: str, run: Run, dataset: Dataset, folder: pathlib.Path) -> list[
         shutil.rmtree(folder)
         folder.mkdir()
     codes = [
-        MODELS[name].encode(run.method, split.x, seed=run.config.seed)
+        MODELS[name].encode(
+            run.method, split.x, seed=run.config.seed, check_interrupt=check_interrupt
+        )
         for split in (dataset.train, dataset.validation)
     ]
     with atomic_path(path) as temporary:

@@ -139,7 +139,7 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
     distances: dict[str, list[dict[str, Any]]] = {'reconstructions': [], 'samples': []}
     for run in _open_runs(config, steps):
         if {'samples', 'latents'} & set(_sets(config)):
-            run = _with_density(run, config, dataset)
+            run = _with_density(context, run, dataset)
         newest = ModelId(run.step, run.digest, run.config.seed, selected_by, run.density)
         for image_set in image_sets.of_run(run, x, newest, config, check_interrupt):
             values = _score(context, image_set, reference, metrics)
@@ -325,7 +325,7 @@ def _best_step(
     distances = {}
     only_samples = dataclasses.replace(context.config, sets='samples', repeats=1)
     for run in _open_runs(context.config, steps):
-        run = _with_density(run, context.config, dataset)
+        run = _with_density(context, run, dataset)
         model = ModelId(run.step, run.digest, run.config.seed, None, run.density)
         (samples,) = image_sets.of_run(run, held_out, model, only_samples, context.check_interrupt)
         values = _score(context, samples, reference, [SELECTION_METRIC])
@@ -367,11 +367,12 @@ def _open_runs(config: EvaluateConfig, steps: Sequence[int | None]) -> Iterator[
         )
 
 
-def _with_density(run: Run, config: EvaluateConfig, dataset: data.Dataset) -> Run:
+def _with_density(context: Context, run: Run, dataset: data.Dataset) -> Run:
     """Returns the run sampling from the requested density, fitted only with `--fit_missing`."""
-    if config.fit_missing:
-        return densities.fit(run, config.density, dataset)
-    return densities.attach(run, config.density)
+    density = context.config.density
+    if context.config.fit_missing:
+        return densities.fit(run, density, dataset, check_interrupt=context.check_interrupt)
+    return densities.attach(run, density)
 
 
 def _prepare(

@@ -79,12 +79,12 @@ def of_run(
     decode = tf.function(run.method.decode)  # traced once for all repeats
 
     def reconstruct(_: int) -> np.ndarray:
-        x_hat = _map(tf.function(run.method.reconstruct), x, config, check_interrupt)
-        return _finite(x_hat, run)
+        reconstruct_batch = tf.function(run.method.reconstruct)
+        return _finite(map_batches(reconstruct_batch, x, config.batch_size, check_interrupt), run)
 
     def sample(repeat: int) -> np.ndarray:
         z = run.method.sample_latent(len(x), config.sample_seed + repeat).numpy()
-        return _finite(_map(decode, z, config, check_interrupt), run)
+        return _finite(map_batches(decode, z, config.batch_size, check_interrupt), run)
 
     requested = config.sets.split(',')
     if 'reconstructions' in requested:
@@ -124,9 +124,10 @@ def codes_of_data(
 ) -> np.ndarray:
     """Returns codes of examples [n, m]; samples of the posteriors if these are stochastic."""
     if run.method.method_spec.posterior == 'deterministic':
-        z = _map(tf.function(run.method.encode), x, config, check_interrupt)
-        return _finite(z, run)
-    return _finite(sample_codes(run.method, x, seed=config.sample_seed), run)
+        z = map_batches(tf.function(run.method.encode), x, config.batch_size, check_interrupt)
+    else:
+        z = sample_codes(run.method, x, seed=config.sample_seed, check_interrupt=check_interrupt)
+    return _finite(z, run)
 
 
 def codes_of_prior(run: Run, num: int, model: ModelId, config: EvaluateConfig) -> ImageSet:
@@ -184,19 +185,6 @@ def _load(name: str, max_images: int) -> np.ndarray:
         return image_folder.load_unresized(path, max_images=max_images)
     x = npz.load_images(path)
     return x[fixed_permutation(len(x), Purpose.EVALUATION)[:max_images]]
-
-
-def _map(
-    function: Callable[[tf.Tensor], tf.Tensor],
-    x: np.ndarray,
-    config: EvaluateConfig,
-    check_interrupt: Callable[[], None],
-) -> np.ndarray:
-    def interruptible(batch: tf.Tensor) -> tf.Tensor:
-        check_interrupt()
-        return function(batch)
-
-    return map_batches(interruptible, x, config.batch_size)
 
 
 def _finite(values: np.ndarray, run: Run) -> np.ndarray:

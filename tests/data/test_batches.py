@@ -53,3 +53,10 @@ def test_map_batches_pads_the_last_batch_and_traces_once(num):
     results = map_batches(function, images, batch_size=4)
     np.testing.assert_allclose(results, 2.0 * images / 255.0, rtol=1e-6)
     assert function.experimental_get_tracing_count() == 1
+
+
+def test_map_batches_checks_for_interrupts_before_every_batch():
+    calls = []
+    x = np.zeros([7, 2], np.float32)
+    map_batches(lambda batch: calls.append('batch') or batch, x, 3, lambda: calls.append('check'))
+    assert calls == 3 * ['check', 'batch']

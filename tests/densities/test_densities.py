@@ -1,6 +1,7 @@
 """Storage of densities in a run's folder, and sampling from them."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 from flexae_tf.config import ExportConfig
 from flexae_tf.data import Split
 from flexae_tf.densities import DENSITIES, check_name, densities, find, gaussian_mixture
-from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
+from flexae_tf.errors import CorruptRunError, Interrupted, MissingDataError, UsageError
 from flexae_tf.export import export
 from flexae_tf.files import lock
 from flexae_tf.training.restore import initial_state, open_run, stores
@@ -109,6 +110,19 @@ def test_density_remains_valid_after_its_checkpoint_is_removed(run, dataset, mon
     manifest_of(run, 'latent_gan').unlink()
     again = densities.fit(snapshot, 'latent_gan', dataset, steps=DENSITY_STEPS)
     assert again.density == fitted.density
+
+
+@pytest.mark.parametrize('name', DENSITIES)
+def test_fit_checks_for_interrupts_while_it_encodes(name, run, dataset):
+    checks = itertools.count()
+
+    def check_interrupt():
+        if next(checks) == 2:
+            raise Interrupted(15, 'between batches')
+
+    with pytest.raises(Interrupted):
+        densities.fit(run, name, dataset, check_interrupt=check_interrupt)
+    assert not densities.is_fitted(run, name)
 
 
 def test_fit_excludes_other_processes(run, dataset, monkeypatch):

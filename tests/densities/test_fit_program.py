@@ -1,13 +1,16 @@
 """The fit program, and the programs that need its densities."""
 
 import json
+import os
 import re
 import shlex
+import signal
 
 import numpy as np
 import pytest
 
-from flexae_tf.densities import densities
+from flexae_tf import data
+from flexae_tf.densities import DENSITIES, densities
 from flexae_tf.errors import MissingDataError
 from flexae_tf.training.restore import open_run
 from flexae_tf.training.trainer import Trainer
@@ -42,6 +45,20 @@ def test_fit_program_fits_an_earlier_checkpoint(config, synthetic, tmp_path, her
     run = densities.open_sampler(folder, 5, 'gaussian_mixture')
     assert run.step == 5 and run.density
     assert not densities.is_fitted(open_run(folder), 'gaussian_mixture')
+
+
+@pytest.mark.parametrize('name', DENSITIES)
+def test_fit_program_stops_gracefully(name, run, refused_here, monkeypatch):
+    load = data.load
+
+    def load_and_terminate(config):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return load(config)
+
+    monkeypatch.setattr(data, 'load', load_and_terminate)
+    flags = [f'--workdir={run.workdir.path}', f'--density={name}']
+    refused_here(143, ['while fitting a density', 'resumes'], 'fit', *flags)
+    assert not densities.is_fitted(run, name)
 
 
 @pytest.mark.parametrize(
