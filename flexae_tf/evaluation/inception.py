@@ -86,7 +86,7 @@ class Inception:
         self.resize = f'{resize}_{size}'
         folder, network = _load(self.source, self._cache)
         self._network = network  # the graph does not keep the variables alive
-        self.checksum = _checksum(folder)
+        self.checksum = saved_model_checksum(folder)
         by_handle = self.source == tfgan.INCEPTION_TFHUB
         self.is_tfgan = by_handle or verification.is_tfgan(self.checksum, self._cache)
         names = [layer, tfgan.INCEPTION_OUTPUT] if self.is_tfgan else [layer]
@@ -248,7 +248,8 @@ def _exact_products() -> Iterator[None]:
         tf.config.experimental.enable_tensor_float_32_execution(enabled)
 
 
-def _checksum(folder: str) -> str:
+def saved_model_checksum(folder: str) -> str:
+    """Returns `Inception.checksum` of the SavedModel in a folder."""
     # `fingerprint.pb` holds a random number of each export and is left out.
     read = ('saved_model.pb', 'saved_model.pbtxt', 'variables', 'assets')
     files = {}

@@ -16,7 +16,7 @@ import numpy as np
 
 from flexae_tf.metrics.checks import checked_pair
 
-_BLOCK = 1000  # rows of distances held at a time
+BLOCK = 1000  # rows of distances held at a time
 
 
 class ImprovedPrecisionRecall(NamedTuple):
@@ -46,10 +46,10 @@ def improved_precision_recall(
     Raises:
         ValueError: at most k samples, different d, or a value that is not finite.
     """
-    real, fake = _on_grid(real, fake)
+    real, fake = on_grid(real, fake)
     real_radii, fake_radii = _radii(real, k), _radii(fake, k)
     precise, recalled = np.zeros(len(fake), bool), np.zeros(len(real), bool)
-    for rows, squares in _squared_distances(fake, real):
+    for rows, squares in squared_distances(fake, real):
         precise[rows] = (squares <= real_radii).any(axis=1)
         recalled |= (squares <= fake_radii[rows, None]).any(axis=0)
     return ImprovedPrecisionRecall(float(precise.mean()), float(recalled.mean()))
@@ -69,17 +69,17 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> Densi
         ValueError: at most k reals, fewer than two fakes, different d, or a value that is not
             finite.
     """
-    real, fake = _on_grid(real, fake)
+    real, fake = on_grid(real, fake)
     radii = _radii(real, k)
     num_inside, covered = 0, np.zeros(len(real), bool)
-    for _, squares in _squared_distances(fake, real):
+    for _, squares in squared_distances(fake, real):
         inside = squares < radii
         num_inside += int(inside.sum())
         covered |= inside.any(axis=0)
     return DensityCoverage(num_inside / (k * len(fake)), float(covered.mean()))
 
 
-def _on_grid(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def on_grid(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns both sets, checked, as integers of one scale: float64 [n, d] and [m, d]."""
     real, fake = checked_pair(real, fake)
     # Relative to a sample, in units of a power of two: integers stay integers.
@@ -95,15 +95,15 @@ def _radii(samples: np.ndarray, k: int) -> np.ndarray:
     if len(samples) <= k:
         raise ValueError(f'neighbour {k} needs more than {k} samples, not {len(samples)}')
     # Neighbour 0 is the sample itself.
-    blocks = _squared_distances(samples, samples)
+    blocks = squared_distances(samples, samples)
     return np.concatenate([np.partition(squares, k)[:, k] for _, squares in blocks])
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Yields blocks of rows of a [n, d] and their squared distances [rows, m] to b [m, d]."""
     norms = np.sum(b * b, axis=1)
-    for start in range(0, len(a), _BLOCK):
-        rows = slice(start, start + _BLOCK)
+    for start in range(0, len(a), BLOCK):
+        rows = slice(start, start + BLOCK)
         squares = (-2.0 * a[rows]) @ b.T
         squares += np.sum(a[rows] * a[rows], axis=1)[:, None]
         squares += norms

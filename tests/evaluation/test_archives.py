@@ -182,14 +182,14 @@ def test_unpack_reports_full_disk(pack, cache, monkeypatch):
 
 def test_unpack_accepts_result_of_another_process(pack, cache, monkeypatch):
     archive = pack('net.tgz')
-    extract = archives._extract
+    rename = os.rename
 
-    def meanwhile(*args):
-        monkeypatch.setattr(archives, '_extract', extract)
+    def rename_later(*args):
+        monkeypatch.setattr(os, 'rename', rename)
         archives.unpack(archive, cache)
-        extract(*args)
+        rename(*args)
 
-    monkeypatch.setattr(archives, '_extract', meanwhile)
+    monkeypatch.setattr(os, 'rename', rename_later)
     assert contents_of(archives.unpack(archive, cache)) == FILES
     assert len(list((cache / 'networks').iterdir())) == 1
 

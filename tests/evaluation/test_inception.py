@@ -13,8 +13,8 @@ import tensorflow as tf
 import tensorflow_hub
 
 from flexae_tf.errors import MissingDataError
-from flexae_tf.evaluation import archives, inception
-from flexae_tf.evaluation.inception import Inception, tfgan_eval
+from flexae_tf.evaluation import archives
+from flexae_tf.evaluation.inception import Inception, saved_model_checksum, tfgan_eval
 
 PLACES = np.array([0, 74, 149, 150, 298])  # where `probe` reads its 299 x 299 images
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -504,13 +504,13 @@ def test_checksum_distinguishes_networks(tiny, tmp_path):
         shutil.copytree(tiny, tmp_path / name)
         return tmp_path / name
 
-    original = inception._checksum(tiny)
-    assert inception._checksum(str(copy('elsewhere'))) == original
+    original = saved_model_checksum(tiny)
+    assert saved_model_checksum(str(copy('elsewhere'))) == original
 
     annotated = copy('annotated')
     (annotated / 'README.md').write_text('from a friend')
     (annotated / 'fingerprint.pb').write_bytes(b'of another export')
-    assert inception._checksum(str(annotated)) == original
+    assert saved_model_checksum(str(annotated)) == original
 
     retrained = copy('retrained')
     data = retrained / 'variables' / 'variables.data-00000-of-00001'
@@ -520,7 +520,7 @@ def test_checksum_distinguishes_networks(tiny, tmp_path):
     with_assets = copy('with_assets')
     (with_assets / 'assets').mkdir(exist_ok=True)
     (with_assets / 'assets' / 'labels.txt').write_text('cat')
-    others = {inception._checksum(str(folder)) for folder in (retrained, renamed, with_assets)}
+    others = {saved_model_checksum(str(folder)) for folder in (retrained, renamed, with_assets)}
     assert len(others | {original}) == 4
 
 
@@ -531,12 +531,16 @@ def tfgan_modules():
     return {name: m for name, m in sys.modules.items() if name.startswith('tensorflow_gan')}
 
 
+def pop_tfgan_modules():
+    return {name: sys.modules.pop(name) for name in tfgan_modules()}
+
+
 @pytest.fixture
 def clean_modules():
     """Removes TF-GAN from sys.modules during a test."""
-    before = inception._pop_tfgan_modules()
+    before = pop_tfgan_modules()
     yield
-    inception._pop_tfgan_modules()
+    pop_tfgan_modules()
     sys.modules.update(before)
 
 
@@ -550,7 +554,7 @@ def test_tfgan_eval_has_the_interface():
 
 def test_tfgan_eval_leaves_later_imports_unchanged(clean_modules):
     def outcome():
-        inception._pop_tfgan_modules()
+        pop_tfgan_modules()
         try:
             importlib.import_module('tensorflow_gan')
             error = None
@@ -559,7 +563,7 @@ def test_tfgan_eval_leaves_later_imports_unchanged(clean_modules):
         return error, set(tfgan_modules())
 
     expected = outcome()
-    inception._pop_tfgan_modules()
+    pop_tfgan_modules()
     tfgan_eval.__wrapped__()
     assert not tfgan_modules()
     assert outcome() == expected

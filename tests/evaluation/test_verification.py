@@ -173,12 +173,12 @@ def test_features_of_another_network_are_refused(tiny, network, cache, monkeypat
     load = tensorflow_hub.load
     for factor, fine in [(1.0001, True), (1.01, False), (-1.0, False), (np.nan, False)]:
 
-        def damaged_load(folder, factor=factor):
+        def corrupt_load(folder, factor=factor):
             loaded = load(folder)
             loaded.weights.assign(loaded.weights * factor)
             return loaded
 
-        monkeypatch.setattr(tensorflow_hub, 'load', damaged_load)
+        monkeypatch.setattr(tensorflow_hub, 'load', corrupt_load)
         other = Inception(tiny, 'pool_3', 4, cache=cache)
         assert other.checksum == network.checksum
         if fine:

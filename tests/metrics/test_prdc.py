@@ -56,7 +56,7 @@ def test_prdc_with_ties(rng, k):
 def test_prdc_does_not_depend_on_blocks(rng, monkeypatch):
     real, fake = rng.normal(size=(50, 3)), rng.normal(size=(34, 3))
     whole = improved_precision_recall(real, fake), density_coverage(real, fake)
-    monkeypatch.setattr(prdc, '_BLOCK', 7)
+    monkeypatch.setattr(prdc, 'BLOCK', 7)
     assert (improved_precision_recall(real, fake), density_coverage(real, fake)) == whole
 
 
@@ -123,8 +123,8 @@ def test_distances_are_exact(rng, d):
     # Extreme distances with odd numbers in the last bit.
     real, fake = 1.0 - 1e-6 * rng.random((2, 5, d))
     real[0], fake = 0.0, -fake
-    real, fake = prdc._on_grid(real, fake)
-    _, squares = next(prdc._squared_distances(fake, real))
+    real, fake = prdc.on_grid(real, fake)
+    _, squares = next(prdc.squared_distances(fake, real))
     gaps = fake.astype(np.int64)[:, None] - real.astype(np.int64)
     np.testing.assert_array_equal(squares.astype(np.int64), np.sum(gaps**2, axis=2))
     assert 2**51 < squares.max() <= 2**53
