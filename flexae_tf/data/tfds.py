@@ -1,5 +1,6 @@
 """MNIST, Fashion-MNIST and CIFAR-10, read with tensorflow-datasets."""
 
+import logging
 from typing import Any
 
 from flexae_tf.config import TrainConfig
@@ -65,6 +66,8 @@ def prepared_builder(name: str, config: TrainConfig, *, hint: str = '') -> Any:
             f'{builder.data_path}: {name} is missing. Run bin/train.py with --download, or give '
             f'the folder of tensorflow-datasets that holds it as --data_dir{hint}.'
         )
+    # Hides a warning for each of the many retries; the error below reports their failure.
+    logging.getLogger('urllib3.connectionpool').setLevel(logging.ERROR)
     try:
         builder.download_and_prepare()
     except Exception as error:  # network, server, checksum and disk raise many classes

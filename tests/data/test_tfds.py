@@ -1,3 +1,4 @@
+import logging
 import os
 from pathlib import Path
 
@@ -53,14 +54,15 @@ def test_load_refuses_missing_data(tmp_path, name):
 
 
 @pytest.mark.parametrize('error', [ConnectionError('no route\nto host'), ValueError('checksum')])
-def test_load_reports_a_failed_download(monkeypatch, tmp_path, error):
+def test_load_reports_a_failed_download(monkeypatch, tmp_path, caplog, error):
     def fail(self):
+        logging.getLogger('urllib3.connectionpool').warning('Retrying')
         raise error
 
     monkeypatch.setattr(tfds.builder_cls('mnist'), 'download_and_prepare', fail)
     with pytest.raises(MissingDataError, match='download failed .*--data_dir') as caught:
         data.load(TrainConfig(dataset='mnist', data_dir=str(tmp_path), download=True))
-    assert '\n' not in str(caught.value)
+    assert '\n' not in str(caught.value) and 'Retrying' not in caplog.text
 
 
 @pytest.mark.parametrize('damage', ['truncated', 'removed'])
