@@ -135,7 +135,7 @@ def call(name: str, arguments: Sequence[str]) -> None:
     options = parse(name, arguments)
     _check_names(options)
     request = load(program.check)(options) if program.check else (options,)
-    main = _import(program)
+    main = _import(name)
     main(*request)
 
 
@@ -196,12 +196,13 @@ def _check_names(options: Any) -> None:
             load(find)(name)
 
 
-def _import(program: Program) -> Callable[..., None]:
+def _import(name: str) -> Callable[..., None]:
     """Imports TensorFlow and the program; Ctrl-C exits at once."""
+    program = PROGRAMS[name]
 
     def interrupt(number: int, _: Any) -> NoReturn:
         # An exception could be swallowed by the import, or leave a half-imported package.
-        os.write(2, f'error: {_interrupted("while it started")[0]}\n'.encode())
+        os.write(2, f'{name}: error: {_interrupted("while it started")[0]}\n'.encode())
         os._exit(128 + number)
 
     previous = signal.signal(signal.SIGINT, interrupt)
