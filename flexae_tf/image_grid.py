@@ -3,7 +3,8 @@
 import pathlib
 
 import numpy as np
-import tensorflow as tf
+
+from flexae_tf.environment import import_tensorflow
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -50,7 +51,7 @@ def pairs(x: np.ndarray, x_hat: np.ndarray, *, columns: int = 8) -> np.ndarray:
 
 def to_png(image: np.ndarray) -> bytes:
     """Returns the contents of a PNG file of one uint8 image [h, w, 1 or 3]."""
-    return tf.io.encode_png(image).numpy()
+    return import_tensorflow().io.encode_png(image).numpy()
 
 
 def write_png(path: str | pathlib.Path, image: np.ndarray) -> None:
@@ -60,4 +61,4 @@ def write_png(path: str | pathlib.Path, image: np.ndarray) -> None:
 
 def read_png(path: str | pathlib.Path) -> np.ndarray:
     """Reads one image, uint8 [h, w, c]."""
-    return tf.io.decode_png(pathlib.Path(path).read_bytes()).numpy()
+    return import_tensorflow().io.decode_png(pathlib.Path(path).read_bytes()).numpy()

@@ -59,6 +59,7 @@ TENSORFLOW_FREE = [
     'experiments.plans',
     'experiments.results',
     'experiments.runner',
+    'image_grid',
     'methods.resolve',
     'methods.table',
     'metrics.protocol',
