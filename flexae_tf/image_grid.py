@@ -16,12 +16,15 @@ def grid(images: np.ndarray, *, columns: int | None = None) -> np.ndarray:
     """Arranges images row by row; the unused rest of the last row is black.
 
     Args:
-        images: [n, h, w, c].
-        columns: images per row; None for a grid that is as square as possible.
+        images: [n, h, w, c], or [rows, columns, h, w, c].
+        columns: images per row; None for the columns of `images`, or a grid that is as square as
+            possible.
 
     Returns:
         [rows * h, columns * w, c].
     """
+    if images.ndim == 5:
+        images, columns = images.reshape([-1, *images.shape[2:]]), images.shape[1]
     num, height, width, channels = images.shape
     columns = columns or int(np.ceil(np.sqrt(num)))
     rows = -(-num // columns)
@@ -46,7 +49,7 @@ def pairs(x: np.ndarray, x_hat: np.ndarray, *, columns: int = 8) -> np.ndarray:
     num = len(x) // columns * columns
     shape = [num // columns, columns, *x.shape[1:]]
     rows = np.stack([x[:num].reshape(shape), x_hat[:num].reshape(shape)], axis=1)
-    return grid(rows.reshape([2 * num, *x.shape[1:]]), columns=columns)
+    return grid(rows.reshape([-1, *rows.shape[2:]]))
 
 
 def to_png(image: np.ndarray) -> bytes:

@@ -48,6 +48,11 @@ def test_grid_keeps_the_pixels_of_an_image():
     np.testing.assert_array_equal(image[2:], images[1])
 
 
+def test_grid_keeps_the_rows_and_columns_of_an_array():
+    rows = numbered(6).reshape([2, 3, 2, 3, 1])
+    assert cells(image_grid.grid(rows)) == [[1, 2, 3], [4, 5, 6]]
+
+
 @pytest.mark.parametrize(
     ('num', 'columns', 'expected'),
     [

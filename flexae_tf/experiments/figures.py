@@ -1,7 +1,4 @@
-"""Figures that are drawn from scores, and Fig. 3 from codes.
-
-matplotlib is imported when a figure is drawn.
-"""
+"""Figures of scores, and Fig. 3 of codes. matplotlib is imported when a figure is drawn."""
 
 import io
 import math
@@ -37,7 +34,7 @@ def fig2(scores: Sequence[Score]) -> Iterable[Image]:
     measures = {key: m for key, m in tables.FIG_2.items() if not key.endswith('floor')}
     heads = {key: f'{m.head}, $P_z$ to $Q_z$' for key, m in measures.items()}
     heads['gen'] = 'Fréchet distance of samples'
-    figure, axes = _panels(heads.values(), 3, width=3.4, height=2.6, x='training step')
+    figure, axes = _panels([*heads.values()], 3, width=3.4, height=2.6, x='training step')
     columns = tables.columns_of(scores, tables.FIG_2, lambda s: (s.method, s.step))
     styles = {'wae_normal': VERMILLION, 'flexae': BLUE}
     colours = {score.method: styles.get(score.method, GREEN) for score in scores}
@@ -80,11 +77,13 @@ def fig5(scores: Sequence[Score]) -> Iterable[Image]:
         figure, axes = _panels(heads, 2, width=4.8, height=3.4, x=x, y='Fréchet distance')
         test = dict(color=BLUE, marker='o', label='against test images')
         train = dict(color=VERMILLION, marker='s', label='against training images')
-        train_to_test = dict(color=GREY, linestyle=':', label='floor: training against test images')
         for panel, kind in zip(axes, ('rec', 'gen'), strict=True):
-            own = [columns[f'{kind} {split}'].values for split in ('test', 'train')]
-            lines = zip([*own, level], (test, train, train_to_test), strict=True)
-            _plot(panel, [line for line in lines if line[0] is not None], ticks)
+            lines = [(columns[f'{kind} test'].values, test)]
+            lines += [(columns[f'{kind} train'].values, train)]
+            _plot(panel, lines, ticks, level)
+            if level is not None:
+                label = 'floor: training against test images'
+                panel.axhline(level, color=GREY, linestyle=':', label=label)
         caption = (
             f'Fréchet distance of reconstructions and samples of {title} by capacity of P-GEN, '
             'trained on few images; bars: standard deviation over seeds.'
@@ -145,14 +144,14 @@ def fig3(views: Mapping[str, LatentView], distances: Mapping[str, float]) -> Ima
     heads |= {m: f'{heads[m]}\nGen. FD {distances[m]:.3g}' for m in models if m in distances}
     figure, axes = _panels(['True latents', *heads.values()], 3, width=3.0, height=3.0)
     first = views[models[0]]
-    shown = [(first.latents, first.labels), *((views[m].z, views[m].labels) for m in models)]
-    for panel, model in zip(axes[1:], models, strict=False):
-        style = dict(color=FAINT, label='prior', zorder=1)
-        panel.scatter(*views[model].z_hat.T, s=3.0, linewidths=0, **style)
-    for panel, (z, labels) in zip(axes, shown, strict=False):
-        for k in np.unique(labels):
-            style = dict(color=COLOURS[k % len(COLOURS)], label=f'component {k + 1}', zorder=2)
-            panel.scatter(*z[labels == k].T, s=3.0, linewidths=0, **style)
+    for panel, model in zip(axes, [None, *models], strict=False):
+        view = views.get(model, first)
+        z = view.z if model else view.latents
+        dots = [(view.z_hat, FAINT, 'prior')] if model else []
+        for k in np.unique(view.labels):
+            dots.append((z[view.labels == k], COLOURS[k % len(COLOURS)], f'component {k + 1}'))
+        for points, colour, label in dots:
+            panel.scatter(*points.T, s=3.0, linewidths=0, color=colour, label=label)
         panel.set_aspect('equal', 'datalim')
     caption = (
         f'Codes of {len(first.z)} test examples of synthetic_2d, coloured by component, over '
@@ -178,12 +177,11 @@ def strips(dataset: str, images: Mapping[str, np.ndarray]) -> Image:
 
 
 def _panels(
-    heads: Iterable[str], columns: int, *, width: float, height: float, x: str = '', y: str = ''
+    heads: Sequence[str], columns: int, *, width: float, height: float, x: str = '', y: str = ''
 ) -> tuple[Any, list[Any]]:
     """Returns a figure of axes of `width` x `height` inches; axes without a head are invisible."""
     from matplotlib.figure import Figure
 
-    heads = list(heads)
     rows = -(-len(heads) // columns)
     figure = Figure(figsize=(columns * width, rows * height), dpi=150, layout='constrained')
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
@@ -200,20 +198,16 @@ def _panels(
     return figure, axes
 
 
-def _plot(axes: Any, lines: Iterable[tuple[Any, dict]], ticks: Any = None) -> None:
-    """Draws pairs of y by x and style: means with error bars, one number as a horizontal line.
+def _plot(axes: Any, lines: Iterable, ticks: Any = None, level: float | None = None) -> None:
+    """Draws pairs of y by x and style; means get error bars.
 
     The x-axis is logarithmic if it has `ticks`, labels by x. The y-axis is logarithmic if positive
-    values span a decade, and starts at 0 otherwise.
+    values, with `level`, span a decade, and starts at 0 otherwise.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    drawn = []
+    drawn = [] if level is None else [level]
     for points, style in lines:
-        if isinstance(points, float):
-            axes.axhline(points, **style)
-            drawn.append(points)
-            continue
         x, values = sorted(points), [points[at] for at in sorted(points)]
         if values and isinstance(values[0], Mean):
             sds = [math.nan if value.sd is None else value.sd for value in values]

@@ -285,15 +285,14 @@ def _draw(name: str, job: Job, record: pathlib.Path, density: str | None = None)
 
     gallery = _open_gallery(job.workdir.path, job.config, job.digest, density)
     if name == 'methods':
-        images, captions = {record.stem: image_grids.strip(gallery)}, {record.stem: ''}
+        parts = {record.stem: (image_grids.strip(gallery), '')}
     else:
-        parts = image_grids.GALLERIES[name](gallery)
-        texts = image_grids.captions(parts, data.describe(job.config))
-        images = {f'{part}-{job.name}': image for part, image in parts.items()}
-        captions = {f'{part}-{job.name}': texts[part] for part in parts}
+        drawn = image_grids.GALLERIES[name](gallery).items()
+        parts = {f'{part}-{job.name}': image_and_caption for part, image_and_caption in drawn}
     record.parent.mkdir(parents=True, exist_ok=True)
-    for stem, image in images.items():
+    for stem, (image, _) in parts.items():
         write_bytes(record.with_name(f'{stem}.png'), image_grid.to_png(image))
+    captions = {stem: caption for stem, (_, caption) in parts.items()}
     write_json(record, {'checkpoint': job.digest, 'captions': captions})
     return captions
 

@@ -1,7 +1,6 @@
 """Grids of images of linear methods, whose codes are pixels."""
 
 import dataclasses
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -19,11 +18,11 @@ from flexae_tf.experiments.image_grids import (
     Gallery,
     attribute_names,
     has_attribute,
-    nearest,
 )
+from flexae_tf.metrics.pixels import nearest_images
 
 SHAPE = (2, 3, 1)
-PAPER = ('Big_Nose', 'Heavy_Makeup', 'Black_Hair', 'Smiling', 'Male')
+PAPER = ['Big_Nose', 'Heavy_Makeup', 'Black_Hair', 'Smiling', 'Male']
 CELEBA = data.describe(TrainConfig(dataset='celeba'))
 
 
@@ -81,8 +80,15 @@ def faces(classes, rng):
     return Dataset(dataclasses.replace(CELEBA, shape=SHAPE), *parts)
 
 
+@pytest.fixture(params=['classes', 'faces'])
+def dataset(request):
+    return request.getfixturevalue(request.param)
+
+
 def draw(name, method, dataset, *, seed=0):
-    return GALLERIES[name](Gallery(method, dataset, seed=seed))
+    """Returns the grids of a figure, without captions."""
+    parts = GALLERIES[name](Gallery(method, dataset, seed=seed))
+    return {part: grid for part, (grid, _) in parts.items()}
 
 
 def cells(grid, *, columns):
@@ -128,7 +134,7 @@ def test_direction_needs_both_sides(classes, label, name, num):
 
 def test_attribute_names_are_the_papers_or_classes():
     assert attribute_names(CELEBA) == PAPER
-    five = tuple(f'class {k}' for k in range(5))
+    five = [f'class {k}' for k in range(5)]
     assert attribute_names(data.describe(TrainConfig(dataset='digits'))) == five
     unlabelled = DatasetSpec('folder', 'images', SHAPE, 9, 9, (0.0, 1.0))
     assert attribute_names(dataclasses.replace(unlabelled, num_classes=3)) == five[:3]
@@ -144,17 +150,20 @@ def test_has_attribute_of_classes_and_of_celeba(classes):
     unlabelled = Split(split.x, attributes=attributes)
     assert has_attribute(CELEBA, unlabelled, 'Smiling').tolist() == [False, True, True, False]
     assert not has_attribute(CELEBA, unlabelled, 'Male').any()
-    with pytest.raises(UsageError, match="no attribute 'class 7'. Choose one of class 0, "):
-        has_attribute(classes.spec, split, 'class 7')
-    with pytest.raises(UsageError, match="no attribute 'class 6'"):
-        has_attribute(classes.spec, unlabelled, 'class 6')
+
+
+def traverse(gallery, x, *directions):
+    """Returns the cells of images that are moved along these directions."""
+    names = [str(i) for i in range(len(directions))]
+    gallery.direction = lambda name: directions[int(name)]
+    grid, _ = gallery.traverse(Split(x), range(len(x)), names, positive=True)
+    return cells(grid, columns=COLUMNS)
 
 
 def test_traverse_moves_along_the_direction(classes, rng):
     x = rng.integers(100, 150, size=(3, *SHAPE), dtype=np.uint8)
     direction = np.array([0.1, -0.2, 0.0, 0.0, 0.0, 0.0])
-    walks = cells(Gallery(Linear(6), classes).traverse(x, direction), columns=COLUMNS)
-    flat = walks.reshape([3, COLUMNS, 6]).astype(float)
+    flat = traverse(Gallery(Linear(6), classes), x, direction).reshape([3, COLUMNS, 6])
     for column, t in enumerate(np.linspace(-REACH, REACH, COLUMNS)):
         moved = np.clip(x.reshape([3, 6]) + 255.0 * t * direction, 0.0, 255.0)
         assert np.abs(flat[:, column] - moved).max() <= 0.5 + 1e-3
@@ -163,61 +172,61 @@ def test_traverse_moves_along_the_direction(classes, rng):
 
 def test_traverse_takes_a_direction_for_each_image(classes):
     x = np.full((2, *SHAPE), 100, np.uint8)
-    walks = Gallery(Linear(6), classes).traverse(x, 0.2 * np.eye(6)[[1, 4]])
-    last = cells(walks, columns=COLUMNS)[:, -1].reshape([2, 6]).tolist()
+    walks = traverse(Gallery(Linear(6), classes), x, *0.2 * np.eye(6)[[1, 4]])
+    last = walks[:, -1].reshape([2, 6]).tolist()
     assert last == [[100, 202, 100, 100, 100, 100], [100, 100, 100, 100, 202, 100]]
 
 
 def test_traverse_shows_true_images_in_the_middle(classes, rng):
     x = rng.integers(1, 256, size=(4, *SHAPE), dtype=np.uint8)
-    walks = cells(Gallery(Linear(2), classes).traverse(x, np.zeros(2)), columns=COLUMNS)
+    walks = traverse(Gallery(Linear(2), classes), x, np.zeros(2))
     np.testing.assert_array_equal(walks[:, COLUMNS // 2], x)
     assert not walks[:, [0, -1]].reshape([4, 2, 6])[..., 2:].any()  # decoded: pixels are lost
 
 
 def test_interpolate_along_a_line(classes):
-    z_a, z_b = np.array([[0.0, 0.2], [1.0, 0.2]]), np.array([[0.8, 0.2], [1.0, 0.6]])
+    z = np.array([[0.0, 0.2], [1.0, 0.2], [0.8, 0.2], [1.0, 0.6]])
     gallery = Gallery(Linear(2), classes)
-    lines = cells(gallery.interpolate(z_a, z_b), columns=COLUMNS)
+    lines = cells(gallery.interpolate(z), columns=COLUMNS)
     flat = lines.reshape([2, COLUMNS, 6])
     assert flat[0, ::2, 0].tolist() == [0, 51, 102, 153, 204]
     assert (flat[0, :, 1] == 51).all() and (flat[1, :, 0] == 255).all()
     assert flat[1, [0, -1], 1].tolist() == [51, 153]
-    ends = np.full([2, *SHAPE], 7, np.uint8), np.full([2, *SHAPE], 8, np.uint8)
-    shown = cells(gallery.interpolate(z_a, z_b, ends), columns=COLUMNS)
+    ends = np.repeat(np.uint8([7, 8]), 2 * 6).reshape([4, *SHAPE])
+    shown = cells(gallery.interpolate(z, ends), columns=COLUMNS)
     assert (shown[:, 0] == 7).all() and (shown[:, -1] == 8).all()
     np.testing.assert_array_equal(shown[:, 1:-1], lines[:, 1:-1])
 
 
 def test_choose_is_random_but_fixed(classes):
     gallery, other = (Gallery(Linear(2), classes, seed=seed) for seed in (0, 1))
-    chosen = gallery.choose(classes.test, 20).tolist()
-    assert chosen == other.choose(classes.test, 20).tolist()
-    assert gallery.choose(classes.test, 7).tolist() == chosen[:7]
+    chosen = gallery.choose(classes.test, [''] * 20).tolist()
+    assert chosen == other.choose(classes.test, [''] * 20).tolist()
+    assert gallery.choose(classes.test, [''] * 7).tolist() == chosen[:7]
     assert len(set(chosen)) == 20 and chosen != sorted(chosen)
-    left = gallery.choose(classes.test, 5, exclude=chosen[1:3]).tolist()
-    assert left == [chosen[0], *chosen[3:7]]
+    first = f'class {classes.test.labels[chosen[0]]}'
+    assert gallery.choose(classes.test, [first, '', '']).tolist() == chosen[:3]  # none twice
     ten = classes.test.take(np.arange(10))
-    assert gallery.choose(ten, 10).tolist() == [6, 9, 7, 4, 8, 3, 2, 5, 0, 1]  # must not change
+    chosen = gallery.choose(ten, [''] * 10).tolist()
+    assert chosen == [6, 9, 7, 4, 8, 3, 2, 5, 0, 1]  # must not change
 
 
 def test_choose_by_attribute(classes):
     gallery = Gallery(Linear(2), classes)
-    everyone = gallery.choose(classes.test, 105)
+    everyone = gallery.choose(classes.test, [''] * 105)
     for positive, num in ((True, 15), (False, 90)):
-        chosen = gallery.choose(classes.test, num, name='class 4', positive=positive)
+        chosen = gallery.choose(classes.test, ['class 4'] * num, positive)
         assert chosen.tolist() == [i for i in everyone if (classes.test.labels[i] == 4) == positive]
-    with pytest.raises(UsageError, match='16 images with class 4 needed, 15 of 105'):
-        gallery.choose(classes.test, 16, name='class 4')
-    with pytest.raises(UsageError, match='91 images without class 4'):
-        gallery.choose(classes.test, 91, name='class 4', positive=False)
-    with pytest.raises(UsageError, match='106 images needed'):
-        gallery.choose(classes.test, 106)
+    for names, positive, words in (
+        (['class 4'] * 16, True, '16 images with class 4 needed, 15 of 105'),
+        (['class 4'] * 91, False, '91 images without class 4'),
+        ([''] * 106, True, '106 images needed'),
+    ):
+        with pytest.raises(UsageError, match=words):
+            gallery.choose(classes.test, names, positive)
 
 
-@pytest.mark.parametrize('kind', ['classes', 'faces'])
-def test_fig4_traverses_interpolates_and_finds_neighbours(kind, request):
-    dataset = request.getfixturevalue(kind)
+def test_fig4_traverses_interpolates_and_finds_neighbours(dataset):
     method = Linear(4)
     images = draw('fig4', method, dataset, seed=2)
     assert list(images) == ['fig4_samples', 'fig4a', 'fig4b', 'fig4c', 'fig4d']
@@ -247,7 +256,7 @@ def test_fig4_traverses_interpolates_and_finds_neighbours(kind, request):
     samples = np.round(255.0 * method.sample_latent(5, 2).numpy())
     np.testing.assert_array_equal(rows[:, 0].reshape([5, 6])[:, :4], samples)
     for row in rows:
-        expected = nearest(row[:1], dataset.train.x, num=4)[0].tolist()
+        expected = nearest_images(row[:1], dataset.train.x, num=4)[0].tolist()
         assert find(row[1:], dataset.train) == expected
 
 
@@ -263,12 +272,10 @@ def test_fig6_reconstructs_and_samples(classes):
     np.testing.assert_array_equal(samples, expected)
 
 
-@pytest.mark.parametrize('kind', ['classes', 'faces'])
-def test_figs_7_to_11_move_test_images_along_an_attribute(kind, request):
-    dataset = request.getfixturevalue(kind)
+def test_figs_7_to_11_move_test_images_along_an_attribute(dataset):
     gallery = Gallery(Linear(4), dataset)
     for number, name in zip(range(7, 12), attribute_names(dataset.spec), strict=True):
-        images = GALLERIES[f'fig{number}'](gallery)
+        images = draw(f'fig{number}', Linear(4), dataset)
         assert list(images) == [f'fig{number}{letter}' for letter in 'abcd']
         has = has_attribute(dataset.spec, dataset.test, name)
         shown = []
@@ -288,17 +295,15 @@ def test_fig12_shows_nearest_training_images(classes):
     rows = cells(image, columns=15)
     assert rows.shape == (15, 15, *SHAPE)
     for row in rows:
-        expected = nearest(row[:1], classes.train.x, num=14)[0].tolist()
+        expected = nearest_images(row[:1], classes.train.x, num=14)[0].tolist()
         assert find(row[1:], classes.train) == expected
 
 
-@pytest.mark.parametrize('kind', ['classes', 'faces'])
-def test_captions_name_the_attributes(kind, request):
-    dataset = request.getfixturevalue(kind)
+def test_captions_name_the_attributes(dataset):
     gallery = Gallery(Linear(4), dataset)
     found = {}
     for figure in GALLERIES.values():
-        found |= image_grids.captions(figure(gallery), dataset.spec)
+        found |= {part: caption for part, (_, caption) in figure(gallery).items()}
     names = attribute_names(dataset.spec)
     assert found['fig4a'].startswith(f'Training images with {", ".join(names)}.')
     assert found['fig4b'].startswith(f'Test images without {", ".join(names)}.')
@@ -351,69 +356,3 @@ def test_gallery_refuses_vectors_and_too_few_images_or_attributes(classes, synth
     tiny = Dataset(classes.spec, classes.train.take(range(3)), classes.validation, classes.test)
     with pytest.raises(UsageError, match='4 neighbours needed, 3 training images'):
         draw('fig4', Linear(2), tiny)
-
-
-# Nearest neighbours -------------------------------------------------------------------------------
-
-
-def images_of(rng, num, shape=(2, 2, 3), *, limit=256):
-    return rng.integers(0, limit, size=(num, *shape), dtype=np.uint8)
-
-
-# Rows of a block: 1, 7 (the last one shorter), fewer than neighbours, all.
-@pytest.mark.parametrize('block', [1, 12, 7 * 12 + 5, 3 * 12, 1000 * 12])
-@pytest.mark.parametrize('limit', [2, 256])
-def test_nearest_by_its_definition(rng, monkeypatch, block, limit):
-    monkeypatch.setattr(image_grids, '_BLOCK', block)
-    # With two values, nearly every distance has its equals in other blocks.
-    queries, x = images_of(rng, 6, limit=limit), images_of(rng, 50, limit=limit)
-    gaps = queries.astype(np.int64)[:, None] - x.astype(np.int64)
-    squares = np.sum(gaps**2, axis=(2, 3, 4)).tolist()
-    expected = [[i for _, i in sorted((s, i) for i, s in enumerate(r))[:5]] for r in squares]
-    assert nearest(queries, x, num=5).tolist() == expected
-
-
-def test_nearest_takes_the_first_of_equals(monkeypatch):
-    monkeypatch.setattr(image_grids, '_BLOCK', 4)
-    x = np.array([9, 5, 1, 5, 1, 5, 3], np.uint8)[:, None, None, None]
-    assert nearest(x[6:], x, num=7).tolist() == [[6, 1, 2, 3, 4, 5, 0]]
-
-
-def test_nearest_distinguishes_large_images_by_one_unit():
-    # 12288 values as large as possible: float32 holds such squares in steps of 64.
-    x = np.full((4, 64, 64, 3), 255, np.uint8)
-    for i in (0, 1, 3):
-        x[i, 5, 6, 1] -= 4 - i  # at distances 4, 3, 0 and 1
-    query = np.full((1, 64, 64, 3), 255, np.uint8)
-    assert nearest(query, x, num=4).tolist() == [[2, 3, 1, 0]]
-    assert nearest(np.zeros_like(query), x[2:], num=2).tolist() == [[1, 0]]
-
-
-def test_nearest_holds_one_block(rng, monkeypatch):
-    monkeypatch.setattr(image_grids, '_BLOCK', 2**16)  # half a megabyte
-
-    def peak(num):
-        x = images_of(rng, num, (8, 8, 3))
-        tracemalloc.start()
-        try:
-            nearest(x[:3], x, num=4)
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-
-    few, many = peak(2_000), peak(40_000)
-    # As float64 the many images take 61 MB, and as uint8 8 MB.
-    assert many < 2.5 * 2**19 and many < 1.05 * few
-
-
-@pytest.mark.parametrize(
-    ('queries', 'x', 'num', 'words'),
-    [
-        (np.zeros([1, 2, 2, 1]), np.zeros([3, 2, 2, 1], np.uint8), 1, 'not float64 and uint8'),
-        (np.zeros([1, 2, 2, 1], np.uint8), np.zeros([3, 4, 1, 1], np.uint8), 1, r'2, 2, 1'),
-        (np.zeros([1, 2, 2, 1], np.uint8), np.zeros([3, 2, 2, 1], np.uint8), 4, '4 .* among'),
-    ],
-)
-def test_nearest_refuses_wrong_arrays(queries, x, num, words):
-    with pytest.raises(ValueError, match=words):
-        nearest(queries, x, num=num)

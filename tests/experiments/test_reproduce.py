@@ -49,7 +49,9 @@ def galleries(monkeypatch):
 
     for name in ('fig4', 'fig6'):
         monkeypatch.setitem(
-            image_grids.GALLERIES, name, lambda of, name=name: {f'{name}a': grey((name, of))}
+            image_grids.GALLERIES,
+            name,
+            lambda of, name=name: {f'{name}a': (grey((name, of)), 'a caption')},
         )
     monkeypatch.setattr(image_grids, 'Gallery', lambda method, dataset: method)
     monkeypatch.setattr(image_grids, 'strip', lambda of: grey(('strip', of)))
@@ -157,7 +159,7 @@ def test_images_of_a_network_are_drawn_once(stubs, galleries, tmp_path):
     first = path.read_bytes()
     assert galleries == [('fig4', (run, 3000, None)), ('fig6', (run, 3000, None))]
     page = (folder / 'fig4.md').read_text()
-    assert f'![fig4a-{run}](fig4a-{run}.png)' in page and 'class 0, class 1, ' in page
+    assert f'![fig4a-{run}](fig4a-{run}.png)' in page and 'a caption' in page
     reproduce.reproduce(config)
     assert len(galleries) == 2 and path.read_bytes() == first
     path.unlink()  # a removed image is drawn again
