@@ -57,7 +57,7 @@ setup(
             'RESULTS.template',
             'report.*',
             'pictures/*',
-            'recorded/*.jsonl',
+            'recorded/*.json*',
             'recorded/strips/*',
         ],
     },

@@ -4,6 +4,7 @@ A score is stored in the `scores.jsonl` of its run. The results that come with t
 same lines in one file (`RECORDED`), preceded for each run by a line about the run.
 """
 
+import collections
 import dataclasses
 import itertools
 import json
@@ -32,8 +33,6 @@ RULE = (
     "with one seed takes the other rows' standard deviation. By chance, 12 to 18 % of pairs of "
     'three seeds each are as far apart. If no row has two seeds, any difference counts.'
 )
-_RUN = ('run', 'method', 'dataset', 'latent_dim', 'seed', 'options', 'checkpoint')
-_RUN += ('machine', 'environment', 'seconds', 'density_seconds')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,27 +90,12 @@ class Column(NamedTuple):
         return bool(re.fullmatch(r'(fid|prd_precision|prd_recall)10k_(rec|gen)', self.metric or ''))
 
 
-class Claim(NamedTuple):
-    """A claim with the paper's values, our values and an outcome.
-
-    `p` is the p-value of Welch's t-test, the largest one of several pairs; None if a row has one
-    seed.
-    """
-
-    text: str
-    paper: str = ''
-    ours: str = ''
-    p: float | None = None
-    outcome: str = NOT_RUN
-
-
-class Agreement(NamedTuple):
-    """Pairs of rows compared with the paper's order; each pair as (better here, worse here)."""
-
-    kept: list[Pair]
-    contradicted: list[Pair]
-    undecided: list[Pair]
-    tau: float | None  # Kendall's tau-b; None if undefined
+# Texts of the paper's values and of ours; p is the largest p-value of Welch's t-test of the pairs.
+Claim = collections.namedtuple(
+    'Claim', 'text paper ours p outcome', defaults=['', '', None, NOT_RUN]
+)
+# Pairs of rows, each as (better here, worse here), compared with the paper's order; tau-b.
+Agreement = collections.namedtuple('Agreement', 'kept contradicted undecided tau')
 
 
 def collect(jobs: Iterable[Job]) -> list[Score]:
@@ -134,21 +118,13 @@ def recorded(jobs: Iterable[Job], path: pathlib.Path | None = None) -> dict[str,
 
 def read(path: pathlib.Path | None = None) -> dict[str, tuple[dict[str, Any], list[dict]]]:
     """Returns (line about the run, lines of its scores.jsonl) of each recorded run, by name."""
-    fields: dict[str, dict[str, Any]] = {}
     found: dict[str, tuple[dict[str, Any], list[dict]]] = {}
     for line in read_jsonl(path or RECORDED):
         if 'run' in line:
             _, lines = found[line['run']] = (line, [])
-        elif 'benchmark' not in line:
-            if 'protocol' in line:
-                line['fields'] = fields.setdefault(line['protocol'], line.get('fields'))
+        else:
             lines.append(line)
     return found
-
-
-def benchmark(path: pathlib.Path | None = None) -> dict[str, Any]:
-    """Returns the recorded time of an iteration of every method; empty if there is none."""
-    return next((line for line in read_jsonl(path or RECORDED) if 'benchmark' in line), {})
 
 
 def save(jobs: Iterable[Job], path: pathlib.Path | None = None) -> None:
@@ -173,26 +149,18 @@ def save(jobs: Iterable[Job], path: pathlib.Path | None = None) -> None:
         used = {score for line in lines for score in line.get('scores', ())}
         scores = {line['id']: line for line in lines if line.get('id') in used}
         known[job.name] = info, [*scores.values(), *(row for row in lines if 'complete' in row)]
-    write_recorded(path, known, benchmark(path))
+    write_recorded(path, known)
 
 
-def write_recorded(
-    path: pathlib.Path, runs: Mapping[str, tuple[dict, list[dict]]], speed: Mapping[str, Any]
-) -> None:
-    """Writes recorded results in a fixed order; `fields` only at the first use of a protocol."""
-    lines, seen = [dict(speed)] if speed else [], set()
-    for _, (info, scores) in sorted(runs.items()):
-        lines.append({key: info[key] for key in _RUN})
-        for line in scores:
-            empty = ('fields',) if line.get('protocol') in seen else ()
-            seen.add(line.get('protocol'))
-            lines.append({k: v for k, v in line.items() if v is not None and k not in empty})
+def write_recorded(path: pathlib.Path, runs: Mapping[str, tuple[dict, list[dict]]]) -> None:
+    """Writes recorded results in the order of the names of the runs."""
+    lines = [line for _, (info, of_run) in sorted(runs.items()) for line in (info, *of_run)]
     write_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
 
 
 def _scores(info: Mapping[str, Any], evaluation: Evaluation, rows: Iterable[dict]) -> list[Score]:
-    shared = {key: info[key] for key in _RUN if key != 'density_seconds'}
-    shared |= {'method': evaluation.method, 'split': evaluation.config.split}
+    shared = {**info, 'method': evaluation.method, 'split': evaluation.config.split}
+    del shared['density_seconds']
     parts = (info['seconds'], info['density_seconds'].get(evaluation.density, 0.0))
     shared['seconds'] = None if None in parts else sum(parts)
     names = ('set', 'stem', 'metric', 'value', 'step', 'protocol', 'fields', 'code')
@@ -248,32 +216,25 @@ def _check_protocol(score: Score, other: str, protocol: str) -> None:
         )
 
 
-def pooled_sd(rows: Iterable[Mean]) -> float | None:
-    """Returns the pooled standard deviation over seeds; None if no row has two seeds."""
-    known = [row for row in rows if row.sd is not None]
+def fill(values: Values) -> dict[Hashable, Mean]:
+    """Gives rows with one seed the pooled standard deviation, or 0 if no row has two seeds."""
+    known = [row for row in values.values() if row.sd is not None]
     squares = sum((row.n - 1) * row.sd**2 for row in known)
-    return math.sqrt(squares / sum(row.n - 1 for row in known)) if known else None
+    pooled = math.sqrt(squares / sum(row.n - 1 for row in known)) if known else 0.0
+    return {k: row._replace(sd=pooled) if row.sd is None else row for k, row in values.items()}
 
 
-def difference(a: Mean, b: Mean, pooled: float | None) -> float:
-    """Returns mean(b) - mean(a), or 0 if it is within two standard errors.
-
-    `pooled` is the standard deviation of a row with one seed; without it, the errors count as 0.
-    """
-    gap, errors = b.mean - a.mean, _squared_errors(a, b, pooled) or (0.0,)
-    return 0.0 if abs(gap) <= 2.0 * math.sqrt(sum(errors)) + ROUNDING else gap
+def difference(a: Mean, b: Mean) -> float:
+    """Returns mean(b) - mean(a), or 0 if it is within two standard errors."""
+    gap, error = b.mean - a.mean, math.hypot(a.sd / a.n**0.5, b.sd / b.n**0.5)
+    return 0.0 if abs(gap) <= 2.0 * error + ROUNDING else gap
 
 
-def growth(first: Mean, last: Mean, pooled: float | None) -> Mean:
+def growth(first: Mean, last: Mean) -> Mean:
     """Returns the ratio of two positive means with its standard error as `sd` of one value."""
-    ratio, errors = last.mean / first.mean, _squared_errors(first, last, pooled)
-    relative = [e / m.mean**2 for e, m in zip(errors, (first, last), strict=False)]
-    return Mean(ratio, ratio * math.sqrt(sum(relative)) if errors else None, 1)
-
-
-def _squared_errors(a: Mean, b: Mean, pooled: float | None) -> list[float]:
-    sds = [pooled if mean.sd is None else mean.sd for mean in (a, b)]
-    return [] if None in sds else [sd**2 / mean.n for sd, mean in zip(sds, (a, b), strict=True)]
+    ratio = last.mean / first.mean
+    errors = (end.sd / end.n**0.5 / end.mean for end in (first, last))
+    return Mean(ratio, ratio * math.hypot(*errors), 1)
 
 
 def welch_p(a: Mean, b: Mean) -> float | None:
@@ -285,9 +246,9 @@ def welch_p(a: Mean, b: Mean) -> float | None:
 
 def compare(pairs: Iterable[Pair], values: Values, sign: float = 1.0) -> tuple[list[Pair], ...]:
     """Splits pairs: first mean lower (higher if `sign` is -1), the reverse, not different."""
-    found, pooled = ([], [], []), pooled_sd(values.values())
+    found, values = ([], [], []), fill(values)
     for a, b in pairs:
-        gap = sign * difference(values[a], values[b], pooled)
+        gap = sign * difference(values[a], values[b])
         found[2 if not gap else 0 if gap > 0.0 else 1].append((a, b))
     return found
 
@@ -365,7 +326,8 @@ def judge_trend(
     sign = 1.0 if claim.direction == 'rises' else -1.0
     monotonic = all(sign * (b - a) > 0.0 for a, b in itertools.pairwise(means))
     ours += ', at every step' if monotonic else ', not at every step'
-    rise = sign * difference(*ends, pooled_sd(values.values()))
+    full = fill(values)
+    rise = sign * difference(full[claim.rows[0]], full[claim.rows[-1]])
     return Claim(claim.text, there, ours, welch_p(*ends), outcome_of(rise))
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import json
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -26,9 +27,6 @@ JOINT = {
     'ae_gmm': 'AE: mixture fitted afterwards',
     'ae_gmm+latent_gan': 'AE: P-GEN trained afterwards',
 }
-# FlexAE's Gen. in the paper: the largest ratio that it calls almost constant.
-_GEN = [[r[d][paper.FLEXAE].gen for r in paper.TABLE_3.values()] for d in paper.BASE_LATENT_DIMS]
-CONSTANT = max(max(values) / min(values) for values in _GEN)
 
 # A column of a table: head, set, stem and split of its scores, and its best value (min, max, None).
 Measure = collections.namedtuple('Measure', 'head set stem best split', defaults=(None, 'test'))
@@ -237,15 +235,16 @@ def _table3(scores: list[Score], name: str) -> Iterator[Table]:
             shown.append(_cells('paper', theirs, None))
             text = f'{head} of {short[method]}: {direction} with m'
             trend = paper.Trend(text, key, tuple(theirs), direction)
-            claims.append(results.judge_trend(trend, ours, theirs.values(), CONSTANT))
+            claims.append(results.judge_trend(trend, ours, theirs.values(), paper.CONSTANT))
             if key == 'gen' and {1, 4} <= set(ours):
-                pooled = results.pooled_sd(column.values.values())
-                grown[method] = results.growth(ours[1], ours[4], pooled), theirs[4] / theirs[1]
+                full = results.fill(column.values)
+                growth = results.growth(full[method, 1], full[method, 4])
+                grown[method] = growth, theirs[4] / theirs[1]
     contrast = Claim('Gen. of WAE grows more from m_b to 4 m_b than Gen. of FlexAE')
     if len(grown) == 2:
         (wae, flexae), theirs = zip(grown[paper.WAE], grown[paper.FLEXAE], strict=True)
         texts = [f'{a:.2f} vs {b:.2f} times' for a, b in (theirs, (wae.mean, flexae.mean))]
-        outcome = results.outcome_of(results.difference(flexae, wae, None))
+        outcome = results.outcome_of(results.difference(flexae, wae))
         contrast = Claim(contrast.text, *texts, None, outcome)
     for method in used:
         taken = [s for s in scores if s.method == method]
@@ -382,13 +381,13 @@ def _methods(scores: list[Score], name: str) -> Iterator[Table]:
         head = f'W1 / scale of {features.replace("_", " ")}'
         notes += _protocols(columns, {'sliced': SLICED['sliced']._replace(head=head)})
     shown += [_cells(m.head, codes[key], None) for key, m in (SLICED | RANKS).items()]
-    if speed := results.benchmark():
-        shown.append(_cells('time', speed['over_flexae'], None))
-        notes.append(
-            f"time: an iteration over FlexAE's {speed['seconds'][paper.FLEXAE]:.2f} s, median of "
-            f'{speed["iterations"]} on {speed["dataset"]} at width {speed["width_multiplier"]} '
-            f'({speed["device"]}).'
-        )
+    speed = json.loads((results.FOLDER / 'benchmark.json').read_text())
+    shown.append(_cells('time', speed['over_flexae'], None))
+    notes.append(
+        f"time: an iteration over FlexAE's {speed['seconds'][paper.FLEXAE]:.2f} s, median of "
+        f'{speed["iterations"]} on {speed["dataset"]} at width {speed["width_multiplier"]} '
+        f'({speed["device"]}).'
+    )
     notes.append('rank: effective rank of codes and of prior samples; they should agree.')
     claim = Claim(f'Training brings Gen. to at most {LEARNED} of the untrained value')
     if share:

@@ -217,7 +217,7 @@ def test_save_results_adds_and_replaces(stubs, table_1, no_results, recorded, tm
     # A run that was trained again replaces its lines; another evaluation is added.
     name = 'vae-mnist-small-seed=0'
     after[name][0]['checkpoint'] = 'old'
-    results.write_recorded(recorded, after, {})
+    results.write_recorded(recorded, after)
     table_1(save_results=True, methods='vae')
     info, lines = results.read()[name]
     assert info['checkpoint'] != 'old'
@@ -243,7 +243,7 @@ def test_use_saved_results_runs_only_the_others(
     info = runs['beta_vae-mnist-small-seed=0'][0]
     info['options'] = info['options'] | {'kl_weight': 0.7}
     del runs['vae-mnist-small-seed=0']
-    results.write_recorded(recorded, runs, {})
+    results.write_recorded(recorded, runs)
     table_1(**elsewhere)
     assert count(calls(), 'train') == 2 and shown('elsewhere') == whole
 
