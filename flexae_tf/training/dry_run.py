@@ -1,6 +1,7 @@
 """Sizes and requirements of a run, printed before its first step (`--dry_run`)."""
 
 import dataclasses
+import math
 import os
 import pathlib
 import shutil
@@ -46,11 +47,10 @@ def show(config: ResolvedConfig, spec: DatasetSpec) -> None:
     flop = step_flop(method, config.batch_size)
     state, weights = num_bytes(method.state), num_bytes(method.weights)
     print(f'one iteration: {flop / 1e12:.4g} TFLOP')
-    print(f'memory: {_mib(state)} of weights and moments, {_mib(_activations(method, config))} ')
+    print(f'memory: {_mib(state)} of weights and moments, {_mib(_activations(method, config))}')
     print('        of activations in the auto-encoder step (an estimate)')
-    snapshots = (
-        config.training_steps // config.snapshot_every_steps if config.snapshot_every_steps else 0
-    )
+    every = config.snapshot_every_steps
+    snapshots = math.ceil(config.training_steps / every) if every else 0  # the last step has one
     # One more than are kept: the new checkpoint is written before the oldest is removed.
     disk = (config.keep_checkpoints + 1) * state + snapshots * weights
     free = shutil.disk_usage(_existing(config.workdir or '.')).free
