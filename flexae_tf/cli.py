@@ -166,10 +166,7 @@ def help_text(name: str) -> str:
     """Returns the text of `--help`: summary, flags with defaults, and the names in the tables."""
     program = PROGRAMS[name]
     lines = [program.summary, '', f'Usage: python bin/{name}.py --flag=value ...', '']
-    fields = [
-        field for field in dataclasses.fields(load(program.config)) if 'help' in field.metadata
-    ]
-    for field in fields:
+    for field in dataclasses.fields(load(program.config)):
         text = field.metadata['help']
         choices, table = field.metadata['choices'], TABLES.get(field.name)
         if choices:
