@@ -267,6 +267,6 @@ def to_flagfile(config: Options) -> str:
         value = getattr(config, field.name)
         if value is not None:
             lines.append(
-                f'--{field.name}={str(value).lower() if value in (True, False) else value}'
+                f'--{field.name}={str(value).lower() if isinstance(value, bool) else value}'
             )
     return '\n'.join(lines) + '\n'

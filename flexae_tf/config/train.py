@@ -202,7 +202,7 @@ class ResolvedConfig(TrainConfig):
             raise ValueError('latent_dim and noise_dim of a resolved configuration are not None')
 
     def identity(self) -> dict[str, Any]:
-        """Returns as `Options.identity`; where a schedule depends on it, also `training_steps`."""
+        """Returns the options that change results; a schedule can add `training_steps`."""
         steps = {'training_steps': self.training_steps} if self.depends_on_training_steps else {}
         return super().identity() | steps
 

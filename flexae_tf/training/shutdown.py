@@ -9,7 +9,7 @@ from flexae_tf.errors import Interrupted
 
 
 class GracefulShutdown:
-    """Context manager that records the first SIGTERM or SIGINT (Ctrl-C) instead of dying.
+    """Context manager that records the first SIGTERM or SIGINT (Ctrl-C); the process continues.
 
     A second signal ends the process at once. Outside the main thread (a notebook's worker)
     Python delivers no signals and the context manager does nothing.
