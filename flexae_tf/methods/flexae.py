@@ -94,7 +94,7 @@ class FlexAE(LatentMatching):
         return 1 + self.critic_steps if self.config.critic_batches == 'fresh' else 1
 
     def train_step(self, batches: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Runs one iteration of Algorithm 1: L_AE, five times L_Critic, L_Gen, L_Enc."""
+        """Runs one iteration of Algorithm 1: L_AE, `critic_steps` times L_Critic, L_Gen, L_Enc."""
         divergence, values = self.divergence, {}
 
         # 1. Minimize L_AE (Eq. 4) and update phi, theta.
@@ -113,9 +113,9 @@ class FlexAE(LatentMatching):
             if fresh or i == 0:
                 with tf.GradientTape() as encoder_tape:
                     z = self.encoder(batches[1 + i] if fresh else x, training=True)
-            n = self.key(step, Role.CRITIC_NOISE, i)
+            noise_key = self.key(step, Role.CRITIC_NOISE, i)
             key = self.key(step, Role.CRITIC_MIX, i)
-            z_hat = self.prior.sample_with_key(x.shape[0], n)
+            z_hat = self.prior.sample_with_key(x.shape[0], noise_key)
             if self.critic:
                 with tf.GradientTape() as tape:
                     critic_loss, distance = divergence.critic_loss(self.critic, z, z_hat)
@@ -136,7 +136,7 @@ class FlexAE(LatentMatching):
         # 3. Minimize L_Gen (Eq. 6) and update psi, on the noise of the last critic step.
         if self.generator:
             with tf.GradientTape() as tape:
-                z_hat_gen = self.prior.sample_with_key(x.shape[0], n)
+                z_hat_gen = self.prior.sample_with_key(x.shape[0], noise_key)
                 gen_loss = divergence.generator_loss(self.critic, z, z_hat_gen, key)
             psi = self.generator.trainable_variables
             values['loss/gen'] = gen_loss
@@ -151,5 +151,5 @@ class FlexAE(LatentMatching):
 
         if self.config.bn_mix_generated:
             # Only moves the batch-norm averages of the decoder.
-            self.decoder(self.prior.sample_with_key(x.shape[0], n), training=True)
+            self.decoder(self.prior.sample_with_key(x.shape[0], noise_key), training=True)
         return values

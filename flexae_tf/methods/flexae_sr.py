@@ -63,10 +63,7 @@ class FlexAESR(FlexAE):
         return 1 + 2 * self.critic_steps if self.config.critic_batches == 'fresh' else 2
 
     def train_step(self, batches: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Minimizes L_AE, five times L_Critic and the image critic's loss, L_smooth, L_Gen, L_Enc.
-
-        See `Method.train_step`.
-        """
+        """Minimizes L_AE, `critic_steps` times both critics' losses, L_smooth, L_Gen, L_Enc."""
         divergence, weight = self.divergence, self.config.gradient_penalty_weight
 
         # 1. Minimize L_AE (Eq. 4) and update phi, theta.
@@ -86,9 +83,9 @@ class FlexAESR(FlexAE):
                 with tf.GradientTape() as smooth_tape:
                     z = self.encoder(x, training=True)
                     z_other = self.encoder(batches[first + 1], training=True)
-            n = self.key(step, Role.CRITIC_NOISE, i)
+            noise_key = self.key(step, Role.CRITIC_NOISE, i)
             key = self.key(step, Role.CRITIC_MIX, i)
-            z_hat = self.prior.sample_with_key(num, n)
+            z_hat = self.prior.sample_with_key(num, noise_key)
 
             # 2a. Minimize L_Critic (Eq. 5) and update kappa.
             mix = noise.uniform(key, [num, 1])
@@ -125,7 +122,7 @@ class FlexAESR(FlexAE):
 
         # 4. Minimize L_Gen (Eq. 6) and update psi, on the noise of the last critic step.
         with tf.GradientTape() as tape:
-            z_hat_gen = self.prior.sample_with_key(num, n)
+            z_hat_gen = self.prior.sample_with_key(num, noise_key)
             gen_loss = divergence.generator_loss(self.critic, z, z_hat_gen, key)
         psi = self.generator.trainable_variables
         gen_norm = minimize(gen_loss, tape, self.gen_optimizer, psi)
@@ -140,7 +137,7 @@ class FlexAESR(FlexAE):
 
         if self.config.bn_mix_generated:
             # Only moves the batch-norm averages of the decoder.
-            self.decoder(self.prior.sample_with_key(num, n), training=True)
+            self.decoder(self.prior.sample_with_key(num, noise_key), training=True)
         return {
             'loss/ae': ae_loss,
             'grad_norm/ae': ae_norm,

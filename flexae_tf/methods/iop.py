@@ -103,8 +103,9 @@ class Iop(Method):
             with tf.GradientTape() as tape:
                 critic_loss = losses.sigmoid_cross_entropy(self.ratio(z, keep), real=True)
                 critic_loss += losses.sigmoid_cross_entropy(self.ratio(n, keep_n), real=False)
-            phi = self.ratio.trainable_variables
-            critic_norm = minimize(critic_loss, tape, self.critic_optimizer, phi)
+            critic_norm = minimize(
+                critic_loss, tape, self.critic_optimizer, self.ratio.trainable_variables
+            )
         return {
             'loss/ae': ae_loss,
             'loss/kl': kl,

@@ -29,9 +29,9 @@ class LatentGan(LatentMatching):
         # 1. Minimize L_Critic (Eq. 5) and update kappa, `critic_steps` times.
         for i in range(self.critic_steps):
             z = batches[i]
-            n = self.key(step, Role.CRITIC_NOISE, i)
+            noise_key = self.key(step, Role.CRITIC_NOISE, i)
             key = self.key(step, Role.CRITIC_MIX, i)
-            z_hat = self.prior.sample_with_key(z.shape[0], n)
+            z_hat = self.prior.sample_with_key(z.shape[0], noise_key)
             if self.critic:
                 with tf.GradientTape() as tape:
                     critic_loss, distance = divergence.critic_loss(self.critic, z, z_hat)
@@ -51,7 +51,7 @@ class LatentGan(LatentMatching):
 
         # 2. Minimize L_Gen (Eq. 6) and update psi, on the noise of the last critic step.
         with tf.GradientTape() as tape:
-            z_hat = self.prior.sample_with_key(z.shape[0], n)
+            z_hat = self.prior.sample_with_key(z.shape[0], noise_key)
             gen_loss = divergence.generator_loss(self.critic, z, z_hat, key)
         psi = self.generator.trainable_variables
         values['loss/gen'] = gen_loss

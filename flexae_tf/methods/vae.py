@@ -91,8 +91,7 @@ class Vae(Method):
             z, kl = self._sample_with_divergence(x, self.key(step, Role.POSTERIOR))
             ae_loss = losses.reconstruction(x, self.decoder(z, training=True))
             total = self._distortion(ae_loss) + self._kl_weight(step) * kl
-        variables = self.trainable_variables
-        norm = minimize(total, tape, self.ae_optimizer, variables)
+        norm = minimize(total, tape, self.ae_optimizer, self.trainable_variables)
         values = {'loss/ae': ae_loss, 'loss/kl': kl, 'loss/total': total, 'grad_norm/ae': norm}
         return values if self.log_scale is None else values | {'decoder/log_scale': self._log_scale}
 
