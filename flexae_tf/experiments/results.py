@@ -4,7 +4,6 @@ A score is stored in the `scores.jsonl` of its run. The results that come with t
 same lines in one file (`RECORDED`), preceded for each run by a line about the run.
 """
 
-import collections
 import dataclasses
 import itertools
 import json
@@ -12,6 +11,7 @@ import math
 import pathlib
 import re
 import statistics
+from collections import namedtuple
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -91,11 +91,9 @@ class Column(NamedTuple):
 
 
 # Texts of the paper's values and of ours; p is the largest p-value of Welch's t-test of the pairs.
-Claim = collections.namedtuple(
-    'Claim', 'text paper ours p outcome', defaults=['', '', None, NOT_RUN]
-)
+Claim = namedtuple('Claim', 'text paper ours p outcome', defaults=('', '', None, NOT_RUN))
 # Pairs of rows, each as (better here, worse here), compared with the paper's order; tau-b.
-Agreement = collections.namedtuple('Agreement', 'kept contradicted undecided tau')
+Agreement = namedtuple('Agreement', 'kept contradicted undecided tau')
 
 
 def collect(jobs: Iterable[Job]) -> list[Score]:
@@ -128,11 +126,7 @@ def read(path: pathlib.Path | None = None) -> dict[str, tuple[dict[str, Any], li
 
 
 def save(jobs: Iterable[Job], path: pathlib.Path | None = None) -> None:
-    """Adds the finished evaluations of jobs to the recorded results.
-
-    Lines of a run that was trained again replace the old ones; an evaluation that was repeated
-    replaces its old line.
-    """
+    """Adds the finished evaluations of jobs to the recorded results, or replaces the old ones."""
     path = path or RECORDED
     known = read(path)
     for job in jobs:
@@ -174,11 +168,7 @@ def over_seeds(values: Sequence[float]) -> Mean:
 
 
 def gather(scores: Iterable[Score], row: Callable[[Score], Hashable] | None = None) -> Column:
-    """Returns the column of scores of one set and stem; `row` of a score, else its method.
-
-    Raises:
-        UsageError: the scores are of two protocols, or a row and seed has two scores.
-    """
+    """Returns the column of scores of one protocol, one for each row (or method) and seed."""
     rows: dict[Hashable, dict[int, float]] = {}
     first = None
     for score in scores:
@@ -197,11 +187,7 @@ def gather(scores: Iterable[Score], row: Callable[[Score], Hashable] | None = No
 
 
 def floor(scores: Iterable[Score], column: Column) -> float | None:
-    """Returns the Fréchet distance of training examples; None if it was not scored.
-
-    Raises:
-        UsageError: its protocol differs from the column's.
-    """
+    """Returns the Fréchet distance of training examples, in the column's protocol, or None."""
     found = [score for score in scores if (score.set, score.stem) == ('train', 'fd')]
     for score in found if column.protocol else ():
         _check_protocol(score, column.metric, column.protocol)
@@ -256,15 +242,11 @@ def compare(pairs: Iterable[Pair], values: Values, sign: float = 1.0) -> tuple[l
 def agreement(
     published: Mapping[str, float], ours: Values, lower_is_better: bool = True, spread: float = 0.0
 ) -> Agreement:
-    """Compares the order of the rows of a column with the paper's.
-
-    A pair is undecided if our means, or the paper's values by `spread`, do not differ.
-    """
+    """Compares orders; undecided: our means, or the paper's values by `spread`, do not differ."""
     sign = 1.0 if lower_is_better else -1.0
     rows = [row for row in published if row in ours]
-    gaps = {
-        (a, b): sign * (published[b] - published[a]) for a, b in itertools.combinations(rows, 2)
-    }
+    pairs = itertools.combinations(rows, 2)
+    gaps = {(a, b): sign * (published[b] - published[a]) for a, b in pairs}
     tied = [pair for pair, gap in gaps.items() if abs(gap) <= spread + ROUNDING]
     pairs = [pair if gap > 0.0 else pair[::-1] for pair, gap in gaps.items() if pair not in tied]
     kept, contradicted, undecided = compare(pairs, ours, sign)
@@ -279,11 +261,7 @@ def agreement(
 def judge_order(
     claim: paper.Order, values: Values, names: Mapping[Hashable, str], decimals: int | None = None
 ) -> Claim:
-    """Judges whether in all pairs of rows the first mean is lower.
-
-    The claim is not supported if one pair is the other way round, and inconclusive if a pair is
-    undecided or a row is missing.
-    """
+    """Judges whether in all pairs the first mean is lower; one that is higher contradicts that."""
     pairs = [pair for pair in claim.pairs if set(pair) <= set(values)]
     if not pairs:
         return Claim(claim.text)
@@ -309,11 +287,7 @@ def judge_order(
 def judge_trend(
     claim: paper.Trend, values: Values, published: Collection[float] = (), constant: float = 1.0
 ) -> Claim:
-    """Judges whether positive values fall or rise from the first row to the last, or stay.
-
-    `published` are the paper's values in the same order, and `constant` is the largest ratio of two
-    values that counts as constant.
-    """
+    """Judges whether positive values fall, rise, or have a ratio of at most `constant`."""
     there = _series(published, 2) if published else ''
     if not set(claim.rows) <= set(values):
         return Claim(claim.text, there)
@@ -322,13 +296,13 @@ def judge_trend(
     if claim.direction == 'constant':
         supported = max(means) / min(means) <= constant + ROUNDING
         return Claim(claim.text, there, ours, None, SUPPORTED if supported else NOT_SUPPORTED)
-    ends = values[claim.rows[0]], values[claim.rows[-1]]
+    first, last = claim.rows[0], claim.rows[-1]
     sign = 1.0 if claim.direction == 'rises' else -1.0
     monotonic = all(sign * (b - a) > 0.0 for a, b in itertools.pairwise(means))
     ours += ', at every step' if monotonic else ', not at every step'
     full = fill(values)
-    rise = sign * difference(full[claim.rows[0]], full[claim.rows[-1]])
-    return Claim(claim.text, there, ours, welch_p(*ends), outcome_of(rise))
+    outcome = outcome_of(sign * difference(full[first], full[last]))
+    return Claim(claim.text, there, ours, welch_p(values[first], values[last]), outcome)
 
 
 def outcome_of(gap: float) -> str:

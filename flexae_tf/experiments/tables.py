@@ -1,9 +1,9 @@
 """Tables of scores as Markdown: `TABLES[artifact](scores)` returns the tables of each data set."""
 
-import collections
 import functools
 import json
 import statistics
+from collections import namedtuple
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ JOINT = {
 }
 
 # A column of a table: head, set, stem and split of its scores, and its best value (min, max, None).
-Measure = collections.namedtuple('Measure', 'head set stem best split', defaults=(None, 'test'))
+Measure = namedtuple('Measure', 'head set stem best split', defaults=(None, 'test'))
 FD = {
     'rec': Measure('Rec.', 'reconstructions', 'fd', min),
     'gen': Measure('Gen.', 'samples', 'fd', min),
@@ -70,10 +70,10 @@ class Table(NamedTuple):
     """A table with its notes and claims; a head that ends with '<' is aligned to the left."""
 
     caption: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-    claims: tuple[Claim, ...] = ()
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+    claims: Sequence[Claim] = ()
 
     def markdown(self) -> str:
         """Returns the table, a table of the claims, and a list of the notes."""
@@ -160,17 +160,9 @@ def _times(scores: Iterable[Score], row: Row, head: str = 'Training') -> list[Ce
     return [(head, {name: ', '.join(texts) for name, texts in times.items()})] if times else []
 
 
-def _table(
-    caption: str,
-    first: str,
-    rows: Mapping[Hashable, str],
-    columns: Sequence[Cells],
-    notes: Iterable[str],
-    claims: Iterable[Claim] = (),
-) -> Table:
-    body = ((name, *(cells.get(row, '-') for _, cells in columns)) for row, name in rows.items())
-    heads = (first, *(head for head, _ in columns))
-    return Table(caption, heads, tuple(body), tuple(notes), tuple(claims))
+def _layout(first: str, rows: Mapping[Hashable, str], columns: Sequence[Cells]) -> tuple:
+    body = [(name, *(cells.get(row, '-') for _, cells in columns)) for row, name in rows.items()]
+    return (first, *(head for head, _ in columns)), body
 
 
 def _beside_paper(
@@ -180,7 +172,6 @@ def _beside_paper(
     scores: list[Score],
     name: str,
 ) -> Iterator[Table]:
-    """Yields a table of our and the paper's scores, and one of how their orders agree."""
     columns = columns_of(scores, measures)
     shown, notes, agreed = [], [ORDER, *_protocols(columns, measures)], []
     if not any(column.is_papers for column in columns.values()):
@@ -206,13 +197,13 @@ def _beside_paper(
     ours = dict.fromkeys(s.method for s in scores)
     rows = [m for m in paper.METHODS if m in published or m in ours] + list(ours)
     shown += _times(scores, lambda s: s.method)
-    yield _table(caption.format(name), 'Method', {row: title(row) for row in rows}, shown, notes)
+    layout = _layout('Method', {row: title(row) for row in rows}, shown)
+    yield Table(caption.format(name), *layout, notes)
     heads = ('Column', 'pairs', "paper's order", 'contradicting', 'undecided', 'tau-b')
-    yield Table(f'Order of the rows, {name}', heads, tuple(agreed))
+    yield Table(f'Order of the rows, {name}', heads, agreed)
 
 
 def _table3(scores: list[Score], name: str) -> Iterator[Table]:
-    """Yields Fréchet distances by latent size."""
     dataset = scores[0].dataset
     base = paper.BASE_LATENT_DIMS.get(dataset) or min(s.latent_dim for s in scores)
     columns = columns_of(scores, FD, lambda s: (s.method, s.latent_dim // base))
@@ -251,11 +242,11 @@ def _table3(scores: list[Score], name: str) -> Iterator[Table]:
         shown += _times(taken, lambda s: s.latent_dim // base, f'Time {short[method]}')
     rows = {k: f'{k} m_b' if k > 1 else 'm_b' for k in paper.TABLE_3}
     caption = f'Table 3, Fréchet distance by latent size m, {name}, m_b = {base}; lower is better'
-    yield _table(caption, 'm', rows, shown, _protocols(columns, FD), [*claims, contrast])
+    notes = _protocols(columns, FD)
+    yield Table(caption, *_layout('m', rows, shown), notes, [*claims, contrast])
 
 
 def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
-    """Yields distances at the last step, and which prior comes down sooner."""
     columns = columns_of(scores, FIG_2, lambda s: (s.method, s.step))
     steps: dict[str, set[int]] = {}
     for method, step in columns['gen'].values or columns['sliced'].values:
@@ -287,11 +278,10 @@ def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
     rows = {row: title(row) for row in sorted(steps, key=lambda m: m == paper.FLEXAE)}
     notes = [f'At step {last}.', *_protocols(columns, FIG_2), CRITIC]
     caption = f'Fig. 2, distances of prior and codes on {name}; lower is better'
-    yield _table(caption, 'Method', rows, _measured(columns, FIG_2), notes, claims)
+    yield Table(caption, *_layout('Method', rows, _measured(columns, FIG_2)), notes, claims)
 
 
 def _fig3(scores: list[Score], name: str) -> Iterator[Table]:
-    """Yields Fréchet distances by prior."""
     columns = columns_of(
         scores, FD, lambda s: '-'.join(filter(None, [s.method, s.options.get('mixture')]))
     )
@@ -302,11 +292,10 @@ def _fig3(scores: list[Score], name: str) -> Iterator[Table]:
         rows['floor'] = 'Training examples (floor)'
         shown[1][1]['floor'] = f'{floor:.3g}'
     caption = f'Fig. 3, Fréchet distance by prior on {name}, m = 2; lower is better'
-    yield _table(caption, 'Model', rows, shown, _protocols(columns, FD), claims)
+    yield Table(caption, *_layout('Model', rows, shown), _protocols(columns, FD), claims)
 
 
 def _fig5(scores: list[Score], name: str) -> Iterator[Table]:
-    """Yields distances from test and training images by capacity of P-GEN."""
     columns = columns_of(scores, FIG_5, fig5_row)
     gen = columns['gen test'].values
     sizes = {fig5_row(s): f'{generator_parameters(s):,}' for s in scores}
@@ -320,7 +309,7 @@ def _fig5(scores: list[Score], name: str) -> Iterator[Table]:
         claims[-1] = claims[-1]._replace(outcome=results.INCONCLUSIVE)
     notes = [*_protocols(columns, FIG_5), *_floor(scores, columns['gen test'])]
     caption = f'Fig. 5, Fréchet distance by capacity of P-GEN, {name}; lower is better'
-    yield _table(caption, 'P-GEN', MODELS, shown, notes, claims)
+    yield Table(caption, *_layout('P-GEN', MODELS, shown), notes, claims)
 
 
 def fig5_row(score: Score) -> int:
@@ -339,17 +328,15 @@ def noise_dim(score: Score) -> int:
 
 
 def _theorem2(scores: list[Score], name: str) -> Iterator[Table]:
-    """Yields distances by the size of P-GEN's input."""
     columns = columns_of(scores, THEOREM_2, noise_dim)
     rows = {size: f"m' = {size}" for size in sorted({*paper.NOISE_DIMS, *columns['gen'].values})}
     claims = [results.judge_order(c, columns[c.column].values, rows) for c in paper.THEOREM_2]
     shown, notes = _measured(columns, THEOREM_2), _protocols(columns, THEOREM_2)
     caption = f"Theorem 2, FlexAE on {name} by the size m' of P-GEN's input; lower is better"
-    yield _table(caption, 'Input', rows, shown, notes, claims)
+    yield Table(caption, *_layout('Input', rows, shown), notes, claims)
 
 
 def _joint(scores: list[Score], name: str) -> Iterator[Table]:
-    """Yields scores of jointly trained priors and of samplers fitted afterwards."""
     measures = FD | PRD | SLICED
     columns = columns_of(scores, measures)
     rows = JOINT | {s.method: title(s.method) for s in scores if s.method not in JOINT}
@@ -358,11 +345,10 @@ def _joint(scores: list[Score], name: str) -> Iterator[Table]:
     notes.append('Training includes the sampler that is trained afterwards.')
     claims = [results.judge_order(c, columns['gen'].values, rows) for c in paper.JOINT]
     caption = f'Joint training and samplers fitted afterwards, {name}'
-    yield _table(caption, 'Codes and sampler', rows, shown, notes, claims)
+    yield Table(caption, *_layout('Codes and sampler', rows, shown), notes, claims)
 
 
 def _methods(scores: list[Score], name: str) -> Iterator[Table]:
-    """Yields distances of every method before and after training, its codes and its cost."""
     columns = columns_of(scores, FD, lambda s: (s.method, s.options['training_steps'] > 0))
     gen, before, rec = (
         {method: v for (method, trained), v in columns[key].values.items() if trained == wanted}
@@ -398,7 +384,7 @@ def _methods(scores: list[Score], name: str) -> Iterator[Table]:
         claim = Claim(claim.text, '', ours, None, outcome)
     rows = {m: title(m) for m in [*methods.AUTOENCODERS, *(s.method for s in scores)]}
     caption = f'Every method on {name}, before and after training; lower is better'
-    yield _table(caption, 'Method', rows, shown, notes, [claim])
+    yield Table(caption, *_layout('Method', rows, shown), notes, [claim])
 
 
 def _for_each_dataset(make: Callable, scores: Iterable[Score]) -> list[Table]:
@@ -414,12 +400,7 @@ _CAPTION_2 = 'Table 2, precision (F_1/8) and recall (F_8) of samples, {}; higher
 _MAKE = {
     'table1': functools.partial(_beside_paper, FD, paper.TABLE_1, _CAPTION_1),
     'table2': functools.partial(_beside_paper, PRD, paper.TABLE_2, _CAPTION_2),
-    'table3': _table3,
-    'fig2': _fig2,
-    'fig3': _fig3,
-    'fig5': _fig5,
-    'theorem2': _theorem2,
-    'joint': _joint,
-    'methods': _methods,
+    **dict(table3=_table3, fig2=_fig2, fig3=_fig3, fig5=_fig5, theorem2=_theorem2),
+    **dict(joint=_joint, methods=_methods),
 }
 TABLES = {name: functools.partial(_for_each_dataset, make) for name, make in _MAKE.items()}
