@@ -44,7 +44,7 @@ class ImageSet:
         model: the model that made the set.
         make: repeat -> examples [n, ...] as the model or the data set has them.
         repeats: number of sets with different seeds.
-        sample_seed: seed of the first set; None if no samples are drawn.
+        sample_seed: seed of the first set; None if the set is not sampled.
         paired: whether example i belongs to real example i.
         is_real: whether the examples are real ones, which other runs score too.
     """

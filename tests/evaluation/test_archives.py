@@ -153,11 +153,14 @@ def test_unpack_writes_inside_the_cache_only(pack, cache, tmp_path, suffix, name
 
 def test_unpack_refuses_links_outside(cache, tmp_path):
     (tmp_path / 'secret').write_text('mine')
-    for kind, target in [(tarfile.SYMTYPE, '../../../../secret'), (tarfile.LNKTYPE, '../secret')]:
+    for member_type, target in [
+        (tarfile.SYMTYPE, '../../../../secret'),
+        (tarfile.LNKTYPE, '../secret'),
+    ]:
         archive = tmp_path / 'net.tar'
         with tarfile.open(archive, 'w') as members:
             member = tarfile.TarInfo('saved_model.pb')
-            member.type, member.linkname = kind, target
+            member.type, member.linkname = member_type, target
             members.addfile(member)
         assert 'outside' in refusal(archive, cache)
 

@@ -127,15 +127,15 @@ def count_images(monkeypatch):
 def test_evaluate_vectors_by_definition(run, synthetic, score):
     folder, method = run
     scores = score(folder, metrics='fd')
-    assert set(scores) == {f'fd_vectors_10k_{kind}' for kind in ('rec', 'gen', 'floor')}
+    assert set(scores) == {f'fd_vectors_10k_{suffix}' for suffix in ('rec', 'gen', 'floor')}
     x = synthetic.test.x
     expected = {
         'rec': method.reconstruct(x),
         'gen': method.sample(10_000, seed=0),
         'floor': synthetic.train.x[:10_000],  # moments do not depend on the order
     }
-    for kind, fake in expected.items():
-        value = scores[f'fd_vectors_10k_{kind}']['value']
+    for suffix, fake in expected.items():
+        value = scores[f'fd_vectors_10k_{suffix}']['value']
         assert value == pytest.approx(frechet_distance(x, np.asarray(fake)), rel=1e-3)
     record = scores['fd_vectors_10k_gen']
     assert record['n'] == 10_000 and record['split'] == 'test' and record['step'] == 10
@@ -161,8 +161,8 @@ def test_split_train_compares_other_training_examples(run, synthetic, score):
     scores = score(folder, num_examples=300, metrics='fd', split='train')
     x = synthetic.train.x
     expected = {'rec': np.asarray(method.reconstruct(x[:300])), 'floor': x[300:600]}
-    for kind, fake in expected.items():
-        value = scores[f'fd_vectors_300_{kind}']['value']
+    for suffix, fake in expected.items():
+        value = scores[f'fd_vectors_300_{suffix}']['value']
         assert value == pytest.approx(frechet_distance(x[:300], fake), rel=1e-3)
 
 
@@ -206,10 +206,10 @@ def test_repeats_and_bootstrap_give_standard_deviations(run, score):
     x = data.fixed_permutation(10_000, data.Purpose.EVALUATION)[:200]
     scores = score(folder, metrics='fd', num_examples=200, repeats=3, bootstrap=10, sample_seed=5)
     test = data.load(method.config).test.x[x]
-    drawn = [frechet_distance(test, method.sample(200, seed=s).numpy()) for s in (5, 6, 7)]
+    distances = [frechet_distance(test, method.sample(200, seed=s).numpy()) for s in (5, 6, 7)]
     gen, rec = scores['fd_vectors_200_gen'], scores['fd_vectors_200_rec']
-    assert gen['value'] == pytest.approx(np.mean(drawn), rel=1e-4)
-    assert gen['sd'] == pytest.approx(np.std(drawn, ddof=1), rel=1e-2)
+    assert gen['value'] == pytest.approx(np.mean(distances), rel=1e-4)
+    assert gen['sd'] == pytest.approx(np.std(distances, ddof=1), rel=1e-2)
     assert rec['sd'] is None and rec['repeats'] == 1
     assert gen['bootstrap_sd'] > 0 and rec['bootstrap_sd'] > 0
 
@@ -232,7 +232,7 @@ def test_tensorboard_receives_scores_and_curve(run, score):
 def test_unknown_network_gives_no_fid(own, score):
     folder, network = own
     scores = score(folder, num_examples=40, metrics='fd', **network)
-    assert set(scores) == {f'fd_pool_3_40_{kind}' for kind in ('rec', 'gen', 'floor')}
+    assert set(scores) == {f'fd_pool_3_40_{suffix}' for suffix in ('rec', 'gen', 'floor')}
     assert all(record['n'] == 40 and record['value'] >= 0 for record in scores.values())
     other = score(folder, num_examples=40, metrics='fd', features='pixels')
     assert other['fd_pixels_40_gen']['protocol'] != scores['fd_pool_3_40_gen']['protocol']
@@ -567,7 +567,9 @@ def test_unverified_statistics_need_permission(own, score, tmp_path):
     with pytest.raises(UsageError, match='--allow_unverified_statistics'):
         score(folder, reference_statistics=path, **options)
     scores = score(folder, reference_statistics=path, allow_unverified_statistics=True, **options)
-    assert set(scores) == {f'fd_pixels_40_{kind}_unverified' for kind in ('rec', 'gen', 'floor')}
+    assert set(scores) == {
+        f'fd_pixels_40_{suffix}_unverified' for suffix in ('rec', 'gen', 'floor')
+    }
     own_id = score(folder, **options)['fd_pixels_40_gen']['protocol']
     assert scores['fd_pixels_40_gen_unverified']['protocol'] != own_id
     np.savez(path, mu=real.mean[:5], sigma=real.covariance[:5, :5])

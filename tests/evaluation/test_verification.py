@@ -45,8 +45,8 @@ def record_of(network, cache):
     return cache / 'golden' / f'{network.checksum}.json'
 
 
-def refusal(network, kind=MissingDataError):
-    with pytest.raises(kind) as error:
+def refusal(network, error_class=MissingDataError):
+    with pytest.raises(error_class) as error:
         network.verify()
     assert '\n' not in str(error.value)
     return str(error.value)
@@ -89,7 +89,7 @@ def test_stored_inputs_follow_the_definition(name, resize):
 def test_stored_inputs_distinguish_resizes():
     checked_in = json.loads((verification.CHECKED_IN / 'preprocessing.json').read_text())
     assert set(checked_in) == set(preprocessing.RESIZES)
-    values = np.array([checked_in[kind] for kind in preprocessing.RESIZES])
+    values = np.array([checked_in[resize] for resize in preprocessing.RESIZES])
     assert values.shape[1:] == (3, 8, 3) and values.min() >= -1.0 and values.max() < 1.0
     for a, b in [(0, 1), (0, 2), (1, 2)]:
         assert np.abs(values[a] - values[b]).max(axis=(1, 2)).min() > 0.01  # for every shape
@@ -100,12 +100,12 @@ def test_preprocessing_matches_stored_inputs(resize):
     verification.verify_preprocessing(resize)
 
 
-@pytest.mark.parametrize('kind', preprocessing.RESIZES)
-def test_preprocessing_refuses_wrong_resize(network, monkeypatch, kind):
-    for other in set(preprocessing.RESIZES) - {kind}:
-        monkeypatch.setitem(preprocessing.RESIZES, kind, preprocessing.RESIZES[other])
-        with pytest.raises(MissingDataError, match=f'--resize={kind}: resized .* wrong by up to'):
-            verification.verify_preprocessing(kind)
+@pytest.mark.parametrize('resize', preprocessing.RESIZES)
+def test_preprocessing_refuses_wrong_resize(network, monkeypatch, resize):
+    for other in set(preprocessing.RESIZES) - {resize}:
+        monkeypatch.setitem(preprocessing.RESIZES, resize, preprocessing.RESIZES[other])
+        with pytest.raises(MissingDataError, match=f'--resize={resize}: resized .* wrong by up to'):
+            verification.verify_preprocessing(resize)
         monkeypatch.undo()
 
 

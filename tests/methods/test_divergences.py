@@ -1,7 +1,6 @@
 """Tests of the divergences of codes and prior, and of the methods that use them."""
 
 import functools
-import itertools
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from flexae_tf.methods.divergences import DIVERGENCES, SlicedWasserstein
 from flexae_tf.networks.latent import Critic
 from flexae_tf.noise import Role
 from tests.methods.building import build
+from tests.test_losses import mmd_by_loops
 
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
 LEARNED = ('wasserstein', 'jensen_shannon', 'kl')
@@ -171,20 +171,6 @@ def test_sliced_wasserstein_of_a_shift_is_its_mean_squared_projection():
     # Directions are uniform: about half of the square in two dimensions.
     assert expected == pytest.approx(np.sum(SHIFT**2) / 2, rel=0.3)
     assert float(divergence.distance(z + SHIFT, z, key(1))) != pytest.approx(expected, rel=1e-4)
-
-
-def plain_mmd(z, z_hat):
-    """Returns the maximum mean discrepancy as sums over pairs."""
-
-    def k(a, b):
-        constants = [2 * z.shape[1] * s for s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)]
-        return sum(c / (c + np.sum((a - b) ** 2)) for c in constants)
-
-    n = len(z)
-    pairs = list(itertools.permutations(range(n), 2))  # i != j, each order
-    within = sum(k(z[i], z[j]) + k(z_hat[i], z_hat[j]) for i, j in pairs) / (n * (n - 1))
-    cross = sum(k(a, b) for a in z for b in z_hat) / n**2
-    return within - 2 * cross
 
 
 def adam_step(gradient, rate):
@@ -390,7 +376,7 @@ def test_train_step_without_critic_equals_its_equations(divergence):
     z = stepped.encoder(batches[1]).numpy()
     z_hat = twin.generator(noise.normal(noise.key(0, 7, Role.CRITIC_NOISE), [6, 2])).numpy()
     if divergence == 'mmd':
-        expected = plain_mmd(z, z_hat)
+        expected = mmd_by_loops(z, z_hat)
     else:
         directions = noise.shared_normal(noise.key(0, 7, Role.CRITIC_MIX), [2, 64]).numpy()
         directions /= np.linalg.norm(directions, axis=0)

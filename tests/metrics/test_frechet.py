@@ -191,10 +191,10 @@ def test_distance_refuses_moments():
 
 def test_infinity_by_definition(rng):
     real, fake = correlated(rng, 60, 12), correlated(rng, 41, 12)
-    draws = np.random.default_rng(5)
+    generator = np.random.default_rng(5)
     inverses, distances = [], []
     for size in (20, 30, 41):  # half and a point in between, rounded down; all
-        subset = fake[draws.choice(41, size, replace=False)]
+        subset = fake[generator.choice(41, size, replace=False)]
         inverses.append(1.0 / size)
         distances.append(frechet_distance(real, subset))
     slope = np.cov(inverses, distances)[0, 1] / np.var(inverses, ddof=1)
@@ -209,8 +209,8 @@ def test_infinity_with_few_samples(rng, n, m):
     # The root of a rounding error would appear at 1e-8.
     real, fake = correlated(rng, n, 64), correlated(rng, m, 64)
     sizes = np.linspace(m // 2, m, 15).astype(int)
-    draws = np.random.default_rng(0)
-    distances = [frechet_distance(real, fake[draws.choice(m, s, replace=False)]) for s in sizes]
+    generator = np.random.default_rng(0)
+    distances = [frechet_distance(real, fake[generator.choice(m, s, replace=False)]) for s in sizes]
     expected = np.polyfit(1.0 / sizes, distances, 1)[1]
     assert frechet_distance_infinity(real, fake) == pytest.approx(expected, rel=1e-10)
 
@@ -256,10 +256,10 @@ def test_infinity_needs_four_fakes(rng):
 
 def test_sd_by_definition(rng):
     real, fake = correlated(rng, 50, 6), correlated(rng, 70, 6)
-    draws = np.random.default_rng(4)
+    generator = np.random.default_rng(4)
     distances = []
     for _ in range(3):
-        resampled = real[draws.integers(50, size=50)], fake[draws.integers(70, size=70)]
+        resampled = real[generator.integers(50, size=50)], fake[generator.integers(70, size=70)]
         distances.append(frechet_distance(*resampled))
     mean = sum(distances) / 3.0
     expected = np.sqrt(sum((distance - mean) ** 2 for distance in distances) / 2.0)
@@ -269,14 +269,15 @@ def test_sd_by_definition(rng):
 
 @pytest.mark.parametrize('paired', [False, True])
 def test_sd_agrees_with_new_samples(rng, paired):
-    def draw():
+    def sample_both():
         real = rng.normal(size=(300, 4))
         blurred = (real if paired else rng.normal(size=(300, 4))) * 0.6
         return real, blurred + 0.2 * rng.normal(size=(300, 4)) + 0.5
 
-    true_sd = np.std([frechet_distance(*draw()) for _ in range(300)])
+    true_sd = np.std([frechet_distance(*sample_both()) for _ in range(300)])
     estimates = [
-        frechet_distance_sd(*draw(), num_resamples=60, seed=s, paired=paired) for s in range(5)
+        frechet_distance_sd(*sample_both(), num_resamples=60, seed=s, paired=paired)
+        for s in range(5)
     ]
     assert np.mean(estimates) == pytest.approx(true_sd, rel=0.2)
 

@@ -21,7 +21,7 @@ FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
 
 
 @pytest.mark.parametrize(
-    ('protocol', 'kind', 'name'),
+    ('protocol', 'image_set', 'name'),
     [
         (TFGAN, 'samples', 'fid10k_gen'),
         (dataclasses.replace(TFGAN, num=5000), 'samples', 'fid5000_gen'),
@@ -37,13 +37,13 @@ FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
         (dataclasses.replace(MIXED_7, **AUTHORS), 'reconstructions', 'fd_mixed_7_10k_rec'),
     ],
 )
-def test_name_of_frechet_distances(protocol, kind, name):
-    assert protocol.name(kind) == name
+def test_name_of_frechet_distances(protocol, image_set, name):
+    assert protocol.name(image_set) == name
 
 
 def test_name_fid_needs_pool_3_of_tfgan():
     for protocol in (PIXELS, VECTORS, MIXED_7, POOL_3, FOLDER):
-        assert not any('fid' in protocol.name(kind) for kind in SUFFIXES)
+        assert not any('fid' in protocol.name(image_set) for image_set in SUFFIXES)
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_mixed_precision_keeps_variables_and_outputs_in_float32():
     assert not np.allclose(z, reference, atol=1e-6)  # computed in bfloat16
 
 
-def kinds(network):
+def layer_names(network):
     """Returns the layers: conv, tconv, fc, bn, names of activations, flatten, reshape."""
     names = {'Conv2D': 'conv', 'Conv2DTranspose': 'tconv', 'Dense': 'fc', 'BatchNorm': 'bn'}
     made = []
@@ -191,8 +191,8 @@ def kinds(network):
 def test_released_networks_have_the_layers_and_parameters_of_the_release(shape, latent_dim):
     encoder, decoder, row, config = build(shape, network='released')
     assert config.latent_dim == latent_dim
-    assert kinds(encoder) == 'conv relu conv bn relu flatten fc bn relu fc'
-    assert kinds(decoder) == (
+    assert layer_names(encoder) == 'conv relu conv bn relu flatten fc bn relu fc'
+    assert layer_names(decoder) == (
         'fc bn relu fc bn relu reshape tconv bn relu tconv bn relu conv sigmoid'
     )
     channels, flat = shape[2], (shape[0] // 4) ** 2 * 128
@@ -217,7 +217,7 @@ def test_image_critic_has_the_layers_and_parameters_of_the_release():
         critic = ImageCritic(
             find_architecture(TrainConfig(network=network), MNIST), shape=MNIST, seed=0
         )
-        assert kinds(critic) == 'conv relu conv relu flatten fc relu fc'
+        assert layer_names(critic) == 'conv relu conv relu flatten fc relu fc'
         assert [layer.strides for layer in critic.layers[:2]] == [(2, 2), (2, 2)]
         assert trainable(critic) == 1_088 + 131_200 + 6_423_552 + 1_025
     row = find_architecture(TrainConfig(width_multiplier=0.125), CIFAR)
@@ -225,7 +225,7 @@ def test_image_critic_has_the_layers_and_parameters_of_the_release():
         (4 * 4 * 3 * 8 + 8) + (4 * 4 * 8 * 16 + 16) + (8 * 8 * 16 * 1024 + 1024) + 1025
     )
     vectors = ImageCritic(find_architecture(TrainConfig(), (128,)), shape=(128,), seed=0)
-    assert kinds(vectors) == 'fc relu fc relu fc'
+    assert layer_names(vectors) == 'fc relu fc relu fc'
     assert vectors(np.zeros([3, 128], np.float32)).shape == (3, 1)
 
 
