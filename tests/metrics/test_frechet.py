@@ -158,7 +158,7 @@ def test_distance_agrees_with_matrix_square_root(rng):
 def test_distance_is_never_negative():
     tiny = Moments(np.zeros(2), np.diag([1.0, 1e-3]) / 3.0, 10)
     assert frechet_distance_of_moments(tiny, tiny) >= 0.0
-    for seed in range(10):  # rounding alone would give -1e-14 for several of them
+    for seed in range(10):  # rounding would give -1e-14 for several of them
         same = np.random.default_rng(seed).normal(size=[50, 20])
         assert frechet_distance(same, same) >= 0.0
 
