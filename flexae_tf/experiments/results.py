@@ -28,6 +28,8 @@ RECORDED = FOLDER / 'scores.jsonl'
 SUPPORTED, NOT_SUPPORTED = 'supported', 'not supported'
 INCONCLUSIVE, NOT_RUN = 'inconclusive', 'not run'
 ROUNDING = 1e-9  # of differences of decimal numbers
+# The paper's scores: of TF-GAN's network and 10000 images.
+PAPERS = re.compile(r'(fid|prd_precision|prd_recall)10k_(rec|gen)')
 RULE = (
     'Two means differ if they are more than two standard errors of their difference apart; a row '
     "with one seed takes the other rows' standard deviation. By chance, 12 to 18 % of pairs of "
@@ -75,21 +77,8 @@ class Mean(NamedTuple):
 
 Values = Mapping[Hashable, Mean]  # by row
 Pair = tuple[Hashable, Hashable]  # of rows
-
-
-class Column(NamedTuple):
-    """Comparable scores by row; `metric` and `protocol` are None without scores."""
-
-    metric: str | None
-    protocol: str | None
-    values: dict[Hashable, Mean]
-
-    @property
-    def is_papers(self) -> bool:
-        """True if the scores are of the paper's kind: TF-GAN's network, 10000 images."""
-        return bool(re.fullmatch(r'(fid|prd_precision|prd_recall)10k_(rec|gen)', self.metric or ''))
-
-
+# Comparable scores: `values` by row; `metric` and `protocol` are None without scores.
+Column = namedtuple('Column', 'metric protocol values')
 # Texts of the paper's values and of ours; p is the largest p-value of Welch's t-test of the pairs.
 Claim = namedtuple('Claim', 'text paper ours p outcome', defaults=('', '', None, NOT_RUN))
 # Pairs of rows, each as (better here, worse here), compared with the paper's order; tau-b.

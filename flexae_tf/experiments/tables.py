@@ -174,7 +174,8 @@ def _beside_paper(
 ) -> Iterator[Table]:
     columns = columns_of(scores, measures)
     shown, notes, agreed = [], [ORDER, *_protocols(columns, measures)], []
-    if not any(column.is_papers for column in columns.values()):
+    papers = {k for k, c in columns.items() if results.PAPERS.fullmatch(c.metric or '')}
+    if not papers:
         notes.append("Not the paper's scores (FID): only the order is comparable.")
     for key, (head, *_, best, _) in measures.items():
         column, spread = columns[key], paper.SPREAD if best is min else 0.0
@@ -186,7 +187,7 @@ def _beside_paper(
         for row, ours in column.values.items():
             counts = [sum(row in pair for pair in group) for group in pairs[:3]]
             if sum(counts):
-                near = column.is_papers and abs(ours.mean - theirs[row]) <= spread
+                near = key in papers and abs(ours.mean - theirs[row]) <= spread
                 order[row] = ' / '.join(map(str, counts)) + f' (within ± {spread})' * near
         shown += [('order', order)] if key != 'rec' else []
         counts = [len(group) for group in pairs[:3]]
@@ -248,10 +249,9 @@ def _table3(scores: list[Score], name: str) -> Iterator[Table]:
 
 def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
     columns = columns_of(scores, FIG_2, lambda s: (s.method, s.step))
-    steps: dict[str, set[int]] = {}
-    for method, step in columns['gen'].values or columns['sliced'].values:
-        steps.setdefault(method, set()).add(step)
-    common = set.intersection(*steps.values()) if steps else ()
+    found = columns['gen'].values
+    names = sorted({m for m, _ in found}, key=lambda m: (m == paper.FLEXAE, m))
+    common = [step for _, step in found if all((m, step) in found for m in names)]
     if not common:
         return
     last = max(common)
@@ -273,9 +273,8 @@ def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
             first.setdefault(method, []).append(min(s for s, v in curve.items() if v <= level))
         text = f'FlexAE: fewer steps to {measure.head} {level:.3g}, which every run attains'
         values = {method: results.over_seeds(of_seeds) for method, of_seeds in first.items()}
-        order = paper.Order(text, paper.LEARNED)
-        claims.append(results.judge_order(order, values, {}, decimals=0))
-    rows = {row: title(row) for row in sorted(steps, key=lambda m: m == paper.FLEXAE)}
+        claims.append(results.judge_order(paper.Order(text, paper.LEARNED), values, {}, decimals=0))
+    rows = {row: title(row) for row in names}
     notes = [f'At step {last}.', *_protocols(columns, FIG_2), CRITIC]
     caption = f'Fig. 2, distances of prior and codes on {name}; lower is better'
     yield Table(caption, *_layout('Method', rows, _measured(columns, FIG_2)), notes, claims)
@@ -377,11 +376,10 @@ def _methods(scores: list[Score], name: str) -> Iterator[Table]:
     notes.append('rank: effective rank of codes and of prior samples; they should agree.')
     claim = Claim(f'Training brings Gen. to at most {LEARNED} of the untrained value')
     if share:
-        above = [title(method) for method, value in share.items() if value > LEARNED]
-        ours = f'{len(share) - len(above)} of {len(share)} methods'
-        ours += f' (not: {", ".join(above)})' if above else ''
+        above = ', '.join(title(m) for m, value in share.items() if value > LEARNED)
+        ours = f'{sum(v <= LEARNED for v in share.values())} of {len(share)} methods'
         outcome = results.NOT_SUPPORTED if above else results.SUPPORTED
-        claim = Claim(claim.text, '', ours, None, outcome)
+        claim = Claim(claim.text, '', ours + (f' (not: {above})' if above else ''), None, outcome)
     rows = {m: title(m) for m in [*methods.AUTOENCODERS, *(s.method for s in scores)]}
     caption = f'Every method on {name}, before and after training; lower is better'
     yield Table(caption, *_layout('Method', rows, shown), notes, [claim])

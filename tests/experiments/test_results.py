@@ -33,7 +33,7 @@ def test_over_seeds_by_hand():
 def test_gather_by_row_and_seed():
     column = results.gather([*scores(1.0, 3.0), *scores(5.0, method='vae')])
     assert column.values == {'flexae': over_seeds([1.0, 3.0]), 'vae': over_seeds([5.0])}
-    assert column.metric == 'fd_5000_gen' and not column.is_papers
+    assert column.metric == 'fd_5000_gen'
     assert results.gather([]) == (None, None, {})
 
 
@@ -55,8 +55,8 @@ def test_gather_refuses_two_protocols_and_two_values():
         ('fid10k_gen_unverified', False),
     ],
 )
-def test_column_is_papers_only_for_fid_of_10k(metric, papers):
-    assert results.gather(scores(1.0, metric=metric)).is_papers == papers
+def test_papers_scores_are_fid_of_10k(metric, papers):
+    assert bool(results.PAPERS.fullmatch(metric)) == papers
 
 
 def test_fill_gives_one_seed_the_deviation_pooled_by_seeds():
