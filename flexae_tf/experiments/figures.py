@@ -38,8 +38,7 @@ def fig2(scores: Sequence[Score]) -> Iterable[Image]:
     columns = tables.columns_of(scores, tables.FIG_2, lambda s: (s.method, s.step))
     styles = {'wae_normal': VERMILLION, 'flexae': BLUE}
     colours = {score.method: styles.get(score.method, GREEN) for score in scores}
-    seed, mean = dict(linewidth=0.6), dict(linewidth=2.0)
-    prior = dict(linewidth=1.2, linestyle=':')
+    seed, mean, prior = dict(lw=0.6), dict(lw=2.0), dict(lw=1.2, ls=':')
     for panel, (key, measure) in zip(axes, measures.items(), strict=False):
         lines = [
             (curve, seed | dict(color=colours[method], alpha=0.5))
@@ -80,10 +79,7 @@ def fig5(scores: Sequence[Score]) -> Iterable[Image]:
         for panel, kind in zip(axes, ('rec', 'gen'), strict=True):
             lines = [(columns[f'{kind} test'].values, test)]
             lines += [(columns[f'{kind} train'].values, train)]
-            _plot(panel, lines, ticks, level)
-            if level is not None:
-                label = 'floor: training against test images'
-                panel.axhline(level, color=GREY, linestyle=':', label=label)
+            _plot(panel, lines, ticks, [] if level is None else [level])
         caption = (
             f'Fréchet distance of reconstructions and samples of {title} by capacity of P-GEN, '
             'trained on few images; bars: standard deviation over seeds.'
@@ -198,15 +194,15 @@ def _panels(
     return figure, axes
 
 
-def _plot(axes: Any, lines: Iterable, ticks: Any = None, level: float | None = None) -> None:
+def _plot(axes: Any, lines: Iterable, ticks: Any = None, floors: Sequence[float] = ()) -> None:
     """Draws pairs of y by x and style; means get error bars.
 
     The x-axis is logarithmic if it has `ticks`, labels by x. The y-axis is logarithmic if positive
-    values, with `level`, span a decade, and starts at 0 otherwise.
+    values span a decade, and starts at 0 otherwise.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    drawn = [] if level is None else [level]
+    drawn = list(floors)
     for points, style in lines:
         x, values = sorted(points), [points[at] for at in sorted(points)]
         if values and isinstance(values[0], Mean):
@@ -216,6 +212,8 @@ def _plot(axes: Any, lines: Iterable, ticks: Any = None, level: float | None = N
         else:
             axes.plot(x, values, **style)
         drawn += values
+    for level in floors:
+        axes.axhline(level, color=GREY, ls=':', label='floor: training against test images')
     if ticks is not None:
         axes.set_xscale('log')
         axes.set_xticks(list(ticks), list(ticks.values()))

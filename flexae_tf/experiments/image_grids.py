@@ -52,8 +52,7 @@ class Gallery:
         self.spec, self.train, self.test = dataset.spec, dataset.train, dataset.test
         if self.spec.kind != 'images':
             raise UsageError(f'--dataset={self.spec.name}: no images. Choose another data set.')
-        self.method = method
-        self._seed = seed
+        self.method, self._seed = method, seed
 
     @functools.cached_property
     def codes(self) -> np.ndarray:
@@ -72,18 +71,14 @@ class Gallery:
         return mean(where=positive[:, None]) - mean(where=~positive[:, None])
 
     def choose(self, split: Split, names: Sequence[str], positive: bool = True) -> np.ndarray:
-        """Returns an image for each name, the same in every run and none twice: int [len(names)].
+        """Returns the indices of an image for each attribute, none twice: int [len(names)].
 
-        Args:
-            split: training or test images.
-            names: attributes; '' for any image.
-            positive: whether the images have the attributes, or lack them.
+        The images have (or lack, if not `positive`) the attributes; '' allows any image.
         """
         order, chosen = fixed_permutation(len(split), Purpose.DISPLAY), []
+        every = np.ones(len(split), bool)
         for name in names:
-            fits = np.ones(len(split), bool)
-            if name:
-                fits = has_attribute(self.spec, split, name) == positive
+            fits = has_attribute(self.spec, split, name) == positive if name else every
             free = order[fits[order] & ~np.isin(order, chosen)]
             if not len(free):
                 kind = f' {"with" if positive else "without"} {name}' if name else ''
@@ -113,9 +108,7 @@ class Gallery:
         x_hat = image_grid.to_uint8(map_batches(self.method.reconstruct, x, BATCH))
         return image_grid.pairs(x, x_hat, columns=len(x))
 
-    def traverse(
-        self, split: Split, chosen: Sequence[int], names: Sequence[str], *, positive: bool
-    ) -> Part:
+    def traverse(self, split: Split, chosen: np.ndarray, names: list[str], positive: bool) -> Part:
         """Returns chosen images, moved along the directions of one attribute or one for each."""
         z = map_batches(self.method.encode, split.x[chosen], BATCH)
         directions = np.broadcast_to([self.direction(name) for name in names], z.shape)
