@@ -94,14 +94,13 @@ def theorem2(scores: Sequence[Score]) -> Iterable[Image]:
     columns = tables.columns_of(scores, tables.THEOREM_2, tables.noise_dim)
     heads = 'Fréchet distance of samples', 'Sliced W1 of $P_z$ and $Q_z$ over scale of $Q_z$'
     figure, axes = _panels(heads, 2, width=4.2, height=3.2, x="size m' of P-GEN's input")
-    flexae = dict(label='FlexAE', color=BLUE, marker='o')
+    true_dim, flexae = paper.TRUE_DIM, dict(label='FlexAE', color=BLUE, marker='o')
     prior = dict(color=GREY, linestyle=':', label='floor: prior and itself')
     floors = {size: value.mean for size, value in columns['floor'].values.items()}
     for panel, key, more in zip(axes, ('gen', 'sliced'), ([], [(floors, prior)]), strict=True):
         values = columns[key].values
         _plot(panel, [(values, flexae), *more], {size: str(size) for size in sorted(values)})
-        label = f'true dimension {paper.TRUE_DIM}'
-        panel.axvline(paper.TRUE_DIM, color=GREEN, linestyle='--', label=label)
+        panel.axvline(true_dim, color=GREEN, ls='--', label=f'true dimension {true_dim}')
     caption = (
         "FlexAE on synthetic_5d (m = 50) by the size of P-GEN's input; bars: standard deviation "
         'over seeds. Dotted: two samples of one prior.'

@@ -22,7 +22,6 @@ ATTRIBUTES = ('Big_Nose', 'Heavy_Makeup', 'Black_Hair', 'Smiling', 'Male')  # of
 ROWS = 5
 # The paper states neither. At t = 1 the mean code without the attribute is the mean code with it.
 COLUMNS, REACH = 9, 2.0
-STRIP = 20  # images in a row of `strip`
 BATCH = 256
 Part = tuple[np.ndarray, str]  # of a figure: a grid of images and its caption
 
@@ -99,10 +98,6 @@ class Gallery:
         """Returns samples of the prior or density, float32 [num, latent_dim]."""
         return self.method.sample_latent(num, self._seed).numpy()
 
-    def samples(self, num: int) -> np.ndarray:
-        """Returns the images of `latents`, uint8 [num, h, w, c]."""
-        return self.decode(self.latents(num))
-
     def reconstructions(self, x: np.ndarray) -> np.ndarray:
         """Returns a row of images above a row of their reconstructions."""
         x_hat = image_grid.to_uint8(map_batches(self.method.reconstruct, x, BATCH))
@@ -142,7 +137,7 @@ class Gallery:
                 f'{self.spec.name}: {num} neighbours needed, {len(self.train)} training images. '
                 'Train on more images.'
             )
-        samples = self.samples(num_samples)
+        samples = self.decode(self.latents(num_samples))
         found = self.train.x[nearest_images(samples, self.train.x, num=num)]
         grid = image_grid.grid(np.concatenate([samples[:, None], found], axis=1))
         return grid, 'Samples, each followed by its nearest training images in pixels.'
@@ -171,7 +166,7 @@ def fig6(gallery: Gallery) -> dict[str, Part]:
     x = gallery.test.x[gallery.choose(gallery.test, [''] * 6)]
     return {
         'fig6a': (gallery.reconstructions(x), 'Test images above their reconstructions.'),
-        'fig6_samples': (image_grid.grid(gallery.samples(36)), 'Samples.'),
+        'fig6_samples': (image_grid.grid(gallery.decode(gallery.latents(36))), 'Samples.'),
     }
 
 
@@ -188,16 +183,12 @@ def attribute_figure(gallery: Gallery, *, number: int) -> dict[str, Part]:
     return parts
 
 
-GALLERIES = {
-    'fig4': fig4,
-    'fig6': fig6,
-    **{f'fig{n}': functools.partial(attribute_figure, number=n) for n in range(7, 12)},
-    'fig12': lambda gallery: {'fig12': gallery.neighbours(15, num=14)},
-}
+GALLERIES = {f'fig{n}': functools.partial(attribute_figure, number=n) for n in range(7, 12)}
+GALLERIES |= {'fig4': fig4, 'fig6': fig6, 'fig12': lambda g: {'fig12': g.neighbours(15, num=14)}}
 
 
 def strip(gallery: Gallery) -> np.ndarray:
     """Returns the test images of a run's `samples/`, their reconstructions, two rows of samples."""
-    x = gallery.test.x[:STRIP]
-    samples = image_grid.grid(gallery.samples(2 * len(x)), columns=len(x))
+    x = gallery.test.x[:20]
+    samples = image_grid.grid(gallery.decode(gallery.latents(2 * len(x))), columns=len(x))
     return np.concatenate([gallery.reconstructions(x), samples])
