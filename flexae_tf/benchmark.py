@@ -22,7 +22,7 @@ from flexae_tf.training import distribution, dry_run
 from flexae_tf.training.trainer import Trainer
 
 NETWORK_BATCH = 64  # images in a call of the Inception network
-EXAMPLES = 10_000  # random examples replace the data; their values do not change the speed
+EXAMPLES = 10_000  # number of random examples; their values do not change the speed
 PIPELINE_STEPS = 200
 PIPELINE_BATCHES = 6  # batches in an iteration of FlexAE
 
@@ -31,8 +31,8 @@ def benchmark(config: BenchmarkConfig) -> None:
     """Prints the measurements of `--subject` as one line of JSON.
 
     Raises:
-        UsageError: a configuration that cannot be trained.
-        MissingDataError: the Inception network is missing.
+        UsageError: the configuration cannot be trained.
+        MissingDataError: the Inception network is missing, or images of `--dataset=folder` are.
     """
     measure = {
         'training': training_speed,
@@ -158,7 +158,7 @@ def _random_dataset(spec: DatasetSpec) -> Dataset:
 
 
 def _pipeline_speed(config: BenchmarkConfig, spec: DatasetSpec) -> float:
-    """Measures examples/s of `Batches`: choosing, gathering and scaling."""
+    """Measures examples/s of `Batches`: selecting, gathering and scaling."""
     x = _random_dataset(spec).train.x
     batches = Batches(x, batches_per_step=PIPELINE_BATCHES, batch_size=config.batch_size, seed=0)
 

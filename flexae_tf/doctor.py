@@ -1,4 +1,4 @@
-"""The doctor program: reports whether this machine has everything that the programs need."""
+"""The doctor program: checks device, packages, data sets and the Inception network."""
 
 import pathlib
 
@@ -20,7 +20,7 @@ def doctor(config: DoctorConfig) -> None:
 
     Raises:
         UsageError: `--device=gpu` without a GPU.
-        MissingDataError: the network at `--inception_path` is missing or computes wrong features.
+        MissingDataError: the network at `--inception_path` is missing or returns wrong features.
     """
     print(distribution.choose_devices(config.device))
     found = environment()

@@ -53,7 +53,7 @@ class Sampler(tf.Module):
 
     def __init__(self, method: Method) -> None:
         super().__init__()
-        # Variables, not the Keras model: a process without Keras must be able to load them.
+        # Variables instead of the Keras model, because loading must not need Keras.
         prior = method.require_prior()
         self._variables = tuple(v.value for v in (*method.weights, *prior.variables))
         num = tf.TensorSpec([], tf.int32, name='num')

@@ -1,10 +1,11 @@
 """Stateless random numbers: (seed, step, role) -> normals, uniforms, integers, masks, permutations.
 
-All randomness of the package comes from here. Nothing keeps state, so any step can be replayed, and
-a resumed run receives the numbers of an uninterrupted one.
+All random numbers of training, sampling and splits come from this module, also the seeds of initial
+weights. It has no state, so any step can be repeated, and a resumed run receives the same numbers
+as an uninterrupted run.
 
 TensorFlow's float generators give different numbers under XLA. Its integer generator does not, if
-the algorithm is named, so this module converts random bits to floats itself.
+the algorithm is given. So this module converts random bits to floats itself.
 
 Inside `tf.distribute`, a replica receives its slice of the sample for the global batch, so the
 numbers do not depend on the number of replicas. The first axis of every shape is the batch.
@@ -61,7 +62,7 @@ def normal(key_: Key, shape: tuple | list) -> tf.Tensor:
 
 
 def shared_normal(key_: Key, shape: tuple | list) -> tf.Tensor:
-    """Returns standard normal float32, the same on every replica: the first axis is no batch."""
+    """Returns standard normal float32, the same on every replica; no axis is the batch."""
     return tf.math.ndtri(_as_uniform(_global_bits(key_, shape)))
 
 

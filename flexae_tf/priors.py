@@ -162,8 +162,8 @@ class VampPrior(Prior):
 class ImplicitPrior(Prior):
     """The density proportional to N(z; 0, I) exp(log_ratio(z)), by importance resampling.
 
-    For each code, `CANDIDATES` are sampled from N(0, I), of which one is selected with probability
-    proportional to exp(log_ratio). Takahashi et al. 2019.
+    For each code, `CANDIDATES` codes are sampled from N(0, I). One of them is selected with
+    probability proportional to exp(log_ratio). Takahashi et al. 2019.
 
     Args:
         log_ratio: codes [n, latent_dim] -> [n, 1].

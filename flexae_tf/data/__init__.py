@@ -1,6 +1,6 @@
-"""Data sets: `describe` returns the spec of one, `load` reads it into memory.
+"""Data sets: `describe` returns the spec of a data set, `load` reads it into memory.
 
-Descriptions need no TensorFlow, so that unusable sizes are refused before it is imported.
+Descriptions do not import TensorFlow, so that unusable sizes are refused at once.
 """
 
 import dataclasses
@@ -67,8 +67,8 @@ def load(config: TrainConfig) -> Dataset:
         The data set; its spec has the sizes of the loaded data.
 
     Raises:
-        UsageError: more examples requested than available, or fewer than a batch.
-        MissingDataError: data missing or unreadable.
+        UsageError: more examples are requested than available, or there are fewer than a batch.
+        MissingDataError: the data are missing or unreadable.
     """
     source = catalog.find(config.dataset)
     spec = describe(config)
@@ -97,7 +97,7 @@ def _split_sizes(config: TrainConfig, source: Source, available: int) -> tuple[i
     if num_train > remaining:
         raise UsageError(
             f'--dataset={config.dataset}: {num_train} examples to train on and '
-            f'{available - remaining} held out for validation, but there are {available} training '
+            f'{available - remaining} for validation requested, but there are {available} training '
             'examples. Lower --train_examples or --validation_examples, or add data.'
         )
     if config.batch_size > num_train:

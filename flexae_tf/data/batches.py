@@ -1,4 +1,4 @@
-"""Batches of a training step; and evaluation of a function on an array, batch by batch."""
+"""Batches of a training step, and application of a function to an array in batches."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,8 @@ from flexae_tf import noise
 class Batches:
     """The batches of every step, as a function of (seed, step).
 
-    Indices are sampled with replacement, like in the authors' code, so there is no epoch, no
-    shuffle buffer and nothing to save. The data stay in host memory (images as uint8) and only the
+    Indices are sampled with replacement, like in the authors' code, so there are no epochs, no
+    shuffle buffer and no state to save. The data stay in host memory (images as uint8) and only the
     sampled examples are copied to the device.
 
     Args:
@@ -32,7 +32,7 @@ class Batches:
         self._seed = seed
 
     def indices(self, step: tf.Tensor) -> tf.Tensor:
-        """Returns the rows of `x` in step `step`, int32 [batches_per_step, batch_size]."""
+        """Returns the indices into `x` of step `step`, int32 [batches_per_step, batch_size]."""
         keys = (
             noise.key(self._seed, step, noise.Role.BATCH, index)
             for index in range(self._batches_per_step)

@@ -20,11 +20,12 @@ class Source:
     Attributes:
         describe: returns the spec without loading the data and without importing TensorFlow.
         load: returns (training examples, test examples).
-        load_validation: (config, num) -> `num` examples that are in neither set of `load`, for a
-            source with unlimited examples. None: validation examples are held out of the training
+        load_validation: (config, num) -> `num` examples that `load` does not return, for a source
+            with unlimited examples. None: validation examples are held out of the training
             examples.
         reads_image_size: whether `--image_size` applies.
         fixed_content: whether the test examples are the same on every machine, in the same order.
+            Protocols use it only for rows of this table.
     """
 
     describe: Callable[[TrainConfig], DatasetSpec]
@@ -70,6 +71,6 @@ def find(name: str) -> Source:
     source = import_object(name, flag='--dataset')
     if not isinstance(source, Source):
         raise UsageError(
-            f'--dataset={name}: {type(source).__name__} object. Make it a flexae_tf.data.Source.'
+            f'--dataset={name}: a {type(source).__name__} object. Make it a flexae_tf.data.Source.'
         )
     return source

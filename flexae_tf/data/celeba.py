@@ -1,7 +1,7 @@
 """CelebA: aligned faces of 178 x 218, cropped and resized to 64 x 64, with 40 attributes.
 
-Read from the three official files if `--data_dir` has them, else with tensorflow-datasets, whose
-download often fails because Google Drive limits downloads. Both have the same images, but
+The source is the three official files if `--data_dir` has them, else tensorflow-datasets, whose
+download often fails because Google Drive limits downloads. Both sources have the same images, but
 tensorflow-datasets shuffles them, so different images are held out for validation.
 """
 
@@ -17,7 +17,7 @@ from flexae_tf.data import tfds
 from flexae_tf.data.dataset import DatasetSpec, Split
 from flexae_tf.errors import MissingDataError, UsageError
 
-HEIGHT, WIDTH, SIZE = 218, 178, 64  # of the files; SIZE after resizing
+HEIGHT, WIDTH, SIZE = 218, 178, 64  # HEIGHT x WIDTH in the files, SIZE after resizing
 ATTRIBUTES = tuple(
     """
     5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose
@@ -57,7 +57,7 @@ def load(config: TrainConfig) -> tuple[Split, Split]:
         x uint8 [n, 64, 64, 3] and attributes bool [n, 40], in the order of `ATTRIBUTES`.
 
     Raises:
-        MissingDataError: files missing, corrupt, or inconsistent with the partition.
+        MissingDataError: files are missing, corrupt, or inconsistent with the partition.
     """
     folder = Path(config.data_dir) if config.data_dir else None
     if folder and ((folder / IMAGES).is_dir() or (folder / f'{IMAGES}.zip').is_file()):
@@ -145,7 +145,7 @@ def _read_splits(
         if differing := names ^ partition.keys():
             raise MissingDataError(
                 f'{path}: {len(names)} images, but {len(partition)} in {PARTITION_FILE} '
-                f'({min(differing)} is in one of them only). Download both again.'
+                f'({min(differing)} is only in one of them). Download both again.'
             )
     splits = []
     for number in (TRAIN, TEST):

@@ -21,10 +21,10 @@ class DatasetSpec:
         shape: shape of one example, (h, w, c) or (d,).
         train_size: number of examples in the source's training split, before validation examples
             are held out; None if unknown until the data are loaded.
-        test_size: number of examples in the test split; None if unknown until then.
+        test_size: number of examples in the test split; None if unknown until the data are loaded.
         value_range: smallest and largest value that networks receive.
         num_classes: labels are 0 .. num_classes - 1; None without labels.
-        attributes: names of the binary attributes.
+        attributes: names of the binary attributes; empty without attributes.
     """
 
     name: str
@@ -43,9 +43,9 @@ class Split:
 
     Attributes:
         x: uint8 [n, h, w, c] images or float32 [n, d] vectors.
-        labels: int64 [n] classes or mixture components.
-        attributes: bool [n, a].
-        latents: float32 [n, k], the true latents of a synthetic data set.
+        labels: int64 [n] classes or mixture components; None without labels.
+        attributes: bool [n, a]; None without attributes.
+        latents: float32 [n, k], the true latents of a synthetic data set; None for other data.
     """
 
     x: np.ndarray

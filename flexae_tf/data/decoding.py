@@ -36,7 +36,7 @@ def read_images(
         names: name of each file in error messages.
         size: height and width of the results.
         crop: see `crop_and_resize`.
-        shape: required height and width of every image; None where any is allowed.
+        shape: required height and width of every image; None allows any size.
 
     Returns:
         uint8 [n, size, size, 3].
@@ -71,13 +71,13 @@ def decode_all(
     *,
     label: str = 'image',
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (index, image) in order; all files are tried before an error is raised.
+    """Yields (index, image) in order; reads all files before it raises an error.
 
     Args:
         encoded: contents of PNG or JPEG files, scalar strings.
         names: name of each file in error messages.
         function: maps the contents of a file to an image.
-        label: kind of image that the error message asks for.
+        label: required kind of image, for the error message.
 
     Raises:
         MissingDataError: at the end, if `function` failed for some files.

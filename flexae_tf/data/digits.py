@@ -20,15 +20,15 @@ def load(config: TrainConfig) -> tuple[Split, Split]:
 
     Returns:
         1437 training and 360 test examples: x uint8 [n, 28, 28, 1] and labels. The split is random
-        but fixed, because neighbouring examples of the source are by one writer.
+        but fixed, because neighbouring examples of the source have the same writer.
     """
     from scipy import ndimage
     from sklearn import datasets
 
     del config
     source = datasets.load_digits()
-    # The ink of an 8 x 8 cell, 0 .. 16, becomes a 20 x 20 digit. A cubic spline leaves blurred
-    # strokes. Stretching the middle of its range gives crisp strokes with soft edges, as in MNIST.
+    # An 8 x 8 digit with ink 0 .. 16 becomes a 20 x 20 digit. A cubic spline gives blurred strokes.
+    # Stretching the middle of its range gives sharp strokes with soft edges, like in MNIST.
     ink = np.stack(
         [
             ndimage.zoom(image, 20 / 8, order=3, mode='grid-constant', grid_mode=True)

@@ -47,8 +47,8 @@ def load(config: TrainConfig) -> tuple[Split, Split]:
 def load_folder(folder: Path, *, size: int) -> tuple[Split, Split]:
     """Loads every image in a folder and its subfolders.
 
-    A fixed random tenth of the images (at least 2) is the test set. Of every image the largest
-    centre square is resized with antialiasing. Transparency and EXIF rotation are ignored.
+    A fixed random tenth of the images (at least 2) is the test set. The largest centre square of
+    every image is resized with antialiasing. Transparency and EXIF rotation are ignored.
 
     Args:
         folder: folder of PNG and JPEG files, read in the order of their paths.
@@ -58,7 +58,7 @@ def load_folder(folder: Path, *, size: int) -> tuple[Split, Split]:
         Training and test examples, x uint8 [n, size, size, 3].
 
     Raises:
-        MissingDataError: no images, or unreadable ones.
+        MissingDataError: there are no images, or some are unreadable.
         UsageError: not enough memory.
     """
     from flexae_tf.data import decoding
@@ -79,7 +79,7 @@ def load_unresized(folder: Path, *, max_images: int) -> np.ndarray:
         uint8 [n, h, w, 3].
 
     Raises:
-        MissingDataError: no images, unreadable ones, or images of different sizes.
+        MissingDataError: there are no images, some are unreadable, or their sizes differ.
         UsageError: not enough memory.
     """
     from flexae_tf.data import decoding
@@ -105,7 +105,7 @@ def _data_path(config: TrainConfig) -> Path:
     """Returns `--data_dir`, a folder or an .npz file."""
     if config.data_dir is None:
         raise UsageError(
-            '--dataset=folder needs --data_dir. Give a folder of images or an .npz file.'
+            '--data_dir: needed with --dataset=folder. Give a folder of images or an .npz file.'
         )
     path = Path(config.data_dir)
     if not path.exists():
@@ -139,7 +139,7 @@ def _image_paths(folder: Path, flag: str) -> list[str]:
         real_path = os.path.realpath(parent)
         skip = real_path in visited
         visited.add(real_path)
-        folders.sort()  # of two paths to one folder, every machine takes the same
+        folders.sort()  # if two paths lead to one folder, every machine takes the same path
         if skip or ('config.json' in files and 'checkpoints' in folders):  # a workdir
             folders.clear()
             continue

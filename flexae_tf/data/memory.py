@@ -1,4 +1,4 @@
-"""Memory that this process may use."""
+"""Limits on the memory of this process."""
 
 import contextlib
 import os

@@ -69,7 +69,7 @@ def load(path: Path) -> tuple[Split, Split]:
         x uint8 [n, h, w, c] with h = w and c 1 or 3; labels if the file has `y_train`, `y_test`.
 
     Raises:
-        MissingDataError: a corrupt file, or arrays of another type or shape.
+        MissingDataError: the file is corrupt, or an array has another type or shape.
         UsageError: not enough memory.
     """
     headers = _headers(path)
@@ -86,10 +86,10 @@ def load(path: Path) -> tuple[Split, Split]:
 
 
 def load_images(path: Path) -> np.ndarray:
-    """Loads the images of a file with one array, uint8 [n, h, w, c], such as bin/sample.py writes.
+    """Loads the array of images of a file, such as a file of bin/sample.py: uint8 [n, h, w, c].
 
     Raises:
-        MissingDataError: a corrupt file, or not one array of images.
+        MissingDataError: the file is corrupt, or does not hold exactly one array of images.
     """
     headers = _headers(path)
     (images, _), *others = _parts(path, headers)

@@ -50,7 +50,7 @@ def load(config: TrainConfig) -> tuple[Split, Split]:
 
 
 def load_validation(config: TrainConfig, num: int) -> Split:
-    """Samples `num` examples that are in neither set of `load`."""
+    """Samples `num` examples that `load` does not return."""
     return _sample_split(config, num, VALIDATION)
 
 
@@ -75,7 +75,7 @@ class SixGaussians:
 
         Args:
             num: number of examples.
-            index: number of the sample; `TRAIN`, `TEST` and `VALIDATION` are used by the splits.
+            index: number of the sample; the splits use `TRAIN`, `TEST` and `VALIDATION`.
 
         Returns:
             x float32 [num, 128] in [-1, 1], latents float32 [num, k], components int64 [num].

@@ -42,19 +42,20 @@ def prepared_builder(name: str, config: TrainConfig, *, hint: str = '') -> Any:
     Args:
         name: name of the data set in tensorflow-datasets.
         config: `data_dir` and `download` are used.
-        hint: an alternative remedy, appended to the error messages.
+        hint: an alternative action, appended to the error messages.
 
     Returns:
         The `tensorflow_datasets.core.DatasetBuilder` with its files on disk.
 
     Raises:
-        MissingDataError: not on disk and no download allowed, or the download failed.
+        MissingDataError: the data are corrupt, not on disk without `download`, or the download
+            failed.
     """
     import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(name, data_dir=config.data_dir)
-    except Exception as error:  # corrupt metadata raise many classes
+    except Exception as error:  # corrupt metadata cause errors of many classes
         raise MissingDataError(
             f'{config.data_dir or "the folder of tensorflow-datasets"}: {name} cannot be read '
             f'({_summary(error)}). Remove the corrupt files there, or give another --data_dir.'
@@ -70,7 +71,7 @@ def prepared_builder(name: str, config: TrainConfig, *, hint: str = '') -> Any:
     logging.getLogger('urllib3.connectionpool').setLevel(logging.ERROR)
     try:
         builder.download_and_prepare()
-    except Exception as error:  # network, server, checksum and disk raise many classes
+    except Exception as error:  # network, server, checksum and disk cause errors of many classes
         raise MissingDataError(
             f'{builder.data_path}: download failed ({_summary(error)}). Try again later, or '
             f'prepare {name} with tensorflow-datasets on another machine and give its folder as '

@@ -43,7 +43,7 @@ def load_run(
 ) -> Method:
     """Returns the trained method of a run, ready to sample, encode and decode.
 
-    Arguments and errors as for `open_sampler`.
+    Arguments and errors are the same as for `open_sampler`.
     """
     return open_sampler(workdir, checkpoint, density).method
 
@@ -104,7 +104,7 @@ def fit(
 ) -> Run:
     """Returns `run` sampling from the requested density, which is fitted if it is missing.
 
-    A density of other weights counts as missing and is replaced.
+    A density that was fitted to other weights counts as missing and is replaced.
 
     Args:
         run: an open run.
@@ -210,7 +210,7 @@ def _fit(
         if is_fitted(run, name, steps):
             return  # by another process, after the check of the caller
         if path.exists():
-            print(f'{path.parent}: fitted to another checkpoint, is replaced', flush=True)
+            print(f'{path.parent}: fitted to another checkpoint; replacing it', flush=True)
         print(f'fitting {name} to the codes of step {run.step}', flush=True)
         path.unlink(missing_ok=True)
         tensors = _module(name).fit(name, run, dataset, path.parent, steps, check_interrupt)

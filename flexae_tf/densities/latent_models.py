@@ -44,7 +44,7 @@ class LatentModel:
 
 
 MODELS = {
-    # Dai and Wipf 2019: twice as many epochs as the first stage, in batches of 512.
+    # After Dai and Wipf 2019, with another budget (DEVIATIONS.md).
     'second_stage': LatentModel(posterior_parameters, 2, TwoStagePrior, batch_size=512, epochs=400),
     'latent_gan': LatentModel(sample_codes, 1, lambda model: model.prior),
 }
@@ -72,7 +72,7 @@ def fit(
             during the training.
 
     Returns:
-        weights by path.
+        Weights by path.
 
     Raises:
         UsageError: the folder holds a training of other `steps`.
@@ -109,7 +109,7 @@ def fit(
                 f'{folder}: holds an unfinished training of {found} steps, not '
                 f'{config.training_steps}. Use --density_steps={found}, or remove that folder.'
             )
-    # Held-out codes replace test codes, because training must not see the test split.
+    # Held-out codes replace test codes, because training must not use the test split.
     trainer = Trainer(
         config,
         Dataset(spec, train, held_out, held_out),

@@ -23,7 +23,7 @@ def unpack(archive: pathlib.Path, cache: pathlib.Path) -> pathlib.Path:
 
     Args:
         archive: a file with a suffix of `SUFFIXES`, with a SavedModel at its root or in a folder.
-        cache: a folder kept between evaluations; created if it is missing.
+        cache: folder that evaluations share; created if it is missing.
 
     Raises:
         Exception: the archive is missing or corrupt, has members outside of it, or does not hold
@@ -52,7 +52,7 @@ def _extract(archive: pathlib.Path, folder: pathlib.Path) -> None:
         return
     with tarfile.open(archive) as members:
         members.extractall(folder, filter='data')
-        # tarfile accepts anything that is no member as the end and never reads gzip's checksum.
+        # tarfile stops at anything that is not a member and does not read gzip's checksum.
         members.fileobj.seek(members.offset)
         if members.fileobj.read()[:1024] != bytes(1024):
             raise tarfile.ReadError('unexpected end of data')

@@ -41,9 +41,9 @@ LATE = 8 / 13
 def evaluate(config: EvaluateConfig) -> None:
     """Scores a run, or two sets of images.
 
-    A run's reconstructions, its samples and as many training examples are each compared with the
-    same real examples, and codes of these with codes of the prior. Features and scores are kept:
-    the same command again continues an interrupted evaluation and prints recorded scores.
+    Reconstructions, samples and as many training examples are each compared with the same real
+    examples. Codes of the real examples are compared with codes of the prior. Features and scores
+    are stored, so the same command continues an interrupted evaluation and prints recorded scores.
 
     Raises:
         UserError: an error that the user can fix.
@@ -69,11 +69,11 @@ class Context:
     Attributes:
         config: options of the evaluation.
         log: receives the scores.
-        summaries: the same for TensorBoard.
+        summaries: writes the scores to TensorBoard.
         network: feature network; None for raw values.
-        real_features: features of real examples, kept for other runs too.
-        own_features: features of the examples being scored.
-        check_interrupt: called between batches and metrics; raises when the program is to stop.
+        real_features: extracts features of real examples, stored for all runs.
+        own_features: extracts features of the scored examples.
+        check_interrupt: called between batches and metrics; raises `Interrupted` after a signal.
     """
 
     config: EvaluateConfig
@@ -90,8 +90,8 @@ class Reference:
     """The real side of a comparison.
 
     Attributes:
-        protocol: of its scores; each metric fills in its `estimator`.
-        make: returns features or moments of the real side; called when a score needs them.
+        protocol: protocol of the scores; each metric fills in its `estimator`.
+        make: returns features or moments of the real side; called once, if a score needs them.
         extract: (examples, image set) -> features of a set that is compared with the real side.
     """
 
@@ -175,8 +175,8 @@ def _evaluate_files(config: EvaluateConfig, check_interrupt: Callable[[], None])
     context = _prepare(config, None, check_interrupt, images=True)
     if not context.network and real.shape[1:] != fake.shape[1:]:
         raise UsageError(
-            f'--real={config.real} has images {real.shape[1:]}, --fake={config.fake} '
-            f'{fake.shape[1:]}. Make the shapes equal or use --features=inception.'
+            f'--real={config.real}: images {real.shape[1:]}, but {fake.shape[1:]} in '
+            f'--fake={config.fake}. Make the shapes equal or use --features=inception.'
         )
     metrics = _metrics(context, len(real))
     raw = Protocol(dataset='folder', split='all', num=len(real), data=fingerprint(real))
@@ -194,7 +194,7 @@ def _score(
     """Scores a set by every metric: prints recorded scores, computes and records the others.
 
     Returns:
-        values by stem.
+        Values by stem.
 
     Raises:
         NonFiniteLossError: a score is not finite; no score of its metric is recorded.
@@ -273,7 +273,7 @@ def _record(
             'value': float(np.mean(values)),
             'sd': None if single else float(np.std(values, ddof=1)),
             'estimator_sd': results[0].estimator_sd.get(stem) if single else None,
-            'bootstrap_sd': bootstrap_sd,  # of the first set
+            'bootstrap_sd': bootstrap_sd,  # only of the first set
             'seconds': round(seconds, 2),
             **identity,
             'protocol_name': protocol.label,
@@ -282,7 +282,7 @@ def _record(
         }
         if not np.isfinite(record['value']):
             raise NonFiniteLossError(
-                f'{record["metric"]}: not finite, not recorded. Check the features of the '
+                f'{record["metric"]}: not finite and not recorded. Check the features of the '
                 f'{identity["set"]}.'
             )
         records.append(record)
@@ -298,9 +298,9 @@ def _record_minimum(
     """Records the smallest Frechet distance among checkpoints, as the authors report it.
 
     Args:
-        context: of the evaluation.
+        context: shared parts of the evaluation.
         candidates: identity and `value` of the same set at every checkpoint.
-        protocol: of the distances.
+        protocol: protocol of the distances.
         among: 'late' or 'all' checkpoints.
     """
     protocol = dataclasses.replace(protocol, selection=f'minimum_of_{among}')
@@ -446,7 +446,7 @@ def _image_reference(context: Context, raw: Protocol, x: np.ndarray) -> Referenc
     """Returns the reference for scores against real examples.
 
     Args:
-        context: of the evaluation.
+        context: shared parts of the evaluation.
         raw: protocol of scores on raw values.
         x: the real examples [n, ...].
     """

@@ -1,4 +1,4 @@
-"""Features of images or vectors; network features are computed once and kept on disk in blocks."""
+"""Features of images or vectors; network features are computed once and stored in blocks."""
 
 import hashlib
 import json
@@ -17,11 +17,11 @@ from flexae_tf.files import atomic_path
 from flexae_tf.metrics.pixels import pixel_features
 from flexae_tf.metrics.table import Features
 
-BLOCK = 500  # images in a file: the most that a kill can lose
+BLOCK = 500  # images in a file; a kill loses at most one block
 
 
 class RawFeatures:
-    """Values of the examples themselves; not kept on disk."""
+    """Raw values of the examples as features; not stored."""
 
     def __call__(self, x: np.ndarray, *, label: str) -> Features:
         """Returns the features of examples [n, ...]: uint8 images, or unchanged floats."""
@@ -30,16 +30,16 @@ class RawFeatures:
 
 
 class NetworkFeatures:
-    """Features of a network, kept in a folder block by block.
+    """Features of a network, stored in a folder in blocks.
 
-    The file name of a block is a hash of its images and of everything that turns them into
-    features, so an interrupted evaluation or another run finds the same features again.
+    The file name of a block is a hash of its images, network, layer and resize. So an interrupted
+    evaluation and other runs reuse the features.
 
     Args:
         network: the network.
         feature_dir: folder of the blocks; created with the first block.
         batch_size: images per call of the network.
-        check_interrupt: called before every batch; raises when the program is to stop.
+        check_interrupt: called before every batch; raises `Interrupted` after a signal.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class NetworkFeatures:
         return self._feature_dir / f'{digest.hexdigest()[:32]}.npz'
 
     def _write(self, path: pathlib.Path, features: Features) -> None:
-        """Writes a block so that readers, also in other processes, see all of it or nothing."""
+        """Writes a block so that other processes read a complete block or none."""
         arrays = {name: array for name, array in features._asdict().items() if array is not None}
         try:
             self._feature_dir.mkdir(parents=True, exist_ok=True)

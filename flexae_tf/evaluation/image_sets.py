@@ -20,11 +20,12 @@ class ModelId(NamedTuple):
     """Identifies the model and checkpoint being scored.
 
     Attributes:
-        step: of the checkpoint; 0 for sets that belong to no checkpoint.
-        checkpoint: its digest, or the fingerprint of images from files; None for real images.
-        seed: of the run; None for images from files.
-        selection: how the checkpoint was selected; None if it was given.
-        density: fitted density that samples come from; None for the method's own prior.
+        step: step of the checkpoint; 0 for sets that belong to no checkpoint.
+        checkpoint: digest of the checkpoint, or fingerprint of images from files; None for real
+            images.
+        seed: seed of the run; None for images from files.
+        selection: rule that selected the checkpoint; None if a flag named it.
+        density: fitted density of the samples; None for the method's own prior.
     """
 
     step: int = 0
@@ -42,11 +43,11 @@ class ImageSet:
         name: a key of `protocol.SUFFIXES`.
         label: description for progress messages.
         model: the model that made the set.
-        make: repeat -> examples [n, ...] as the model or the data set has them.
+        make: repeat -> examples [n, ...] as the model or the data set returns them.
         repeats: number of sets with different seeds.
         sample_seed: seed of the first set; None if the set is not sampled.
         paired: whether example i belongs to real example i.
-        is_real: whether the examples are real ones, which other runs score too.
+        is_real: whether the examples are real, so that other runs score them too.
     """
 
     name: str
@@ -69,7 +70,7 @@ def of_run(
     """Yields the requested sets of a run: reconstructions of `x`, and as many samples.
 
     Args:
-        run: at one checkpoint.
+        run: run opened at one checkpoint.
         x: real examples [n, ...].
         model: identifies the run.
         config: options of the evaluation.
@@ -106,14 +107,14 @@ def train_examples(dataset: Dataset, num: int, *, split: str, seed: int) -> Imag
     """Returns as many training examples as there are real ones; None if there are too few.
 
     Args:
-        dataset: of the run.
+        dataset: data set of the run.
         num: number of examples.
-        split: of the real examples; training examples are compared with other training examples.
-        seed: of the run, on which the training examples may depend.
+        split: split of the real examples; for 'train' the returned examples differ from them.
+        seed: seed of the run; the training examples may depend on it.
     """
     x = dataset.train.x[num:] if split == 'train' else dataset.train.x
     if len(x) < num:
-        print(f'train is not scored: it needs {num} training examples, there are {len(x)}')
+        print(f'train is not scored: {num} training examples needed, {len(x)} available')
         return None
     model = ModelId(seed=seed)
     return ImageSet('train', 'training examples', model, lambda _: x[:num], is_real=True)
@@ -122,7 +123,7 @@ def train_examples(dataset: Dataset, num: int, *, split: str, seed: int) -> Imag
 def codes_of_data(
     run: Run, x: np.ndarray, config: EvaluateConfig, check_interrupt: Callable[[], None]
 ) -> np.ndarray:
-    """Returns codes of examples [n, m]; samples of the posteriors if these are stochastic."""
+    """Returns codes of examples [n, m]; posterior samples if the encoder is stochastic."""
     if run.method.method_spec.posterior == 'deterministic':
         z = map_batches(tf.function(run.method.encode), x, config.batch_size, check_interrupt)
     else:
@@ -146,7 +147,7 @@ def real_examples(dataset: Dataset, split: str, num: int) -> np.ndarray:
     """Returns at most `num` examples of a split, the same in every run."""
     if split != 'test':  # in random order already
         return getattr(dataset, split).x[:num]
-    # The paper scores 10000 of CelebA's test images; any fixed random choice will do.
+    # The paper scores 10000 random test images of CelebA and does not list them.
     test = dataset.test.x
     return test[fixed_permutation(len(test), Purpose.EVALUATION)[:num]]
 
@@ -162,7 +163,7 @@ def from_files(config: EvaluateConfig) -> tuple[np.ndarray, np.ndarray, np.ndarr
         MissingDataError: a path does not exist or holds no valid images.
         UsageError: fewer than two images.
     """
-    # Twice as many, since further real images are scored too.
+    # Twice as many, because further real images are scored too.
     real, fake = (_load(path, 2 * config.num_examples) for path in (config.real, config.fake))
     num = min(config.num_examples, len(real), len(fake))
     if num < 2:
@@ -171,7 +172,7 @@ def from_files(config: EvaluateConfig) -> tuple[np.ndarray, np.ndarray, np.ndarr
             'images.'
         )
     if len(real) < 2 * num:
-        print(f'real images are not scored: that needs {2 * num} of them', flush=True)
+        print(f'real images are not scored: {2 * num} images needed', flush=True)
         return real[:num], fake[:num], None
     return real[:num], fake[:num], real[num : 2 * num]
 

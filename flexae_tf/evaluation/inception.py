@@ -57,7 +57,7 @@ class Inception:
         checksum: twelve hexadecimal digits of the SHA-256 of the files that TensorFlow reads from
             the SavedModel: graph, variables and assets.
         is_tfgan: whether this is TF-GAN's own network, the only one whose pool_3 gives an FID:
-            loaded by its handle, or equal to a network that was.
+            loaded by its handle, or with the checksum of a network that was.
 
     Raises:
         ValueError: unknown resize.
@@ -97,7 +97,7 @@ class Inception:
             outputs = _call(network, preprocessing.preprocess(images, resize, size))
             return [_vectors(outputs, name, batch_size) for name in names]  # [batch_size, d]
 
-        # Traced here, so that an unusable network is refused before images are made.
+        # Traced here, so that an unusable network is refused before images are generated.
         signature = tf.TensorSpec([batch_size, None, None, None], tf.float32)
         self._extract = extract.get_concrete_function(signature)
 
@@ -191,14 +191,14 @@ def _load(source: str, cache: pathlib.Path) -> tuple[str, Callable]:
         else:
             folder = tensorflow_hub.resolve(source)
         return folder, tensorflow_hub.load(folder)
-    except tf.errors.ResourceExhaustedError:  # the network is not at fault
+    except tf.errors.ResourceExhaustedError:  # not an error of the network
         raise
     except Exception as error:  # urllib, tarfile, hub and TensorFlow each raise their own errors
         action = _ACTION
         if folder != source and packed:
-            shutil.rmtree(folder, ignore_errors=True)  # the cache keeps no corrupt network
+            shutil.rmtree(folder, ignore_errors=True)  # no corrupt network stays in the cache
         elif folder != source:
-            action = f'To fetch it again, remove {folder}. {_ACTION}'
+            action = f'Remove {folder} to download it again. {_ACTION}'
         raise MissingDataError(
             f'{source!r}: cannot load an Inception network ({_one_line(error)}). {action}.'
         ) from error
@@ -220,7 +220,7 @@ def _vectors(outputs: Mapping[str, tf.Tensor], name: str, num: int) -> tf.Tensor
     if name not in outputs:
         names = ', '.join(sorted(outputs)) or 'no named outputs'
         raise MissingDataError(
-            f'--feature_layer={name}: the Inception network has no output {name!r}, only {names}. '
+            f'--feature_layer={name}: the Inception network has no such output, only {names}. '
             'Choose one of these, or another --inception_path.'
         )
     output = outputs[name]

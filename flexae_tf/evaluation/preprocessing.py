@@ -1,7 +1,7 @@
 """Images -> input of an Inception network: three channels, 299 x 299, [-1, 1).
 
-The resize of small images changes a score more than anything else in this module, so the method of
-the resize is part of the protocol.
+The resize of small images has the largest effect on a score in this module, so its method is part
+of the protocol.
 """
 
 import numpy as np

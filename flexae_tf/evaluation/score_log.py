@@ -18,7 +18,7 @@ def score_id(identity: dict[str, Any], stem: str) -> str:
     Args:
         identity: everything that the score depends on except its stem: set, protocol, step,
             checkpoint, seeds, repeats.
-        stem: of the score's name.
+        stem: stem of the score's name.
     """
     text = json.dumps({**identity, 'stem': stem}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -54,16 +54,16 @@ def completed_in(
 
 
 class ScoreLog:
-    """Writes scores as JSON lines and prints them; finds the scores that are there already.
+    """Writes scores as JSON lines and prints them; finds recorded scores.
 
     Args:
-        path: file of the JSON lines; None keeps none.
+        path: file of the JSON lines; None writes no file.
         request: hash of the evaluation request, recorded with each score.
-        also_write_to: file that receives every requested score, computed now or before; None for
-            no file.
+        also_write_to: file that receives every requested score, recorded scores included; None
+            for no file.
 
     Raises:
-        UsageError: a file cannot be written or holds something else.
+        UsageError: a file cannot be written or is not a file of scores.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ScoreLog:
         self._shown: dict[str, None] = {}  # ids of the requested scores, in order
 
     def find(self, identity: dict[str, Any]) -> list[dict[str, Any]]:
-        """Returns the records of one metric with this identity; empty unless all are there."""
+        """Returns the records of one metric with this identity; empty unless all are recorded."""
         found = {
             r['stem']: r
             for r in self._records
@@ -99,7 +99,7 @@ class ScoreLog:
         return {record['stem']: record['value'] for record in found}
 
     def add(self, records: Sequence[dict[str, Any]]) -> None:
-        """Writes and prints the scores of one metric, which were computed together.
+        """Writes and prints the scores of one metric.
 
         Raises:
             UsageError: the file cannot be written.
@@ -135,11 +135,11 @@ class ScoreLog:
         )
 
     def complete(self, *, step: int, checkpoint: str | None, seconds: float) -> None:
-        """Writes the line that closes a request, unless the same line is there already.
+        """Writes the line that closes a request, unless the same line exists.
 
         Args:
-            step: of the newest scored checkpoint.
-            checkpoint: its digest.
+            step: step of the newest scored checkpoint.
+            checkpoint: digest of that checkpoint.
             seconds: duration of the evaluation.
         """
         end = {
@@ -153,7 +153,7 @@ class ScoreLog:
 
 
 def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
-    """Returns the records of a file and checks now, not after an hour, that it can be written."""
+    """Returns the records of a file after a check that it can be written."""
     try:
         records = read_jsonl(path) if path else []
     except (OSError, UnicodeDecodeError) as error:

@@ -19,7 +19,7 @@ class ScoreSummaries:
     """Writes scores to TensorBoard event files.
 
     Args:
-        folder: of the event files; None writes nothing.
+        folder: folder of the event files; None writes nothing.
     """
 
     def __init__(self, folder: pathlib.Path | None) -> None:
@@ -45,9 +45,9 @@ class ScoreSummaries:
         """Writes a precision-recall curve as an image.
 
         Args:
-            name: of the metric's scores.
-            protocol: its id.
-            step: of the checkpoint.
+            name: name of the metric's scores.
+            protocol: id of the protocol.
+            step: step of the checkpoint.
             curve: recall and precision, each [angles].
         """
         figure = Figure(figsize=(4, 4), dpi=100)

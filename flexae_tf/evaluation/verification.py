@@ -31,8 +31,8 @@ class NetworkId(NamedTuple):
 
     Attributes:
         source: handle or path of the network.
-        checksum: of its SavedModel.
-        is_tfgan: whether it is TF-GAN's own network.
+        checksum: checksum of the SavedModel.
+        is_tfgan: whether the network is TF-GAN's own.
         layer: output of the network.
         resize: method and size of the resize.
     """
@@ -83,9 +83,9 @@ def verify_features(features: np.ndarray, network: NetworkId, cache: pathlib.Pat
     """Compares golden features of a network with earlier ones, or stores them at the first use.
 
     Args:
-        features: of `golden_images(4, (32, 32, 3))`, [4, d].
+        features: features of `golden_images(4, (32, 32, 3))`, [4, d].
         network: identifies the network.
-        cache: folder kept between evaluations.
+        cache: folder that evaluations share.
 
     Raises:
         MissingDataError: the features differ or are not finite, or a record cannot be read.

@@ -2,8 +2,8 @@
 
 FD = |mu_r - mu_f|^2 + tr(S_r) + tr(S_f) - 2 tr((S_r S_f)^{1/2})    (Heusel et al. 2017, Eq. 6)
 
-With S_r = A A^T and S_f = B B^T the last trace is the sum of the singular values of A^T B, for any
-roots A and B. Singular values of a real matrix are real, so no term is added to a diagonal.
+Let S_r = A A^T and S_f = B B^T. For any roots A and B, the last trace is the sum of the singular
+values of A^T B. Singular values of a real matrix are real, so no term is added to a diagonal.
 """
 
 import contextlib
@@ -166,7 +166,7 @@ def _covariance_root(covariance: np.ndarray) -> np.ndarray:
     with contextlib.suppress(scipy.linalg.LinAlgError):
         root = scipy.linalg.cholesky(covariance, lower=True)
         pivots = np.diag(root)
-        # Ten times faster than eigenvectors, and as exact unless a direction is nearly constant.
+        # Ten times faster than eigenvectors, with equal accuracy unless a direction is constant.
         if pivots.min() > 1e-4 * pivots.max():
             return root
     values, vectors = scipy.linalg.eigh(covariance)

@@ -2,7 +2,7 @@
 
 Both sets are clustered together, and the histograms of their clusters are compared. At a slope the
 precision is sum_w min(slope * real_w, fake_w) and the recall is the precision / slope (Eqs. 7, 8).
-Fakes where there are no reals lower the precision; reals without fakes lower the recall.
+Fakes in regions without reals lower the precision; reals in regions without fakes lower the recall.
 """
 
 import os
@@ -52,7 +52,7 @@ def precision_recall(
         num_clusters: number of histogram bins.
         num_angles: number of points of the curve.
         num_runs: number of clusterings.
-        seed: of the first clustering; the next ones have the following numbers.
+        seed: seed of the first clustering; the others have the following numbers.
 
     Raises:
         ValueError: different shapes, fewer samples than clusters, or a value that is not finite.

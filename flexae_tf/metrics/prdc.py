@@ -3,10 +3,10 @@
 A radius is itself one of the compared distances, so ties are common: the k-th neighbour lies on the
 ball that it defines, and equal samples have equal distances. Rounded matrix products would break
 ties in a way that depends on the machine. So the features are first rounded to integers of at most
-2^bits, with the largest number of bits that keeps d (2 * 2^bits)^2 within 2^53: 20 for d = 2048.
-Then |a|^2 + |b|^2 - 2 a.b is exact in float64 in any order of summation, and so is every count.
-The largest feature sets the scale: an outlier 10000 times as far as the other samples leaves
-them too few digits.
+2^bits. The number of bits is the largest with d (2 * 2^bits)^2 within 2^53: 20 for d = 2048. Then
+|a|^2 + |b|^2 - 2 a.b is exact in float64 in any order of summation, and so is every count. The
+largest feature sets the scale: an outlier 10000 times as far as the other samples leaves them too
+few digits.
 """
 
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ SUFFIXES = {
 CODES = {True: 'codes', False: 'posterior_samples'}
 FEATURES = ('pixels', 'vectors', 'inception', *CODES.values())
 QUANTIZATIONS = ('uint8_round', 'none')
-SELECTIONS = ('none', 'minimum_of_late', 'minimum_of_all')  # others than 'none': on the test set
+SELECTIONS = ('none', 'minimum_of_late', 'minimum_of_all')  # minima select on the test set
 FRECHET = 'frechet_eigh_f64'  # estimator of Frechet distances
 TF1_BILINEAR = 'tf1_bilinear_299'  # resize of the FID of the literature
 
@@ -50,12 +50,12 @@ class Protocol:
         layer: output of the network: 'pool_3', 'mixed_7', ...
         network: checksum of the network.
         resize: method and size of the resize before the network: 'tf1_bilinear_299'.
-        quantization: of the scored images: 'uint8_round', or 'none' for vectors and for images as
-            the authors score them.
+        quantization: rounding of the scored images: 'uint8_round', or 'none' for vectors and for
+            images as the authors score them.
         minmax_normalize: whether each scored image is stretched to fill [0, 1], as the authors do.
         estimator: computation of the score from the features.
-        selection: 'minimum_of_late' or 'minimum_of_all' if this score itself selected the
-            checkpoint on the examples it is measured on, as the authors do.
+        selection: 'minimum_of_late' or 'minimum_of_all' if the checkpoint was selected by this
+            score, on the same examples, as the authors do; otherwise 'none'.
         tfgan_network: whether the network is TF-GAN's own. It affects names but not the id, since
             `network` identifies the network.
 
@@ -88,7 +88,7 @@ class Protocol:
                 f'data={self.data!r} with dataset={self.dataset!r} and split={self.split!r}'
             )
         for name in ('layer', 'network', 'resize'):
-            # A field that has no effect must not make another id.
+            # A field that has no effect must not change the id.
             if (getattr(self, name) is None) == (self.features == 'inception'):
                 raise ValueError(f'{name}={getattr(self, name)!r} with features={self.features!r}')
         if self.features == 'vectors' and self.quantization != 'none':
@@ -129,7 +129,7 @@ class Protocol:
 
         Args:
             image_set: a key of `SUFFIXES`.
-            stem: 'fd' (Frechet distance), 'kd' (kernel distance), 'density', ...
+            stem: stem of the score: 'fd' (Frechet distance), 'kd' (kernel distance), ...
 
         Raises:
             ValueError: unknown set.
@@ -147,8 +147,8 @@ class Protocol:
     def real_side(self) -> Protocol:
         """Returns the part that mean and covariance of the real side depend on.
 
-        All other fields have their defaults. Real images are always uint8, whatever the treatment
-        of the scored ones.
+        All other fields have their defaults. Real images are always uint8, for every
+        treatment of the scored images.
         """
         quantization = 'none' if self.features == 'vectors' else 'uint8_round'
         return dataclasses.replace(
@@ -185,8 +185,8 @@ def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.nd
 
     Args:
         config: configuration of the run.
-        spec: its data set.
-        split: of the real examples.
+        spec: data set of the run.
+        split: split of the real examples.
         x: the real examples [n, ...].
     """
     return Protocol(

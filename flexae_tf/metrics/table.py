@@ -1,4 +1,4 @@
-"""The table of metrics: one row for each, with everything the evaluation needs to apply it."""
+"""The table of metrics: one row for each metric, with everything that the evaluation needs."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -50,9 +50,9 @@ class Metric:
 
     Attributes:
         name: value of `--metrics`.
-        estimator: field `estimator` of the protocol. It must differ from every other metric's and
-            change when a parameter of the computation changes. `{checkpoint}` in it is replaced by
-            the digest of the scored checkpoint.
+        estimator: field `estimator` of the protocol. It must differ from the estimators of other
+            metrics and change when a parameter of the computation changes. `{checkpoint}` in it is
+            replaced by the digest of the scored checkpoint.
         minimum: smallest number of examples on each side.
         compute: (reference, scored set) -> scores.
         needs_logits: whether `Features.logits` of the scored set are used.
@@ -93,7 +93,7 @@ def find(name: str) -> Metric:
         return METRICS[name]
     metric = import_object(name, flag='--metrics')
     if not isinstance(metric, Metric):
-        raise UsageError(f'--metrics={name}: not a flexae_tf.metrics.table.Metric. Name a Metric.')
+        raise UsageError(f'--metrics={name}: not a flexae_tf.metrics.table.Metric. Give a Metric.')
     if metric.estimator in {row.estimator for row in METRICS.values()}:
         raise UsageError(
             f'--metrics={name}: estimator {metric.estimator!r} belongs to a metric of flexae_tf. '
@@ -105,7 +105,7 @@ def find(name: str) -> Metric:
 def select(
     names: Sequence[str], *, num: int, has_logits: bool = False, moments: bool = False
 ) -> list[Metric]:
-    """Returns the metrics of examples among `names`, or every one that applies if there is none.
+    """Returns the metrics of examples among `names`; without any, all that apply.
 
     Args:
         names: metrics for `find`; empty to select every row of the table that applies.
@@ -130,8 +130,8 @@ def select(
         if moments and not metric.accepts_moments:
             accepting = ','.join(row.name for row in METRICS.values() if row.accepts_moments)
             raise UsageError(
-                f'--metrics={metric.name}: needs features, --reference_statistics holds mean and '
-                f'covariance. Use --metrics={accepting}.'
+                f'--metrics={metric.name}: needs features, but --reference_statistics holds '
+                f'mean and covariance. Use --metrics={accepting}.'
             )
     return found or [
         metric
@@ -144,7 +144,7 @@ def select(
 
 
 def select_of_codes(names: Sequence[str], *, has_critic: bool) -> list[Metric]:
-    """Returns the metrics of codes among `names`, or every one that applies if there is none.
+    """Returns the metrics of codes among `names`; without any, all that apply.
 
     Raises:
         UsageError: a named metric needs a critic and the model has none.

@@ -1,7 +1,7 @@
 """Tables 5-8 of the paper and the released code's networks as plain data, and their lookup.
 
 Layers are written like in the paper: Conv_{channels, kernel, stride}, TCONV, FC. Padding is 'same',
-the only one that gives the decoder's sizes.
+because no other padding gives the decoder's sizes.
 """
 
 import dataclasses
@@ -53,8 +53,8 @@ class Architecture:
     """The networks of one data set, or of the released code.
 
     Attributes:
-        size: height and width of the images of the data set, by which `auto` finds the row; None
-            for vectors, and for a row that `auto` never selects.
+        size: height and width of the images, by which `auto` selects the row; None for vectors and
+            for a row that `auto` never selects.
         latent_dim: the paper's m; None for the m of the row that `auto` selects.
         encoder: hidden layers; FC_m follows. Images are flattened before the first FC.
         decoder: hidden layers.

@@ -12,8 +12,8 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     Keras 3 computes moments and normalizes in separate operations that read the feature map many
     times. For feature maps [batch, h, w, c] the fused kernel (cuDNN on a GPU) is one operation. For
-    other shapes, in inference and on several devices this class is the Keras layer, which computes
-    the moments of the global batch, so results do not depend on the number of devices.
+    other shapes, in inference, and on several devices, this class calls the Keras layer. That layer
+    computes the moments of the global batch, so results do not depend on the number of devices.
 
     Args:
         dtype: Keras dtype policy.
@@ -47,7 +47,7 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 
 def set_momentum(network: keras.Model, momentum: float) -> None:
-    """Sets the momentum of all moving averages; to be called before the network is traced."""
+    """Sets the momentum of all moving averages. Call it before the network is traced."""
     for layer in _layers(network):
         layer.momentum = momentum
 

@@ -1,4 +1,4 @@
-"""Keras layers of the entries of the tables."""
+"""Keras layers for the entries of the architecture tables."""
 
 import keras
 

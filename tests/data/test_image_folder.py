@@ -101,7 +101,7 @@ def refused(path, *words, error=MissingDataError):
 
 
 def test_describe_needs_data_dir():
-    with pytest.raises(UsageError, match='--dataset=folder needs --data_dir'):
+    with pytest.raises(UsageError, match='--data_dir: needed with --dataset=folder'):
         data.describe(TrainConfig(dataset='folder'))
 
 
