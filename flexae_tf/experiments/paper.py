@@ -106,15 +106,11 @@ _JOINT = {
 }
 JOINT = tuple(Order(text, ((FLEXAE, row),)) for row, text in _JOINT.items())
 
+_OVER_FITTING = 'That rise is over-fitting: Gen. against training images falls from model 4 to 6'
 FIG_5 = (
     Trend('Rec. against test images falls with capacity', 'rec test', (1, 2, 3, 4, 5, 6), 'falls'),
     Trend('Gen. against test images rises from model 4 to 6', 'gen test', (4, 5, 6), 'rises'),
-    Trend(
-        'That rise is over-fitting: Gen. against training images falls from model 4 to 6',
-        'gen train',
-        (4, 5, 6),
-        'falls',
-    ),
+    Trend(_OVER_FITTING, 'gen train', (4, 5, 6), 'falls'),
 )
 # "with increasing m, the reconstruction FID decreases for both"; "the generation FID of WAE models
 # increases with m"; "generation FID of FlexAE remains almost constant".

@@ -177,7 +177,7 @@ def gather(scores: Iterable[Score], row: Callable[[Score], Hashable] | None = No
 
 def floor(scores: Iterable[Score], column: Column) -> float | None:
     """Returns the Fréchet distance of training examples, in the column's protocol, or None."""
-    found = [score for score in scores if (score.set, score.stem) == ('train', 'fd')]
+    found = [s for s in scores if (s.set, s.stem, s.split) == ('train', 'fd', 'test')]
     for score in found if column.protocol else ():
         _check_protocol(score, column.metric, column.protocol)
     return statistics.fmean({score.value for score in found}) if found else None

@@ -28,7 +28,7 @@ JOINT = {
     'ae_gmm+latent_gan': 'AE: P-GEN trained afterwards',
 }
 
-# A column of a table: head, set, stem and split of its scores, and its best value (min, max, None).
+# A column of a table: head, set and stem of its scores, best value (min, max or None), and split.
 Measure = namedtuple('Measure', 'head set stem best split', defaults=(None, 'test'))
 FD = {
     'rec': Measure('Rec.', 'reconstructions', 'fd', min),
@@ -63,7 +63,8 @@ FIG_5 = {
 THEOREM_2 = {'gen': FD['gen'], **SLICED}
 
 Cells = tuple[str, dict[Hashable, str]]  # a column: head, and text by row
-Row = Callable[[Score], Hashable]
+Row = Callable[[Score], Hashable] | None  # row of a score; None for its method
+Measures = Mapping[str, Measure]
 
 
 class Table(NamedTuple):
@@ -99,9 +100,7 @@ def title(row: str) -> str:
     return ' + '.join(filter(None, [methods.find(method).title, density.replace('_', ' ')]))
 
 
-def columns_of(
-    scores: Iterable[Score], measures: Mapping[str, Measure], row: Row | None = None
-) -> dict[str, Column]:
+def columns_of(scores: Iterable[Score], measures: Measures, row: Row = None) -> dict[str, Column]:
     """Returns the column of each measure, by key."""
     return {key: results.gather(_select(scores, m), row) for key, m in measures.items()}
 
@@ -131,18 +130,14 @@ def _cells(head: str, values: Mapping[Hashable, Mean | float], best: Callable | 
     return head, cells
 
 
-def _measured(columns: Mapping[str, Column], measures: Mapping[str, Measure]) -> list[Cells]:
+def _measured(columns: Mapping[str, Column], measures: Measures) -> list[Cells]:
     return [_cells(m.head, columns[key].values, m.best) for key, m in measures.items()]
 
 
-def _protocols(columns: Mapping[str, Column], measures: Mapping[str, Measure]) -> list[str]:
+def _protocols(columns: dict[str, Column], measures: Measures, floor: float | None = None) -> list:
     pairs = [(m.head, columns[key]) for key, m in measures.items() if 'critic' not in m.stem]
-    return [f'{head}: `{c.metric}`, protocol `{c.protocol}`.' for head, c in pairs if c.metric]
-
-
-def _floor(scores: Iterable[Score], column: Column) -> list[str]:
-    value = results.floor([s for s in scores if s.split == 'test'], column)
-    return [] if value is None else [f'Floor (training against test images): {value:.3g}.']
+    found = [f'{head}: `{c.metric}`, protocol `{c.protocol}`.' for head, c in pairs if c.metric]
+    return found + ([f'Floor (training against test images): {floor:.3g}.'] if floor else [])
 
 
 def _times(scores: Iterable[Score], row: Row, head: str = 'Training') -> list[Cells]:
@@ -165,13 +160,7 @@ def _layout(first: str, rows: Mapping[Hashable, str], columns: Sequence[Cells]) 
     return (first, *(head for head, _ in columns)), body
 
 
-def _beside_paper(
-    measures: Mapping[str, Measure],
-    published: Mapping,
-    caption: str,
-    scores: list[Score],
-    name: str,
-) -> Iterator[Table]:
+def _beside_paper(measures: Measures, published: Mapping, caption: str, scores: list, name: str):
     columns = columns_of(scores, measures)
     shown, notes, agreed = [], [ORDER, *_protocols(columns, measures)], []
     papers = {k for k, c in columns.items() if results.PAPERS.fullmatch(c.metric or '')}
@@ -306,7 +295,7 @@ def _fig5(scores: list[Score], name: str) -> Iterator[Table]:
     claims += [results.judge_trend(c, columns[c.column].values) for c in paper.FIG_5]
     if claims[-2].outcome not in (results.SUPPORTED, results.NOT_RUN):  # no rise to explain
         claims[-1] = claims[-1]._replace(outcome=results.INCONCLUSIVE)
-    notes = [*_protocols(columns, FIG_5), *_floor(scores, columns['gen test'])]
+    notes = _protocols(columns, FIG_5, results.floor(scores, columns['gen test']))
     caption = f'Fig. 5, Fréchet distance by capacity of P-GEN, {name}; lower is better'
     yield Table(caption, *_layout('P-GEN', MODELS, shown), notes, claims)
 
@@ -340,7 +329,7 @@ def _joint(scores: list[Score], name: str) -> Iterator[Table]:
     columns = columns_of(scores, measures)
     rows = JOINT | {s.method: title(s.method) for s in scores if s.method not in JOINT}
     shown = [*_measured(columns, measures), *_times(scores, lambda s: s.method)]
-    notes = [*_protocols(columns, measures), *_floor(scores, columns['gen'])]
+    notes = _protocols(columns, measures, results.floor(scores, columns['gen']))
     notes.append('Training includes the sampler that is trained afterwards.')
     claims = [results.judge_order(c, columns['gen'].values, rows) for c in paper.JOINT]
     caption = f'Joint training and samplers fitted afterwards, {name}'
