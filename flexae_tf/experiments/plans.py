@@ -7,12 +7,9 @@ job is defined by its flags, and its progress by the files in its workdir.
 
 import dataclasses
 import functools
-import hashlib
 import itertools
-import json
 import os
 import pathlib
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -23,7 +20,6 @@ from flexae_tf.config.train import training_flagfiles
 from flexae_tf.errors import UsageError, UserError
 from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper
-from flexae_tf.files import read_jsonl
 from flexae_tf.training.workdir import Workdir
 
 VECTORS = ('synthetic_2d', 'synthetic_5d')
@@ -116,12 +112,11 @@ class Job:
     @property
     def digest(self) -> str | None:
         """Digest of the last checkpoint; None before it is written."""
-        path = self.workdir.checkpoints / f'ckpt-{self.steps:09d}.manifest.json'
         try:
             self.check()
-            return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        except (UserError, OSError):
+        except UserError:
             return None
+        return self.workdir.digest(self.steps)
 
     def check(self) -> None:
         """Raises `UserError` if the workdir holds a run of another configuration."""
@@ -146,11 +141,6 @@ class Job:
                 found.append(('evaluate', workdir, *evaluation.flags))
         return found if not missing or len(found) > 1 or not self.digest else []
 
-    def step(self) -> int:
-        """Returns the step of the newest checkpoint; 0 if there is none."""
-        paths = self.workdir.checkpoints.glob('ckpt-*.manifest.json')
-        return max((int(path.name[5:14]) for path in paths), default=0)
-
     def state(self) -> str:
         """Returns the progress in words."""
         try:
@@ -159,27 +149,16 @@ class Job:
             return str(error)
         if self.digest:
             return 'trained, not evaluated' if self.commands(missing=True) else 'finished'
-        step = self.step()
+        step = self.workdir.newest_step()
         return f'at step {step} of {self.steps}' if step else 'not started'
-
-    def pace(self, density: str | None = None) -> tuple[float, int] | None:
-        """Returns recorded median iterations per second and last step of a training, or None."""
-        part = pathlib.Path('densities', f'{self.steps:09d}', density) if density else ''
-        lines = read_jsonl(self.workdir.path / part / 'perf.jsonl')
-        paces = [line['perf/steps_per_sec'] for line in lines if 'perf/steps_per_sec' in line]
-        return (statistics.median(paces), lines[-1]['step']) if paces else None
 
     def info(self) -> dict[str, Any]:
         """Returns the line about the run that precedes its scores in recorded results."""
-        try:
-            noted = json.loads((self.workdir.path / 'environment.json').read_text())
-            packages = {name: v for name, v in noted['packages'].items() if v}
-            environment = {'code': noted['code'], 'Python': noted['python'], **packages}
-            machine = noted['device'] or 'unknown'
-        except (OSError, ValueError, KeyError):
-            environment, machine = {}, 'unknown'
-        pace, names = self.pace(), {e.density for e in self.evaluations if e.density}
-        paces = {n: self.pace(n) for n in names if densities.find(n).trained_by_steps}
+        machine, environment = self.workdir.read_environment()
+        pace, folder = self.workdir.read_pace(), self.workdir.path / f'densities/{self.steps:09d}'
+        names = {e.density for e in self.evaluations if e.density}
+        trained = {name for name in names if densities.find(name).trained_by_steps}
+        paces = {name: Workdir(folder / name).read_pace() for name in trained}
         return {
             'run': self.name,
             'method': self.config.method,

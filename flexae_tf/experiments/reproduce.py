@@ -170,10 +170,9 @@ def _save(config: ReproduceConfig, jobs: Sequence[Job], shown: Iterable[Shown]) 
     results.save(jobs)
     STRIPS.mkdir(parents=True, exist_ok=True)
     folder = pathlib.Path(config.output_dir) / 'artifacts' / f'methods-{config.scale}' / 'strips'
-    for job, evaluation in _evaluations(jobs):
-        record = folder / _strip_name(job, evaluation)
-        for part in _captions(record, job.digest):
-            for path in (record, record.with_name(f'{part}.png')):
+    for job, _, name in _strips(jobs):
+        if _captions(folder / name, job.digest):
+            for path in (folder / name, (folder / name).with_suffix('.png')):
                 (STRIPS / path.name).write_bytes(path.read_bytes())
     text = results_markdown()
     write_text(RESULTS, text)
@@ -221,15 +220,13 @@ def _command(config: ReproduceConfig, name: str) -> str:
 # Images of trained networks -------------------------------------------------------------------
 
 
-def _latent_spaces(jobs: Iterable[Job], scores: Iterable[Score]) -> list[Image]:
+def _latent_spaces(jobs: Sequence[Job], scores: Iterable[Score]) -> list[Image]:
     """Draws Fig. 3 of the first trained run of each model."""
     distances = {s.run: s.value for s in scores if (s.set, s.stem) == ('samples', 'fd')}
-    views, shown = {}, {}
-    for job in jobs:
-        name = '-'.join(filter(None, (job.config.method, job.config.mixture)))
-        if name not in views and job.digest:
-            views[name] = figures.latent_view(job.workdir.path, job.steps)
-            shown |= {name: distances[job.name]} if job.name in distances else {}
+    trained = [job for job in reversed(jobs) if job.digest]
+    first = {'-'.join(filter(None, (j.config.method, j.config.mixture))): j for j in trained}
+    views = {name: figures.latent_view(j.workdir.path, j.steps) for name, j in first.items()}
+    shown = {name: distances[j.name] for name, j in first.items() if j.name in distances}
     return [figures.fig3(views, shown)] if views else []
 
 
@@ -241,13 +238,11 @@ def _gallery(name: str, jobs: Iterable[Job], folder: pathlib.Path) -> Iterator[I
             yield Image(stem, caption, (folder / f'{stem}.png').read_bytes())
 
 
-def _evaluations(jobs: Iterable[Job]) -> Iterator[tuple[Job, Evaluation]]:
-    """Yields the evaluations of trained methods; untrained ones have no strips."""
-    return ((job, e) for job in jobs if job.steps for e in job.evaluations)
-
-
-def _strip_name(job: Job, evaluation: Evaluation) -> str:
-    return f'{"+".join(filter(None, (job.name, evaluation.config.density)))}.json'
+def _strips(jobs: Iterable[Job]) -> Iterator[tuple[Job, Evaluation, str]]:
+    """Yields the evaluations of trained methods, and the file names of records of their strips."""
+    for job in (job for job in jobs if job.steps):
+        for e in job.evaluations:
+            yield job, e, f'{"+".join(filter(None, (job.name, e.config.density)))}.json'
 
 
 def _method_strips(
@@ -257,8 +252,8 @@ def _method_strips(
     from flexae_tf import image_grid  # imports TensorFlow
 
     checkpoints, found = {score.run: score.checkpoint for score in scores}, {}
-    for job, evaluation in _evaluations(jobs):
-        key, name = (job.config.dataset, evaluation.method), _strip_name(job, evaluation)
+    for job, evaluation, name in _strips(jobs):
+        key = job.config.dataset, evaluation.method
         if key not in found and job.scores(evaluation):
             _draw('methods', job, folder / name, evaluation.config.density)
             found[key] = (folder / name).with_suffix('.png')

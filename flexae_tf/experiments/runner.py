@@ -1,6 +1,5 @@
 """Runs the commands of jobs that are not complete, one subprocess each."""
 
-import contextlib
 import os
 import pathlib
 import shlex
@@ -8,8 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import flexae_tf
 from flexae_tf import data
@@ -17,7 +15,7 @@ from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, Interrupted, MissingDataError, UsageError, UserError
 from flexae_tf.experiments.plans import Job
 from flexae_tf.files import lock
-from flexae_tf.training.shutdown import GracefulShutdown
+from flexae_tf.training.shutdown import SignalRelay
 
 PROGRAMS = (sys.executable, '-m', 'flexae_tf.cli')
 PACKAGE = pathlib.Path(flexae_tf.__file__).resolve().parents[1]  # folder of the package
@@ -33,7 +31,7 @@ def execute(jobs: Sequence[Job]) -> dict[str, str]:
     """
     failures: dict[str, str] = {}
     waiting, announced = list(jobs), False
-    with _Relay() as relay:
+    with SignalRelay() as relay:
         while waiting:
             held = []
             for job in waiting:
@@ -87,14 +85,14 @@ def show(jobs: Sequence[Job]) -> None:
     sizes: dict[str, list[int]] = {}
     total = 0.0
     for job in jobs:
-        if found := job.pace():
+        if found := job.workdir.read_pace():
             for key in _alike(job):
                 paces.setdefault(key, []).append(found[0])
         if job.digest:
             files = filter(pathlib.Path.is_file, job.workdir.path.rglob('*'))
             sizes.setdefault(job.config.dataset, []).append(sum(f.stat().st_size for f in files))
     for job in jobs:
-        left = job.steps - job.step()
+        left = job.steps - job.workdir.newest_step()
         known = next((paces[key] for key in _alike(job) if key in paces), None)
         total += (seconds := left / statistics.median(known) if known and left else 0.0)
         unit = duration(seconds) if known or not left else 'unknown'
@@ -124,7 +122,7 @@ def duration(seconds: float) -> str:
     return f'{seconds / 60.0:.0f} min' if seconds < 3600.0 else f'{seconds / 3600.0:.1f} h'
 
 
-def _run(job: Job, relay: '_Relay', label: str) -> bool:
+def _run(job: Job, relay: SignalRelay, label: str) -> bool:
     """Runs the missing commands of a job; returns False if another process holds the job."""
     job.check()
     if not job.commands(missing=True):
@@ -147,7 +145,7 @@ def _run(job: Job, relay: '_Relay', label: str) -> bool:
     return True
 
 
-def _call(job: Job, command: Sequence[str], relay: '_Relay', label: str, held: int) -> None:
+def _call(job: Job, command: Sequence[str], relay: SignalRelay, label: str, held: int) -> None:
     relay.check(f'before {job.name}')
     path = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get('PYTHONPATH')]))
     process = subprocess.Popen(
@@ -174,27 +172,3 @@ def _call(job: Job, command: Sequence[str], relay: '_Relay', label: str, held: i
     if code:
         errors = [line for line in lines if ': error: ' in line]
         raise FailedRunError((errors or lines or [f'{command[0]}: exit code {code}'])[-1])
-
-
-class _Relay(GracefulShutdown):
-    """Relays signals to the running process."""
-
-    _process: subprocess.Popen | None = None
-    _relayed = False
-
-    @contextlib.contextmanager
-    def to(self, process: subprocess.Popen) -> Iterator[None]:
-        """Relays signals to `process`, also one that came while it started."""
-        self._process = process
-        if self.requested is not None and not self._relayed:
-            process.send_signal(self.requested)
-        try:
-            yield
-        finally:
-            self._process = None
-
-    def _record(self, number: int, _: Any) -> None:
-        self.requested = self.requested or number
-        if self._process:
-            self._relayed = True
-            self._process.send_signal(number)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 from flexae_tf.errors import Interrupted
@@ -47,3 +50,27 @@ class GracefulShutdown:
         self.requested = number
         for handled in self._previous:
             signal.signal(handled, signal.SIG_DFL)
+
+
+class SignalRelay(GracefulShutdown):
+    """Context manager that relays SIGTERM and SIGINT to a process instead of dying."""
+
+    _process: subprocess.Popen | None = None
+    _relayed = False
+
+    @contextlib.contextmanager
+    def to(self, process: subprocess.Popen) -> Iterator[None]:
+        """Relays signals to `process`, also one that came while it started."""
+        self._process = process
+        if self.requested is not None and not self._relayed:
+            process.send_signal(self.requested)
+        try:
+            yield
+        finally:
+            self._process = None
+
+    def _record(self, number: int, _: Any) -> None:
+        self.requested = self.requested or number
+        if self._process:
+            self._relayed = True
+            self._process.send_signal(number)

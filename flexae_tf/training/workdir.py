@@ -2,9 +2,11 @@
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import os
 import pathlib
+import statistics
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from flexae_tf.config.options import to_flagfile
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
 from flexae_tf.environment import environment
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
-from flexae_tf.files import lock, write_json, write_text
+from flexae_tf.files import lock, read_jsonl, write_json, write_text
 from flexae_tf.methods import config_class, resolve
 
 
@@ -102,6 +104,35 @@ class Workdir:
     def write_environment(self, device: str) -> None:
         """Writes `environment.json`: versions, command and `device`."""
         write_json(self.path / 'environment.json', environment() | {'device': device})
+
+    def read_environment(self) -> tuple[str, dict[str, str]]:
+        """Returns device, and versions by name, of the training; 'unknown' and {} if unknown."""
+        try:
+            noted = json.loads((self.path / 'environment.json').read_text())
+            packages = {name: version for name, version in noted['packages'].items() if version}
+            versions = {'code': noted['code'], 'Python': noted['python'], **packages}
+            return noted['device'] or 'unknown', versions
+        except (OSError, ValueError, KeyError):
+            return 'unknown', {}
+
+    def read_pace(self) -> tuple[float, int] | None:
+        """Returns median iterations per second and last step; None if nothing was recorded."""
+        lines = read_jsonl(self.perf)
+        paces = [line['perf/steps_per_sec'] for line in lines if 'perf/steps_per_sec' in line]
+        return (statistics.median(paces), lines[-1]['step']) if paces else None
+
+    def newest_step(self) -> int:
+        """Returns the step of the newest checkpoint; 0 if there is none."""
+        paths = self.checkpoints.glob('ckpt-*.manifest.json')
+        return max((int(path.name[5:14]) for path in paths), default=0)
+
+    def digest(self, step: int) -> str | None:
+        """Returns the digest of the checkpoint of a step; None before it is written."""
+        try:
+            manifest = (self.checkpoints / f'ckpt-{step:09d}.manifest.json').read_bytes()
+        except OSError:
+            return None
+        return hashlib.sha256(manifest).hexdigest()[:12]
 
     def log(self, message: str) -> None:
         """Prints one line and appends it, with the time (UTC), to `log.txt`."""

@@ -11,6 +11,7 @@ import pytest
 
 from flexae_tf.errors import FailedRunError, Interrupted
 from flexae_tf.experiments import plans, runner
+from flexae_tf.training.shutdown import SignalRelay
 from tests.experiments.conftest import wait_for
 
 LOCK = '.reproduce.lock'
@@ -163,7 +164,7 @@ def test_file_system_without_locks_gives_a_warning(planned, calls, monkeypatch, 
 
 
 def test_signal_between_programs_stops(monkeypatch):
-    with runner._Relay() as relay:
+    with SignalRelay() as relay:
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted) as stopped:
             relay.check('before the next')
