@@ -106,14 +106,17 @@ class Options:
             if f.metadata['identity']
         }
 
+    def changed(self) -> dict[str, Any]:
+        """Returns the options that change results and differ from their defaults."""
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        return {k: v for k, v in self.identity().items() if v != defaults[k]}
+
     def identity_hash(self) -> str:
         """Returns twelve hexadecimal digits that differ when any identity option differs.
 
         Options at their defaults do not enter, so that runs stay readable when an option is added.
         """
-        defaults = {f.name: f.default for f in dataclasses.fields(self)}
-        changed = {k: v for k, v in self.identity().items() if v != defaults[k]}
-        text = json.dumps(changed, sort_keys=True)
+        text = json.dumps(self.changed(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -95,9 +95,7 @@ class Job:
     @functools.cached_property
     def options(self) -> dict[str, Any]:
         """Training options that differ from their defaults, and the number of steps."""
-        defaults = {field.name: field.default for field in dataclasses.fields(self.config)}
-        changed = {k: v for k, v in self.resolved.identity().items() if v != defaults[k]}
-        return changed | {'training_steps': self.steps}
+        return self.resolved.changed() | {'training_steps': self.steps}
 
     @property
     def steps(self) -> int:
@@ -175,11 +173,7 @@ class Job:
 
 
 def plan(config: ReproduceConfig) -> list[Job]:
-    """Returns the jobs of `config.artifact`, restricted to the share of `config.shard`.
-
-    Raises:
-        UsageError: the artifact does not apply to `config.dataset`, or invalid flags.
-    """
+    """Returns the jobs of `config.artifact`, restricted to the share of `config.shard`."""
     planned: dict[str, Job] = {}
     for name in config.artifact.split(','):
         for job in _jobs(config, name):
@@ -234,7 +228,7 @@ def job(
     Its name states only what differs from flagfiles and scale, so equal trainings have equal names.
     The seed is `config.seed` if None. Raises `UsageError` for a missing flagfile or invalid flags.
     """
-    scale = scale_of(config, dataset)
+    scale = _scale(config, dataset)
     files = flagfiles(method, dataset, scale)
     planned = train_config(files)
     wanted = {'training_steps': config.training_steps} if config.training_steps else {}
@@ -258,18 +252,12 @@ def evaluated(
     num_examples: int | None = None,
     **flags: str,
 ) -> Job:
-    """Returns a job with one more evaluation.
+    """Returns a job with one more evaluation, whose `flags` can be sets, metrics and split.
 
-    Args:
-        config: scale and paths.
-        base: the job.
-        density: fitted density; the method's own one if None.
-        checkpoint: 'all'; the last one if None.
-        num_examples: on each side of a score; the scale's if None.
-        **flags: `sets`, `metrics` and `split` of the evaluation program.
+    None stands for the method's own density, the last checkpoint, and the scale's number.
     """
     method, dataset = base.config.method, base.config.dataset
-    scale, images = SCALES[scale_of(config, dataset)], dataset not in VECTORS
+    scale, images = SCALES[_scale(config, dataset)], dataset not in VECTORS
     own = methods.find(method).density
     used = density or own
     fit: tuple[str, ...] = ()
@@ -292,8 +280,8 @@ def evaluated(
     return dataclasses.replace(base, evaluations=(*base.evaluations, found))
 
 
-def scale_of(config: ReproduceConfig, dataset: str) -> str:
-    """Returns the scale on a data set; small runs on synthetic data have the paper's size."""
+def _scale(config: ReproduceConfig, dataset: str) -> str:
+    # Small runs on synthetic data have the paper's size.
     return 'paper' if dataset in VECTORS and config.scale == 'small' else config.scale
 
 

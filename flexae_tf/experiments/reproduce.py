@@ -210,9 +210,7 @@ def _show(
 
 def _command(config: ReproduceConfig, name: str) -> str:
     """Returns the command that makes an artifact, with words in the place of paths."""
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    options = config.only(name).identity().items()
-    flags = [f'--{k}={v}' for k, v in options if v != defaults[k]]
+    flags = [f'--{k}={v}' for k, v in config.only(name).changed().items()]
     flags += [f'--{place}={word}' for place, word in PLACES.items() if getattr(config, place)]
     return shlex.join(['python', 'bin/reproduce.py', *flags, '--output_dir=OUTPUT'])
 

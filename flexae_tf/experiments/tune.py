@@ -55,11 +55,7 @@ SAME_AS = {'vae_flow': 'beta_vae'}  # Table 1's reconstructions on MNIST and CIF
 def tune(config: ReproduceConfig) -> None:
     """Trains and scores the grid, prints the table and the winner, and writes both as JSON.
 
-    Raises:
-        UsageError: nothing to tune, invalid flags, or scores that are not comparable.
-        MissingDataError: `--data_dir` or `--inception_path` does not exist.
-        FailedRunError: a run failed; the others were completed.
-        Interrupted: after SIGTERM or Ctrl-C.
+    Raises `UsageError` if there is nothing to tune, and otherwise like `reproduce.reproduce`.
     """
     grid = _grid(config)
     by_value = plan(config, grid)
@@ -110,7 +106,7 @@ def choose(
 ) -> float:
     """Returns the value whose samples are nearest, among those with good reconstructions.
 
-    `distances` has by value those of 'samples' and, with `rec_within`, of 'reconstructions'.
+    `distances` has, by value, one of 'samples' and, with `rec_within`, of 'reconstructions'.
     """
     values = list(distances)
     if rec_within is not None:

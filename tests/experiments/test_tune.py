@@ -8,7 +8,7 @@ import pytest
 from flexae_tf import methods
 from flexae_tf.config import TrainConfig
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
-from flexae_tf.experiments import plans, tune
+from flexae_tf.experiments import tune
 
 
 def result(tmp_path, name='beta_vae-synthetic_2d-small'):
@@ -46,17 +46,14 @@ def test_choose_takes_the_nearest_samples_with_good_reconstructions():
 
 
 def test_tune_writes_the_table_and_the_winner(stubs, tuning, tmp_path, capsys):
+    tune.tune(tuning(dry_run=True))
+    assert '2 runs, ' in capsys.readouterr().out and not (tmp_path / 'out').exists()
     tune.tune(tuning(values='0.5,0.1,0.02'))
     text = capsys.readouterr().out
     assert 'winner: --kl_weight=0.1' in text and 'WARNING' not in text
     cells = [line.split(' | ')[:2] for line in text.splitlines() if line.startswith('| ')]
-    assert cells == [
-        ['| value', 'fd_vectors_50_samples'],
-        ['| ---', '---:'],
-        ['| 0.5', '1.4'],
-        ['| 0.1', '1'],
-        ['| 0.02', '1.08'],
-    ]
+    assert cells[0] == ['| value', 'fd_vectors_50_samples']
+    assert cells[2:] == [['| 0.5', '1.4'], ['| 0.1', '1'], ['| 0.02', '1.08']]
     kept = result(tmp_path)
     assert kept['winner'] == {'value': 0.1, 'flags': ['--kl_weight=0.1']}
     assert kept['protocol'] == '0123abcd' and kept['code']
@@ -112,11 +109,6 @@ def test_tune_refuses_scores_of_two_protocols(stubs, tuning, calls, tmp_path):
     assert calls() == ['train 0.5', 'evaluate 0.5', 'train 0.1', 'evaluate 0.1']
 
 
-def test_tune_dry_run_runs_nothing(stubs, tuning, calls, capsys):
-    tune.tune(tuning(dry_run=True))
-    assert '2 runs, ' in capsys.readouterr().out and calls() == []
-
-
 @pytest.mark.parametrize(
     'options, error, words',
     [
@@ -152,8 +144,3 @@ def test_tune_refuses_wrong_flags_before_it_runs(stubs, tuning, calls, options, 
 def test_reproduce_refuses_wrong_flags_before_tensorflow_is_imported(refused, quick, flags, words):
     with quick():
         refused(2, [words], 'reproduce', *flags)
-
-
-def test_plan_of_a_grid_is_made_of_jobs(tuning):
-    jobs = tune.plan(tuning(), tune.GRIDS['beta_vae']._replace(values=(0.5,)))
-    assert isinstance(jobs[0.5], plans.Job)
