@@ -217,11 +217,10 @@ def test_fig4_traverses_interpolates_and_finds_neighbours(dataset):
     method = Linear(4)
     images = draw('fig4', method, dataset, seed=2)
     assert list(images) == ['fig4_samples', 'fig4a', 'fig4b', 'fig4c', 'fig4d']
-    walks = [cells(images[name], columns=COLUMNS) for name in ('fig4a', 'fig4b')]
     names = attribute_names(dataset.spec)
     codes = dataset.train.x.reshape([140, 6])[:, :4] / 255.0
-    sides = ((dataset.train, True), (dataset.test, False))
-    for walk, (split, positive) in zip(walks, sides, strict=True):
+    for part, split, positive in (('a', dataset.train, True), ('b', dataset.test, False)):
+        walk = cells(images[f'fig4{part}'], columns=COLUMNS)
         middle = find(walk[:, COLUMNS // 2], split)
         assert len(set(middle)) == 5
         for row, index, name in zip(walk, middle, names, strict=True):
@@ -231,10 +230,10 @@ def test_fig4_traverses_interpolates_and_finds_neighbours(dataset):
             last = np.clip(split.x[index].ravel()[:4] / 255.0 + REACH * direction, 0.0, 1.0)
             assert np.abs(row[-1].ravel()[:4] - 255.0 * last).max() <= 0.5 + 1e-3
     lines = cells(images['fig4c'], columns=COLUMNS)
-    assert len({*find(lines[:, 0], dataset.test), *find(lines[:, -1], dataset.test)}) == 10
-    between = np.mean([lines[:, 0], lines[:, -1]], axis=0).reshape([5, 6])[:, :4]
-    middle = lines[:, COLUMNS // 2].reshape([5, 6])
-    assert np.abs(middle[:, :4] - between).max() <= 0.5 + 1e-3 and not middle[:, 4:].any()
+    assert len(set(find([*lines[:, 0], *lines[:, -1]], dataset.test))) == 10
+    first, middle, last = lines.reshape([5, COLUMNS, 6])[:, ::4].swapaxes(0, 1).astype(float)
+    assert np.abs(middle - (first + last) / 2)[:, :4].max() <= 0.5 + 1e-3
+    assert not middle[:, 4:].any()
     lines = cells(images['fig4_samples'], columns=COLUMNS).reshape([5, COLUMNS, 6])[..., :4]
     ends = 255.0 * method.sample_latent(10, 2).numpy()
     for column, line in ((0, ends[:5]), (4, (ends[:5] + ends[5:]) / 2), (COLUMNS - 1, ends[5:])):
@@ -245,16 +244,19 @@ def test_fig4_traverses_interpolates_and_finds_neighbours(dataset):
     check_neighbours(rows, dataset.train)
 
 
-def test_fig6_reconstructs_and_samples(classes):
+def test_fig6_and_strip_have_images_reconstructions_and_samples(classes):
     images = draw('fig6', Linear(4), classes, seed=2)
     assert list(images) == ['fig6a', 'fig6_samples']
-    real, rebuilt = cells(images['fig6a'], columns=6)
-    assert len(set(find(real, classes.test))) == 6
-    np.testing.assert_array_equal(rebuilt.reshape([6, 6])[:, :4], real.reshape([6, 6])[:, :4])
-    assert not rebuilt.reshape([6, 6])[:, 4:].any()
-    samples = cells(images['fig6_samples'], columns=6).reshape([36, 6])[:, :4]
-    expected = np.round(255.0 * Linear(4).sample_latent(36, 2).numpy())
-    np.testing.assert_array_equal(samples, expected)
+    pairs = cells(images['fig6a'], columns=6)
+    assert len(set(find(pairs[0], classes.test))) == 6
+    strip = cells(image_grids.strip(Gallery(Linear(4), classes, seed=2)), columns=20)
+    np.testing.assert_array_equal(strip[0], classes.test.x[:20])
+    for real, rebuilt in (pairs.reshape([2, 6, 6]), strip[:2].reshape([2, 20, 6])):
+        np.testing.assert_array_equal(rebuilt[:, :4], real[:, :4])
+        assert not rebuilt[:, 4:].any()
+    for grid, num in ((cells(images['fig6_samples'], columns=6), 36), (strip[2:], 40)):
+        expected = np.round(255.0 * Linear(4).sample_latent(num, 2).numpy())
+        np.testing.assert_array_equal(grid.reshape([num, 6])[:, :4], expected)
 
 
 def test_figs_7_to_11_move_test_images_along_an_attribute(dataset):
@@ -316,15 +318,6 @@ def test_training_images_are_encoded_once(classes, monkeypatch):
     with pytest.raises(UsageError, match='no prior'):
         draw('fig4', Priorless(4), classes)
     assert sum(encoded) == 1  # refused before the long part
-
-
-def test_strip_has_images_reconstructions_and_samples(classes):
-    rows = cells(image_grids.strip(Gallery(Linear(6), classes, seed=3)), columns=20)
-    assert rows.shape == (4, 20, *SHAPE)
-    np.testing.assert_array_equal(rows[0], classes.test.x[:20])
-    np.testing.assert_array_equal(rows[1], rows[0])
-    expected = np.round(255.0 * Linear(6).sample_latent(40, 3).numpy())
-    np.testing.assert_array_equal(rows[2:].reshape([40, 6]), expected)
 
 
 def test_gallery_refuses_vectors_and_too_few_images_or_attributes(classes, synthetic):
