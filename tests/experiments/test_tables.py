@@ -16,7 +16,7 @@ def heads(table):
     return [head.removesuffix('<') for head in table.heads[1:]]
 
 
-def test_grid_is_a_markdown_table():
+def test_grid_and_markdown_of_a_table():
     text = tables.grid(('Name', 'Value', 'Text<'), [('a | b', '1', 'c'), ('d\ne', '2', 'f')])
     assert text.splitlines() == [
         '| Name | Value | Text |',
@@ -24,9 +24,6 @@ def test_grid_is_a_markdown_table():
         '| a \\| b | 1 | c |',
         '| d e | 2 | f |',
     ]
-
-
-def test_markdown_shows_table_claims_and_notes():
     claim = results.Claim('it falls', '', '2 vs 1', 0.031, results.SUPPORTED)
     table = tables.Table('Caption', ('Name', 'Value'), (('a', '1'),), ('a note',), (claim,))
     assert table.markdown().splitlines() == [
@@ -36,6 +33,8 @@ def test_markdown_shows_table_claims_and_notes():
         '| it falls | - | 2 vs 1 | 0.031 | supported |',
         *('', '- a note'),
     ]
+    assert tables.title('injflow_gmm') == 'InjFlow^ln + GMM'
+    assert tables.title('vae+latent_gan') == 'VAE + latent gan'
 
 
 def table_1(gen, rec=None, **changes):
@@ -139,9 +138,6 @@ def test_table_3_judges_trends_and_contrast():
     assert outcome(table, 'Gen. of FlexAE: constant')[1] == results.NOT_SUPPORTED
     assert outcome(table, 'Gen.: FlexAE below')[1] == results.NOT_SUPPORTED
     assert outcome(table, 'Gen. of WAE grows more')[1] == results.NOT_SUPPORTED
-
-
-def test_table_3_of_some_sizes_is_not_judged():
     found = [s for s in table_3((4.0, 6.0, 8.0), (2.0, 2.2, 2.4)) if s.latent_dim < 80]
     (table,) = TABLES['table3'](found)
     assert row(table, '4 m_b')[0] == '-'
@@ -210,16 +206,13 @@ def test_fig2_judges_which_prior_is_faster(over_training):
         assert outcome(table, 'FlexAE: lower sliced W1')[1] == lower
 
 
-def test_fig2_of_one_method_is_not_run(over_training):
+def test_fig2_of_one_method_or_a_negative_critic(over_training):
     (table,) = TABLES['fig2']([s for s in over_training if s.method == 'flexae'])
     assert [cells[0] for cells in table.rows] == ['FlexAE']
     assert {claim.outcome for claim in table.claims} == {results.NOT_RUN}
     no_critic = [s for s in over_training if 'critic' not in s.stem]
     assert row(TABLES['fig2'](no_critic)[0], 'FlexAE')[0] == '-'
     assert TABLES['fig2']([]) == []
-
-
-def test_fig2_negative_critic_estimate_is_inconclusive(over_training):
     turned = [
         dataclasses.replace(s, value=-s.value)
         if (s.method, s.stem) == ('wae_normal', 'critic_distance')
@@ -277,9 +270,6 @@ def test_fig3_judges_multimodal_priors():
     ours, found = outcome(table, 'Each multimodal')
     assert found == results.NOT_SUPPORTED and ours.startswith('3 of 6 pairs lower, 1 higher (')
     assert '2 undecided (' in ours
-
-
-def test_fig3_of_some_models_is_inconclusive():
     some = {name: GEN[name] for name in ('vae', 'flexae')}
     (table,) = TABLES['fig3'](plane(some))
     ours, found = outcome(table, 'Each multimodal')
@@ -305,7 +295,7 @@ def outcomes(table):
     return [claim.outcome for claim in table.claims]
 
 
-def test_fig5_as_in_the_paper():
+def test_fig5_judges_capacities():
     (table,) = TABLES['fig5'](capacities((9, 6, 4, 4.5, 5, 7)))
     assert row(table, 'Model 1') == ['1,344', '6.00 (1)', '3.00 (1)', '9.00 (1)', '6.00 (1)']
     assert heads(table) == ['Parameters', 'Rec. test', 'Rec. train', 'Gen. test', 'Gen. train']
@@ -313,9 +303,6 @@ def test_fig5_as_in_the_paper():
     assert best == [[], [], ['**4.00 (1)**'], [], [], ['**1.00 (1)**']]  # not of training images
     assert outcomes(table) == [results.SUPPORTED] * 4
     assert 'Floor (training against test images): 0.5.' in table.notes
-
-
-def test_fig5_otherwise():
     (table,) = TABLES['fig5'](capacities((9, 8, 7, 6, 5, 4), rec=(1, 2, 3, 4, 5, 6)))
     assert outcomes(table) == [*[results.NOT_SUPPORTED] * 3, results.INCONCLUSIVE]
     both = capacities((9, 6, 4, 4.5, 5, 7), gen_train=(6, 5, 4, 5, 6, 7))
@@ -360,7 +347,7 @@ def test_joint_judges_samplers_fitted_afterwards():
     assert outcomes(table) == [results.NOT_SUPPORTED, results.INCONCLUSIVE, results.SUPPORTED]
 
 
-def test_methods_before_and_after_training():
+def test_methods_before_and_after_training_by_one_protocol():
     found = []
     for method, values in {'flexae': (4.0, 1.0), 'wae_normal': (4.0, 2.0)}.items():
         untrained = MNIST | dict(method=method, step=0, options={'training_steps': 0})
@@ -375,15 +362,7 @@ def test_methods_before_and_after_training():
     assert heads(table)[-1] == 'time' and row(table, 'FlexAE-SR')[-1] == '2.77'
     ours, found_ = outcome(table, 'Training brings Gen.')
     assert (ours, found_) == ('1 of 2 methods (not: WAE (normal prior))', results.NOT_SUPPORTED)
-
-
-def test_methods_refuse_an_untrained_score_of_another_protocol():
     found = scores(1.0, **MNIST)
     other = scores(4.0, **MNIST | dict(step=0, options={'training_steps': 0}, protocol='beef0123'))
     with pytest.raises(UsageError, match='protocol'):
         TABLES['methods'](found + other)
-
-
-def test_title_of_a_row():
-    assert tables.title('injflow_gmm') == 'InjFlow^ln + GMM'
-    assert tables.title('vae+latent_gan') == 'VAE + latent gan'
