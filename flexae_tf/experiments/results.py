@@ -1,7 +1,6 @@
 """Scores of runs: from lines of scores.jsonl to means, standard deviations and claims.
 
-A score is stored in the `scores.jsonl` of its run. The results that come with the package are the
-same lines in one file (`RECORDED`), preceded for each run by a line about the run.
+`RECORDED` holds the lines of scores.jsonl of many runs, each after a line about the run.
 """
 
 import dataclasses
@@ -239,10 +238,8 @@ def agreement(
     tied = [pair for pair, gap in gaps.items() if abs(gap) <= spread + ROUNDING]
     pairs = [pair if gap > 0.0 else pair[::-1] for pair, gap in gaps.items() if pair not in tied]
     kept, contradicted, undecided = compare(pairs, ours, sign)
-    tau = math.nan
-    if len(rows) > 1:
-        theirs, means = [published[row] for row in rows], [ours[row].mean for row in rows]
-        tau = float(scipy.stats.kendalltau(theirs, means).statistic)
+    both = [(published[row], ours[row].mean) for row in rows]
+    tau = scipy.stats.kendalltau(*zip(*both, strict=True)).statistic if len(rows) > 1 else math.nan
     contradicted = [(b, a) for a, b in contradicted]
     return Agreement(kept, contradicted, tied + undecided, None if math.isnan(tau) else tau)
 

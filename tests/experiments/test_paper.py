@@ -36,13 +36,9 @@ def test_table_1_columns_have_the_sums_of_the_page(dataset, rec, gen):
 
 
 def test_table_1_only_vae_reconstructs_worse_than_it_samples():
-    smaller = [
-        (method, dataset)
-        for method, row in paper.TABLE_1.items()
-        for dataset, fid in row.items()
-        if fid.gen < fid.rec
-    ]
-    assert smaller == [('vae', 'mnist'), ('vae', 'cifar10')]
+    table = paper.TABLE_1.items()
+    smaller = {m: [d for d, fid in row.items() if fid.gen < fid.rec] for m, row in table}
+    assert {m: found for m, found in smaller.items() if found} == {'vae': ['mnist', 'cifar10']}
 
 
 def test_table_2_flexae_is_best_except_for_one_recall():

@@ -126,15 +126,6 @@ def test_judge_order_outcomes(values, outcome, words):
     assert claim.outcome == outcome and words in claim.ours and claim.p is None
 
 
-def test_judge_order_shows_means_and_p_of_one_pair():
-    claim = results.judge_order(
-        paper.Order('text', (('a', 'b'),)), seeds(a=[1.0, 2.0, 3.0], b=[4.0, 5.0, 6.0]), LABELS
-    )
-    assert claim.ours == '2.00 ± 1.00 (3) vs 5.00 ± 1.00 (3)'
-    # t = 3 / sqrt(2 / 3) = 3.674 with 4 degrees of freedom
-    assert claim.p == pytest.approx(0.02131, rel=1e-3)
-
-
 @pytest.mark.parametrize(
     'values, direction, outcome, steps',
     [
@@ -156,12 +147,18 @@ def test_judge_trend_outcomes(values, direction, outcome, steps):
     assert found.paper == '3.00 → 2.00 → 1.50 (max/min 2.00)'
 
 
-def test_judge_trend_is_inconclusive_if_the_ends_do_not_differ():
+def test_judge_trend_of_near_ends_and_judge_order_of_one_pair():
     claim = paper.Trend('text', '', (1, 2), 'rises')
     near = {1: Mean(10.0, 1.0, 2), 2: Mean(12.0, 1.0, 2)}  # two standard errors: 2
     assert results.judge_trend(claim, near).outcome == results.INCONCLUSIVE
     far = near | {2: Mean(12.1, 1.0, 2)}
     assert results.judge_trend(claim, far).outcome == results.SUPPORTED
+    claim = results.judge_order(
+        paper.Order('text', (('a', 'b'),)), seeds(a=[1.0, 2.0, 3.0], b=[4.0, 5.0, 6.0]), LABELS
+    )
+    assert claim.ours == '2.00 ± 1.00 (3) vs 5.00 ± 1.00 (3)'
+    # t = 3 / sqrt(2 / 3) = 3.674 with 4 degrees of freedom
+    assert claim.p == pytest.approx(0.02131, rel=1e-3)
 
 
 def test_floor_counts_a_repeated_score_once_and_needs_one_protocol():
