@@ -33,9 +33,7 @@ def table_1(tmp_path):
 @pytest.fixture
 def shown(tmp_path):
     """`shown()`: table1.md."""
-    return lambda out='out': (
-        tmp_path / out / 'artifacts' / 'table1-small' / 'table1.md'
-    ).read_text()
+    return lambda out='out': (tmp_path / out / 'artifacts/table1-small/table1.md').read_text()
 
 
 @pytest.fixture
@@ -78,23 +76,21 @@ def test_runs_become_a_table_and_are_not_repeated(table_1, shown, calls, capsys)
     assert calls() == [] and shown() == text
 
 
-def test_render_runs_nothing(table_1, stubs, calls, tmp_path, capsys):
+def test_dry_run_and_render_run_nothing(table_1, stubs, calls, tmp_path, capsys):
+    table_1(dry_run=True)
+    text = capsys.readouterr().out
+    assert 'ae_gmm-mnist-small-seed=0: not started; training unknown' in text
+    assert f'{RUNS} runs, ' in text.splitlines()[-1]
     table_1(render=True)
     assert 'nothing is trained yet' in capsys.readouterr().out
+    with pytest.raises(MissingDataError, match='--inception_path=nowhere: '):
+        table_1(inception_path='nowhere')
     assert calls() == [] and not (tmp_path / 'out').exists()
     table_1()
     calls()
     (stubs / 'stub.py').unlink()
     table_1(render=True)
     assert 'table1.md' in capsys.readouterr().out and calls() == []
-
-
-def test_dry_run_prints_and_runs_nothing(stubs, table_1, calls, tmp_path, capsys):
-    table_1(dry_run=True)
-    text = capsys.readouterr().out
-    assert 'ae_gmm-mnist-small-seed=0: not started; training unknown' in text
-    assert f'{RUNS} runs, ' in text.splitlines()[-1]
-    assert calls() == [] and not (tmp_path / 'out').exists()
 
 
 def test_failed_run_leaves_the_other_rows(stubs, table_1, shown, calls):
@@ -110,40 +106,28 @@ def test_failed_run_leaves_the_other_rows(stubs, table_1, shown, calls):
     assert ' | - | 8.62 | ' not in shown()
 
 
-def test_shards_share_a_folder(table_1, shown, calls):
+def test_methods_and_shards_restrict_the_runs(table_1, shown, calls):
+    table_1(methods='vae,flexae')
+    trained = count(calls(), 'train')
+    assert trained == 2
+    assert re.search(r'\| VAE \| \**1.00 \(1\)', shown()) and '| MaskAAE | - |' in shown()
     for index in (1, 2, 3):
         table_1(shard=f'{index}/3')
-    assert count(calls(), 'train') == RUNS
+    assert trained + count(calls(), 'train') == RUNS
     whole = shown()
     table_1()
     assert calls() == [] and shown() == whole
 
 
-def test_methods_restrict_the_runs(table_1, shown, calls):
-    table_1(methods='vae,flexae')
-    assert count(calls(), 'train') == 2
-    assert re.search(r'\| VAE \| \**1.00 \(1\)', shown()) and '| MaskAAE | - |' in shown()
-
-
-def test_missing_paths_are_refused_first(stubs, table_1, calls):
-    with pytest.raises(MissingDataError, match='--inception_path=nowhere: '):
-        table_1(inception_path='nowhere')
-    assert calls() == []
-
-
 def test_workdir_of_another_run_is_not_taken(stubs, table_1, shown, tmp_path):
     table_1()
-    config = ReproduceConfig(
-        artifact='table1', scale='small', output_dir=str(tmp_path / 'out'), seeds=1, methods=METHODS
-    )
-    job = next(job for job in plans.plan(config) if job.config.method == 'beta_vae')
+    options = dict(artifact='table1', scale='small', output_dir=str(tmp_path / 'out'), seeds=1)
+    (job,) = plans.plan(ReproduceConfig(**options, methods='beta_vae'))
     assert job.digest and results.collect([job])
-    document = {
-        'config': dataclasses.asdict(dataclasses.replace(job.resolved, kl_weight=0.7)),
-        'data': dataclasses.asdict(data.describe(job.config)),
-        'examples': None,
-    }
-    (job.workdir.path / 'config.json').write_text(json.dumps(document))
+    changed = dataclasses.replace(job.resolved, kl_weight=0.7)
+    document = {'config': changed, 'data': data.describe(job.config), 'examples': None}
+    text = json.dumps(document, default=dataclasses.asdict)
+    (job.workdir.path / 'config.json').write_text(text)
     assert job.digest is None and results.collect([job]) == []
     with pytest.raises(FailedRunError, match='another configuration'):
         table_1()
@@ -274,10 +258,9 @@ def test_strips_of_methods_are_drawn_once_and_recorded(
     image = tmp_path / 'out' / 'artifacts' / 'methods-small' / 'methods_mnist.png'
     first = image.read_bytes()
     # Every trained method once, InjFlow with its mixture too; untrained methods are not drawn.
-    rows = [(of[0].partition('-')[0], of[2]) for _, of in galleries]
-    assert sorted(rows, key=str) == [
-        *(('flexae', None), ('injflow', 'gaussian_mixture'), ('injflow', None), ('vae', None))
-    ]
+    drawn = {(of[0].partition('-')[0], of[2]) for _, of in galleries}
+    rows = {(method, None) for method in ('flexae', 'injflow', 'vae')}
+    assert drawn == rows | {('injflow', 'gaussian_mixture')} and len(galleries) == 4
     reproduce.reproduce(ReproduceConfig(output_dir=out, **options))
     assert len(galleries) == 4 and image.read_bytes() == first
     assert '| InjFlow^ln + GMM | 1.00 (1)' in (tmp_path / 'RESULTS.md').read_text()
@@ -299,10 +282,7 @@ def test_results_markdown_is_regenerated_from_the_recorded_results():
     text = reproduce.RESULTS.read_text()
     assert reproduce.results_markdown() == text, 'run the command at the top of RESULTS.md'
     assert len(re.findall('<!-- tables: ', text)) == 9 and '{{' not in text
-
-
-def test_results_markdown_fits_a_laptops_width():
-    for line in reproduce.RESULTS.read_text().splitlines():
+    for line in text.splitlines():  # fits the width of a laptop
         if line.startswith('| Method') or line.startswith('| Codes') or line.startswith('| m |'):
             assert len(line) <= 130, line
 
@@ -334,9 +314,8 @@ def test_real_programs_make_table_1(tmp_path, capsys):
     assert [job.state() for job in jobs] == ['finished'] * 2
     found = results.collect(jobs)
     assert {s.set for s in found} == {'reconstructions', 'samples', 'train', 'latents'}
-    assert {s.stem for s in found if s.set == 'samples'} == {
-        *('fd', 'kd', 'prd_precision', 'prd_recall'),
-    }
+    stems = {'fd', 'kd', 'prd_precision', 'prd_recall'}
+    assert {s.stem for s in found if s.set == 'samples'} == stems
     assert all(s.machine.startswith('CPU') and s.environment['tensorflow'] for s in found)
     text = (tmp_path / 'artifacts' / 'table1-smoke' / 'table1.md').read_text()
     for title in ('VAE', 'AE + GMM (L2)'):

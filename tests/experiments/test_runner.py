@@ -1,5 +1,6 @@
 """Running jobs: missing commands, locks, signals, failures."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -36,12 +37,9 @@ def values(job):
 
 
 def is_free(path):
-    with open(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+    with open(path) as file, contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
 
 
 def test_execute_repeats_no_finished_work(planned, calls):
@@ -208,8 +206,6 @@ def test_workdir_of_another_run_fails_by_itself(config, planned, synthetic, call
     assert calls() == ['train 0.1', 'evaluate 0.1']
 
 
-@pytest.mark.parametrize(
-    'seconds, words', [(45.4, '45 s'), (60, '1 min'), (1500, '25 min'), (4000, '1.1 h')]
-)
-def test_duration_units(seconds, words):
-    assert runner.duration(seconds) == words
+def test_duration_units():
+    texts = [runner.duration(seconds) for seconds in (45.4, 60, 1500, 4000)]
+    assert texts == ['45 s', '1 min', '25 min', '1.1 h']
