@@ -42,10 +42,8 @@ SLICED = {
     'sliced': Measure('W1 / scale', 'latents', 'sliced_wasserstein_scaled', min),
     'floor': Measure('floor', 'latents', 'sliced_wasserstein_floor_scaled'),
 }
-RANKS = {
-    'rank z': Measure('rank z', 'latents', 'z_rank'),
-    'rank prior': Measure('rank prior', 'latents', 'z_hat_rank'),
-}
+_RANKS = {'rank z': 'z_rank', 'rank prior': 'z_hat_rank'}
+RANKS = {head: Measure(head, 'latents', stem) for head, stem in _RANKS.items()}
 FIG_2 = {
     'critic': Measure('Critic', 'latents', 'critic_distance'),
     'sliced': Measure('Sliced W1', 'latents', 'sliced_wasserstein', min),
@@ -114,8 +112,7 @@ def curves(scores: Iterable[Score], measure: Measure) -> dict[tuple[str, int], d
 
 
 def _select(scores: Iterable[Score], measure: Measure) -> list[Score]:
-    wanted = (measure.set, measure.stem, measure.split)
-    return [s for s in scores if (s.set, s.stem, s.split) == wanted]
+    return [s for s in scores if (s.set, s.stem, s.split) == (*measure[1:3], measure.split)]
 
 
 def _cells(head: str, values: Mapping[Hashable, Mean | float], best: Callable | None) -> Cells:
