@@ -30,14 +30,9 @@ JOINT = {
 
 # A column of a table: head, set and stem of its scores, best value (min, max or None), and split.
 Measure = namedtuple('Measure', 'head set stem best split', defaults=(None, 'test'))
-FD = {
-    'rec': Measure('Rec.', 'reconstructions', 'fd', min),
-    'gen': Measure('Gen.', 'samples', 'fd', min),
-}
-PRD = {
-    'precision': Measure('Precision', 'samples', 'prd_precision', max),
-    'recall': Measure('Recall', 'samples', 'prd_recall', max),
-}
+FD = {'rec': Measure('Rec.', 'reconstructions', 'fd', min)}
+FD |= {'gen': Measure('Gen.', 'samples', 'fd', min)}
+PRD = {k: Measure(k.capitalize(), 'samples', f'prd_{k}', max) for k in ('precision', 'recall')}
 SLICED = {
     'sliced': Measure('W1 / scale', 'latents', 'sliced_wasserstein_scaled', min),
     'floor': Measure('floor', 'latents', 'sliced_wasserstein_floor_scaled'),
