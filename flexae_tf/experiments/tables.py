@@ -115,11 +115,8 @@ def _cells(head: str, values: Mapping[Hashable, Mean | float], best: Callable | 
     means = {row: v.mean if isinstance(v, Mean) else v for row, v in values.items()}
     decimals = results.decimals_for(means.values())
     mark = best(means.values()) if best and len(means) > 1 else None
-    cells = {}
-    for row, value in values.items():
-        text = value.text(decimals) if isinstance(value, Mean) else f'{value:.2f}'
-        cells[row] = f'**{text}**' if means[row] == mark else text
-    return head, cells
+    texts = {r: v.text(decimals) if isinstance(v, Mean) else f'{v:.2f}' for r, v in values.items()}
+    return head, {r: f'**{text}**' if means[r] == mark else text for r, text in texts.items()}
 
 
 def _measured(columns: Mapping[str, Column], measures: Measures) -> list[Cells]:
