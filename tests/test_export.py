@@ -3,6 +3,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -82,6 +83,17 @@ def test_export_equals_the_method_in_a_process_without_keras(method, folder, tmp
     np.testing.assert_allclose(line[:, -1], method.reconstruct(x[2:]), **close)
     middle = (method.encode(x[:2]) + method.encode(x[2:])) / 2
     np.testing.assert_allclose(line[:, 2], method.decode(middle), **close)
+
+
+def test_signatures_are_layers_of_keras(method, folder):
+    def layer(name):
+        return keras.layers.TFSMLayer(folder, call_endpoint=name)
+
+    x = np.random.RandomState(0).rand(4, 28, 28, 1).astype(np.float32)
+    codes = layer('encode')(x)['latents']
+    np.testing.assert_allclose(codes, method.encode(x), rtol=0, atol=1e-6)
+    images = layer('sample')(tf.constant(7), seed=tf.constant(3))['images']
+    np.testing.assert_allclose(images, method.sample(7, seed=3), rtol=0, atol=1e-6)
 
 
 def test_sample_writes_a_grid_or_arrays_of_an_export(method, folder, tmp_path, here):
