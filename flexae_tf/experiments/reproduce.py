@@ -62,22 +62,17 @@ class Shown(NamedTuple):
 
 
 def reproduce(config: ReproduceConfig) -> None:
-    """Runs the jobs of `config.artifact` and renders the artifacts.
+    """Runs the jobs of `config.artifact` and renders the artifacts; or tunes.
 
-    Raises:
-        UsageError: invalid flags, or scores that are not comparable.
-        MissingDataError: `--data_dir` or `--inception_path` does not exist.
-        FailedRunError: a run failed; the others were completed, and what exists was rendered.
-        Interrupted: after SIGTERM or Ctrl-C.
+    Raises `UserError`; after `FailedRunError` the other runs are completed, and rendered.
     """
     if config.tune:
         tune.tune(config)
         return
-    jobs = _todo(config)
+    jobs, failures = _todo(config), {}
     if config.dry_run:
         runner.show(jobs)
         return
-    failures: dict[str, str] = {}
     if not config.render:
         runner.prepare(config, jobs, pathlib.Path(config.output_dir))
         failures = runner.execute(jobs)
@@ -187,12 +182,7 @@ def _save(config: ReproduceConfig, jobs: Sequence[Job], shown: Iterable[Shown]) 
 
 
 def _show(
-    config: ReproduceConfig,
-    jobs: Sequence[Job],
-    scores: Sequence[Score],
-    *,
-    name: str,
-    folder: pathlib.Path,
+    config: ReproduceConfig, jobs: list[Job], scores: list[Score], name: str, folder: pathlib.Path
 ) -> Shown:
     """Renders an artifact; images of networks are drawn once and kept in `folder`."""
     images: Iterable[Image] = ()
@@ -265,11 +255,7 @@ def _method_strips(
 
 
 def _draw(name: str, job: Job, record: pathlib.Path, density: str | None = None) -> dict[str, str]:
-    """Draws images of a job's checkpoint beside `record`, unless they are there.
-
-    Returns:
-        the captions by stem of the file names, which are kept in `record`.
-    """
+    """Draws images of a checkpoint beside `record`, unless they are there; returns captions."""
     if captions := _captions(record, job.digest):
         return captions
     import_tensorflow()

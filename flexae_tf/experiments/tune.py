@@ -55,7 +55,7 @@ SAME_AS = {'vae_flow': 'beta_vae'}  # Table 1's reconstructions on MNIST and CIF
 def tune(config: ReproduceConfig) -> None:
     """Trains and scores the grid, prints the table and the winner, and writes both as JSON.
 
-    Raises `UsageError` if there is nothing to tune, and otherwise like `reproduce.reproduce`.
+    Raises `UsageError` if there is nothing to tune, and otherwise like `reproduce`.
     """
     grid = _grid(config)
     by_value = plan(config, grid)
