@@ -100,13 +100,11 @@ def stubs(tmp_path, monkeypatch):
 @pytest.fixture
 def calls(stubs):
     """`calls()`: the program calls since the last time."""
-    seen = []
 
     def new():
         lines = (stubs / 'calls.txt').read_text().splitlines()
-        fresh = lines[len(seen) :]
-        seen.extend(fresh)
-        return fresh
+        (stubs / 'calls.txt').write_text('')
+        return lines
 
     return new
 
@@ -137,14 +135,9 @@ def start(stubs, tmp_path):
     """`start('--dry_run')`: the program with stubs as a process; it tunes beta_vae."""
     started = []
 
-    def run(*flags, steps=6):
-        code = (
-            'import sys\n'
-            'from flexae_tf.experiments import runner\n'
-            'runner.PROGRAMS = (sys.executable, sys.argv.pop(1))\n'
-            'from flexae_tf.cli import reproduce\n'
-            'reproduce()'
-        )
+    def run(*flags):
+        code = 'import sys; from flexae_tf import cli; from flexae_tf.experiments import runner; '
+        code += 'runner.PROGRAMS = sys.executable, sys.argv.pop(1); cli.reproduce()'
         flags = flags or ('--tune=beta_vae', '--values=0.5,0.1', '--training_steps=6')
         flags = [*flags, '--dataset=synthetic_2d', f'--output_dir={tmp_path}/out']
         command = [sys.executable, '-c', code, stubs / 'stub.py', *flags]
@@ -173,19 +166,19 @@ def scores(*values, stem='fd', set_='samples', estimator='frechet', **changes):
     """Returns scores of seeds 0, 1, ...; by default of FlexAE's samples on synthetic_5d."""
     fields = dict(method='flexae', dataset='synthetic_5d', latent_dim=50, step=2000)
     fields |= dict(options={'training_steps': 2000}, split='test', checkpoint='c') | changes
-    protocol = Protocol(
-        dataset='mnist',
-        split=fields['split'],
-        num=5000,
-        data='d' * 12 if fields['split'] == 'train' else None,
-        features='codes' if set_ == 'latents' else 'vectors',
-        quantization='none',
-        estimator=estimator,
-    )
+    own = dict(estimator=estimator, quantization='none', dataset='mnist', split=fields['split'])
+    own['data'] = 'd' * 12 if fields['split'] == 'train' else None
+    protocol = Protocol(num=5000, features='codes' if set_ == 'latents' else 'vectors', **own)
     own = dict(stem=stem, set=set_, metric=f'{stem}_5000_{NAMES[set_]}')
     fields = own | dict(protocol=protocol.id, fields=protocol.fields()) | fields
     name = f'{fields["method"]}-{fields["dataset"]}-{sorted(fields["options"].items())}'
     return [Score(value=v, seed=i, run=f'{name}-{i}', **fields) for i, v in enumerate(values)]
+
+
+def scores_by(name, values, sets=('samples',), **options):
+    """Returns scores of each set; `values` has those of each value of a field."""
+    parts = [(set_, key) for key in values for set_ in sets]
+    return sum((scores(*values[k], set_=s, **options | {name: k}) for s, k in parts), [])
 
 
 def replace(found, **changes):

@@ -5,7 +5,7 @@ import pytest
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments import paper, results, tables
 from flexae_tf.experiments.tables import TABLES
-from tests.experiments.conftest import outcome, replace, row, scores
+from tests.experiments.conftest import outcome, replace, row, scores, scores_by
 
 MNIST = dict(dataset='mnist', latent_dim=32, options={'training_steps': 3000}, step=3000)
 
@@ -35,23 +35,16 @@ def test_grid_and_markdown_of_a_table():
     assert tables.title('vae+latent_gan') == 'VAE + latent gan'
 
 
-def table_1(gen, rec=None, **changes):
-    found = []
-    for method, values in gen.items():
-        options = MNIST | dict(method=method) | changes
-        found += scores(*values, **options)
-        found += scores(*(rec or {}).get(method, values), set_='reconstructions', **options)
-        found += scores(*values, set_='train', **options)
-    return found
+def table_1(gen, **changes):
+    return scores_by('method', gen, ('samples', 'reconstructions', 'train'), **MNIST | changes)
 
 
-def test_table_1_is_beside_the_paper():
+def test_table_1_is_beside_the_paper_and_shows_training_times():
     gen = {'flexae': (1.0, 1.2), 'wae_gan': (3.0, 3.2), 'vae': (2.0,)}
     table, order = TABLES['table1'](table_1(gen))
     assert heads(table) == ['Rec.', 'paper', 'Gen.', 'paper', 'order']
-    assert row(table, 'FlexAE') == [
-        *('**1.10 ± 0.14 (2)**', '**4.33**', '**1.10 ± 0.14 (2)**', '**4.69**', '2 / 0 / 0'),
-    ]
+    ours = '**1.10 ± 0.14 (2)**'
+    assert row(table, 'FlexAE') == [ours, '**4.33**', ours, '**4.69**', '2 / 0 / 0']
     assert row(table, 'VAE')[2:] == ['2.00 (1)', '57.04', '1 / 1 / 0']
     assert row(table, 'MaskAAE') == ['-', '8.46', '-', '10.52', '-']
     assert [cells[0] for cells in table.rows] == [tables.title(m) for m in paper.METHODS]
@@ -59,83 +52,71 @@ def test_table_1_is_beside_the_paper():
     assert any('only the order' in note for note in table.notes)
     # tau-b of (4.69, 13.30, 57.04) and (1.1, 3.1, 2.0): (2 - 1) / 3
     assert row(order, 'Gen.') == ['3', '2', '1', '0', '0.33']
-
-
-def test_table_1_shows_training_times_by_machine():
+    # Training times by machine.
     found = table_1({'flexae': (1.0, 2.0), 'vae': (3.0,)})
     timed = replace(found, seconds=60.0, machine='CPU, 2 cores')
     (table, _) = TABLES['table1'](timed)
     assert row(table, 'FlexAE')[-1] == '1 min' and heads(table)[-1] == 'Training'
-    mixed = [s for s in timed if not s.seed]
-    other = [s for s in timed if s.seed]
-    mixed += replace(other, seconds=1500.0, machine='1 x GPU NVIDIA H200')
-    (table, _) = TABLES['table1'](mixed)
+    other = replace([s for s in timed if s.seed], seconds=1500.0, machine='1 x GPU NVIDIA H200')
+    (table, _) = TABLES['table1']([s for s in timed if not s.seed] + other)
     assert row(table, 'FlexAE')[-1] == '1 min (CPU), 25 min (H200)'
 
 
 def test_table_1_marks_the_papers_spread_and_has_a_table_for_each_data_set():
-    metric = dict(metric='fid10k_gen')
-    found = scores(5.0, method='flexae', **MNIST | metric)
-    found += scores(14.0, method='wae_gan', **MNIST | metric)
-    table, _ = TABLES['table1'](found)
+    found = {'flexae': (5.0,), 'wae_gan': (14.0,)}
+    table, _ = TABLES['table1'](scores_by('method', found, **MNIST, metric='fid10k_gen'))
     assert row(table, 'FlexAE')[4] == '1 / 0 / 0 (within ± 0.59)'
     assert row(table, 'WAE-GAN')[4] == '1 / 0 / 0'
     assert not any('only the order' in note for note in table.notes)
-    found = table_1({'flexae': (1.0,)}) + table_1({'flexae_sr': (2.0,)})
-    found += table_1({'flexae': (1.0,)}, dataset='digits')
-    mnist, _, digits, _ = TABLES['table1'](found)
+    found = table_1({'flexae': (1.0,), 'flexae_sr': (2.0,)})
+    mnist, _, digits, _ = TABLES['table1'](found + table_1({'flexae': (1.0,)}, dataset='digits'))
     assert row(mnist, 'FlexAE-SR') == ['2.00 (1)', '-', '2.00 (1)', '-', '-']
     assert 'MNIST' in mnist.caption and 'digits' in digits.caption
     assert row(digits, 'FlexAE')[1] == '-'
 
 
 def test_table_2_is_beside_the_paper():
-    found = []
-    for method, values in {'flexae': (0.4, 0.5), 'vae': (0.1,), 'wae_gan': (0.6,)}.items():
-        for stem in ('prd_precision', 'prd_recall'):
-            found += scores(*values, stem=stem, method=method, **MNIST)
+    values = {'flexae': (0.4, 0.5), 'vae': (0.1,), 'wae_gan': (0.6,)}
+    found = scores_by('method', values, stem='prd_precision', **MNIST)
+    found += scores_by('method', values, stem='prd_recall', **MNIST)
     table, order = TABLES['table2'](found)
     assert heads(table) == ['Precision', 'paper', 'order', 'Recall', 'paper', 'order']
     assert row(table, 'FlexAE')[:3] == ['0.450 ± 0.071 (2)', '**0.99**', '1 / 0 / 0']
     assert row(table, 'WAE-GAN') == ['**0.600 (1)**', '-', '-'] * 2
-    assert [cells[0] for cells in table.rows] == ['VAE', 'WAE-GAN', 'RAE + GMM (L2)'] + [
-        *('2-S VAE', 'MaskAAE', 'FlexAE'),
-    ]
+    names = ' '.join(cells[0] for cells in table.rows)
+    assert names == 'VAE WAE-GAN RAE + GMM (L2) 2-S VAE MaskAAE FlexAE'
     assert row(order, 'Recall') == ['1', '1', '0', '0', '1.00']
 
 
-def table_3(wae, flexae, rec=(3.0, 2.0, 1.0)):
+def table_3(wae, flexae):
     found = []
-    for method, gen in (('wae_gan', wae), ('flexae', flexae)):
-        for i, value in enumerate(gen):
-            options = MNIST | dict(method=method, latent_dim=20 * 2**i)
-            worse = 1.0 if method == 'wae_gan' else 0.0
-            found += scores(value, **options)
-            found += scores(rec[i] + worse, set_='reconstructions', **options)
+    for method, gen, rec in (
+        ('wae_gan', wae, (4.0, 3.0, 2.0)),
+        ('flexae', flexae, (3.0, 2.0, 1.0)),
+    ):
+        for set_, values in (('samples', gen), ('reconstructions', rec)):
+            values = {20 * 2**i: (value,) for i, value in enumerate(values)}
+            found += scores_by('latent_dim', values, (set_,), **MNIST | dict(method=method))
     return found
 
 
 def test_table_3_judges_trends_and_contrast():
     (table,) = TABLES['table3'](table_3((4.0, 6.0, 8.0), (2.0, 2.2, 2.4)))
-    assert heads(table) == [
-        *('Rec. WAE', 'paper', 'Rec. FlexAE', 'paper'),
-        *('Gen. WAE', 'paper', 'Gen. FlexAE', 'paper'),
-    ]
-    assert row(table, '2 m_b') == [
-        *('3.00 (1)', '5.17', '2.00 (1)', '3.22', '6.00 (1)', '23.11', '2.20 (1)', '4.22')
-    ]
+    columns = ('Rec. WAE', 'Rec. FlexAE', 'Gen. WAE', 'Gen. FlexAE')
+    assert heads(table) == [head for column in columns for head in (column, 'paper')]
+    cells = ('3.00 (1)', '5.17', '2.00 (1)', '3.22', '6.00 (1)', '23.11', '2.20 (1)', '4.22')
+    assert row(table, '2 m_b') == list(cells)
     assert {claim.outcome for claim in table.claims} == {results.SUPPORTED}
     assert outcome(table, 'Gen. of WAE: rises')[0].startswith('4.00 → 6.00 → 8.00 (max/min 2.00)')
     assert outcome(table, 'Gen. of WAE grows more')[0] == '2.00 vs 1.20 times'
     (table,) = TABLES['table3'](table_3((4.0, 3.0, 2.0), (5.0, 5.5, 9.0)))
-    assert outcome(table, 'Gen. of WAE: rises')[1] == results.NOT_SUPPORTED
-    assert outcome(table, 'Gen. of FlexAE: constant')[1] == results.NOT_SUPPORTED
-    assert outcome(table, 'Gen.: FlexAE below')[1] == results.NOT_SUPPORTED
-    assert outcome(table, 'Gen. of WAE grows more')[1] == results.NOT_SUPPORTED
+    texts = ('Gen. of WAE: rises', 'Gen. of FlexAE: constant', 'Gen. of WAE grows more')
+    for text in (*texts, 'Gen.: FlexAE below'):
+        assert outcome(table, text)[1] == results.NOT_SUPPORTED
     found = [s for s in table_3((4.0, 6.0, 8.0), (2.0, 2.2, 2.4)) if s.latent_dim < 80]
     (table,) = TABLES['table3'](found)
     assert row(table, '4 m_b')[0] == '-'
-    for text in ('Gen. of WAE: rises', 'Gen. of FlexAE: constant', 'Gen. of WAE grows more'):
+    for text in texts:
         assert outcome(table, text) == ('', results.NOT_RUN)
 
 
@@ -143,20 +124,19 @@ CODES = {'sliced_wasserstein': 1.0, 'sliced_wasserstein_scaled': 0.5}
 CODES |= {'sliced_wasserstein_floor': 0.1, 'sliced_wasserstein_floor_scaled': 0.05}
 
 
-def training(method, curves, *, fd=2.0):
+def training(method, curves):
     """Scores of every snapshot: `curves` has, for each seed, the sliced distance by step."""
     found = []
     for step in sorted({step for curve in curves for step in curve}):
         values = [curve[step] for curve in curves if step in curve]
         common = dict(method=method, step=step)
+        codes = dict(set_='latents', **common)
         for stem, factor in CODES.items():
-            floor = 0.1 if 'floor' in stem else None
-            own = dict(stem=stem, set_='latents', estimator='sliced')
-            found += scores(*(factor * (floor or v) for v in values), **own, **common)
+            own = [factor * (0.1 if 'floor' in stem else v) for v in values]
+            found += scores(*own, stem=stem, estimator='sliced', **codes)
         for stem in ('critic_distance', 'critic_distance_scaled'):
-            own = dict(stem=stem, set_='latents', estimator=f'critic_of_{method}_{step}')
-            found += scores(*values, **own, **common)
-        found += scores(*(fd * v for v in values), **common)
+            found += scores(*values, stem=stem, estimator=f'critic_of_{method}_{step}', **codes)
+        found += scores(*(2.0 * v for v in values), **common)
     return found
 
 
@@ -167,25 +147,19 @@ def over_training():
     return wae + training('flexae', [{500: 2.0, 1000: 0.2, 2000: 0.1}] * 2 + [{2000: 0.3}])
 
 
-def test_fig2_compares_at_the_last_step(over_training):
+def test_fig2_compares_the_last_step_and_the_pace(over_training):
     (table,) = TABLES['fig2'](over_training)
-    assert heads(table) == [
-        *('Critic', 'Sliced W1', 'floor', 'Gen.'),
-        *('Critic / scale', 'W1 / scale', 'floor'),
-    ]
-    assert row(table, 'WAE (normal prior)')[:4] == [
-        *('2.00 ± 0.14 (2)', '2.00 ± 0.14 (2)', '0.0100 ± 0.0000 (2)', '4.00 ± 0.28 (2)')
-    ]
+    columns = ('Critic', 'Sliced W1', 'floor', 'Gen.', 'Critic / scale', 'W1 / scale', 'floor')
+    assert heads(table) == list(columns)
+    ours = '2.00 ± 0.14 (2)'
+    cells = [ours, ours, '0.0100 ± 0.0000 (2)', '4.00 ± 0.28 (2)']
+    assert row(table, 'WAE (normal prior)')[:4] == cells
     assert row(table, 'FlexAE')[5] == '**0.08 ± 0.06 (3)**' and table.notes[0] == 'At step 2000.'
     ours, found = outcome(table, 'FlexAE: lower sliced W1')
     assert (ours, found) == ('0.17 ± 0.12 (3) vs 2.00 ± 0.14 (2)', results.SUPPORTED)
     # Of two critics, the lower estimate is not the better one.
     assert '**' not in row(table, 'FlexAE')[0]
-
-
-def test_fig2_judges_which_prior_is_faster(over_training):
     # To 2.1, WAE's second seed's best: steps 500 twice and 2000, against 1000 and 2000.
-    (table,) = TABLES['fig2'](over_training)
     ours = '1000 ± 866 (3) vs 1500 ± 707 (2)'
     assert outcome(table, 'FlexAE: fewer steps to Sliced W1 2.1') == (ours, results.INCONCLUSIVE)
     wae = training('wae_normal', [{500: 0.2, 1000: 0.3, 2000: 0.2}] * 2)
@@ -203,10 +177,10 @@ def test_fig2_of_one_method_or_a_negative_critic(over_training):
     no_critic = [s for s in over_training if 'critic' not in s.stem]
     assert row(TABLES['fig2'](no_critic)[0], 'FlexAE')[0] == '-'
     assert TABLES['fig2']([]) == []
-    turned = []
-    for s in over_training:
-        critic = (s.method, s.stem) == ('wae_normal', 'critic_distance')
-        turned += replace([s], value=-s.value) if critic else [s]
+    chosen = ('wae_normal', 'critic_distance')
+    critic = [s for s in over_training if (s.method, s.stem) == chosen]
+    turned = [s for s in over_training if s not in critic]
+    turned += (replace([s], value=-s.value)[0] for s in critic)
     (before,), (table,) = TABLES['fig2'](over_training), TABLES['fig2'](turned)
     assert outcome(before, "... by each method's own critic")[1] == results.SUPPORTED
     assert outcome(table, "... by each method's own critic")[1] == results.INCONCLUSIVE
@@ -218,10 +192,9 @@ def test_fig2_allows_a_protocol_for_each_critic_only(over_training):
     assert len(critics) == 6
     for stem in ('fd', 'sliced_wasserstein'):
         chosen = [s for s in over_training if (s.stem, s.step, s.seed) == (stem, 1000, 0)]
-        mixed = [s for s in over_training if s not in chosen]
-        mixed += replace(chosen, protocol='beef0123')
+        rest = [s for s in over_training if s not in chosen]
         with pytest.raises(UsageError, match='protocol'):
-            TABLES['fig2'](mixed)
+            TABLES['fig2'](rest + replace(chosen, protocol='beef0123'))
 
 
 GEN = {  # by hand: FlexAE below both, the circle between them, the data's mixture undecided
@@ -237,11 +210,11 @@ def plane(models=GEN):
     found = []
     for name, values in models.items():
         method, _, mixture = name.partition('-')
-        options = {'training_steps': 1} | ({'mixture': mixture} if mixture else {})
-        common = dict(dataset='synthetic_2d', latent_dim=2, method=method, options=options)
+        common = dict(dataset='synthetic_2d', latent_dim=2, method=method)
+        common['options'] = {'training_steps': 1} | ({'mixture': mixture} if mixture else {})
         found += scores(*values, **common)
         found += scores(*(v / 2 for v in values), set_='reconstructions', **common)
-        found += scores(*(0.008 for _ in values), set_='train', **common | {'step': 0})
+        found += scores(*[0.008] * len(values), set_='train', step=0, **common)
     return found
 
 
@@ -255,10 +228,9 @@ def test_fig3_judges_multimodal_priors():
     ours, found = outcome(table, 'Each multimodal')
     assert found == results.NOT_SUPPORTED and ours.startswith('3 of 6 pairs lower, 1 higher (')
     assert '2 undecided (' in ours
-    some = {name: GEN[name] for name in ('vae', 'flexae')}
-    (table,) = TABLES['fig3'](plane(some))
-    ours, found = outcome(table, 'Each multimodal')
-    assert (ours, found) == ('1 of 6 pairs lower, 5 not run', results.INCONCLUSIVE)
+    (table,) = TABLES['fig3'](plane({name: GEN[name] for name in ('vae', 'flexae')}))
+    found = ('1 of 6 pairs lower, 5 not run', results.INCONCLUSIVE)
+    assert outcome(table, 'Each multimodal') == found
     assert row(table, 'WAE (normal prior)') == ['-', '-']
 
 
@@ -268,10 +240,9 @@ def capacities(gen, *, rec=(6, 5, 4, 3, 2, 1), gen_train=(6, 5, 4, 3, 2.5, 2), *
     for i in range(len(gen)):
         options = {'generator_capacity': i + 1, 'train_examples': 5000, 'training_steps': 9}
         common = MNIST | dict(options=options) | changes
-        found += scores(float(gen[i]), **common)
-        found += scores(float(rec[i]), set_='reconstructions', **common)
-        found += scores(float(gen_train[i]), split='train', **common)
-        found += scores(rec[i] / 2.0, set_='reconstructions', split='train', **common)
+        for split, gens, rec_ in (('test', gen, rec[i]), ('train', gen_train, rec[i] / 2)):
+            found += scores(float(gens[i]), split=split, **common)
+            found += scores(float(rec_), set_='reconstructions', split=split, **common)
         found += scores(0.5, set_='train', **common | {'step': 0})
     return found
 
@@ -311,12 +282,10 @@ def test_theorem2_judges_input_sizes():
 
 
 def test_joint_judges_samplers_fitted_afterwards():
-    found = []
-    for method, value in zip(tables.JOINT, (1.0, 2.0, 1.0, 0.5), strict=True):
-        for set_ in ('reconstructions', 'samples', 'train'):
-            found += scores(value, value + 0.01, method=method, set_=set_, **MNIST)
-        found += scores(value / 4, stem='prd_precision', method=method, **MNIST)
-    (table,) = TABLES['joint'](found)
+    values = dict(zip(tables.JOINT, (1.0, 2.0, 1.0, 0.5), strict=True))
+    found = table_1({method: (value, value + 0.01) for method, value in values.items()})
+    values = {method: (value / 4,) for method, value in values.items()}
+    (table,) = TABLES['joint'](found + scores_by('method', values, stem='prd_precision', **MNIST))
     assert [cells[0] for cells in table.rows] == list(tables.JOINT.values())
     assert row(table, 'AE: P-GEN trained afterwards')[1] == '**0.51 ± 0.01 (2)**'
     assert row(table, 'FlexAE: mixture fitted afterwards')[2] == '**0.500 (1)**'
@@ -324,21 +293,16 @@ def test_joint_judges_samplers_fitted_afterwards():
 
 
 def test_methods_before_and_after_training_by_one_protocol():
-    found = []
-    for method, values in {'flexae': (4.0, 1.0), 'wae_normal': (4.0, 2.0)}.items():
-        untrained = MNIST | dict(method=method, step=0, options={'training_steps': 0})
-        found += scores(values[0], **untrained)
-        found += scores(values[1], method=method, **MNIST)
-        for set_, stem in (('reconstructions', 'fd'), ('latents', 'z_rank')):
-            found += scores(values[1], set_=set_, stem=stem, method=method, **MNIST)
+    untrained = MNIST | dict(step=0, options={'training_steps': 0})
+    found = scores_by('method', {'flexae': (4.0,), 'wae_normal': (4.0,)}, **untrained)
+    values = {'flexae': (1.0,), 'wae_normal': (2.0,)}
+    found += scores_by('method', values, ('samples', 'reconstructions'), **MNIST)
+    found += scores_by('method', values, ('latents',), stem='z_rank', **MNIST)
     (table,) = TABLES['methods'](found)
-    assert row(table, 'FlexAE') == [
-        *('4.00 (1)', '**1.00 (1)**', '0.25', '**1.00 (1)**', '-', '-', '1.00 (1)', '-', '1.00')
-    ]
+    cells = '4.00 (1)|**1.00 (1)**|0.25|**1.00 (1)**|-|-|1.00 (1)|-|1.00'
+    assert row(table, 'FlexAE') == cells.split('|')
     assert heads(table)[-1] == 'time' and row(table, 'FlexAE-SR')[-1] == '2.77'
     ours, found_ = outcome(table, 'Training brings Gen.')
     assert (ours, found_) == ('1 of 2 methods (not: WAE (normal prior))', results.NOT_SUPPORTED)
-    found = scores(1.0, **MNIST)
-    other = scores(4.0, **MNIST | dict(step=0, options={'training_steps': 0}, protocol='beef0123'))
     with pytest.raises(UsageError, match='protocol'):
-        TABLES['methods'](found + other)
+        TABLES['methods'](scores(1.0, **MNIST) + scores(4.0, **untrained, protocol='beef0123'))
