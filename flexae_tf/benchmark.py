@@ -40,8 +40,8 @@ def benchmark(config: BenchmarkConfig) -> None:
         'metrics': lambda _: metrics_speed(),
         'network': network_speed,
     }[config.subject]
-    device = distribution.choose_devices(config.device)
-    print(json.dumps({'device': device, **measure(config)}))
+    distribution.choose_devices(config.device)
+    print(json.dumps({'device': distribution.describe_devices(), **measure(config)}))
 
 
 def training_speed(config: BenchmarkConfig) -> dict[str, Any]:
