@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from flexae_tf import data, methods
+from flexae_tf.densities import densities
 from flexae_tf.experiments import figures, paper
 from flexae_tf.experiments.figures import LatentView
+from flexae_tf.methods.posterior_samples import sample_codes
 from tests.experiments.conftest import scores
 from tests.experiments.test_tables import capacities, training
 
@@ -23,16 +26,13 @@ def check_image(found, *, width, height):
     assert found.name and found.caption
 
 
-def test_fig2_draws_curves_and_negative_critic_estimates():
+def test_fig2_draws_negative_critic_estimates_and_fig5_each_data_set():
     found = training('wae_normal', [{500: 3.0, 1000: 2.0, 2000: 1.9}, {500: 3.0, 2000: 2.1}])
     found += training('flexae', [{500: 2.0, 1000: 0.2, 2000: 0.1}] * 2)
     negative = training('flexae', [{500: 1.0, 1000: -0.1}, {500: 0.5, 1000: -0.2}])
     for (one,) in (figures.fig2(found), figures.fig2(negative)):
         check_image(one, width=10.2, height=5.2)
     assert list(figures.fig2([])) == []
-
-
-def test_fig5_draws_each_data_set():
     found = capacities((9, 8, 7)) + capacities((3, 2), dataset='cifar10')
     one, other = figures.fig5(found)
     assert (one.name, other.name) == ('fig5_mnist', 'fig5_cifar10')
@@ -67,13 +67,7 @@ def test_fig3_draws_latent_spaces(models):
     check_image(one, width=9.0, height=6.0 if len(models) > 2 else 3.0)
 
 
-def test_latent_view_has_posterior_samples_of_the_evaluated_examples(
-    config, synthetic, monkeypatch
-):
-    from flexae_tf import data, methods
-    from flexae_tf.densities import densities
-    from flexae_tf.methods.posterior_samples import sample_codes
-
+def test_latent_view_has_posterior_samples(config, synthetic, monkeypatch):
     options = methods.resolve(config(method='vae', latent_dim=2), synthetic.spec)
     method = methods.build_method(options, synthetic.spec)
     run = types.SimpleNamespace(method=method, config=options)

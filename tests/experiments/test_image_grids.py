@@ -1,6 +1,7 @@
 """Grids of images of linear methods, whose codes are pixels."""
 
 import dataclasses
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -47,11 +48,6 @@ class Linear:
         return tf.constant(samples[:num], tf.float32)
 
 
-class Priorless(Linear):
-    def sample_latent(self, num, seed):
-        raise UsageError('no prior')
-
-
 @pytest.fixture
 def rng():
     return np.random.default_rng(8)
@@ -61,10 +57,8 @@ def rng():
 def classes(rng):
     """Images of seven classes, all different."""
     spec = DatasetSpec('small', 'images', SHAPE, 140, 105, (0.0, 1.0), num_classes=7)
-    parts = [
-        Split(rng.integers(0, 256, size=(num, *SHAPE), dtype=np.uint8), rng.permutation(num) % 7)
-        for num in (140, 7, 105)
-    ]
+    images = (rng.integers(0, 256, (num, *SHAPE), np.uint8) for num in (140, 7, 105))
+    parts = [Split(x, rng.permutation(len(x)) % 7) for x in images]
     assert len(np.unique(np.concatenate([part.x for part in parts]), axis=0)) == 252
     return Dataset(spec, *parts)
 
@@ -72,11 +66,8 @@ def classes(rng):
 @pytest.fixture
 def faces(classes, rng):
     """The same images with CelebA's attributes, each of which 40 percent have."""
-
-    def label(split):
-        return Split(split.x, attributes=rng.random(size=(len(split), 40)) < 0.4)
-
-    parts = (label(split) for split in (classes.train, classes.validation, classes.test))
+    images = (split.x for split in (classes.train, classes.validation, classes.test))
+    parts = (Split(x, attributes=rng.random(size=(len(x), 40)) < 0.4) for x in images)
     return Dataset(dataclasses.replace(CELEBA, shape=SHAPE), *parts)
 
 
@@ -116,7 +107,7 @@ def with_codes(gallery, codes, labels):
     return gallery
 
 
-def test_direction_by_hand(classes):
+def test_direction_by_hand_and_of_all_of_celeba_in_float64(classes):
     z = [[1.0, 0.0], [3.0, 1.0], [0.0, 10.0], [0.0, 20.0], [6.0, 30.0]]
     gallery = with_codes(Gallery(Linear(2), classes), z, [1, 1, 0, 0, 0])
     assert gallery.direction('class 1').tolist() == [0.0, -19.5]
@@ -125,17 +116,14 @@ def test_direction_by_hand(classes):
         with_codes(gallery, z, [label] * 5)
         with pytest.raises(UsageError, match=f'class 1: {num} of 5'):
             gallery.direction('class 1')
-
-
-def test_direction_sums_all_of_celeba_in_float64(classes):
     # Exactly 2^-10 on a large mean: sums in float32 are off by more.
     positive = np.arange(162_770) % 4 == 0
     z = np.where(positive[:, None], 1000.0 + 2.0**-10, 1000.0)
-    gallery = with_codes(Gallery(Linear(1), classes), z, positive.astype(int))
+    with_codes(gallery, z, positive.astype(int))
     np.testing.assert_allclose(gallery.direction('class 1'), 2.0**-10, rtol=1e-6)
 
 
-def test_attribute_names_are_the_papers_or_classes():
+def test_attributes_are_the_papers_or_classes(classes):
     assert attribute_names(CELEBA) == PAPER
     five = [f'class {k}' for k in range(5)]
     assert attribute_names(data.describe(TrainConfig(dataset='digits'))) == five
@@ -143,9 +131,6 @@ def test_attribute_names_are_the_papers_or_classes():
     assert attribute_names(dataclasses.replace(unlabelled, num_classes=3)) == five[:3]
     with pytest.raises(UsageError, match='--dataset=folder: no attributes and no labels'):
         attribute_names(unlabelled)
-
-
-def test_has_attribute_of_classes_and_of_celeba(classes):
     x, attributes = np.zeros([4, *SHAPE], np.uint8), np.zeros([4, 40], bool)
     attributes[1:3, CELEBA.attributes.index('Smiling')] = True
     split = Split(x, labels=np.array([6, 0, 2, 6]))
@@ -168,8 +153,7 @@ def test_traverse_moves_images_along_one_direction_or_one_for_each(classes, rng,
     moved = x.reshape([3, 1, 6])[..., :4] + 255.0 * t * directions[:, None]
     assert np.abs(walks[..., :4] - np.clip(moved, 0.0, 255.0)).max() <= 0.5 + 1e-3
     np.testing.assert_array_equal(walks[:, COLUMNS // 2], x.reshape([3, 6]))  # true images
-    decoded = np.delete(walks, COLUMNS // 2, axis=1)
-    assert not decoded[..., 4:].any()  # pixels are lost
+    assert not np.delete(walks, COLUMNS // 2, axis=1)[..., 4:].any()  # pixels are lost
 
 
 def test_interpolate_along_a_line(classes):
@@ -185,7 +169,7 @@ def test_interpolate_along_a_line(classes):
     np.testing.assert_array_equal(shown[:, 1:-1], lines[:, 1:-1])
 
 
-def test_choose_is_random_but_fixed(classes):
+def test_choose_is_random_but_fixed_and_takes_attributes(classes):
     gallery = Gallery(Linear(2), classes)
     chosen = gallery.choose(classes.test, [''] * 20).tolist()
     assert chosen == Gallery(Linear(2), classes, seed=1).choose(classes.test, [''] * 20).tolist()
@@ -193,24 +177,19 @@ def test_choose_is_random_but_fixed(classes):
     assert len(set(chosen)) == 20 and chosen != sorted(chosen)
     first = f'class {classes.test.labels[chosen[0]]}'
     assert gallery.choose(classes.test, [first, '', '']).tolist() == chosen[:3]  # none twice
-    ten = classes.test.take(np.arange(10))
-    chosen = gallery.choose(ten, [''] * 10).tolist()
+    chosen = gallery.choose(classes.test.take(np.arange(10)), [''] * 10).tolist()
     assert chosen == [6, 9, 7, 4, 8, 3, 2, 5, 0, 1]  # must not change
-
-
-def test_choose_by_attribute(classes):
-    gallery = Gallery(Linear(2), classes)
     everyone = gallery.choose(classes.test, [''] * 105)
     for positive, num in ((True, 15), (False, 90)):
         chosen = gallery.choose(classes.test, ['class 4'] * num, positive)
         assert chosen.tolist() == [i for i in everyone if (classes.test.labels[i] == 4) == positive]
-    for names, positive, words in (
-        (['class 4'] * 16, True, '16 images with class 4 needed, 15 of 105'),
-        (['class 4'] * 91, False, '91 images without class 4'),
-        ([''] * 106, True, '106 images needed'),
+    for name, num, positive, words in (
+        ('class 4', 16, True, '16 images with class 4 needed, 15 of 105'),
+        ('class 4', 91, False, '91 images without class 4'),
+        ('', 106, True, '106 images needed'),
     ):
         with pytest.raises(UsageError, match=words):
-            gallery.choose(classes.test, names, positive)
+            gallery.choose(classes.test, [name] * num, positive)
 
 
 def test_fig4_traverses_interpolates_and_finds_neighbours(dataset):
@@ -259,7 +238,7 @@ def test_fig6_and_strip_have_images_reconstructions_and_samples(classes):
         np.testing.assert_array_equal(grid.reshape([num, 6])[:, :4], expected)
 
 
-def test_figs_7_to_11_move_test_images_along_an_attribute(dataset):
+def test_figs_7_to_12_move_test_images_and_show_neighbours(dataset):
     gallery = Gallery(Linear(4), dataset)
     for number, name in zip(range(7, 12), attribute_names(dataset.spec), strict=True):
         images = draw(f'fig{number}', Linear(4), dataset)
@@ -271,20 +250,16 @@ def test_figs_7_to_11_move_test_images_along_an_attribute(dataset):
             middle = find(walk[:, COLUMNS // 2], dataset.test)
             assert (has[middle] == positive).all() and len(middle) == 5
             shown.extend(middle)
-            step = walk[0, -1].ravel() - walk[0, 0].ravel().astype(int)
-            direction = gallery.direction(name)
-            assert (step[:4] * direction >= 0).all() and step[:4].any()
+            step = (walk[0, -1].astype(int) - walk[0, 0]).ravel()[:4]
+            assert (step * gallery.direction(name) >= 0).all() and step.any()
         assert len(set(shown)) == 20
-
-
-def test_fig12_shows_nearest_training_images(classes):
-    (image,) = draw('fig12', Linear(6), classes, seed=1).values()
+    (image,) = draw('fig12', Linear(6), dataset, seed=1).values()
     rows = cells(image, columns=15)
     assert rows.shape == (15, 15, *SHAPE)
-    check_neighbours(rows, classes.train)
+    check_neighbours(rows, dataset.train)
 
 
-def test_captions_name_the_attributes(dataset):
+def test_captions_name_the_attributes_and_the_seed_changes_only_samples(dataset):
     gallery = Gallery(Linear(4), dataset)
     parts = [part for figure in GALLERIES.values() for part in figure(gallery).items()]
     assert len(parts) == 5 + 2 + 5 * 4 + 1
@@ -294,30 +269,23 @@ def test_captions_name_the_attributes(dataset):
     assert captions['fig4b'] == f'Test images without {", ".join(names)}'
     assert captions['fig7c'] == f'Test images with {names[0]}'
     assert captions['fig11b'] == f'Test images without {names[4]}'
-
-
-def test_seed_changes_only_samples(classes):
-    one, other = (draw('fig4', Linear(4), classes, seed=seed) for seed in (0, 1))
+    one, other = (draw('fig4', Linear(4), dataset, seed=seed) for seed in (0, 1))
     same = {name for name in one if np.array_equal(one[name], other[name])}
     assert same == set(one) - {'fig4d', 'fig4_samples'}
 
 
 def test_training_images_are_encoded_once(classes, monkeypatch):
-    encoded = []
-
-    def spy(function, x, batch_size):
-        encoded.append(x is classes.train.x)
-        return map_batches(function, x, batch_size)
-
-    map_batches = image_grids.map_batches
+    spy = unittest.mock.Mock(side_effect=image_grids.map_batches)
     monkeypatch.setattr(image_grids, 'map_batches', spy)
     gallery = Gallery(Linear(4), classes)
     for figure in GALLERIES.values():
         figure(gallery)
-    assert sum(encoded) == 1
+    no_prior = Linear(4)
+    no_prior.sample_latent = unittest.mock.Mock(side_effect=UsageError('no prior'))
     with pytest.raises(UsageError, match='no prior'):
-        draw('fig4', Priorless(4), classes)
-    assert sum(encoded) == 1  # refused before the long part
+        draw('fig4', no_prior, classes)
+    encoded = [call.args[1] is classes.train.x for call in spy.call_args_list]
+    assert sum(encoded) == 1  # no second time: refused before the long part
 
 
 def test_gallery_refuses_vectors_and_too_few_images_or_attributes(classes, synthetic):
