@@ -176,7 +176,7 @@ def scores(*values, stem='fd', set_='samples', estimator='frechet', **changes):
 
 
 def scores_by(name, values, sets=('samples',), **options):
-    """Returns scores of each set; `values` has those of each value of a field."""
+    """Returns scores of each set; `values` has the scores of each value of a field."""
     parts = [(set_, key) for key in values for set_ in sets]
     return sum((scores(*values[k], set_=s, **options | {name: k}) for s, k in parts), [])
 
