@@ -12,14 +12,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments import image_grids
-from flexae_tf.experiments.image_grids import (
-    COLUMNS,
-    GALLERIES,
-    REACH,
-    Gallery,
-    attribute_names,
-    has_attribute,
-)
+from flexae_tf.experiments.image_grids import COLUMNS, GALLERIES, REACH, Gallery, has_attribute
 from flexae_tf.metrics.pixels import nearest_images
 
 SHAPE = (2, 3, 1)
@@ -124,13 +117,13 @@ def test_direction_by_hand_and_of_all_of_celeba_in_float64(classes):
 
 
 def test_attributes_are_the_papers_or_classes(classes):
-    assert attribute_names(CELEBA) == PAPER
+    assert image_grids.attribute_names(CELEBA) == PAPER
     five = [f'class {k}' for k in range(5)]
-    assert attribute_names(data.describe(TrainConfig(dataset='digits'))) == five
+    assert image_grids.attribute_names(data.describe(TrainConfig(dataset='digits'))) == five
     unlabelled = DatasetSpec('folder', 'images', SHAPE, 9, 9, (0.0, 1.0))
-    assert attribute_names(dataclasses.replace(unlabelled, num_classes=3)) == five[:3]
+    assert image_grids.attribute_names(dataclasses.replace(unlabelled, num_classes=3)) == five[:3]
     with pytest.raises(UsageError, match='--dataset=folder: no attributes and no labels'):
-        attribute_names(unlabelled)
+        image_grids.attribute_names(unlabelled)
     x, attributes = np.zeros([4, *SHAPE], np.uint8), np.zeros([4, 40], bool)
     attributes[1:3, CELEBA.attributes.index('Smiling')] = True
     split = Split(x, labels=np.array([6, 0, 2, 6]))
@@ -196,7 +189,7 @@ def test_fig4_traverses_interpolates_and_finds_neighbours(dataset):
     method = Linear(4)
     images = draw('fig4', method, dataset, seed=2)
     assert list(images) == ['fig4_samples', 'fig4a', 'fig4b', 'fig4c', 'fig4d']
-    names = attribute_names(dataset.spec)
+    names = image_grids.attribute_names(dataset.spec)
     codes = dataset.train.x.reshape([140, 6])[:, :4] / 255.0
     for part, split, positive in (('a', dataset.train, True), ('b', dataset.test, False)):
         walk = cells(images[f'fig4{part}'], columns=COLUMNS)
@@ -240,7 +233,7 @@ def test_fig6_and_strip_have_images_reconstructions_and_samples(classes):
 
 def test_figs_7_to_12_move_test_images_and_show_neighbours(dataset):
     gallery = Gallery(Linear(4), dataset)
-    for number, name in zip(range(7, 12), attribute_names(dataset.spec), strict=True):
+    for number, name in zip(range(7, 12), image_grids.attribute_names(dataset.spec), strict=True):
         images = draw(f'fig{number}', Linear(4), dataset)
         assert list(images) == [f'fig{number}{letter}' for letter in 'abcd']
         has = has_attribute(dataset.spec, dataset.test, name)
@@ -264,7 +257,7 @@ def test_captions_name_the_attributes_and_the_seed_changes_only_samples(dataset)
     parts = [part for figure in GALLERIES.values() for part in figure(gallery).items()]
     assert len(parts) == 5 + 2 + 5 * 4 + 1
     captions = {name: caption.split('.')[0] for name, (_, caption) in parts}
-    names = attribute_names(dataset.spec)
+    names = image_grids.attribute_names(dataset.spec)
     assert captions['fig4a'] == f'Training images with {", ".join(names)}'
     assert captions['fig4b'] == f'Test images without {", ".join(names)}'
     assert captions['fig7c'] == f'Test images with {names[0]}'

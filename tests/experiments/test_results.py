@@ -1,6 +1,5 @@
 """Means, order and trends, on cases worked out by hand; recorded results."""
 
-import dataclasses
 import json
 import math
 
@@ -10,7 +9,7 @@ from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments import paper, plans, results
 from flexae_tf.experiments.results import Mean, over_seeds
-from tests.experiments.conftest import scores
+from tests.experiments.conftest import replace, scores
 
 PAPER = {'a': 1.0, 'b': 2.0, 'c': 3.0, 'd': 4.0}
 
@@ -23,16 +22,20 @@ def counts(found):
     return tuple(len(group) for group in found[:3])
 
 
-def test_over_seeds_by_hand():
+def test_over_seeds_decimals_and_names_by_hand():
     assert over_seeds([1.0, 3.0]) == Mean(2.0, pytest.approx(2**0.5), 2)
     assert over_seeds([4.0]) == Mean(4.0, None, 1)
     assert over_seeds([4.0]).text(2) == '4.00 (1)'
     assert Mean(4.69, 0.123, 3).text(2) == '4.69 ± 0.12 (3)'
     decimals = [results.decimals_for([v]) for v in (123.0, 1.5, 0.206, 0.0206, 0.0)]
     assert decimals == [2, 2, 3, 4, 2]
+    # The paper's scores are FID of 10k.
+    others = ('fid10k_floor', 'fid5000_gen', 'fd_mixed_7_10k_gen', 'fid10k_gen_unverified')
+    known = ('fid10k_gen', 'prd_recall10k_rec')
+    assert tuple(filter(results.PAPERS.fullmatch, (*known, *others))) == known
 
 
-def test_gather_takes_one_protocol_and_one_value_by_row_and_seed():
+def test_gather_and_floor_take_one_protocol_and_one_value_by_row_and_seed():
     column = results.gather([*scores(1.0, 3.0), *scores(5.0, method='vae')])
     assert column.values == {'flexae': over_seeds([1.0, 3.0]), 'vae': over_seeds([5.0])}
     assert column.metric == 'fd_5000_gen'
@@ -41,12 +44,13 @@ def test_gather_takes_one_protocol_and_one_value_by_row_and_seed():
         results.gather([*scores(1.0), *scores(1.0, method='vae', protocol='beef0123')])
     with pytest.raises(UsageError, match='two values of fd_5000_gen, 1 and 2'):
         results.gather([*scores(1.0), *scores(2.0)])
-
-
-def test_papers_scores_are_fid_of_10k():
-    others = ('fid10k_floor', 'fid5000_gen', 'fd_mixed_7_10k_gen', 'fid10k_gen_unverified')
-    known = ('fid10k_gen', 'prd_recall10k_rec')
-    assert tuple(filter(results.PAPERS.fullmatch, (*known, *others))) == known
+    # The floor counts a repeated score once.
+    found = scores(0.4, 0.4, 0.8, set_='train')
+    column = results.gather(scores(1.0))
+    assert results.floor(found, column) == pytest.approx(0.6)
+    assert results.floor([], column) is None
+    with pytest.raises(UsageError, match='protocol beef0123'):
+        results.floor(replace(found[:1], protocol='beef0123'), column)
 
 
 def test_fill_difference_and_growth_by_hand():
@@ -66,7 +70,7 @@ def test_fill_difference_and_growth_by_hand():
     assert results.growth(Mean(2.0, 0.0, 1), Mean(6.0, 0.0, 1)) == Mean(3.0, 0.0, 1)
 
 
-def test_agreement_names_contradicting_pairs_as_better_and_worse():
+def test_agreement_names_contradicting_pairs_and_leaves_out_missing_rows():
     found = results.agreement(PAPER, seeds(a=0.1, b=0.2, c=0.3, d=70.0))
     assert counts(found) == (6, 0, 0) and found.tau == pytest.approx(1.0)
     ours = seeds(a=1.0, b=3.0, c=2.0, d=4.0)
@@ -75,9 +79,6 @@ def test_agreement_names_contradicting_pairs_as_better_and_worse():
     assert found.tau == pytest.approx((5 - 1) / 6)
     higher = results.agreement(PAPER, ours, lower_is_better=False)
     assert counts(higher) == (5, 1, 0) and higher.contradicted == [('b', 'c')]
-
-
-def test_agreement_of_missing_rows_and_of_single_seeds():
     found = results.agreement(PAPER, seeds(a=1.0, d=2.0, other=0.5))
     assert found.kept == [('a', 'd')] and counts(found) == (1, 0, 0)
     single = results.agreement(PAPER, seeds(a=1.0, other=0.5))
@@ -153,22 +154,11 @@ def test_judge_trend_of_near_ends_and_judge_order_of_one_pair():
     assert results.judge_trend(claim, near).outcome == results.INCONCLUSIVE
     far = near | {2: Mean(12.1, 1.0, 2)}
     assert results.judge_trend(claim, far).outcome == results.SUPPORTED
-    claim = results.judge_order(
-        paper.Order('text', (('a', 'b'),)), seeds(a=[1.0, 2.0, 3.0], b=[4.0, 5.0, 6.0]), LABELS
-    )
+    ours = seeds(a=[1.0, 2.0, 3.0], b=[4.0, 5.0, 6.0])
+    claim = results.judge_order(paper.Order('text', (('a', 'b'),)), ours, LABELS)
     assert claim.ours == '2.00 ± 1.00 (3) vs 5.00 ± 1.00 (3)'
     # t = 3 / sqrt(2 / 3) = 3.674 with 4 degrees of freedom
     assert claim.p == pytest.approx(0.02131, rel=1e-3)
-
-
-def test_floor_counts_a_repeated_score_once_and_needs_one_protocol():
-    found = scores(0.4, 0.4, 0.8, set_='train')
-    column = results.gather(scores(1.0))
-    assert results.floor(found, column) == pytest.approx(0.6)
-    assert results.floor([], column) is None
-    other = [dataclasses.replace(found[0], protocol='beef0123')]
-    with pytest.raises(UsageError, match='protocol beef0123'):
-        results.floor(other, column)
 
 
 def jobs(artifact='table1', **options):
@@ -184,12 +174,9 @@ def test_recorded_results_of_the_package_cover_its_artifacts():
     assert not results.recorded(jobs('fig4'))  # images are not recorded as scores
 
 
-@pytest.mark.parametrize('options', [dict(num_examples=77), dict(features='pixels'), dict(seed=9)])
-def test_recorded_results_of_other_evaluations_do_not_match(options):
-    assert not results.recorded(jobs(**options))
-
-
-def test_recorded_results_with_other_options_do_not_match(tmp_path):
+def test_recorded_results_of_other_options_do_not_match(tmp_path):
+    for options in (dict(num_examples=77), dict(features='pixels'), dict(seed=9)):
+        assert not results.recorded(jobs(**options)), options
     job = jobs(methods='vae')[0]
     runs = results.read()
     info, lines = runs[job.name]
@@ -206,9 +193,7 @@ def test_recorded_results_are_read_as_written_and_have_their_origin(tmp_path):
     results.write_recorded(path, runs)
     assert path.read_text() == results.RECORDED.read_text()
     assert results.read(path) == runs
-    for info, lines in results.read().values():
+    for info, lines in runs.values():
         assert info['machine'] and info['environment']['tensorflow'] and info['checkpoint']
-        for line in lines:
-            if 'complete' not in line:
-                assert line['fields']['dataset'] == info['dataset'], line
-                assert json.dumps(line['fields'])
+        fields = [line['fields'] for line in lines if 'complete' not in line]
+        assert {found['dataset'] for found in fields} == {info['dataset']} and json.dumps(fields)
