@@ -31,29 +31,23 @@ def test_job_commands_have_all_flags(tmp_path, monkeypatch):
     job = plans.evaluated(given, job, sets='samples', split='validation')
     job = plans.evaluated(given, job, sets='samples', density='latent_gan')
     assert job.name == 'beta_vae-mnist-small-training_steps=6-kl_weight=0.3-seed=3'
-    train, evaluate, fit, again = job.commands()
-    workdir = f'--workdir={tmp_path}/out/runs/{job.name}'
-    assert train == (
-        'train',
-        *(f'--flagfile={p}.flags' for p in ('methods/beta_vae', 'datasets/mnist')),
-        *(f'--flagfile=small/{p}.flags' for p in ('all', 'beta_vae_mnist')),
-        *('--training_steps=6', '--kl_weight=0.3', '--seed=3'),
-        *(f'--data_dir={tmp_path}/data', workdir),
-    )
-    shared = ('--metrics=fd', '--num_examples=70')
-    places = ('--features=pixels', f'--data_dir={tmp_path}/data')
-    start = (workdir, '--checkpoint=6')
-    first = ('--split=validation', '--sets=samples', *shared, *places)
-    assert evaluate == ('evaluate', *start, *first)
-    assert fit == ('fit', *start, '--density=latent_gan', '--density_steps=3000', places[1])
-    second = ('--split=test', '--sets=samples', *shared, '--density=latent_gan', *places)
-    assert again == ('evaluate', *start, *second)
+    workdir, data = f'--workdir={tmp_path}/out/runs/{job.name}', f'--data_dir={tmp_path}/data'
+    names = ('methods/beta_vae', 'datasets/mnist', 'small/all', 'small/beta_vae_mnist')
+    options = ('--training_steps=6', '--kl_weight=0.3', '--seed=3', data, workdir)
+    start, density = (workdir, '--checkpoint=6'), '--density=latent_gan'
+    shared = ('--sets=samples', '--metrics=fd', '--num_examples=70')
+    assert list(job.commands()) == [
+        ('train', *(f'--flagfile={name}.flags' for name in names), *options),
+        ('evaluate', *start, '--split=validation', *shared, '--features=pixels', data),
+        ('fit', *start, density, '--density_steps=3000', data),
+        ('evaluate', *start, '--split=test', *shared, density, '--features=pixels', data),
+    ]
     found = (job.config.method, job.config.dataset, job.config.latent_dim)
     assert found == ('beta_vae', 'mnist', 32)
     assert [e.method for e in job.evaluations] == ['beta_vae', 'beta_vae+latent_gan']
 
 
-def test_job_name_states_only_differences():
+def test_job_name_states_only_differences_from_the_weights_of_its_scale():
     default = plans.job(config(), 'beta_vae', 'mnist')
     assert default.name == 'beta_vae-mnist-small-seed=0'
     for options in ({'kl_weight': 0.5}, {'training_steps': 3000}, plans.SNAPSHOTS):
@@ -61,17 +55,13 @@ def test_job_name_states_only_differences():
         assert job.name == default.name
         assert job.config.identity() == default.config.identity()
     assert job.config.snapshot_every_steps == 500
-    other = plans.job(config(), 'beta_vae', 'mnist', options={'kl_weight': 0.2}, seed=4)
-    assert other.name == 'beta_vae-mnist-small-kl_weight=0.2-seed=4'
-
-
-def test_small_scale_has_its_tuned_weights_and_the_paper_scale_has_not():
+    other = plans.job(config(), 'beta_vae', 'mnist', options={'kl_weight': 0.1}, seed=4)
+    assert other.name == 'beta_vae-mnist-small-kl_weight=0.1-seed=4'
+    assert other.config.kl_weight == 0.1  # the default of the paper's scale
     for dataset, weights in {'mnist': (0.5, 0.1), 'cifar10': (0.03, 0.03)}.items():
         for scale, weight in zip(('small', 'paper'), weights, strict=True):
             job = plans.job(config(scale=scale), 'beta_vae', dataset)
             assert job.config.kl_weight == weight
-    asked = plans.job(config(), 'beta_vae', 'mnist', options={'kl_weight': 0.1})
-    assert asked.config.kl_weight == 0.1 and 'kl_weight=0.1' in asked.name
 
 
 @pytest.mark.parametrize(
@@ -130,7 +120,7 @@ def test_outside_method_needs_no_flagfile(tmp_path, monkeypatch):
     assert own.train[:2] == ('--method=outside:Own', '--flagfile=datasets/mnist.flags')
 
 
-def test_table_1_repeats_the_strongest_methods():
+def test_table_1_repeats_the_strongest_methods_after_the_first_seeds():
     jobs = planned('table1')
     expected = {m: 3 if m in plans.REPEATED else 1 for m in paper.METHODS if m != 'injflow_gmm'}
     assert count(jobs) == expected
@@ -141,9 +131,6 @@ def test_table_1_repeats_the_strongest_methods():
     assert fits['ae_gmm'] == ['gaussian_mixture'] and fits['flexae'] == [None]
     assert fits['two_stage_vae'] == ['second_stage']
     assert planned('table1') == planned('table2')
-
-
-def test_first_seeds_come_first():
     seeds = [job.config.seed for job in planned('table1', seed=5)]
     assert seeds == sorted(seeds) and set(seeds) == {5, 6, 7}
     assert {job.config.seed for job in planned('table1', seeds=1)} == {0}
@@ -159,15 +146,13 @@ def test_every_artifact_takes_methods_seeds_and_a_data_set(artifact):
     assert {job.config.seed for job in jobs} == ({0, 1} if jobs[0].evaluations else {0})
 
 
-def test_shards_are_a_partition():
+def test_shards_are_a_partition_and_artifacts_share_jobs():
     assert config('fig2,table1,fig2').artifact == 'fig2,table1'
     whole = [job.name for job in planned('table1,fig3')]
     parts = [[job.name for job in planned('table1,fig3', shard=f'{i}/4')] for i in (1, 2, 3, 4)]
     assert sorted(sum(parts, [])) == sorted(whole) and len(set(whole)) == len(whole)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
-
-
-def test_shared_job_has_the_evaluations_of_both_artifacts():
+    # A shared job has the evaluations of both artifacts.
     both = {job.name: job for job in planned('fig2,theorem2')}
     for name in ('fig2', 'theorem2'):
         for job in planned(name):
@@ -188,14 +173,16 @@ def test_table_3_has_the_papers_sizes():
     assert {job.config.latent_dim for job in jobs} == {64, 128, 256}
 
 
-def test_figure_5_is_evaluated_against_its_training_images_too():
+def test_fig5_and_joint_have_further_evaluations():
+    others = {'flexae': 'gaussian_mixture', 'ae_gmm': 'latent_gan'}
+    rows = {j.config.method: [e.method for e in j.evaluations] for j in planned('joint')}
+    assert rows == {m: [m, f'{m}+{other}'] for m, other in others.items()}
     jobs = planned('fig5', scale='paper', dataset='mnist')
     assert [job.config.generator_capacity for job in jobs] == [1, 2, 3, 4, 5, 6]
     for job in jobs:
         assert (job.config.train_examples, job.steps) == (5000, 30_000)
-        test, train = (evaluation.config for evaluation in job.evaluations)
-        assert (test.split, test.num_examples) == ('test', 5000)  # not more than training images
-        assert (train.split, train.num_examples) == ('train', 5000)
+        against = [(e.config.split, e.config.num_examples) for e in job.evaluations]
+        assert against == [('test', 5000), ('train', 5000)]  # not more than training images
 
 
 def test_xla_does_not_change_a_run():
@@ -205,12 +192,6 @@ def test_xla_does_not_change_a_run():
         assert faster.config == dataclasses.replace(job.config, jit_compile=True)
         assert faster.config.identity_hash() == job.config.identity_hash()
         assert faster.evaluations == job.evaluations
-
-
-def test_joint_evaluates_a_prior_fitted_afterwards():
-    others = {'flexae': 'gaussian_mixture', 'ae_gmm': 'latent_gan'}
-    rows = {j.config.method: [e.method for e in j.evaluations] for j in planned('joint')}
-    assert rows == {m: [m, f'{m}+{other}'] for m, other in others.items()}
 
 
 def test_methods_has_every_method_trained_and_untrained():

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import unittest.mock
 
 import pytest
 
@@ -22,12 +23,10 @@ LOCK = '.reproduce.lock'
 def planned(tuning):
     """`planned(0.5, 0.1)`: jobs of these weights with one evaluation each."""
 
-    def make(*weights, sets='samples', **options):
-        config = tuning(**options)
-        jobs = (
-            plans.job(config, 'beta_vae', 'synthetic_2d', options={'kl_weight': w}) for w in weights
-        )
-        return [plans.evaluated(config, job, sets=sets, split='validation') for job in jobs]
+    def make(*weights, **options):
+        config, fixed = tuning(**options), ('beta_vae', 'synthetic_2d')
+        jobs = (plans.job(config, *fixed, options={'kl_weight': w}) for w in weights)
+        return [plans.evaluated(config, job, sets='samples', split='validation') for job in jobs]
 
     return make
 
@@ -42,7 +41,7 @@ def is_free(path):
         return True
 
 
-def test_execute_repeats_no_finished_work(planned, calls):
+def test_execute_repeats_no_finished_work_and_fits_densities(planned, tuning, calls):
     todo = planned(0.5, 0.1)
     assert runner.execute(todo) == {}
     assert calls() == ['train 0.5', 'evaluate 0.5', 'train 0.1', 'evaluate 0.1']
@@ -55,15 +54,10 @@ def test_execute_repeats_no_finished_work(planned, calls):
     next(todo[1].workdir.checkpoints.glob('*.manifest.json')).write_text('0.2')
     assert todo[1].state() == 'trained, not evaluated'
     assert runner.execute(todo) == {} and calls() == ['train 0.1', 'evaluate 0.1']
-
-
-def test_execute_fits_a_density_before_its_evaluation(tuning, calls):
-    config = tuning()
-    job = plans.job(config, 'beta_vae', 'synthetic_2d', options={'kl_weight': 0.5})
-    job = plans.evaluated(config, job, sets='samples')
-    job = plans.evaluated(config, job, sets='samples', density='gaussian_mixture')
+    # A density is fitted before its evaluation.
+    job = plans.evaluated(tuning(), todo[0], sets='samples', density='gaussian_mixture')
     assert runner.execute([job]) == {}
-    assert calls() == ['train 0.5', 'evaluate 0.5', 'fit gaussian_mixture', 'evaluate 0.5']
+    assert calls() == ['train 0.5', 'fit gaussian_mixture', 'evaluate 0.5']
 
 
 def test_scores_of_other_requests_and_torn_lines_are_not_taken(planned, stubs):
@@ -152,10 +146,8 @@ def test_killed_process_keeps_its_run_locked_until_the_command_ends(stubs, start
 
 
 def test_file_system_without_locks_gives_a_warning(planned, calls, monkeypatch, capsys):
-    def no_locks(*_):
-        raise OSError(errno.ENOSYS, 'Function not implemented')
-
-    monkeypatch.setattr(fcntl, 'flock', no_locks)
+    no_locks = OSError(errno.ENOSYS, 'Function not implemented')
+    monkeypatch.setattr(fcntl, 'flock', unittest.mock.Mock(side_effect=no_locks))
     assert runner.execute(planned(0.5)) == {}
     assert calls() == ['train 0.5', 'evaluate 0.5']
     assert 'WARNING: ' in capsys.readouterr().out
@@ -183,8 +175,7 @@ def test_show_prints_state_commands_time_and_disk(planned, calls, capsys):
     runner.execute(todo[:1])
     todo[1].workdir.checkpoints.mkdir(parents=True)
     for step in (2, 4):
-        name = f'ckpt-{step:09d}.manifest.json'
-        (todo[1].workdir.checkpoints / name).write_text('')
+        (todo[1].workdir.checkpoints / f'ckpt-{step:09d}.manifest.json').touch()
     (todo[1].workdir.checkpoints / 'ckpt-000000006.index').touch()  # no manifest: not finished
     capsys.readouterr()
     runner.show(todo)
@@ -193,6 +184,8 @@ def test_show_prints_state_commands_time_and_disk(planned, calls, capsys):
     # Two steps are left, at the two iterations per second of the other run.
     assert f'{todo[1].name}: at step 4 of 6; training 1 s, disk 0 MiB' in text
     assert text.endswith('2 runs, 1 s of training as far as the pace is known\n')
+    texts = [runner.duration(seconds) for seconds in (45.4, 60, 1500, 4000)]
+    assert texts == ['45 s', '1 min', '25 min', '1.1 h']
 
 
 def test_workdir_of_another_run_fails_by_itself(config, planned, synthetic, calls):
@@ -204,8 +197,3 @@ def test_workdir_of_another_run_fails_by_itself(config, planned, synthetic, call
     failures = runner.execute([changed, other])
     assert list(failures) == [changed.name] and '--method=' in failures[changed.name]
     assert calls() == ['train 0.1', 'evaluate 0.1']
-
-
-def test_duration_units():
-    texts = [runner.duration(seconds) for seconds in (45.4, 60, 1500, 4000)]
-    assert texts == ['45 s', '1 min', '25 min', '1.1 h']

@@ -36,11 +36,8 @@ def test_factors_multiply_the_flagfile(tuning):
 def test_choose_takes_the_nearest_samples_with_good_reconstructions():
     samples = {1.0: {'samples': 5.0}, 0.1: {'samples': 4.0}, 0.01: {'samples': 4.5}}
     assert tune.choose(samples) == 0.1
-    both = {
-        0.001: {'reconstructions': 2.0, 'samples': 9.0},
-        0.01: {'reconstructions': 2.1, 'samples': 7.0},
-        0.1: {'reconstructions': 2.3, 'samples': 3.0},
-    }
+    both = {0.001: (2.0, 9.0), 0.01: (2.1, 7.0), 0.1: (2.3, 3.0)}
+    both = {k: dict(zip(('reconstructions', 'samples'), v, strict=True)) for k, v in both.items()}
     assert tune.choose(both, rec_within=1.1) == 0.01
     assert tune.choose(both) == 0.1
 
@@ -65,7 +62,11 @@ def test_tune_writes_the_table_and_the_winner(stubs, tuning, tmp_path, capsys):
     assert 'WARNING: 0.2 is at the end of the grid' in capsys.readouterr().out
 
 
-def test_tune_takes_other_options(stubs, tuning, tmp_path, capsys):
+def test_tune_takes_other_options_and_scores_reconstructions_if_they_count(
+    stubs, tuning, tmp_path, capsys, monkeypatch
+):
+    grid = tune.GRIDS['beta_vae']._replace(rec_within=1.1)
+    monkeypatch.setitem(tune.GRIDS, 'beta_vae', grid)
     tune.tune(tuning())
     options = 'ae_learning_rate,enc_learning_rate'
     tune.tune(tuning(tuned_options=options, values='0.002,0.003'))
@@ -75,12 +76,6 @@ def test_tune_takes_other_options(stubs, tuning, tmp_path, capsys):
         train = trial['commands'][0]
         assert f'--ae_learning_rate={value}' in train and f'--enc_learning_rate={value}' in train
     assert [trial['value'] for trial in result(tmp_path)['trials']] == [0.5, 0.1]
-
-
-def test_tune_scores_reconstructions_if_they_count(stubs, tuning, tmp_path, monkeypatch):
-    grid = tune.GRIDS['beta_vae']._replace(rec_within=1.1)
-    monkeypatch.setitem(tune.GRIDS, 'beta_vae', grid)
-    tune.tune(tuning())
     for trial in result(tmp_path)['trials']:
         assert {r['set'] for r in trial['records']} == {'reconstructions', 'samples'}
 
