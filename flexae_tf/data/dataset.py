@@ -108,3 +108,10 @@ def fingerprint(array: np.ndarray) -> str:
     digest = hashlib.sha256(f'{array.dtype.str} {array.shape} '.encode())
     digest.update(array.data)
     return digest.hexdigest()[:12]
+
+
+def has_attribute(spec: DatasetSpec, split: Split, name: str) -> np.ndarray:
+    """Returns which examples have an attribute, or a label if `name` is 'class K': bool [n]."""
+    if name in spec.attributes:
+        return split.attributes[:, spec.attributes.index(name)]
+    return split.labels == int(name.removeprefix('class '))

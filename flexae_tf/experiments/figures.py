@@ -10,7 +10,8 @@ import numpy as np
 
 from flexae_tf import data
 from flexae_tf.experiments import paper, tables
-from flexae_tf.experiments.results import Mean, Score, floor
+from flexae_tf.experiments.results import Score, floor
+from flexae_tf.metrics.comparison import Mean
 
 # Okabe and Ito (2008): distinguishable to colour-blind readers; without their yellow.
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9')

@@ -1,8 +1,7 @@
 """Grids of images of a trained method: Figs. 4, 6 to 12, and the strips of every method.
 
-Images of the data are the first that qualify in a fixed random permutation, so they are not
-selected. Figs. 7 to 11 show five attributes of CelebA, or five classes where a data set has labels
-instead.
+Images of the data are the first that qualify in a fixed random permutation, so none is selected.
+Figs. 7 to 11 show five attributes of CelebA, or five classes of a data set with labels.
 """
 
 import functools
@@ -14,6 +13,7 @@ import tensorflow as tf
 from flexae_tf import image_grid
 from flexae_tf.data import Dataset, DatasetSpec, Purpose, Split, fixed_permutation
 from flexae_tf.data.batches import map_batches
+from flexae_tf.data.dataset import has_attribute
 from flexae_tf.errors import UsageError
 from flexae_tf.methods.base import Method
 from flexae_tf.metrics.pixels import nearest_images
@@ -35,13 +35,6 @@ def attribute_names(spec: DatasetSpec) -> list[str]:
             f'--dataset={spec.name}: no attributes and no labels. Choose --artifact=fig6 or fig12.'
         )
     return names
-
-
-def has_attribute(spec: DatasetSpec, split: Split, name: str) -> np.ndarray:
-    """Returns which examples have an attribute of `attribute_names`: bool [n]."""
-    if name in spec.attributes:
-        return split.attributes[:, spec.attributes.index(name)]
-    return split.labels == int(name.removeprefix('class '))
 
 
 class Gallery:

@@ -1,7 +1,4 @@
-"""Numbers and claims of the paper (arXiv 2006.05838), as data.
-
-Distances are FIDs of 10000 images against 10000 test images; lower is better.
-"""
+"""Numbers and claims of the paper (arXiv 2006.05838); FIDs are of 10000 and 10000 test images."""
 
 import collections
 import itertools

@@ -1,8 +1,7 @@
 """Plans: the jobs that an artifact (a table, a figure or an experiment) needs.
 
 A job is one training, the densities fitted to its codes, and its evaluations, as flags of the
-programs. Artifacts that need the same training share the job. Nothing here imports TensorFlow: a
-job is defined by its flags, and its progress by the files in its workdir.
+programs. Artifacts share jobs. Its progress is defined by the files in its workdir.
 """
 
 import dataclasses
@@ -20,6 +19,7 @@ from flexae_tf.config.train import training_flagfiles
 from flexae_tf.errors import UsageError, UserError
 from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper
+from flexae_tf.methods.resolve import train_config
 from flexae_tf.training.workdir import Workdir
 
 VECTORS = ('synthetic_2d', 'synthetic_5d')
@@ -223,10 +223,9 @@ def job(
     seed: int | None = None,
     options: Mapping[str, float | str] | None = None,
 ) -> Job:
-    """Returns the job of a method on a data set as flagfiles, scale and training options define it.
+    """Returns the job of a method on a data set; the seed is `config.seed` if None.
 
-    Its name states only what differs from flagfiles and scale, so equal trainings have equal names.
-    The seed is `config.seed` if None. Raises `UsageError` for a missing flagfile or invalid flags.
+    Its name states only what differs from flagfiles and scale: equal trainings have equal names.
     """
     scale = _scale(config, dataset)
     files = flagfiles(method, dataset, scale)
@@ -286,10 +285,7 @@ def _scale(config: ReproduceConfig, dataset: str) -> str:
 
 
 def flagfiles(method: str, dataset: str, scale: str) -> tuple[str, ...]:
-    """Returns the `--flagfile` flags of a method on a data set at a scale, which must exist.
-
-    A method from outside the package needs no flagfile: `--method` stands in its place.
-    """
+    """Returns `--flagfile` flags; `--method` for a method from outside the package."""
     files = training_flagfiles(method, dataset)
     if SCALES[scale].flagfile:
         tuned = f'{scale}/{method}_{dataset}.flags'
@@ -302,11 +298,6 @@ def flagfiles(method: str, dataset: str, scale: str) -> tuple[str, ...]:
         vectors = ['--network=synthetic', '--latent_dim=2'] if dataset in VECTORS else []
         flags += [f'--dataset={dataset}', *vectors]
     return (*([f'--method={method}'] if ':' in method else []), *flags)
-
-
-def train_config(flags: Iterable[str]) -> TrainConfig:
-    """Returns the configuration that flags of the training program give."""
-    return from_arguments(TrainConfig, tuple(flags), config_class=methods.config_class)
 
 
 def _flags(options: Mapping[str, float | str]) -> tuple[str, ...]:
@@ -326,8 +317,6 @@ def _given(config: ReproduceConfig, *names: str) -> tuple[str, ...]:
         if value != field.default
     )
 
-
-# Artifacts ----------------------------------------------------------------------------------------
 
 Runs = Iterable[tuple[dict[str, float | str], list[dict]]]  # (training options, evaluations)
 

@@ -1,18 +1,4 @@
-"""Program that plans, runs and renders the tables and figures of the paper.
-
-| mode | flags | effect |
-|---|---|---|
-| plan | `--artifact=NAMES --dry_run` | prints state, commands, time and disk of the runs |
-| run | `--artifact=NAMES` | trains, fits and evaluates what is missing, then renders |
-| render | `--artifact=NAMES --render` | renders what is finished; runs nothing |
-| report | `... --report` | also writes OUTPUT_DIR/report.html |
-| save | `... --save_results` | also adds the scores to the recorded ones and rewrites RESULTS.md |
-| reuse | `... --use_saved_results` | takes recorded scores of equal runs and runs only the others |
-| share | `... --shard=2/8` | runs the second eighth of the runs |
-| tune | `--tune=METHOD --dataset=NAME` | chooses an open weight on validation examples |
-
-All modes take `--methods`, `--seeds`, `--dataset` and `--scale`.
-"""
+"""Program that plans, runs and renders tables and figures; README.md lists its modes."""
 
 import base64
 import dataclasses
@@ -40,6 +26,7 @@ from flexae_tf.files import write_bytes, write_json, write_text
 HERE = pathlib.Path(__file__).parent  # package data lies beside this module
 RESULTS, TEMPLATE = HERE / 'RESULTS.md', HERE / 'RESULTS.template'
 IMAGES, STRIPS = HERE / 'pictures', results.FOLDER / 'strips'
+_load_data = functools.lru_cache(maxsize=1)(data.load)  # figures share it
 PLACES = {'data_dir': 'DATA', 'inception_path': 'INCEPTION'}
 _TABLE = re.compile(r'<!-- tables: (\w+) -->\n')
 
@@ -90,8 +77,7 @@ def results_markdown() -> str:
         made = tables.TABLES[match[1]](scores)
         return f'{match[0]}\n{Shown(match[1], _command(config, match[1]), made, []).markdown()}'
 
-    text = TEMPLATE.read_text().replace('{{rule}}', results.RULE)
-    return _TABLE.sub(section, text.replace('{{modes}}', __doc__.split('\n\n')[1]))
+    return _TABLE.sub(section, TEMPLATE.read_text().replace('{{rule}}', results.RULE))
 
 
 def _recorded(name: str) -> tuple[ReproduceConfig, list[Job], list[Score]]:
@@ -205,9 +191,6 @@ def _command(config: ReproduceConfig, name: str) -> str:
     return shlex.join(['python', 'bin/reproduce.py', *flags, '--output_dir=OUTPUT'])
 
 
-# Images of trained networks -------------------------------------------------------------------
-
-
 def _latent_spaces(jobs: Sequence[Job], scores: Iterable[Score]) -> list[Image]:
     """Draws Fig. 3 of the first trained run of each model."""
     distances = {s.run: s.value for s in scores if (s.set, s.stem) == ('samples', 'fd')}
@@ -277,7 +260,7 @@ def _draw(name: str, job: Job, record: pathlib.Path, density: str | None = None)
 
 
 def _captions(record: pathlib.Path, digest: str | None) -> dict[str, str]:
-    """Returns the captions of drawn images; {} unless all are there and show this checkpoint."""
+    """Returns captions of drawn images; {} unless all exist and show this checkpoint."""
     document = json.loads(record.read_text()) if record.exists() else {}
     captions = document.get('captions', {record.stem: ''})  # recorded strips have no captions
     whole = all(record.with_name(f'{stem}.png').exists() for stem in captions)
@@ -291,15 +274,7 @@ def _open_gallery(workdir: pathlib.Path, config: Any, digest: str, density: str 
     from flexae_tf.experiments import image_grids
 
     method = densities.load_run(workdir, config.training_steps, density)
-    return image_grids.Gallery(method, _dataset(config))
-
-
-@functools.lru_cache(maxsize=1)
-def _dataset(config: Any) -> Any:
-    return data.load(config)
-
-
-# The HTML report ----------------------------------------------------------------------------------
+    return image_grids.Gallery(method, _load_data(config))
 
 
 def _report(

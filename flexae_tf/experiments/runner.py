@@ -25,9 +25,8 @@ POLL_SECONDS = 1.0
 def execute(jobs: Sequence[Job]) -> dict[str, str]:
     """Trains and evaluates every job that is not complete; returns reasons of failures by name.
 
-    Several processes may run jobs of one folder: each job is run by one of them, and jobs that
-    other processes hold are waited for at the end. SIGTERM or Ctrl-C is relayed to the running
-    command and raises `Interrupted`.
+    Processes may share a folder: each job is run by one of them, and the others wait for it.
+    SIGTERM or Ctrl-C is relayed to the running command and raises `Interrupted`.
     """
     failures: dict[str, str] = {}
     waiting, announced = list(jobs), False

@@ -9,8 +9,11 @@ from typing import NamedTuple
 
 from flexae_tf import methods
 from flexae_tf.experiments import paper, results
-from flexae_tf.experiments.results import Claim, Column, Mean, Score
+from flexae_tf.experiments.results import Claim, Column, Score
 from flexae_tf.experiments.runner import duration
+from flexae_tf.methods.table import title
+from flexae_tf.metrics import comparison
+from flexae_tf.metrics.comparison import Mean
 from flexae_tf.networks.architectures import CAPACITIES, perceptron_parameters
 
 MODELS = {i: f'Model {i}' for i in CAPACITIES}  # of P-GEN, Table 8
@@ -87,12 +90,6 @@ def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
-def title(row: str) -> str:
-    """Returns the title of a row: of a method, or of METHOD+DENSITY."""
-    method, _, density = row.partition('+')
-    return ' + '.join(filter(None, [methods.find(method).title, density.replace('_', ' ')]))
-
-
 def columns_of(scores: Iterable[Score], measures: Measures, row: Row = None) -> dict[str, Column]:
     """Returns the column of each measure, by key."""
     return {key: results.gather(_select(scores, m), row) for key, m in measures.items()}
@@ -113,7 +110,7 @@ def _select(scores: Iterable[Score], measure: Measure) -> list[Score]:
 def _cells(head: str, values: Mapping[Hashable, Mean | float], best: Callable | None) -> Cells:
     """Formats our means, or single numbers, with the best value in bold."""
     means = {row: v.mean if isinstance(v, Mean) else v for row, v in values.items()}
-    decimals = results.decimals_for(means.values())
+    decimals = comparison.decimals_for(means.values())
     mark = best(means.values()) if best and len(means) > 1 else None
     texts = {r: v.text(decimals) if isinstance(v, Mean) else f'{v:.2f}' for r, v in values.items()}
     return head, {r: f'**{text}**' if means[r] == mark else text for r, text in texts.items()}
@@ -159,7 +156,7 @@ def _beside_paper(measures: Measures, published: Mapping, caption: str, scores: 
         column, spread = columns[key], paper.SPREAD if best is min else 0.0
         theirs = {m: r.get(scores[0].dataset) for m, r in published.items()}
         theirs = {method: getattr(fid, key) for method, fid in theirs.items() if fid}
-        pairs = results.agreement(theirs, column.values, best is min, spread)
+        pairs = comparison.agreement(theirs, column.values, best is min, spread)
         shown += [_cells(head, column.values, best), _cells('paper', theirs, best)]
         order = {}
         for row, ours in column.values.items():
@@ -207,14 +204,14 @@ def _table3(scores: list[Score], name: str) -> Iterator[Table]:
             trend = paper.Trend(text, key, tuple(theirs), direction)
             claims.append(results.judge_trend(trend, ours, theirs.values(), paper.CONSTANT))
             if key == 'gen' and {1, 4} <= set(ours):
-                full = results.fill(column.values)
-                growth = results.growth(full[method, 1], full[method, 4])
+                full = comparison.fill(column.values)
+                growth = comparison.growth(full[method, 1], full[method, 4])
                 grown[method] = growth, theirs[4] / theirs[1]
     contrast = Claim('Gen. of WAE grows more from m_b to 4 m_b than Gen. of FlexAE')
     if len(grown) == 2:
         (wae, flexae), theirs = zip(grown[paper.WAE], grown[paper.FLEXAE], strict=True)
         texts = [f'{a:.2f} vs {b:.2f} times' for a, b in (theirs, (wae.mean, flexae.mean))]
-        outcome = results.outcome_of(results.difference(flexae, wae))
+        outcome = results.outcome_of(comparison.difference(flexae, wae))
         contrast = Claim(contrast.text, *texts, None, outcome)
     for method in used:
         taken = [s for s in scores if s.method == method]
@@ -250,7 +247,7 @@ def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
         for (method, _), curve in found.items():
             first.setdefault(method, []).append(min(s for s, v in curve.items() if v <= level))
         text = f'FlexAE: fewer steps to {measure.head} {level:.3g}, which every run attains'
-        values = {method: results.over_seeds(of_seeds) for method, of_seeds in first.items()}
+        values = {method: comparison.over_seeds(of_seeds) for method, of_seeds in first.items()}
         claims.append(results.judge_order(paper.Order(text, paper.LEARNED), values, {}, decimals=0))
     rows = {row: title(row) for row in names}
     notes = [f'At step {last}.', *_protocols(columns, FIG_2), CRITIC]

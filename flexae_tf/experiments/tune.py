@@ -1,7 +1,6 @@
-"""Choice of a method's open weight on a small grid, by validation examples, never by test examples.
+"""Choice of a baseline's weight, which the paper omits, on a small grid.
 
-The paper gives these weights for none of its baselines. Each value of a grid is one training; the
-criterion is the Fréchet distance of its samples from validation examples.
+The criterion is the Fréchet distance of samples from validation examples, never test examples.
 """
 
 import os
@@ -146,11 +145,10 @@ def _grid(config: ReproduceConfig) -> Grid:
 
 
 def _check_comparable(rows: Sequence[dict]) -> None:
-    ours = rows[0]['fields']
-    for row in rows:
-        if row['protocol'] != rows[0]['protocol']:
-            fields = [f'{k}={v} and {w}' for k, v in ours.items() if (w := row['fields'][k]) != v]
-            raise UsageError(
-                f'protocols {rows[0]["protocol"]} and {row["protocol"]} are not comparable '
-                f'({", ".join(fields)}). Remove scores.jsonl from the workdirs and repeat.'
-            )
+    ids = sorted({row['protocol'] for row in rows})
+    if len(ids) > 1:
+        names = [k for k in rows[0]['fields'] if len({str(r['fields'][k]) for r in rows}) > 1]
+        raise UsageError(
+            f'protocols {" and ".join(ids)} differ in {", ".join(names)}. Remove scores.jsonl from '
+            'the workdirs and repeat.'
+        )

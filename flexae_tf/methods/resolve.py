@@ -4,12 +4,19 @@ Importing this module does not import TensorFlow.
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 from flexae_tf.config import ResolvedConfig, TrainConfig
+from flexae_tf.config.options import from_arguments
 from flexae_tf.data import CODES, DatasetSpec
 from flexae_tf.errors import UsageError
-from flexae_tf.methods.table import METHODS, MethodSpec, find
+from flexae_tf.methods.table import METHODS, MethodSpec, config_class, find
 from flexae_tf.networks.architectures import default_latent_dim
+
+
+def train_config(flags: Iterable[str]) -> TrainConfig:
+    """Returns the configuration that flags of the training program give."""
+    return from_arguments(TrainConfig, tuple(flags), config_class=config_class)
 
 
 def resolve(config: TrainConfig, spec: DatasetSpec) -> ResolvedConfig:

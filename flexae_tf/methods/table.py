@@ -236,3 +236,9 @@ def config_class(name: str) -> type[TrainConfig]:
             'flexae_tf.TrainConfig.'
         )
     return found
+
+
+def title(row: str) -> str:
+    """Returns the title of a method, or of METHOD+DENSITY."""
+    method, _, density = row.partition('+')
+    return ' + '.join(filter(None, [find(method).title, density.replace('_', ' ')]))

@@ -5,6 +5,7 @@ import pytest
 from flexae_tf.data.catalog import DATASETS
 from flexae_tf.experiments import paper, results
 from flexae_tf.methods import METHODS
+from flexae_tf.metrics.comparison import over_seeds
 
 
 def test_table_1_has_all_methods_and_data_sets():
@@ -60,7 +61,7 @@ def test_table_3_columns_are_in_place_and_agree_with_table_1():
 @pytest.mark.parametrize('kind, method', paper.TABLE_3_TRENDS)
 def test_table_3_trends_are_supported_by_the_papers_numbers(dataset, kind, method):
     rows = ((k, row[dataset][method]) for k, row in paper.TABLE_3.items())
-    means = {k: results.over_seeds([getattr(row, kind)]) for k, row in rows}
+    means = {k: over_seeds([getattr(row, kind)]) for k, row in rows}
     claim = paper.Trend('', kind, (1, 2, 4), paper.TABLE_3_TRENDS[kind, method])
     found = results.judge_trend(claim, means, constant=paper.CONSTANT)
     assert found.outcome == results.SUPPORTED

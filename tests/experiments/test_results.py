@@ -1,35 +1,18 @@
-"""Means, order and trends, on cases worked out by hand; recorded results."""
+"""Columns of scores, orders and trends on cases worked out by hand; recorded results."""
 
 import json
-import math
 
 import pytest
 
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import UsageError
 from flexae_tf.experiments import paper, plans, results
-from flexae_tf.experiments.results import Mean, over_seeds
+from flexae_tf.metrics.comparison import Mean, over_seeds
 from tests.experiments.conftest import replace, scores
-
-PAPER = {'a': 1.0, 'b': 2.0, 'c': 3.0, 'd': 4.0}
-
-
-def seeds(**values):
-    return {row: over_seeds(v if isinstance(v, list) else [v]) for row, v in values.items()}
+from tests.metrics.test_comparison import seeds
 
 
-def counts(found):
-    return tuple(len(group) for group in found[:3])
-
-
-def test_over_seeds_decimals_and_names_by_hand():
-    assert over_seeds([1.0, 3.0]) == Mean(2.0, pytest.approx(2**0.5), 2)
-    assert over_seeds([4.0]) == Mean(4.0, None, 1)
-    assert over_seeds([4.0]).text(2) == '4.00 (1)'
-    assert Mean(4.69, 0.123, 3).text(2) == '4.69 ± 0.12 (3)'
-    decimals = [results.decimals_for([v]) for v in (123.0, 1.5, 0.206, 0.0206, 0.0)]
-    assert decimals == [2, 2, 3, 4, 2]
-    # The paper's scores are FID of 10k.
+def test_papers_scores_are_fid_of_10k():
     others = ('fid10k_floor', 'fid5000_gen', 'fd_mixed_7_10k_gen', 'fid10k_gen_unverified')
     known = ('fid10k_gen', 'prd_recall10k_rec')
     assert tuple(filter(results.PAPERS.fullmatch, (*known, *others))) == known
@@ -51,60 +34,6 @@ def test_gather_and_floor_take_one_protocol_and_one_value_by_row_and_seed():
     assert results.floor([], column) is None
     with pytest.raises(UsageError, match='protocol beef0123'):
         results.floor(replace(found[:1], protocol='beef0123'), column)
-
-
-def test_fill_difference_and_growth_by_hand():
-    rows = {'a': Mean(0.0, 1.0, 2), 'b': Mean(0.0, 2.0, 4), 'c': Mean(0.0, None, 1)}
-    found = results.fill(rows)
-    assert found['c'] == (0.0, pytest.approx(math.sqrt((1.0 + 3 * 4.0) / 4)), 1)
-    assert (found['a'], found['b']) == (rows['a'], rows['b'])
-    assert results.fill({'c': rows['c']}) == {'c': (0.0, 0.0, 1)}
-    one = Mean(1.0, 0.5, 4)
-    # 2 sqrt(0.25 / 4 + 0.25) = 1.118; 2 sqrt(0.25 / 4 + 0.01) = 0.539
-    far, near = Mean(2.0, 0.5, 1), Mean(2.0, 0.1, 1)
-    assert results.difference(one, far) == results.difference(far, one) == 0.0
-    assert results.difference(one, near) == 1.0 == -results.difference(near, one)
-    ratio = results.growth(Mean(2.0, 0.2, 1), Mean(6.0, 0.3, 1))
-    assert ratio.mean == 3.0
-    assert ratio.sd == pytest.approx(3.0 * math.sqrt(0.1**2 + 0.05**2))
-    assert results.growth(Mean(2.0, 0.0, 1), Mean(6.0, 0.0, 1)) == Mean(3.0, 0.0, 1)
-
-
-def test_agreement_names_contradicting_pairs_and_leaves_out_missing_rows():
-    found = results.agreement(PAPER, seeds(a=0.1, b=0.2, c=0.3, d=70.0))
-    assert counts(found) == (6, 0, 0) and found.tau == pytest.approx(1.0)
-    ours = seeds(a=1.0, b=3.0, c=2.0, d=4.0)
-    found = results.agreement(PAPER, ours)
-    assert counts(found) == (5, 1, 0) and found.contradicted == [('c', 'b')]
-    assert found.tau == pytest.approx((5 - 1) / 6)
-    higher = results.agreement(PAPER, ours, lower_is_better=False)
-    assert counts(higher) == (5, 1, 0) and higher.contradicted == [('b', 'c')]
-    found = results.agreement(PAPER, seeds(a=1.0, d=2.0, other=0.5))
-    assert found.kept == [('a', 'd')] and counts(found) == (1, 0, 0)
-    single = results.agreement(PAPER, seeds(a=1.0, other=0.5))
-    assert counts(single) == (0, 0, 0) and single.tau is None
-    assert results.agreement(PAPER, {}).tau is None
-    found = results.agreement(PAPER, seeds(a=2.0, b=1.999, c=5.0, d=5.0))
-    assert counts(found) == (4, 1, 1)
-    assert found.tau == pytest.approx(3 / 30**0.5)  # tau-b: one of our pairs is a tie
-    assert results.agreement(PAPER, seeds(a=1.0, b=1.0)).tau is None
-
-
-def test_agreement_is_undecided_within_two_standard_errors():
-    # Both have sd 1 and n = 2: the standard error of the difference is 1, so the margin is 2.
-    near = {'a': Mean(5.0, 1.0, 2), 'b': Mean(3.0, 1.0, 2)}
-    assert counts(results.agreement(PAPER, near)) == (0, 0, 1)
-    assert counts(results.agreement(PAPER, near | {'a': Mean(5.01, 1.0, 2)})) == (0, 1, 0)
-    # Pooled sd 1: the margin of two rows of one seed is 2 sqrt(2) = 2.83.
-    ours = {'a': Mean(0.0, 1.0, 2)} | seeds(b=10.0, c=7.2, d=12.84)
-    assert counts(results.agreement(PAPER, ours)) == (5, 0, 1)
-
-
-@pytest.mark.parametrize('gap, undecided', [(0.0, 1), (0.58, 1), (0.59, 1), (0.60, 0)])
-def test_agreement_is_undecided_within_the_papers_spread(gap, undecided):
-    published = {'a': 4.69, 'b': 4.69 + gap}
-    found = results.agreement(published, seeds(a=9.0, b=1.0), spread=0.59)
-    assert counts(found) == (0, 1 - undecided, undecided)
 
 
 ORDER = paper.Order('text', (('a', 'b'), ('a', 'c')))
