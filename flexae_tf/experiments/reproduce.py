@@ -26,7 +26,7 @@ from flexae_tf.files import write_bytes, write_json, write_text
 HERE = pathlib.Path(__file__).parent  # package data lies beside this module
 RESULTS, TEMPLATE = HERE / 'RESULTS.md', HERE / 'RESULTS.template'
 IMAGES, STRIPS = HERE / 'pictures', results.FOLDER / 'strips'
-_load_data = functools.lru_cache(maxsize=1)(data.load)  # figures share it
+_load_data = functools.lru_cache(1)(lambda config: data.load(config))  # figures share it
 PLACES = {'data_dir': 'DATA', 'inception_path': 'INCEPTION'}
 _TABLE = re.compile(r'<!-- tables: (\w+) -->\n')
 

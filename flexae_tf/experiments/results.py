@@ -28,7 +28,7 @@ from flexae_tf.metrics.comparison import (
 )
 
 FOLDER = pathlib.Path(__file__).with_name('recorded')  # package data
-RECORDED = FOLDER / 'scores.jsonl'  # scores of many runs, each after a line about the run
+RECORDED = FOLDER / 'scores.jsonl'  # of many runs, each after a line about the run
 SUPPORTED, NOT_SUPPORTED = 'supported', 'not supported'
 INCONCLUSIVE, NOT_RUN = 'inconclusive', 'not run'
 # The paper's scores: of TF-GAN's network and 10000 images.

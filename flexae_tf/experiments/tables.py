@@ -17,7 +17,6 @@ from flexae_tf.metrics.comparison import Mean
 from flexae_tf.networks.architectures import CAPACITIES, perceptron_parameters
 
 MODELS = {i: f'Model {i}' for i in CAPACITIES}  # of P-GEN, Table 8
-MODERATE = (3, 4)  # "moderate capacity models (Model 3 or Model 4)"
 ORDER = "order: pairs with other rows in the paper's order / contradicting / undecided."
 CRITIC = (
     "Critic: each checkpoint's own critic. It bounds the distance from below, so a negative "
@@ -274,9 +273,9 @@ def _fig5(scores: list[Score], name: str) -> Iterator[Table]:
     gen = columns['gen test'].values
     sizes = {fig5_row(s): f'{generator_parameters(s):,}' for s in scores}
     shown = [('Parameters', sizes), *_measured(columns, FIG_5), *_times(scores, fig5_row)]
-    best = min(filter(gen.__contains__, MODERATE), key=lambda m: gen[m].mean, default=3)
+    best = min(filter(gen.__contains__, (3, 4)), key=lambda m: gen[m].mean, default=3)
     text = 'Gen. test is lowest at moderate capacity (the better of models 3 and 4)'
-    order = paper.Order(text, tuple((best, m) for m in MODELS if m not in MODERATE))
+    order = paper.Order(text, tuple((best, m) for m in MODELS if m not in (3, 4)))
     claims = [results.judge_order(order, gen, MODELS)]
     claims += [results.judge_trend(c, columns[c.column].values) for c in paper.FIG_5]
     if claims[-2].outcome not in (results.SUPPORTED, results.NOT_RUN):  # no rise to explain
