@@ -1,6 +1,7 @@
 """From runs to tables, reports and recorded results; most tests use stub programs."""
 
 import dataclasses
+import functools
 import json
 import re
 
@@ -20,12 +21,11 @@ RUNS = 6  # with a seed each; InjFlow is evaluated twice
 
 @pytest.fixture
 def table_1(tmp_path):
-    """`table_1(**options)`: Table 1 with one seed each."""
+    """`table_1(**options)`: Table 1, or another artifact, with one seed each."""
 
     def run(**options):
-        fixed = dict(scale='small', output_dir=str(tmp_path / 'out'), seeds=1, methods=METHODS)
-        options = fixed | options
-        reproduce.reproduce(ReproduceConfig(artifact='table1', **options))
+        fixed = dict(artifact='table1', scale='small', output_dir=str(tmp_path / 'out'), seeds=1)
+        reproduce.reproduce(ReproduceConfig(**fixed | dict(methods=METHODS) | options))
 
     return run
 
@@ -45,17 +45,14 @@ def galleries(monkeypatch):
         drawn.append(name)
         return np.full([4, 8, 1], len(drawn), np.uint8)
 
+    def draw(name, of):
+        return {f'{name}a': (grey((name, of)), 'a caption')}
+
     for name in ('fig4', 'fig6'):
-        monkeypatch.setitem(
-            image_grids.GALLERIES,
-            name,
-            lambda of, name=name: {f'{name}a': (grey((name, of)), 'a caption')},
-        )
+        monkeypatch.setitem(image_grids.GALLERIES, name, functools.partial(draw, name))
     monkeypatch.setattr(image_grids, 'Gallery', lambda method, dataset: method)
     monkeypatch.setattr(image_grids, 'strip', lambda of: grey(('strip', of)))
-    monkeypatch.setattr(
-        densities, 'load_run', lambda workdir, step, density: (workdir.name, step, density)
-    )
+    monkeypatch.setattr(densities, 'load_run', lambda workdir, *which: (workdir.name, *which))
     monkeypatch.setattr(data, 'load', lambda config: None)
     return drawn
 
@@ -64,7 +61,9 @@ def count(calls, program):
     return [call.split()[0] for call in calls].count(program)
 
 
-def test_runs_become_a_table_and_are_not_repeated(table_1, shown, calls, capsys):
+def test_runs_become_a_table_and_a_report_and_are_not_repeated(
+    table_1, shown, calls, tmp_path, capsys
+):
     table_1()
     assert count(calls(), 'train') == RUNS
     assert 'table1.md' in capsys.readouterr().out
@@ -72,8 +71,12 @@ def test_runs_become_a_table_and_are_not_repeated(table_1, shown, calls, capsys)
     assert '--artifact=table1 ' in text and ' --scale=small --seeds=1 --output_dir=OUTPUT' in text
     assert 'fd_vectors_50_samples`, protocol `0123abcd' in text
     assert re.search(r'\| InjFlow\^ln \+ GMM \| 1\.00 \(1\)|\| InjFlow.* \+ GMM \| .*\(1\)', text)
-    table_1()
+    table_1(report=True)
     assert calls() == [] and shown() == text
+    page = (tmp_path / 'out' / 'report.html').read_text()
+    for heading in re.findall(r'^## (.*)$', (ROOT / reproduce.HERE / 'DEVIATIONS.md').read_text()):
+        assert f'>{heading}</h3>' in page
+    assert '<h2 id="protocols">' in page and page.count('<h1') == 1
 
 
 def test_dry_run_and_render_run_nothing(table_1, stubs, calls, tmp_path, capsys):
@@ -233,75 +236,56 @@ def test_use_saved_results_runs_only_the_others(
 
 
 def test_use_saved_results_trains_runs_whose_network_is_drawn(
-    table_1, calls, no_results, galleries, tmp_path
+    table_1, shown, calls, no_results, galleries, tmp_path
 ):
     table_1(save_results=True)
-    options = dict(scale='small', seeds=1, use_saved_results=True, methods=METHODS)
-    options |= dict(output_dir=str(tmp_path / 'b'))
-    both = ReproduceConfig(artifact='table1,fig6', **options | {'methods': 'flexae'})
     calls()
+    both = dict(artifact='table1,fig6', use_saved_results=True, methods='flexae')
     for trained in (1, 0):  # trained for the figure and not evaluated again
-        reproduce.reproduce(both)
+        table_1(**both, output_dir=str(tmp_path / 'b'))
         assert [call.split()[0] for call in calls()] == ['train'] * trained
-        table = (tmp_path / 'b' / 'artifacts' / 'table1-small' / 'table1.md').read_text()
-        assert '| FlexAE | ' in table and '| FlexAE | - |' not in table
+        assert '| FlexAE | ' in shown('b') and '| FlexAE | - |' not in shown('b')
 
 
 def test_strips_of_methods_are_drawn_once_and_recorded(
-    stubs, galleries, no_results, recorded, calls, tmp_path
+    table_1, galleries, no_results, recorded, calls, tmp_path
 ):
-    methods = 'flexae,vae,injflow,injflow_gmm'
-    options = dict(artifact='methods', scale='small', feature_layer='mixed_7', save_results=True)
-    options |= dict(methods=methods)
-    out = str(tmp_path / 'out')
-    reproduce.reproduce(ReproduceConfig(output_dir=out, **options))
+    options = dict(artifact='methods', feature_layer='mixed_7', seeds=None)
+    options |= dict(methods='flexae,vae,injflow,injflow_gmm')
+    table_1(save_results=True, **options)
     image = tmp_path / 'out' / 'artifacts' / 'methods-small' / 'methods_mnist.png'
     first = image.read_bytes()
     # Every trained method once, InjFlow with its mixture too; untrained methods are not drawn.
     drawn = {(of[0].partition('-')[0], of[2]) for _, of in galleries}
     rows = {(method, None) for method in ('flexae', 'injflow', 'vae')}
     assert drawn == rows | {('injflow', 'gaussian_mixture')} and len(galleries) == 4
-    reproduce.reproduce(ReproduceConfig(output_dir=out, **options))
+    table_1(save_results=True, **options)
     assert len(galleries) == 4 and image.read_bytes() == first
     assert '| InjFlow^ln + GMM | 1.00 (1)' in (tmp_path / 'RESULTS.md').read_text()
     assert len(list((recorded.parent / 'strips').glob('*-mnist-small-seed=0*.png'))) == 4
     # In another folder the recorded strips are taken, except of another checkpoint.
     calls()
-    elsewhere = ReproduceConfig(
-        output_dir=str(tmp_path / 'b'), use_saved_results=True, **options | {'save_results': False}
-    )
-    reproduce.reproduce(elsewhere)
+    elsewhere = options | dict(output_dir=str(tmp_path / 'b'), use_saved_results=True)
+    table_1(**elsewhere)
     again = tmp_path / 'b' / 'artifacts' / 'methods-small' / 'methods_mnist.png'
     assert calls() == [] and len(galleries) == 4 and again.read_bytes() == first
     (recorded.parent / 'strips' / 'vae-mnist-small-seed=0.json').write_text('{"checkpoint": "x"}')
-    reproduce.reproduce(elsewhere)
+    table_1(**elsewhere)
     assert again.read_bytes() != first
 
 
-def test_results_markdown_is_regenerated_from_the_recorded_results():
+def test_results_markdown_is_regenerated_and_a_report_is_one_file_without_scripts():
     text = reproduce.RESULTS.read_text()
     assert reproduce.results_markdown() == text, 'run the command at the top of RESULTS.md'
     assert len(re.findall('<!-- tables: ', text)) == 9 and '{{' not in text
-    for line in text.splitlines():  # fits the width of a laptop
-        if line.startswith('| Method') or line.startswith('| Codes') or line.startswith('| m |'):
-            assert len(line) <= 130, line
-
-
-def test_report_is_one_file_without_scripts():
+    heads = re.findall(r'^\| (?:Method|Codes|m \|).*', text, re.M)
+    assert max(map(len, heads)) <= 130  # fits the width of a laptop
     text = '## Title\n\n| a | b |\n| --- | ---: |\n| 1 | <2 |\n\n![x](data:image/png;base64,AA==)\n'
     page = reproduce.to_html(text)
     assert '<div class="scroll"><table>' in page and 'src="data:image/png;base64,AA=="' in page
     assert '<script' not in page and 'http-equiv="Content-Security-Policy"' in page
     assert 'href="#title"' in page and '<h2 id="title">' in page and '{{' not in page
     assert not re.findall(r'(?:src|href)="(?!data:|#|https://arxiv)', page)
-
-
-def test_deviations_have_sections_in_the_report(table_1, stubs, tmp_path):
-    table_1(report=True, methods='vae')
-    page = (tmp_path / 'out' / 'report.html').read_text()
-    for heading in re.findall(r'^## (.*)$', (ROOT / reproduce.HERE / 'DEVIATIONS.md').read_text()):
-        assert f'>{heading}</h3>' in page
-    assert '<h2 id="protocols">' in page and page.count('<h1') == 1
 
 
 def test_real_programs_make_table_1(tmp_path, capsys):
