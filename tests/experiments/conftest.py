@@ -22,11 +22,11 @@ from flexae_tf.config import EvaluateConfig
 from flexae_tf.config.options import from_arguments
 program, *arguments = sys.argv[1:]
 root = pathlib.Path(__file__).parent
-flags = {'kl_weight': '0.1'} | dict(a[2:].split('=', 1) for a in arguments if '=' in a)
+flags = dict(a[2:].split('=', 1) for a in arguments)
 workdir = pathlib.Path(flags['workdir'])
 small = {'beta_vae': '0.5', 'vae_flow': '0.5'} if 'small' in workdir.name else {}
-flags['kl_weight'] = dict(a[2:].split('=', 1) for a in arguments).get(
-    'kl_weight', small.get(workdir.name.split('-')[0], '0.1'))
+weight = flags.get('kl_weight', small.get(workdir.name.split('-')[0], '0.1'))
+bad, slow = ((root / n).read_text() if (root / n).exists() else None for n in ('bad', 'slow'))
 steps = int(json.loads((root / 'steps.json').read_text()).get(workdir.name, flags.get(
     'training_steps', flags.get('checkpoint', '0').replace('all', '6'))))
 
@@ -35,23 +35,21 @@ def call(text):
         file.write(text + '\\n')
 
 if program == 'train':
-    call(f'train {flags["kl_weight"]}')
-    bad = root / 'bad'
-    if flags['kl_weight'] == '13' or (bad.exists() and workdir.name.startswith(bad.read_text())):
+    call(f'train {weight}')
+    if weight == '13' or (bad and workdir.name.startswith(bad)):
         print('train: error: ae not finite', file=sys.stderr)
         print('last words of a library')
         sys.exit(5)
-    if flags['kl_weight'] == '9':
+    if weight == '9':
         os.kill(os.getpid(), signal.SIGKILL)
-    if (root / 'slow').exists() and (root / 'slow').read_text() == flags['kl_weight']:
+    if slow == weight:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit('train: error: stopped'))
         (root / 'written').write_text(str(os.getpid()))
         (root / 'written').rename(root / 'pid')
         print('slow', flush=True)
         time.sleep(60)
     (workdir / 'checkpoints').mkdir(exist_ok=True)
-    name = f'ckpt-{steps:09d}.manifest.json'
-    (workdir / 'checkpoints' / name).write_text(flags['kl_weight'])
+    (workdir / f'checkpoints/ckpt-{steps:09d}.manifest.json').write_text(weight)
     (workdir / 'perf.jsonl').write_text(json.dumps({'step': steps, 'perf/steps_per_sec': 2.0}))
 elif program == 'fit':
     call(f'fit {flags["density"]}')
@@ -116,7 +114,7 @@ def tuning(tmp_path):
     def make(**options):
         small = dict(tune='beta_vae', dataset='synthetic_2d', scale='small', training_steps=6)
         small |= dict(output_dir=str(tmp_path / 'out'), values='0.5,0.1')
-        return ReproduceConfig(**{**small, **options})
+        return ReproduceConfig(**small | options)
 
     return make
 

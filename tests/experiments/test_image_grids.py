@@ -267,7 +267,9 @@ def test_captions_name_the_attributes_and_the_seed_changes_only_samples(dataset)
     assert same == set(one) - {'fig4d', 'fig4_samples'}
 
 
-def test_training_images_are_encoded_once(classes, monkeypatch):
+def test_gallery_encodes_training_images_once_and_refuses_unfit_data(
+    classes, synthetic, monkeypatch
+):
     spy = unittest.mock.Mock(side_effect=image_grids.map_batches)
     monkeypatch.setattr(image_grids, 'map_batches', spy)
     gallery = Gallery(Linear(4), classes)
@@ -279,9 +281,6 @@ def test_training_images_are_encoded_once(classes, monkeypatch):
         draw('fig4', no_prior, classes)
     encoded = [call.args[1] is classes.train.x for call in spy.call_args_list]
     assert sum(encoded) == 1  # no second time: refused before the long part
-
-
-def test_gallery_refuses_vectors_and_too_few_images_or_attributes(classes, synthetic):
     with pytest.raises(UsageError, match='synthetic_2d: no images'):
         draw('fig6', Linear(2), synthetic)
     three = dataclasses.replace(classes.spec, num_classes=3)

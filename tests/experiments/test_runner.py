@@ -11,6 +11,7 @@ import unittest.mock
 
 import pytest
 
+from flexae_tf import methods
 from flexae_tf.errors import FailedRunError, Interrupted
 from flexae_tf.experiments import plans, runner
 from flexae_tf.training.shutdown import SignalRelay
@@ -189,8 +190,6 @@ def test_show_prints_state_commands_time_and_disk(planned, calls, capsys):
 
 
 def test_workdir_of_another_run_fails_by_itself(config, planned, synthetic, calls):
-    from flexae_tf import methods
-
     changed, other = planned(0.5, 0.1)
     changed.workdir.open(methods.resolve(config(), synthetic.spec), synthetic)
     assert 'another configuration' in changed.state() and changed.digest is None
