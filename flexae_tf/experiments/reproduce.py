@@ -220,7 +220,7 @@ def _method_strips(
     jobs: Sequence[Job], scores: Iterable[Score], folder: pathlib.Path
 ) -> Iterator[Image]:
     """Draws the strip of the first run of each data set and row: evaluated here, or recorded."""
-    from flexae_tf import image_grid  # imports TensorFlow
+    from flexae_tf import image_grid
 
     checkpoints, found = {score.run: score.checkpoint for score in scores}, {}
     for job, evaluation, name in _strips(jobs):
