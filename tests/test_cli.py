@@ -233,7 +233,9 @@ class TestStart:
             (tmp_path / 'tensorflow.py').write_text(f'try:\n    {stall}\nexcept: pass\n')
             code = 'from flexae_tf import cli; cli.doctor()'
         else:
-            (tmp_path / 'stalling.py').write_text(f'def main(_):\n    {stall}\n')
+            # A test run in the background of a shell inherits an ignored SIGINT.
+            handler = 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler)'
+            (tmp_path / 'stalling.py').write_text(f'def main(_):\n    {handler}; {stall}\n')
             code = (
                 'import sys, stalling; from flexae_tf import cli\n'
                 'sys.modules["flexae_tf.stalling"] = stalling\n'
