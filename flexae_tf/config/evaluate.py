@@ -15,6 +15,8 @@ from flexae_tf.config.shared import (
     features_option,
     fit_missing_option,
     inception_path_option,
+    skip_bad_images_option,
+    value_range_option,
 )
 from flexae_tf.errors import UsageError
 
@@ -31,6 +33,14 @@ class EvaluateConfig(Options):
         'Without a run: folder or .npz file of real images, compared with --fake.'
     )
     fake: str | None = path_option('Folder or .npz file of generated images.')
+    value_range: str | None = value_range_option()
+    resize_to: int | None = option(
+        None,
+        'Crop the images of --real and --fake to their largest centre square and resize them to '
+        'this height and width.',
+        minimum=4,
+    )
+    skip_bad_images: bool = skip_bad_images_option()
     output_file: str | None = path_option(
         'File that the requested scores are appended to, known scores included. The scores of a '
         'run are also stored in its workdir.',

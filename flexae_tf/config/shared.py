@@ -8,6 +8,7 @@ from flexae_tf.config.options import option, path_option, runtime_option
 from flexae_tf.errors import UsageError
 
 MAX_SEED = 2**31 - 1
+VALUE_RANGES = ('0..255', '0..1', '-1..1')
 FEATURES = ('auto', 'inception', 'pixels')
 
 
@@ -39,6 +40,21 @@ def fit_missing_option() -> Any:
 def checkpoint_option() -> Any:
     """Returns `--checkpoint` of the programs that read one checkpoint."""
     return option('last', 'last, or the step of a checkpoint or snapshot.')
+
+
+def value_range_option() -> Any:
+    """Returns `--value_range`."""
+    return option(
+        None,
+        'Range of the values of .npy and .npz files that are not uint8; values are rounded to '
+        'uint8 (default: such files are refused).',
+        choices=VALUE_RANGES,
+    )
+
+
+def skip_bad_images_option() -> Any:
+    """Returns `--skip_bad_images`."""
+    return option(False, 'Use the other images of a folder if some of its files are unreadable.')
 
 
 def inception_path_option() -> Any:

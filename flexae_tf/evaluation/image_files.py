@@ -1,0 +1,56 @@
+"""Images from files that are scored as they are: folders, .npz files and .npy files."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from flexae_tf.data import Purpose, fixed_permutation, image_folder, npz
+from flexae_tf.errors import MissingDataError
+
+
+class ImageFiles(NamedTuple):
+    """Images of a folder or of an array file.
+
+    Attributes:
+        x: uint8 [n, h, w, c], in a fixed random order.
+        decoder: decoder of image files, a field of `Protocol`; None for arrays.
+        resize_to: crop and resize of the images, a field of `Protocol`; None if unchanged.
+    """
+
+    x: np.ndarray
+    decoder: str | None
+    resize_to: str | None
+
+
+def load(
+    path: Path,
+    *,
+    flag: str,
+    max_images: int,
+    value_range: str | None = None,
+    resize_to: int | None = None,
+    skip_bad_images: bool = False,
+) -> ImageFiles:
+    """Loads images of a folder, an .npz file or an .npy file.
+
+    Args:
+        path: the folder or file.
+        flag: flag that names it, for error messages.
+        max_images: number of images to load, the first in a fixed random order.
+        value_range: range of the values of arrays, a choice of `--value_range`; None for uint8.
+        resize_to: height and width of the results; None to keep the size.
+        skip_bad_images: whether unreadable files of a folder are skipped.
+
+    Raises:
+        MissingDataError: the path does not exist or holds no valid images.
+        UsageError: not enough memory, or options that do not fit the kind of the path.
+    """
+    if not path.exists():
+        raise MissingDataError(f'{path}: does not exist. Correct {flag}.')
+    if path.is_dir():
+        x = image_folder.load_unresized(path, max_images=max_images)
+        return ImageFiles(x, decoder=None, resize_to=None)
+    x = npz.load_images(path)
+    x = x[fixed_permutation(len(x), Purpose.EVALUATION)[:max_images]]
+    return ImageFiles(x, decoder=None, resize_to=None)
