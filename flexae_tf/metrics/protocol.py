@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +25,17 @@ SUFFIXES = {
 }
 # Features of the set 'latents': codes of a deterministic encoder, or samples of posteriors.
 CODES = {True: 'codes', False: 'posterior_samples'}
-FEATURES = ('pixels', 'vectors', 'inception', *CODES.values())
+NETWORKS = ('inception', 'network')  # Inception or a network with its interface; a declared network
+FEATURES = ('pixels', 'vectors', *NETWORKS, *CODES.values())
 QUANTIZATIONS = ('uint8_round', 'none')
 SELECTIONS = ('none', 'minimum_of_late', 'minimum_of_all')  # minima select on the test set
 FRECHET = 'frechet_eigh_f64'  # estimator of Frechet distances
 TF1_BILINEAR = 'tf1_bilinear_299'  # resize of the FID of the literature
+
+
+def _later_field() -> Any:
+    """Returns a field that enters the id only if it is set, so that recorded ids do not change."""
+    return dataclasses.field(default=None, metadata={'later': True})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,8 +52,9 @@ class Protocol:
             CelebA, and data sets from outside the package.
         statistics: checksum of an unverified file of mean and covariance that replaces the real
             side; None if the real side is known.
-        features: 'pixels', 'vectors' (unchanged), 'inception', 'codes' (deterministic encoders) or
-            'posterior_samples' (stochastic encoders).
+        features: 'pixels', 'vectors' (unchanged), 'inception', 'network' (another network, with
+            a declaration), 'codes' (deterministic encoders) or 'posterior_samples' (stochastic
+            encoders).
         layer: output of the network: 'pool_3', 'mixed_7', ...
         network: checksum of the network.
         resize: method and size of the resize before the network: 'tf1_bilinear_299'.
@@ -58,6 +66,12 @@ class Protocol:
             score, on the same examples, as the authors do; otherwise 'none'.
         tfgan_network: whether the network is TF-GAN's own. It affects names but not the id, since
             `network` identifies the network.
+        network_name: name in the declaration of a network other than Inception; None for
+            'inception'.
+        decoder: decoder of the real images, if they come from image files; None for arrays and
+            data sets that are not image files.
+        resize_to: method and size of the resize of images from files to one size, which precedes
+            every other treatment: 'centre_antialiased_64'. None if images keep their size.
 
     Raises:
         ValueError: an invalid value, or fields that contradict each other.
@@ -78,6 +92,9 @@ class Protocol:
     estimator: str = FRECHET
     selection: str = 'none'
     tfgan_network: bool = dataclasses.field(default=False, compare=False)
+    network_name: str | None = _later_field()
+    decoder: str | None = _later_field()
+    resize_to: str | None = _later_field()
 
     def __post_init__(self) -> None:
         _choose('features', self.features, FEATURES)
@@ -89,8 +106,10 @@ class Protocol:
             )
         for name in ('layer', 'network', 'resize'):
             # A field that has no effect must not change the id.
-            if (getattr(self, name) is None) == (self.features == 'inception'):
+            if (getattr(self, name) is None) == (self.features in NETWORKS):
                 raise ValueError(f'{name}={getattr(self, name)!r} with features={self.features!r}')
+        if (self.network_name is None) == (self.features == 'network'):
+            raise ValueError(f'network_name={self.network_name!r} with features={self.features!r}')
         if self.features == 'vectors' and self.quantization != 'none':
             raise ValueError(f'quantization={self.quantization!r} of vectors')
         if self.tfgan_network and self.features != 'inception':
@@ -104,7 +123,8 @@ class Protocol:
     @property
     def label(self) -> str:
         """'standard' or 'authors' by the treatment of scored images; 'custom' if neither."""
-        if self.statistics or self.resize not in (None, TF1_BILINEAR):
+        other_resize = self.features == 'inception' and self.resize != TF1_BILINEAR
+        if self.statistics or self.resize_to or other_resize:
             return 'custom'
         if self.selection != 'none' or (self.minmax_normalize and self.quantization == 'none'):
             return 'authors'
@@ -114,12 +134,17 @@ class Protocol:
 
     def fields(self) -> dict[str, str | int | bool | None]:
         """Returns the fields that the id is a hash of."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.compare}
+        return {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.compare and not (f.metadata.get('later') and getattr(self, f.name) is None)
+        }
 
     def differences(self, other: Protocol) -> str:
         """Returns the fields that differ, for an error message; '' if scores may be compared."""
         ours, theirs = self.fields(), other.fields()
-        return ', '.join(f'{k}={ours[k]} and {theirs[k]}' for k in ours if ours[k] != theirs[k])
+        pairs = {k: (ours.get(k), theirs.get(k)) for k in ours | theirs}
+        return ', '.join(f'{k}={a} and {b}' for k, (a, b) in pairs.items() if a != b)
 
     def name(self, image_set: str, stem: str = 'fd') -> str:
         """Returns the name of a score: `fid10k_gen`, `prd_recall_pixels_10k_rec`, ...
@@ -172,12 +197,14 @@ class Protocol:
             split='unverified',
             crop=None,
             data=None,
+            decoder=None,
         )
 
     def _space(self) -> str:
         if self.features in CODES.values():
             return ''
-        return f'{self.layer or self.features}_'
+        space = self.layer or self.features
+        return f'{self.network_name}_{space}_' if self.network_name else f'{space}_'
 
 
 def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.ndarray) -> Protocol:

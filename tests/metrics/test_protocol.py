@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from flexae_tf.config import TrainConfig
+from flexae_tf.experiments.results import RECORDED
+from flexae_tf.files import read_jsonl
 from flexae_tf.metrics.protocol import SUFFIXES, Protocol, fingerprint, raw_protocol
 
 PIXELS = Protocol(dataset='mnist', split='test', num=10_000)
@@ -13,6 +15,9 @@ NETWORK = dict(features='inception', network='0123456789ab', resize='tf1_bilinea
 MIXED_7 = dataclasses.replace(PIXELS, layer='mixed_7', **NETWORK)
 POOL_3 = dataclasses.replace(PIXELS, layer='pool_3', **NETWORK)
 TFGAN = dataclasses.replace(POOL_3, tfgan_network=True)
+DINO = dataclasses.replace(
+    MIXED_7, features='network', network_name='dinov2', layer='cls', resize='bicubic_224'
+)
 VECTORS = dataclasses.replace(
     PIXELS, dataset='synthetic_2d', features='vectors', quantization='none'
 )
@@ -35,6 +40,8 @@ FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
         (dataclasses.replace(TFGAN, statistics='0' * 12), 'samples', 'fid10k_gen_unverified'),
         (dataclasses.replace(TFGAN, selection='minimum_of_late'), 'samples', 'fid10k_gen_min'),
         (dataclasses.replace(MIXED_7, **AUTHORS), 'reconstructions', 'fd_mixed_7_10k_rec'),
+        (DINO, 'samples', 'fd_dinov2_cls_10k_gen'),
+        (dataclasses.replace(DINO, layer='pool_3'), 'samples', 'fd_dinov2_pool_3_10k_gen'),
     ],
 )
 def test_name_of_frechet_distances(protocol, image_set, name):
@@ -42,7 +49,7 @@ def test_name_of_frechet_distances(protocol, image_set, name):
 
 
 def test_name_fid_needs_pool_3_of_tfgan():
-    for protocol in (PIXELS, VECTORS, MIXED_7, POOL_3, FOLDER):
+    for protocol in (PIXELS, VECTORS, MIXED_7, POOL_3, FOLDER, DINO):
         assert not any('fid' in protocol.name(image_set) for image_set in SUFFIXES)
 
 
@@ -53,6 +60,7 @@ def test_name_fid_needs_pool_3_of_tfgan():
         (TFGAN, 'fd_infinity', 'fid_infinity10k_gen'),
         (TFGAN, 'prd_recall', 'prd_recall10k_gen'),
         (POOL_3, 'kd', 'kd_pool_3_10k_gen'),
+        (DINO, 'kd', 'kd_dinov2_cls_10k_gen'),
         (PIXELS, 'coverage', 'coverage_pixels_10k_gen'),
         (dataclasses.replace(PIXELS, features='codes'), 'z_rank', 'z_rank_10k_gen'),
     ],
@@ -73,6 +81,8 @@ def test_name_of_other_metrics(protocol, stem, name):
         (dataclasses.replace(TFGAN, resize='half_pixel_bilinear_299', **AUTHORS), 'custom'),
         (dataclasses.replace(VECTORS, selection='minimum_of_all'), 'authors'),
         (TFGAN.against_unverified('0' * 12), 'custom'),
+        (DINO, 'standard'),
+        (dataclasses.replace(TFGAN, resize_to='centre_antialiased_64'), 'custom'),
         (dataclasses.replace(VECTORS, features='codes'), 'standard'),
         (dataclasses.replace(VECTORS, features='posterior_samples'), 'standard'),
     ],
@@ -119,6 +129,10 @@ CHANGES = [
     dict(resize='half_pixel_bicubic_299'),
     dict(minmax_normalize=True),
     dict(estimator='frechet_sqrtm_f32'),
+    dict(network_name='dinov2', features='network'),
+    dict(network_name='dinov2_small', features='network'),
+    dict(decoder='integer_accurate'),
+    dict(resize_to='centre_antialiased_64'),
 ]
 
 
@@ -141,6 +155,20 @@ def test_id_is_stable():
     assert TFGAN.id == '2cf742ca'
 
 
+def test_recorded_fields_give_recorded_ids():
+    recorded = [r for r in read_jsonl(RECORDED) if 'fields' in r]
+    protocols = {r['protocol']: r['fields'] for r in recorded}
+    assert len(protocols) > 10
+    for id_, fields in protocols.items():
+        assert Protocol(**fields).id == id_ and Protocol(**fields).fields() == fields
+
+
+def test_unset_later_fields_are_differences():
+    decoded = dataclasses.replace(PIXELS, decoder='integer_accurate')
+    assert decoded.differences(PIXELS) == 'decoder=integer_accurate and None'
+    assert PIXELS.differences(decoded) == 'decoder=None and integer_accurate'
+
+
 def test_protocol_survives_json():
     fields = json.loads(json.dumps(dataclasses.asdict(TFGAN)))
     assert Protocol(**fields).id == TFGAN.id
@@ -155,6 +183,8 @@ def test_protocol_survives_json():
         dict(features='inception', layer='pool_3', resize='tf1_bilinear_299'),
         dict(layer='pool_3'),
         dict(network='0123456789ab'),
+        dict(features='network', layer='cls', network='0123456789ab', resize='bicubic_224'),
+        dict(network_name='dinov2'),
         dict(resize='tf1_bilinear_299'),
         dict(tfgan_network=True),
         dict(data='abcdef012345'),
