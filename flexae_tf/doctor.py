@@ -9,7 +9,7 @@ from flexae_tf.config import DoctorConfig, TrainConfig
 from flexae_tf.data.catalog import DATASETS
 from flexae_tf.environment import environment
 from flexae_tf.errors import MissingDataError
-from flexae_tf.evaluation.inception import Inception
+from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.training import distribution
 
 MATRIX_SIZE = 256
@@ -50,7 +50,7 @@ def _dataset_state(name: str, data_dir: str | None) -> str:
 def _network_state(config: DoctorConfig) -> str:
     cache = pathlib.Path(config.cache_dir) if config.cache_dir else None
     try:
-        network = Inception(config.inception_path, 'pool_3', batch_size=4, cache=cache)
+        network = FeatureNetwork(config.inception_path, 'pool_3', batch_size=4, cache=cache)
         network.verify()
     except MissingDataError as error:
         if config.inception_path:

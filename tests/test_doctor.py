@@ -5,7 +5,7 @@ from flexae_tf.config import DoctorConfig
 from flexae_tf.data.catalog import DATASETS
 from flexae_tf.doctor import doctor
 from flexae_tf.errors import MissingDataError
-from flexae_tf.evaluation.inception import tfgan_eval
+from flexae_tf.evaluation.feature_network import tfgan_eval
 
 
 class Network(tf.Module):

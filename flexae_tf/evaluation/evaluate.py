@@ -18,9 +18,9 @@ from flexae_tf.data.batches import as_float
 from flexae_tf.densities import densities
 from flexae_tf.errors import CorruptRunError, MissingDataError, NonFiniteLossError, UsageError
 from flexae_tf.evaluation import archives, image_sets, statistics_file
+from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.evaluation.features import BLOCK, NetworkFeatures, RawFeatures
 from flexae_tf.evaluation.image_sets import ImageSet, ModelId
-from flexae_tf.evaluation.inception import Inception
 from flexae_tf.evaluation.score_log import ScoreLog, score_id
 from flexae_tf.evaluation.summaries import ScoreSummaries
 from flexae_tf.metrics import table
@@ -79,7 +79,7 @@ class Context:
     config: EvaluateConfig
     log: ScoreLog
     summaries: ScoreSummaries
-    network: Inception | None
+    network: FeatureNetwork | None
     real_features: Callable[..., Features]
     own_features: Callable[..., Features]
     check_interrupt: Callable[[], None]
@@ -409,7 +409,9 @@ def _prepare(
     return Context(config, log, summaries, network, real_features, own_features, check_interrupt)
 
 
-def _load_network(config: EvaluateConfig, cache: pathlib.Path, *, images: bool) -> Inception | None:
+def _load_network(
+    config: EvaluateConfig, cache: pathlib.Path, *, images: bool
+) -> FeatureNetwork | None:
     """Returns the feature network, verified; None if raw values are compared."""
     if config.features == 'pixels' or (config.features == 'auto' and not images):
         return None
@@ -417,7 +419,7 @@ def _load_network(config: EvaluateConfig, cache: pathlib.Path, *, images: bool) 
         raise UsageError(
             '--features=inception: the run is on vectors, not images. Use --features=pixels.'
         )
-    network = Inception(
+    network = FeatureNetwork(
         config.inception_path,
         config.feature_layer,
         min(config.batch_size, BLOCK),

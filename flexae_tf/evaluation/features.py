@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from flexae_tf.data.npz import UNREADABLE
 from flexae_tf.errors import NonFiniteLossError, UsageError
-from flexae_tf.evaluation.inception import Inception
+from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.files import atomic_path
 from flexae_tf.metrics.pixels import pixel_features
 from flexae_tf.metrics.table import Features
@@ -44,7 +44,7 @@ class NetworkFeatures:
 
     def __init__(
         self,
-        network: Inception,
+        network: FeatureNetwork,
         feature_dir: pathlib.Path,
         *,
         batch_size: int,

@@ -24,7 +24,7 @@ from flexae_tf.errors import (
 )
 from flexae_tf.evaluation import preprocessing
 from flexae_tf.evaluation.evaluate import evaluate
-from flexae_tf.evaluation.inception import Inception
+from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.evaluation.score_log import completed
 from flexae_tf.files import read_jsonl
 from flexae_tf.image_grid import to_uint8, write_png
@@ -33,7 +33,7 @@ from flexae_tf.metrics.frechet import frechet_distance, moments
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images
 from flexae_tf.training.trainer import Trainer
 from tests.conftest import shorten_networks
-from tests.evaluation.test_inception import TinyInception
+from tests.evaluation.test_feature_network import TinyInception
 from tests.metrics.test_table import OUTSIDE
 
 
@@ -114,13 +114,13 @@ def own(trained, tmp_path):
 def count_images(monkeypatch):
     """Returns a function that counts the images that the network has received."""
     seen = []
-    outputs = Inception.outputs
+    outputs = FeatureNetwork.outputs
 
     def counted(self, images):
         seen.append(len(images))
         return outputs(self, images)
 
-    monkeypatch.setattr(Inception, 'outputs', counted)
+    monkeypatch.setattr(FeatureNetwork, 'outputs', counted)
     return lambda: sum(seen)
 
 
@@ -262,14 +262,14 @@ def test_evaluate_resumes_after_interrupt(own, score, monkeypatch, tmp_path):
     for name in ('scores.jsonl', 'features'):
         os.rename(folder / name, folder / f'whole-{name}')
     os.rename(tmp_path / 'cache', tmp_path / 'whole-cache')
-    outputs, calls = Inception.outputs, itertools.count()
+    outputs, calls = FeatureNetwork.outputs, itertools.count()
 
     def stopping(self, images):
         if next(calls) == 15:  # during the features of the test images
             os.kill(os.getpid(), signal.SIGTERM)
         return outputs(self, images)
 
-    monkeypatch.setattr(Inception, 'outputs', stopping)
+    monkeypatch.setattr(FeatureNetwork, 'outputs', stopping)
     with pytest.raises(Interrupted) as stopped:
         score(folder, **options)
     assert stopped.value.exit_code == 143
@@ -461,7 +461,7 @@ def test_floor_is_postprocessed_like_scored_images(own, score):
 
 def test_evaluate_refuses_values_that_are_not_finite(own, score, monkeypatch):
     folder, network = own
-    outputs = Inception.outputs
+    outputs = FeatureNetwork.outputs
 
     def corrupt(self, images):
         result = outputs(self, images)
@@ -469,7 +469,7 @@ def test_evaluate_refuses_values_that_are_not_finite(own, score, monkeypatch):
             result.features[0, 0] = np.nan
         return result
 
-    monkeypatch.setattr(Inception, 'outputs', corrupt)
+    monkeypatch.setattr(FeatureNetwork, 'outputs', corrupt)
     with pytest.raises(NonFiniteLossError):
         score(folder, num_examples=40, metrics='fd', **network)
     assert not list((folder / 'features').glob('*.npz')), 'a corrupt block was kept'
@@ -737,13 +737,13 @@ def test_inception_score_needs_tfgans_network(own, score):
 
 def test_tfgans_network_gives_fid_and_inception_score(own, score, monkeypatch):
     folder, network = own
-    build = Inception.__init__
+    build = FeatureNetwork.__init__
 
     def as_tfgan(self, *args, **options):
         monkeypatch.setattr('flexae_tf.evaluation.verification.is_tfgan', lambda *_: True)
         build(self, *args, **options)
 
-    monkeypatch.setattr(Inception, '__init__', as_tfgan)
+    monkeypatch.setattr(FeatureNetwork, '__init__', as_tfgan)
     scores = score(folder, num_examples=40, metrics='fd,kid,inception_score', **network)
     names = {'fid40_gen', 'kid40_gen', 'inception_score40_gen'}
     assert names <= set(scores)

@@ -11,8 +11,8 @@ import tensorflow_hub
 
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.evaluation import preprocessing, verification
-from flexae_tf.evaluation.inception import Inception, tfgan_eval
-from tests.evaluation.test_inception import (
+from flexae_tf.evaluation.feature_network import FeatureNetwork, tfgan_eval
+from tests.evaluation.test_feature_network import (
     STAND_IN,
     TinyInception,
     half_pixel_bilinear,
@@ -38,7 +38,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def network(tiny, cache):
-    return Inception(tiny, 'pool_3', 4, cache=cache)
+    return FeatureNetwork(tiny, 'pool_3', 4, cache=cache)
 
 
 def record_of(network, cache):
@@ -132,7 +132,7 @@ def test_preprocessing_refuses_wrong_values(network, cache, monkeypatch, wrong):
 
 
 def test_features_of_first_use_are_stored(tiny, cache, capsys):
-    network = Inception(tiny, 'pool_3', 4, cache=cache)
+    network = FeatureNetwork(tiny, 'pool_3', 4, cache=cache)
     network.verify()
     (line,) = capsys.readouterr().out.splitlines()
     path = record_of(network, cache)
@@ -147,12 +147,12 @@ def test_features_of_first_use_are_stored(tiny, cache, capsys):
     assert [p.name for p in (cache / 'golden').iterdir()] == [path.name]
 
     for batch_size in (1, 7, 50):  # with other rounding
-        Inception(tiny, 'pool_3', batch_size, cache=cache).verify()
+        FeatureNetwork(tiny, 'pool_3', batch_size, cache=cache).verify()
     assert capsys.readouterr().out == ''
     rows[2, 4] += 0.02
     record['features']['pool_3 tf1_bilinear_299'] = rows.tolist()
     path.write_text(json.dumps(record))
-    message = refusal(Inception(tiny, 'pool_3', 4, cache=cache))
+    message = refusal(FeatureNetwork(tiny, 'pool_3', 4, cache=cache))
     assert '0.02 away' in message and '--device=cpu' in message and f'{path}' in message
 
 
@@ -161,7 +161,7 @@ def test_features_are_stored_per_layer_and_resize(tiny, cache, capsys):
     combinations += [('probe', 'half_pixel_bilinear'), ('probe', 'antialiased_bicubic')]
     for _ in range(2):
         for layer, resize in combinations:
-            network = Inception(tiny, layer, 4, resize=resize, cache=cache)
+            network = FeatureNetwork(tiny, layer, 4, resize=resize, cache=cache)
             network.verify()
     assert len(capsys.readouterr().out.splitlines()) == len(combinations)
     features = json.loads(record_of(network, cache).read_text())['features']
@@ -179,7 +179,7 @@ def test_features_of_another_network_are_refused(tiny, network, cache, monkeypat
             return loaded
 
         monkeypatch.setattr(tensorflow_hub, 'load', corrupt_load)
-        other = Inception(tiny, 'pool_3', 4, cache=cache)
+        other = FeatureNetwork(tiny, 'pool_3', 4, cache=cache)
         assert other.checksum == network.checksum
         if fine:
             other.verify()
@@ -193,7 +193,7 @@ def test_features_that_are_not_finite_are_not_stored(tiny, cache, monkeypatch):
             return {'pool_3': images[:, 0, 0] / 0.0}
 
     monkeypatch.setattr(tensorflow_hub, 'load', lambda folder: Broken())
-    assert 'not finite' in refusal(Inception(tiny, 'pool_3', 4, cache=cache))
+    assert 'not finite' in refusal(FeatureNetwork(tiny, 'pool_3', 4, cache=cache))
     assert not cache.exists()
 
 
@@ -207,7 +207,7 @@ def test_record_corrupt(network, tiny, cache, text):
     path.write_text(text)
     assert f'{path}: golden' in refusal(network)
     with pytest.raises(MissingDataError, match='Remove that file'):
-        Inception(tiny, 'pool_3', 4, cache=cache)
+        FeatureNetwork(tiny, 'pool_3', 4, cache=cache)
     path.unlink()
     network.verify()
 
@@ -238,23 +238,23 @@ def test_tfgans_network_is_recognized_by_checksum(tiny, cache, tmp_path, capsys,
     archive = shutil.make_archive(str(tmp_path / 'net'), 'gztar', tiny)
     images = random_images(2, 8, 8, 3)
 
-    from_archive = Inception(archive, 'pool_3', 4, cache=cache)
+    from_archive = FeatureNetwork(archive, 'pool_3', 4, cache=cache)
     from_archive.verify()
     assert not from_archive.is_tfgan
-    own = Inception(None, 'pool_3', 4, cache=cache)
+    own = FeatureNetwork(None, 'pool_3', 4, cache=cache)
     own.verify()
     assert json.loads(record_of(own, cache).read_text())['source'] == handle
     assert len(capsys.readouterr().out.splitlines()) == 2
 
     monkeypatch.setattr(tensorflow_hub, 'resolve', resolve)
-    from_archive = Inception(archive, 'pool_3', 4, cache=cache)
+    from_archive = FeatureNetwork(archive, 'pool_3', 4, cache=cache)
     assert from_archive.is_tfgan
     np.testing.assert_array_equal(from_archive.outputs(images).logits, own.outputs(images).logits)
     assert "TF-GAN's own" in from_archive.describe()
     from_archive.verify()
-    Inception(archive, 'probe', 4, cache=cache).verify()
-    assert Inception(archive, 'probe', 4, cache=cache).is_tfgan
-    assert not Inception(archive, 'pool_3', 4, cache=tmp_path / 'other').is_tfgan
+    FeatureNetwork(archive, 'probe', 4, cache=cache).verify()
+    assert FeatureNetwork(archive, 'probe', 4, cache=cache).is_tfgan
+    assert not FeatureNetwork(archive, 'pool_3', 4, cache=tmp_path / 'other').is_tfgan
 
 
 @pytest.mark.parametrize('is_tfgan', [False, True])
@@ -269,7 +269,7 @@ def test_record_can_be_stored_in_the_package(
     (checked_in / f'{network.checksum}.json').write_text(text)
     monkeypatch.setattr(verification, 'CHECKED_IN', checked_in)
     capsys.readouterr()
-    fresh = Inception(tiny, 'pool_3', 4, cache=tmp_path / 'fresh')
+    fresh = FeatureNetwork(tiny, 'pool_3', 4, cache=tmp_path / 'fresh')
     assert fresh.is_tfgan == is_tfgan
     fresh.verify()
     assert capsys.readouterr().out == '' and not (tmp_path / 'fresh').exists()
@@ -290,7 +290,7 @@ def stand_in():
 )
 def test_stand_in_matches_stored_features(stand_in, cache, capsys, monkeypatch, layer, batch_size):
     monkeypatch.setattr(tensorflow_hub, 'load', stand_in)
-    network = Inception(str(STAND_IN), layer, batch_size, cache=cache)
+    network = FeatureNetwork(str(STAND_IN), layer, batch_size, cache=cache)
     network.verify()
     assert capsys.readouterr().out == '' and not cache.exists()
 
@@ -302,6 +302,6 @@ def test_stand_in_features_distinguish_resizes(stand_in, cache, monkeypatch, lay
     half_pixel = preprocessing.RESIZES['half_pixel_bilinear']
     monkeypatch.setitem(preprocessing.RESIZES, 'tf1_bilinear', half_pixel)
     monkeypatch.setattr(verification, 'verify_preprocessing', lambda _: None)
-    network = Inception(str(STAND_IN), layer, 4, cache=cache)
+    network = FeatureNetwork(str(STAND_IN), layer, 4, cache=cache)
     with pytest.raises(MissingDataError, match='golden features are .* away'):
         network.verify()

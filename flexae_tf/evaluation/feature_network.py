@@ -39,7 +39,7 @@ class Outputs(NamedTuple):
     logits: np.ndarray | None = None
 
 
-class Inception:
+class FeatureNetwork:
     """A network [n, 299, 299, 3] in [-1, 1) -> dict of outputs, loaded and traced once.
 
     Args:
@@ -249,7 +249,7 @@ def _exact_products() -> Iterator[None]:
 
 
 def saved_model_checksum(folder: str) -> str:
-    """Returns `Inception.checksum` of the SavedModel in a folder."""
+    """Returns `FeatureNetwork.checksum` of the SavedModel in a folder."""
     # `fingerprint.pb` holds a random number of each export and is left out.
     read = ('saved_model.pb', 'saved_model.pbtxt', 'variables', 'assets')
     files = {}

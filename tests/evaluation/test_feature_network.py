@@ -14,7 +14,7 @@ import tensorflow_hub
 
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation import archives
-from flexae_tf.evaluation.inception import Inception, saved_model_checksum, tfgan_eval
+from flexae_tf.evaluation.feature_network import FeatureNetwork, saved_model_checksum, tfgan_eval
 
 PLACES = np.array([0, 74, 149, 150, 298])  # where `probe` reads its 299 x 299 images
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -125,7 +125,7 @@ def read_probe(images, resize=tf1_bilinear):
 
 def test_tf1_bilinear_by_hand(tiny):
     image = np.array([[0, 100], [200, 40]], np.uint8).reshape(1, 2, 2, 1)
-    probe = Inception(tiny, 'probe', 1).features(image).reshape(5, 5, 3)
+    probe = FeatureNetwork(tiny, 'probe', 1).features(image).reshape(5, 5, 3)
     # Column x of 299 is at 2x/299: 74 at 0.49498, 150 and later at the second column. With
     # half-pixel centres column 74 would equal the first.
     top = np.array([0.0, 49.498, 99.666, 100.0, 100.0])
@@ -138,19 +138,19 @@ def test_tf1_bilinear_by_hand(tiny):
 @pytest.mark.parametrize('shape', [(28, 28, 1), (32, 32, 3), (64, 48, 3), (299, 299, 3)])
 def test_tf1_bilinear_agrees_with_numpy(tiny, shape):
     images = random_images(3, *shape)
-    features = Inception(tiny, 'probe', 2).features(images)
+    features = FeatureNetwork(tiny, 'probe', 2).features(images)
     np.testing.assert_allclose(features, read_probe(images), atol=1e-5)
 
 
 def test_network_input_range(tiny):
     images = np.stack([np.zeros([8, 8, 3], np.uint8), np.full([8, 8, 3], 255, np.uint8)])
-    features = Inception(tiny, 'probe', 2).features(images)
+    features = FeatureNetwork(tiny, 'probe', 2).features(images)
     np.testing.assert_array_equal(features[0], -1.0)
     np.testing.assert_array_equal(features[1], 127.0 / 128.0)
 
 
 def test_network_accepts_unrounded_images(tiny):
-    network = Inception(tiny, 'probe', 2)
+    network = FeatureNetwork(tiny, 'probe', 2)
     images = random_images(3, 28, 28, 1)
     np.testing.assert_array_equal(
         network.features(images.astype(np.float32)), network.features(images)
@@ -161,7 +161,7 @@ def test_network_accepts_unrounded_images(tiny):
 
 def test_half_pixel_bilinear_agrees_with_numpy(tiny):
     images = random_images(2, 32, 32, 3)
-    network = Inception(tiny, 'probe', 2, resize='half_pixel_bilinear')
+    network = FeatureNetwork(tiny, 'probe', 2, resize='half_pixel_bilinear')
     expected = read_probe(images, half_pixel_bilinear)
     np.testing.assert_allclose(network.features(images), expected, atol=1e-5)
     assert network.resize == 'half_pixel_bilinear_299'
@@ -180,19 +180,19 @@ def test_antialiased_bicubic_agrees_with_pillow(tiny, shape):
             resized[n, :, :, c] = np.clip(channel.resize((299, 299), pil.BICUBIC), 0, 255)
         return resized
 
-    network = Inception(tiny, 'probe', 2, resize='antialiased_bicubic')
+    network = FeatureNetwork(tiny, 'probe', 2, resize='antialiased_bicubic')
     np.testing.assert_allclose(network.features(images), read_probe(images, bicubic), atol=1e-4)
     assert network.resize == 'antialiased_bicubic_299'
 
 
 def test_resize_must_be_known(tiny):
     with pytest.raises(ValueError, match='tf1_bilinear, half_pixel_bilinear, antialiased_bicubic'):
-        Inception(tiny, 'probe', 2, resize='nearest')
+        FeatureNetwork(tiny, 'probe', 2, resize='nearest')
 
 
 def test_grey_images_become_three_channels(tiny):
     grey = random_images(3, 28, 28, 1)
-    network = Inception(tiny, 'pool_3', 2)
+    network = FeatureNetwork(tiny, 'pool_3', 2)
     np.testing.assert_array_equal(
         network.features(grey), network.features(np.repeat(grey, 3, axis=3))
     )
@@ -203,12 +203,12 @@ def test_grey_images_become_three_channels(tiny):
 
 def test_features_do_not_depend_on_batch_size(tiny):
     images = random_images(9, 28, 28, 1)
-    one = Inception(tiny, 'pool_3', 1).features(images)
+    one = FeatureNetwork(tiny, 'pool_3', 1).features(images)
     assert one.shape == (9, 6)
     assert one.dtype == np.float32
     assert len(np.unique(one[:, 0])) == 9
     for batch_size in (7, 50, 128):
-        other = Inception(tiny, 'pool_3', batch_size).features(images)
+        other = FeatureNetwork(tiny, 'pool_3', batch_size).features(images)
         assert other.shape == one.shape
         np.testing.assert_allclose(other, one, atol=1e-5)
 
@@ -228,7 +228,7 @@ def test_network_is_loaded_and_traced_once(tiny, monkeypatch):
         return counting_network
 
     monkeypatch.setattr(tensorflow_hub, 'load', counting_load)
-    network = Inception(tiny, 'pool_3', 4)
+    network = FeatureNetwork(tiny, 'pool_3', 4)
     for shape in [(9, 28, 28, 1), (4, 32, 32, 3), (1, 64, 48, 3)]:
         images = random_images(*shape)
         network.features(images)
@@ -238,7 +238,7 @@ def test_network_is_loaded_and_traced_once(tiny, monkeypatch):
 
 
 def test_network_memory_does_not_grow(tiny):
-    network = Inception(tiny, 'pool_3', 8)
+    network = FeatureNetwork(tiny, 'pool_3', 8)
     images = random_images(20, 28, 28, 1)
 
     def resident():
@@ -256,9 +256,9 @@ def test_network_memory_does_not_grow(tiny):
 @pytest.mark.parametrize(('layer', 'tolerance'), [('pool_4d', 0.0), ('half', 1e-3)])
 def test_outputs_become_float32_vectors(tiny, layer, tolerance):
     images = random_images(3, 28, 28, 1)
-    features = Inception(tiny, layer, 2).features(images)
+    features = FeatureNetwork(tiny, layer, 2).features(images)
     assert features.dtype == np.float32
-    expected = Inception(tiny, 'pool_3', 2).features(images)
+    expected = FeatureNetwork(tiny, 'pool_3', 2).features(images)
     np.testing.assert_allclose(features, expected, atol=tolerance)
 
 
@@ -278,7 +278,7 @@ def test_network_runs_in_full_float32(enabled, tiny, monkeypatch):
     before = setting.tensor_float_32_execution_enabled()
     try:
         setting.enable_tensor_float_32_execution(enabled)
-        Inception(tiny, 'pool_3', 2).features(random_images(3, 8, 8, 3))
+        FeatureNetwork(tiny, 'pool_3', 2).features(random_images(3, 8, 8, 3))
         assert seen == [False, False]
         assert setting.tensor_float_32_execution_enabled() == enabled
     finally:
@@ -297,7 +297,7 @@ def test_network_runs_in_full_float32(enabled, tiny, monkeypatch):
 )
 def test_network_refuses_images(tiny, images):
     with pytest.raises(ValueError, match=r'uint8 or float32 \[n, h, w, 1 or 3\], not'):
-        Inception(tiny, 'pool_3', 2).features(images)
+        FeatureNetwork(tiny, 'pool_3', 2).features(images)
 
 
 @pytest.mark.parametrize('value', [-0.01, 255.01, np.inf, np.nan])
@@ -305,7 +305,7 @@ def test_network_refuses_values(tiny, value):
     images = np.zeros([2, 8, 8, 3], np.float32)
     images[1, 2, 3, 1] = value
     with pytest.raises(ValueError, match=r'in 0\.\.255, not in'):
-        Inception(tiny, 'pool_3', 2).features(images)
+        FeatureNetwork(tiny, 'pool_3', 2).features(images)
 
 
 # Logits and description
@@ -313,22 +313,22 @@ def test_network_refuses_values(tiny, value):
 
 def test_logits_need_tfgans_network(tiny, hub):
     images = random_images(3, 28, 28, 1)
-    outputs = Inception(None, 'pool_3', 2).outputs(images)
+    outputs = FeatureNetwork(None, 'pool_3', 2).outputs(images)
     assert outputs.features.shape == (3, 6)
     np.testing.assert_allclose(outputs.logits, 2.0 * outputs.features[:, :4], rtol=1e-6)
-    outputs = Inception(tiny, 'pool_3', 2).outputs(images)
+    outputs = FeatureNetwork(tiny, 'pool_3', 2).outputs(images)
     assert outputs.features.shape == (3, 6)
     assert outputs.logits is None
-    assert Inception(tiny, 'logits', 2).features(images).shape == (3, 4)
+    assert FeatureNetwork(tiny, 'logits', 2).features(images).shape == (3, 4)
 
 
 def test_describe_names_network_and_scores(tiny, hub):
-    network = Inception(tiny, 'probe', 2)
+    network = FeatureNetwork(tiny, 'probe', 2)
     text = network.describe()
     for words in (tiny, network.checksum, 'layer probe', 'tf1_bilinear_299', "not TF-GAN's own"):
         assert words in text
     assert 'fd_probe_' in text
-    text = Inception(None, 'pool_3', 2).describe()
+    text = FeatureNetwork(None, 'pool_3', 2).describe()
     assert hub in text and "TF-GAN's own" in text and 'not' not in text
 
 
@@ -337,7 +337,7 @@ def test_describe_names_network_and_scores(tiny, hub):
 
 def refusal(path, layer='pool_3'):
     with pytest.raises(MissingDataError) as error:
-        Inception(path, layer, 2)
+        FeatureNetwork(path, layer, 2)
     message = str(error.value)
     assert '\n' not in message
     assert '--inception_path' in message
@@ -408,18 +408,18 @@ def test_hub_incomplete_download(tmp_path, monkeypatch):
 
 def test_hub_cache_is_not_in_tmp(tiny, hub, cache, monkeypatch):
     monkeypatch.delenv('TFHUB_CACHE_DIR')
-    Inception(None, 'pool_3', 2, cache=cache)
+    FeatureNetwork(None, 'pool_3', 2, cache=cache)
     assert os.environ['TFHUB_CACHE_DIR'] == str(cache / 'tfhub')
     monkeypatch.setenv('TFHUB_CACHE_DIR', 'elsewhere')
-    Inception(None, 'pool_3', 2, cache=cache)
+    FeatureNetwork(None, 'pool_3', 2, cache=cache)
     assert os.environ['TFHUB_CACHE_DIR'] == 'elsewhere'
 
 
 def test_hub_network_is_tfgan(tiny, hub):
-    from_folder = Inception(tiny, 'pool_3', 2)
+    from_folder = FeatureNetwork(tiny, 'pool_3', 2)
     assert not from_folder.is_tfgan
     for path in (None, hub):
-        network = Inception(path, 'pool_3', 2)
+        network = FeatureNetwork(path, 'pool_3', 2)
         assert network.is_tfgan
         assert network.checksum == from_folder.checksum
 
@@ -442,8 +442,8 @@ def pack(tiny, tmp_path):
 @pytest.mark.parametrize('kind', ['tar', 'gztar', 'zip'])
 def test_archive_gives_the_same_network(tiny, pack, cache, kind):
     images = random_images(2, 8, 8, 3)
-    from_folder = Inception(tiny, 'pool_3', 2)
-    network = Inception(str(pack(kind)), 'pool_3', 2, cache=cache)
+    from_folder = FeatureNetwork(tiny, 'pool_3', 2)
+    network = FeatureNetwork(str(pack(kind)), 'pool_3', 2, cache=cache)
     np.testing.assert_array_equal(network.features(images), from_folder.features(images))
     assert network.checksum == from_folder.checksum
     assert not network.is_tfgan
@@ -471,12 +471,12 @@ def test_archive_of_incomplete_network(tiny, pack, tmp_path):
 
 def test_archive_is_unpacked_again_after_loss(pack, cache):
     archive = str(pack('gztar'))
-    Inception(archive, 'pool_3', 2, cache=cache)
+    FeatureNetwork(archive, 'pool_3', 2, cache=cache)
     (unpacked,) = (cache / 'networks').iterdir()
     (unpacked / 'variables' / 'variables.index').unlink()
     with pytest.raises(MissingDataError):
-        Inception(archive, 'pool_3', 2, cache=cache)
-    Inception(archive, 'pool_3', 2, cache=cache)
+        FeatureNetwork(archive, 'pool_3', 2, cache=cache)
+    FeatureNetwork(archive, 'pool_3', 2, cache=cache)
 
 
 def test_archive_missing(tmp_path):
@@ -496,7 +496,7 @@ def test_checksum_covers_names_and_contents(tiny):
         contents = (pathlib.Path(tiny) / name).read_bytes()
         text += f'{name} {len(contents)}\n'.encode() + contents
     checksum = hashlib.sha256(text).hexdigest()[:12]
-    assert Inception(tiny, 'pool_3', 2).checksum == checksum
+    assert FeatureNetwork(tiny, 'pool_3', 2).checksum == checksum
 
 
 def test_checksum_distinguishes_networks(tiny, tmp_path):
@@ -600,7 +600,7 @@ def test_tfgan_eval_without_tfgan(clean_modules, monkeypatch):
 @pytest.mark.skipif(not STAND_IN.is_dir(), reason='no network at $FLEXAE_TF_INCEPTION')
 def test_stand_in_features():
     images = random_images(3, 28, 28, 1)
-    network = Inception(str(STAND_IN), 'mixed_7', 4)
+    network = FeatureNetwork(str(STAND_IN), 'mixed_7', 4)
     features = network.features(images)
     resized = np.repeat((tf1_bilinear(images.astype(np.float64)) - 128.0) / 128.0, 3, axis=3)
     expected = tensorflow_hub.load(str(STAND_IN))(tf.constant(resized, tf.float32))['mixed_7']
