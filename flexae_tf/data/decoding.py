@@ -11,6 +11,8 @@ from tqdm import tqdm
 from flexae_tf.data import memory
 from flexae_tf.errors import MissingDataError
 
+# Identifies the pixel values that an image file decodes to. Protocols of scores contain it.
+DECODER = 'islow_exif_white_16bit'
 MAX_LISTED = 10  # unreadable files that an error lists
 
 

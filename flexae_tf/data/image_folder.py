@@ -68,12 +68,17 @@ def load_folder(folder: Path, *, size: int) -> tuple[Split, Split]:
     return hold_out_test(images, default_test_size(len(paths)))
 
 
-def load_unresized(folder: Path, *, max_images: int) -> np.ndarray:
+def load_unresized(
+    folder: Path, *, max_images: int, resize_to: int | None = None, skip_bad_images: bool = False
+) -> np.ndarray:
     """Loads images of one size without cropping or resizing them.
 
     Args:
         folder: folder of PNG and JPEG files, searched with its subfolders.
         max_images: number of images to read, the first in a fixed random order of the paths.
+        resize_to: height and width to which the largest centre square of every image is resized
+            with antialiasing; None if the images have one size and keep it.
+        skip_bad_images: leave unreadable images out, in place of an error.
 
     Returns:
         uint8 [n, h, w, 3].
@@ -86,6 +91,8 @@ def load_unresized(folder: Path, *, max_images: int) -> np.ndarray:
 
     paths = _image_paths(folder, '--real or --fake')
     paths = [paths[i] for i in fixed_permutation(len(paths), Purpose.EVALUATION)[:max_images]]
+    if resize_to:
+        return decoding.read_images(decoding.file_contents(paths), paths, size=resize_to)
     images = None
     for i, image in decoding.decode_all(decoding.file_contents(paths), paths, decoding.decode):
         if images is None:
