@@ -112,8 +112,6 @@ def network_speed(config: BenchmarkConfig) -> dict[str, float]:
     """Measures images/s of the Inception network, which computes the features of scores."""
     # Slow to import; the other subjects do not need it.
     from flexae_tf.evaluation.feature_network import FeatureNetwork
-        FeatureNetwork,
-    )  # slow; the other subjects do not need it
 
     network = FeatureNetwork(config.inception_path, config.feature_layer, batch_size=NETWORK_BATCH)
     x = np.random.RandomState(0).randint(0, 256, [NETWORK_BATCH, 28, 28, 1]).astype(np.uint8)
