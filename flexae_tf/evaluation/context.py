@@ -1,0 +1,94 @@
+"""The parts that all sets of an evaluation share: score log, feature network, feature folders."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+from flexae_tf.config import EvaluateConfig
+from flexae_tf.errors import UsageError
+from flexae_tf.evaluation import archives
+from flexae_tf.evaluation.feature_network import FeatureNetwork
+from flexae_tf.evaluation.features import BLOCK, NetworkFeatures, RawFeatures
+from flexae_tf.evaluation.score_log import ScoreLog
+from flexae_tf.evaluation.summaries import ScoreSummaries
+from flexae_tf.metrics.table import Features
+from flexae_tf.training.workdir import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """The parts that all sets of an evaluation share.
+
+    Attributes:
+        config: options of the evaluation.
+        log: receives the scores.
+        summaries: writes the scores to TensorBoard.
+        network: feature network; None for raw values.
+        real_features: extracts features of real examples, stored for all runs.
+        own_features: extracts features of the scored examples.
+        check_interrupt: called between batches and metrics; raises `Interrupted` after a signal.
+    """
+
+    config: EvaluateConfig
+    log: ScoreLog
+    summaries: ScoreSummaries
+    network: FeatureNetwork | None
+    real_features: Callable[..., Features]
+    own_features: Callable[..., Features]
+    check_interrupt: Callable[[], None]
+
+
+def prepare(
+    config: EvaluateConfig,
+    workdir: Workdir | None,
+    check_interrupt: Callable[[], None],
+    *,
+    images: bool,
+) -> Context:
+    """Opens the log, loads and verifies the feature network.
+
+    Args:
+        config: options of the evaluation.
+        workdir: of the run; None for images from files, whose scores go to `--output_file`.
+        check_interrupt: called between batches.
+        images: whether examples are images, not vectors.
+    """
+    cache = pathlib.Path(config.cache_dir or archives.default_cache())
+    output_file = pathlib.Path(config.output_file) if config.output_file else None
+    log = ScoreLog(
+        workdir.scores if workdir else output_file,
+        request=config.identity_hash(),
+        also_write_to=output_file if workdir else None,
+    )
+    network = _load_network(config, cache, images=images)
+    if network:
+        options = dict(batch_size=config.batch_size, check_interrupt=check_interrupt)
+        own_folder = (workdir.path if workdir else cache) / 'features'
+        real_features = NetworkFeatures(network, cache / 'features', **options)
+        own_features = NetworkFeatures(network, own_folder, **options)
+    else:
+        real_features = own_features = RawFeatures()
+    summaries = ScoreSummaries(workdir.tensorboard if workdir else None)
+    return Context(config, log, summaries, network, real_features, own_features, check_interrupt)
+
+
+def _load_network(
+    config: EvaluateConfig, cache: pathlib.Path, *, images: bool
+) -> FeatureNetwork | None:
+    """Returns the feature network, verified; None if raw values are compared."""
+    if config.features == 'pixels' or (config.features == 'auto' and not images):
+        return None
+    if not images:
+        raise UsageError(
+            '--features=inception: the run is on vectors, not images. Use --features=pixels.'
+        )
+    network = FeatureNetwork(
+        config.inception_path,
+        config.feature_layer,
+        min(config.batch_size, BLOCK),
+        resize=config.resize,
+        cache=cache,
+    )
+    print(network.describe(), flush=True)
+    network.verify()
+    return network

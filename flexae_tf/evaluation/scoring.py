@@ -1,0 +1,142 @@
+"""Scores of one set: computed by every metric, recorded, printed and written to TensorBoard."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flexae_tf.errors import NonFiniteLossError
+from flexae_tf.evaluation.context import Context
+from flexae_tf.evaluation.image_sets import ImageSet
+from flexae_tf.evaluation.references import Reference
+from flexae_tf.evaluation.score_log import score_id
+from flexae_tf.metrics.protocol import Protocol
+from flexae_tf.metrics.table import SELECTION_METRIC, Features, Metric, MetricResult
+
+
+def score(
+    context: Context, image_set: ImageSet, reference: Reference, metrics: Sequence[Metric]
+) -> dict[str, float]:
+    """Scores a set by every metric: prints recorded scores, computes and records the others.
+
+    Returns:
+        Values by stem.
+
+    Raises:
+        NonFiniteLossError: a score is not finite; no score of its metric is recorded.
+    """
+    values: dict[str, float] = {}
+    missing = []
+    for metric in metrics:
+        estimator = metric.estimator.replace('{checkpoint}', str(image_set.model.checkpoint))
+        protocol = dataclasses.replace(reference.protocol, estimator=estimator)
+        resamples = context.config.bootstrap if metric.bootstrap_sd else 0
+        identity = identity_of(image_set, protocol, bootstrap=resamples)
+        recorded = context.log.show_recorded(identity)
+        values |= recorded
+        if not recorded:
+            missing.append((metric, protocol, identity))
+    if not missing:
+        return values
+
+    sets = [
+        reference.extract(image_set.make(repeat), image_set) for repeat in range(image_set.repeats)
+    ]
+    for metric, protocol, identity in missing:
+        context.check_interrupt()
+        real, started = reference.features, time.monotonic()
+        results = [metric.compute(real, features) for features in sets]
+        bootstrap_sd = None
+        if identity['bootstrap'] and isinstance(real, Features):
+            bootstrap_sd = metric.bootstrap_sd(
+                real.rows,
+                sets[0].rows,
+                num_resamples=identity['bootstrap'],
+                paired=image_set.paired,
+            )
+        seconds = time.monotonic() - started
+        if results[0].curve:
+            name = protocol.name(image_set.name, metric.name)
+            context.summaries.write_curve(name, protocol.id, image_set.model.step, results[0].curve)
+        values |= _record(context, identity, protocol, results, bootstrap_sd, seconds)
+    return values
+
+
+def identity_of(image_set: ImageSet, protocol: Protocol, *, bootstrap: int) -> dict[str, Any]:
+    """Returns everything except the stem that distinguishes a score from others of the run."""
+    return {
+        'set': image_set.name,
+        'step': image_set.model.step,
+        'checkpoint': image_set.model.checkpoint,
+        'seed': image_set.model.seed,
+        'density': image_set.model.density,
+        'sample_seed': image_set.sample_seed,
+        'repeats': image_set.repeats,
+        'bootstrap': bootstrap,
+        'n': protocol.num,
+        'split': protocol.split,
+        'selection': image_set.model.selection,
+        'protocol': protocol.id,
+    }
+
+
+def _record(
+    context: Context,
+    identity: dict[str, Any],
+    protocol: Protocol,
+    results: Sequence[MetricResult],
+    bootstrap_sd: float | None,
+    seconds: float,
+) -> dict[str, float]:
+    """Records the scores of one metric; returns their values, means over the repeats, by stem."""
+    single = len(results) == 1
+    records = []
+    for stem in results[0].values:
+        values = [result.values[stem] for result in results]
+        record = {
+            'metric': protocol.name(identity['set'], stem),
+            'stem': stem,
+            'value': float(np.mean(values)),
+            'sd': None if single else float(np.std(values, ddof=1)),
+            'estimator_sd': results[0].estimator_sd.get(stem) if single else None,
+            'bootstrap_sd': bootstrap_sd,  # only of the first set
+            'seconds': round(seconds, 2),
+            **identity,
+            'protocol_name': protocol.label,
+            'fields': protocol.fields(),
+            'id': score_id(identity, stem),
+        }
+        if not np.isfinite(record['value']):
+            raise NonFiniteLossError(
+                f'{record["metric"]}: not finite and not recorded. Check the features of the '
+                f'{identity["set"]}.'
+            )
+        records.append(record)
+    context.log.add(records)
+    for record in records:
+        context.summaries.write_scalar(record)
+    return {record['stem']: record['value'] for record in records}
+
+
+def record_minimum(
+    context: Context, candidates: list[dict[str, Any]], protocol: Protocol, *, among: str
+) -> None:
+    """Records the smallest Frechet distance among checkpoints, as the authors report it.
+
+    Args:
+        context: shared parts of the evaluation.
+        candidates: identity and `value` of the same set at every checkpoint.
+        protocol: protocol of the distances.
+        among: 'late' or 'all' checkpoints.
+    """
+    protocol = dataclasses.replace(protocol, selection=f'minimum_of_{among}')
+    identity = min(candidates, key=lambda candidate: candidate['value']) | {
+        'selection': 'test',
+        'protocol': protocol.id,
+        'candidates': sorted(candidate['step'] for candidate in candidates),
+    }
+    if not context.log.show_recorded(identity):
+        result = MetricResult({SELECTION_METRIC.name: identity['value']})
+        _record(context, identity, protocol, [result], None, 0.0)
