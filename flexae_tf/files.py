@@ -1,4 +1,4 @@
-"""Atomic writes, JSON lines and file locks."""
+"""Paths, atomic writes, JSON lines and file locks."""
 
 import contextlib
 import errno
@@ -6,9 +6,75 @@ import fcntl
 import json
 import os
 import pathlib
+import re
+import tempfile
 import uuid
 from collections.abc import Iterator
 from typing import IO, Any
+
+from flexae_tf.errors import UsageError
+
+
+def local_path(label: str, path: str | bytes | os.PathLike) -> str:
+    """Returns the path of a file or folder of this machine, which may be missing.
+
+    A leading `~` or `~USER` becomes a home folder. Every other character is part of a name.
+
+    Args:
+        label: the flag or argument that gave the path, for the error message.
+        path: a path, absolute or relative to the working directory.
+
+    Raises:
+        UsageError: the path is empty or a URL, has control characters, or is relative to a
+            working directory that was removed.
+    """
+    path = os.fsdecode(path)
+    if not path:
+        raise UsageError(f'{label}=: empty. Give a path, or leave it out.')
+    if re.match(r'[A-Za-z][\w+.-]*://', path):
+        raise UsageError(
+            f'{label}={path}: a URL, not a path. Use a local path; mount or copy remote files.'
+        )
+    if re.search(r'[\x00-\x1f\x7f]', path):
+        raise UsageError(f'{label}={path!r}: has control characters. Rename it, or use a link.')
+    expanded = os.path.expanduser(path)
+    if expanded.startswith('~'):
+        raise UsageError(f'{label}={path}: unknown home folder. Give the whole path.')
+    try:
+        os.path.abspath(expanded)
+    except FileNotFoundError:
+        raise UsageError(
+            f'{label}={path}: relative to a working directory that was removed. Change the '
+            'directory.'
+        ) from None
+    return expanded
+
+
+@contextlib.contextmanager
+def tensorflow_path(path: str | os.PathLike) -> Iterator[str]:
+    """Yields a name of an existing file or folder that TensorFlow takes literally.
+
+    TensorFlow reads some names as patterns and refuses names that are not UTF-8. For such a name,
+    a link in a temporary folder is used; it is removed at the end.
+
+    Raises:
+        UsageError: the folder for temporary files has such a name itself.
+    """
+    path = os.fspath(path)
+    if _is_literal(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix='flexae_tf-') as folder:
+        if not _is_literal(folder):
+            raise UsageError(f'TMPDIR={folder}: TensorFlow cannot use this name. Set another one.')
+        link = os.path.join(folder, 'link')
+        os.symlink(pathlib.Path(path).absolute(), link)
+        yield link
+
+
+def _is_literal(path: str) -> bool:
+    """Returns whether TensorFlow takes a path as it is: no pattern, and UTF-8."""
+    return not re.search(r'[][*?\\\udc80-\udcff]', path)
 
 
 def lock(file: IO) -> None:
@@ -63,8 +129,8 @@ def write_json(path: pathlib.Path, document: Any) -> None:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text atomically."""
-    write_bytes(path, text.encode())
+    """Writes a text atomically; names of files in it need not be UTF-8."""
+    write_bytes(path, text.encode(errors='surrogateescape'))
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:

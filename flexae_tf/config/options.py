@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from absl import flags
 
 from flexae_tf.config import renamed
 from flexae_tf.errors import UsageError
+from flexae_tf.files import local_path
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # Flagfiles that come with the package: in a wheel inside it, in a clone beside it.
@@ -52,7 +54,7 @@ def option(
         required: whether None is refused.
         identity: whether the option changes results, and thus the hash of a run. Other options
             may differ when a run is resumed.
-        path: whether the value is a file or folder. A leading `~` becomes the home folder.
+        path: whether the value is a file or folder; see `files.local_path`.
     """
     metadata = dict(
         help=help_text,
@@ -92,11 +94,16 @@ class Options:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.metadata['path'] and value:
-                object.__setattr__(self, field.name, os.path.expanduser(value))
+            if field.metadata['path'] and value is not None:
+                object.__setattr__(self, field.name, local_path(f'--{field.name}', value))
             elif type_name(field) == 'float' and isinstance(value, int):
                 object.__setattr__(self, field.name, float(value))
             _check(field, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all options, with absolute paths."""
+        values = {field: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {f.name: _absolute(v) if f.metadata['path'] and v else v for f, v in values.items()}
 
     def identity(self) -> dict[str, Any]:
         """Returns the options that change results."""
@@ -127,6 +134,8 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         if limits['required']:
             raise UsageError(f'--{field.name}: needed. Set it: {limits["help"]}')
         return
+    if value == '':
+        raise UsageError(f'{flag}: empty. Give a value, or leave the flag out.')
     if limits['choices']:
         for item in value.split(',') if limits['several'] else [value]:
             if item not in limits['choices']:
@@ -185,8 +194,33 @@ def from_arguments(
         method = _parse(options, arguments, known_only=True)['method'].value
         options = config_class(method)
     renamed.check(arguments, [field.name for field in dataclasses.fields(options)])
-    values = _parse(options, arguments)
-    return options(**{f.name: values[f.name].value for f in dataclasses.fields(options)})
+    flag_values = _parse(options, arguments)
+    values = {field.name: flag_values[field.name].value for field in dataclasses.fields(options)}
+    for field in dataclasses.fields(options):
+        if field.metadata['path'] and values[field.name]:
+            values[field.name] = expand_variables(f'--{field.name}', values[field.name])
+    return options(**values)
+
+
+def expand_variables(flag: str, value: str) -> str:
+    """Returns a path with the values of its environment variables, `$NAME` or `${NAME}`.
+
+    Shells do this on a command line, but not in flagfiles. `$$` is a dollar sign.
+
+    Raises:
+        UsageError: a variable is not set, or empty; `flag` and the variable are named.
+    """
+
+    def replace(match: re.Match) -> str:
+        name = match[1] or match[2]
+        if name and not os.environ.get(name):
+            raise UsageError(
+                f'{flag}={value}: the variable {name} is not set. Set it; for a dollar sign, '
+                'write $$.'
+            )
+        return os.environ[name] if name else '$'
+
+    return re.sub(r'\$(?:\$|([A-Za-z_]\w*)|\{([^{}]+)\})', replace, value)
 
 
 def _parse(
@@ -221,7 +255,7 @@ def find_flagfile(name: str, folder: pathlib.Path | None = None) -> pathlib.Path
             `folder`, and among the flagfiles of the package, with or without a leading `flags/`.
         folder: folder of the flagfile that includes this one; None on a command line.
     """
-    path = pathlib.Path(name).expanduser()
+    path = pathlib.Path(os.path.expanduser(name))
     folders = [pathlib.Path(), *([folder] if folder else []), FLAGFILES, FLAGFILES.parent]
     return next((parent / path for parent in folders if (parent / path).is_file()), None)
 
@@ -230,7 +264,8 @@ def expand_flagfiles(arguments: Sequence[str], including: Sequence[pathlib.Path]
     """Returns the arguments with the flags of every flagfile in place of its `--flagfile`.
 
     Args:
-        arguments: flags. In a flagfile, blank lines and lines that begin with # or // are skipped.
+        arguments: flags. In a flagfile, blank lines and lines that begin with # or // are skipped,
+            and `$FLAGFILE_DIR` is the folder of the flagfile.
         including: the flagfiles that are being read, outermost first.
 
     Raises:
@@ -244,32 +279,54 @@ def expand_flagfiles(arguments: Sequence[str], including: Sequence[pathlib.Path]
         elif flag not in ('--flagfile', '-flagfile'):
             expanded.append(argument)
         else:
-            name = name if equals else next(remaining, '')
+            name = expand_variables('--flagfile', name if equals else next(remaining, ''))
             path = find_flagfile(name, including[-1].parent if including else None)
             if path is None:
                 raise UsageError(
                     f'--flagfile={name}: no such file in the working directory or in {FLAGFILES}. '
                     'Check the path.'
                 )
-            path = path.resolve()
-            if path in including:
+            if any(path.samefile(other) for other in including):
                 raise UsageError(f'--flagfile={name}: includes itself. Remove that line.')
-            try:
-                lines = [line.strip() for line in path.read_text().splitlines()]
-            except (OSError, UnicodeDecodeError) as error:
-                raise UsageError(f'--flagfile={name}: unreadable ({error}). Check it.') from None
-            lines = [line for line in lines if line and not line.startswith(('#', '//'))]
-            expanded += expand_flagfiles(lines, (*including, path))
+            expanded += expand_flagfiles(_read_flagfile(name, path), (*including, path))
     return expanded
 
 
-def to_flagfile(config: Options) -> str:
-    """Returns the text of a flagfile that sets the same options."""
-    lines = []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if value is not None:
-            lines.append(
-                f'--{field.name}={str(value).lower() if isinstance(value, bool) else value}'
-            )
-    return '\n'.join(lines) + '\n'
+def _read_flagfile(name: str, path: pathlib.Path) -> list[str]:
+    """Returns the flags of a flagfile; names of folders in it need not be UTF-8."""
+    try:
+        text = path.read_bytes().decode('utf-8-sig', 'surrogateescape')
+    except OSError as error:
+        raise UsageError(f'--flagfile={name}: unreadable ({error.strerror}). Check it.') from None
+    if '\0' in text:
+        raise UsageError(f'--flagfile={name}: not a text in UTF-8. Check it.')
+    folder = local_path('--flagfile', path.parent).replace('$', '$$')
+    text = re.sub(r'\$(FLAGFILE_DIR\b|\{FLAGFILE_DIR\})', lambda _: folder, text)
+    lines = [line.strip() for line in text.split('\n')]
+    return [line for line in lines if line and not line.startswith(('#', '//'))]
+
+
+def path_flag(name: str, path: str | os.PathLike) -> str:
+    """Returns the flag that sets a path option, with an absolute path."""
+    return f'--{name}={_absolute(path)}'.replace('$', '$$')
+
+
+def to_flag(field: dataclasses.Field, value: Any) -> str:
+    """Returns the flag that sets an option to a value, with an absolute path."""
+    if field.metadata['path']:
+        return path_flag(field.name, value)
+    return f'--{field.name}={str(value).lower() if isinstance(value, bool) else value}'
+
+
+def to_flagfile(config: Options, *, skip: Sequence[str] = ()) -> str:
+    """Returns the text of a flagfile that sets the same options, except those to skip.
+
+    Paths are absolute.
+    """
+    values = {field: getattr(config, field.name) for field in dataclasses.fields(config)}
+    given = [(f, v) for f, v in values.items() if v is not None and f.name not in skip]
+    return ''.join(f'{to_flag(field, value)}\n' for field, value in given)
+
+
+def _absolute(path: str | os.PathLike) -> str:
+    return str(pathlib.Path(path).absolute())

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from flexae_tf import data, densities, methods
 from flexae_tf.config import EvaluateConfig, ReproduceConfig, ResolvedConfig, TrainConfig
-from flexae_tf.config.options import find_flagfile, from_arguments
+from flexae_tf.config.options import find_flagfile, from_arguments, path_flag, to_flag
 from flexae_tf.config.train import training_flagfiles
 from flexae_tf.errors import UsageError, UserError
 from flexae_tf.evaluation import score_log
@@ -131,7 +131,7 @@ class Job:
 
         A missing evaluation needs the training, which verifies its last checkpoint.
         """
-        workdir = f'--workdir={self.workdir.path}'
+        workdir = path_flag('workdir', self.workdir.path)
         found = [('train', *self.train, workdir)]
         for evaluation in self.evaluations:
             if not missing or self.scores(evaluation) is None:
@@ -311,11 +311,7 @@ def _text(value: float | str | None) -> str:
 def _given(config: ReproduceConfig, *names: str) -> tuple[str, ...]:
     """Returns flags of the options that differ from their defaults, with absolute paths."""
     given = {f: getattr(config, f.name) for f in dataclasses.fields(config) if f.name in names}
-    return tuple(
-        f'--{field.name}={os.path.abspath(value) if field.metadata["path"] else value}'
-        for field, value in given.items()
-        if value != field.default
-    )
+    return tuple(to_flag(field, value) for field, value in given.items() if value != field.default)
 
 
 Runs = Iterable[tuple[dict[str, float | str], list[dict]]]  # (training options, evaluations)

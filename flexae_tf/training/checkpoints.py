@@ -8,6 +8,7 @@ last. Files without a matching manifest are not a checkpoint.
 
 import hashlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -16,7 +17,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from flexae_tf.errors import CorruptRunError, MissingDataError
-from flexae_tf.files import write_json
+from flexae_tf.files import tensorflow_path, write_json
 
 
 class Checkpoints:
@@ -62,7 +63,8 @@ class Checkpoints:
         manifest.unlink(missing_ok=True)
         self._remove_temporary()
         try:
-            self._checkpoint.write(str(self._prefix(step)))
+            with tensorflow_path(self._folder) as folder:
+                self._checkpoint.write(os.path.join(folder, self._prefix(step).name))
             files = {p.name: _fingerprint(p) for p in self._files(step)}
             write_json(manifest, {'step': step, 'config': self._identity, 'files': files})
         except (OSError, tf.errors.OpError) as error:
@@ -146,7 +148,9 @@ class Checkpoints:
 
     def _read(self, step: int) -> None:
         try:
-            self._checkpoint.read(str(self._prefix(step))).assert_consumed()
+            with tensorflow_path(self._folder) as folder:
+                prefix = os.path.join(folder, self._prefix(step).name)
+                self._checkpoint.read(prefix).assert_consumed()
         except AssertionError as error:
             raise self._corrupt(
                 step,

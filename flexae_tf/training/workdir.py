@@ -74,7 +74,7 @@ class Workdir:
         self.check(config)
         examples = self.check_examples(dataset)
         document = {
-            'config': dataclasses.asdict(config),
+            'config': config.to_json(),
             'data': dataclasses.asdict(dataset.spec),
             'examples': examples,
         }
@@ -84,7 +84,8 @@ class Workdir:
             self._lock = open(self.path / '.lock', 'w')  # noqa: SIM115 (held while training)
             lock(self._lock)
             write_json(self._config_path, document)
-            write_text(self.path / 'flags.txt', to_flagfile(config))
+            flags = to_flagfile(config, skip=('workdir',))
+            write_text(self.path / 'flags.txt', f'--workdir=$FLAGFILE_DIR\n{flags}')
         except BlockingIOError:
             raise UsageError(
                 f'{self.path}: another process trains in it. Wait until it ends, or use another '
@@ -197,7 +198,9 @@ class Workdir:
         """Returns the contents of `config.json`; None if the file does not exist."""
         try:
             document = json.loads(self._config_path.read_text())
-            config, data_spec = document['config'], document['data']
+            # A run that was moved or copied has another workdir now.
+            config = document['config'] | {'workdir': str(self.path)}
+            data_spec = document['data']
             for name in ('shape', 'value_range', 'attributes'):
                 data_spec[name] = tuple(data_spec[name])
             spec = DatasetSpec(**data_spec)

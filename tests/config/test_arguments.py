@@ -138,8 +138,8 @@ def test_flagfile_refuses_missing_and_recursive_files(tmp_path):
     assert refusal(TrainConfig, '--flagfile', f'{tmp_path}/a') == (
         '--flagfile=a: includes itself. Remove that line.'
     )
-    (tmp_path / 'c').write_bytes(b'\xff\xfe')
-    assert '--flagfile' in refusal(TrainConfig, f'--flagfile={tmp_path}/c')
+    (tmp_path / 'c').write_text('--seed=1', encoding='utf-16')
+    assert 'not a text in UTF-8' in refusal(TrainConfig, f'--flagfile={tmp_path}/c')
 
 
 def read(*flagfiles):

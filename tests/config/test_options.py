@@ -1,6 +1,7 @@
 """Options of all programs: limits, required options, contradictions, hashes."""
 
 import dataclasses
+import os
 
 import pytest
 
@@ -46,7 +47,8 @@ def test_options_convert_integers_to_float():
         (dict(weight=2.5), '--weight=2.5: too large. Use at most 2.0.'),
         (dict(log_every=0), '--log_every=0: too small. Use at least 1.'),
         (dict(names='a,d'), '--names=d: unknown. Choose one of a, b, c.'),
-        (dict(names=''), '--names=: unknown. Choose one of a, b, c.'),
+        (dict(names='a,'), '--names=: unknown. Choose one of a, b, c.'),
+        (dict(names=''), '--names=: empty. Give a value, or leave the flag out.'),
     ],
 )
 def test_options_refuse_values_outside_limits(given, message):
@@ -178,6 +180,7 @@ def test_resolved_config_needs_both_dimensions():
 
 
 def test_flagfile_of_options_gives_equal_options(tmp_path):
-    wanted = TrainConfig(seed=3, bn_mix_generated=True, latent_dim=7, data_dir='with space')
-    (tmp_path / 'f').write_text(to_flagfile(wanted))
+    data_dir = os.fsdecode(b'/[a] $b $$ {c}*\\?%20 "\'#-~ \xc3\xa9\xff')
+    wanted = TrainConfig(seed=3, bn_mix_generated=True, latent_dim=7, data_dir=data_dir)
+    (tmp_path / 'f').write_bytes(os.fsencode(to_flagfile(wanted)))
     assert from_arguments(TrainConfig, [f'--flagfile={tmp_path}/f']) == wanted
