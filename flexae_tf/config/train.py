@@ -7,7 +7,7 @@ import functools
 from typing import Any, ClassVar
 
 from flexae_tf.config.options import Options, find_flagfile, option, path_option, runtime_option
-from flexae_tf.config.shared import MAX_SEED, device_option
+from flexae_tf.config.shared import MAX_SEED, device_option, value_range_option
 
 DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
 MIXTURES = ('data', 'circle')
@@ -25,12 +25,15 @@ class TrainConfig(Options):
 
     dataset: str = option('digits', 'Data set to train on, or package.module:NAME.')
     data_dir: str | None = path_option(
-        'Folder of tensorflow-datasets; folder of images or .npz file with --dataset=folder.'
+        'Folder of tensorflow-datasets; with --dataset=folder: folder of images, .npy or .npz file.'
     )
     download: bool = runtime_option(False, 'Download a missing data set with tensorflow-datasets.')
     image_size: int | None = option(
-        None, 'Height and width of images of --dataset=folder (default: 64).', minimum=4
+        None,
+        'Height and width of images of --dataset=folder (default: 64; size of arrays).',
+        minimum=4,
     )
+    value_range: str | None = value_range_option()
     celeba_crop: int = option(
         140, 'Side of the centre crop of CelebA images, before the resize to 64.', minimum=64
     )

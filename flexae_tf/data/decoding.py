@@ -105,22 +105,22 @@ def decode_all(
 
 
 def crop_and_resize(image: tf.Tensor, *, size: int, crop: int | None = None) -> tf.Tensor:
-    """Crops the central square of an image and resizes it with an antialiasing triangle filter.
+    """Crops the central square of images and resizes it with an antialiasing triangle filter.
 
     The filter is Pillow's `BILINEAR`. Plain bilinear sampling, TensorFlow's default, skips pixels
     when it shrinks an image and shifts a Fréchet distance by several points.
 
     Args:
-        image: uint8 [h, w, c].
+        image: uint8 [..., h, w, c].
         size: height and width of the result.
         crop: side of the square, at most h and w; None for the largest square.
 
     Returns:
-        uint8 [size, size, c], rounded.
+        uint8 [..., size, size, c], rounded.
     """
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    height, width = tf.shape(image)[-3], tf.shape(image)[-2]
     side = tf.minimum(height, width) if crop is None else crop
     top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
+    square = image[..., top : top + side, left : left + side, :]
     resized = tf.image.resize(square, [size, size], antialias=True)
     return tf.saturate_cast(tf.round(resized), tf.uint8)

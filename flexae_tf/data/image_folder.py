@@ -1,4 +1,4 @@
-"""The user's own images: a folder of PNG and JPEG files, or an .npz file (`npz`)."""
+"""The user's own images: a folder of PNG and JPEG files, or a file of arrays (`arrays`)."""
 
 import math
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from flexae_tf.config import TrainConfig
-from flexae_tf.data import memory, npz
+from flexae_tf.data import arrays, memory
 from flexae_tf.data.dataset import (
     DatasetSpec,
     Purpose,
@@ -26,21 +26,21 @@ def describe(config: TrainConfig) -> DatasetSpec:
     """Returns the spec of `--data_dir`; the sizes of a folder are unknown until it is loaded.
 
     Raises:
-        UsageError: no `--data_dir`, or an `--image_size` that does not fit an .npz file.
-        MissingDataError: no such folder or file, or an unusable .npz file.
+        UsageError: no `--data_dir`.
+        MissingDataError: no such folder or file, or an unusable file of arrays.
     """
     path = _data_path(config)
     if path.is_file():
-        return npz.describe(path, config.image_size)
+        return arrays.describe(path, image_size=config.image_size, value_range=config.value_range)
     size = config.image_size or DEFAULT_SIZE
     return DatasetSpec('folder', 'images', (size, size, 3), None, None, (0.0, 1.0))
 
 
 def load(config: TrainConfig) -> tuple[Split, Split]:
-    """Loads training and test examples of `--data_dir`; see `load_folder` and `npz.load`."""
+    """Loads training and test examples of `--data_dir`; see `load_folder` and `arrays.load`."""
     path = _data_path(config)
     if path.is_file():
-        return npz.load(path)
+        return arrays.load(path, image_size=config.image_size, value_range=config.value_range)
     return load_folder(path, size=config.image_size or DEFAULT_SIZE)
 
 
@@ -109,18 +109,15 @@ def load_unresized(
 
 
 def _data_path(config: TrainConfig) -> Path:
-    """Returns `--data_dir`, a folder or an .npz file."""
+    """Returns `--data_dir`, a folder or a file of arrays."""
     if config.data_dir is None:
         raise UsageError(
-            '--data_dir: needed with --dataset=folder. Give a folder of images or an .npz file.'
+            '--data_dir: needed with --dataset=folder. Give a folder of images, or an .npy or '
+            '.npz file.'
         )
     path = Path(config.data_dir)
     if not path.exists():
         raise MissingDataError(f'{path}: does not exist. Correct --data_dir.')
-    if path.is_file() and path.suffix != '.npz':
-        raise MissingDataError(
-            f'{path}: unknown file type. Give a folder of images or an .npz file as --data_dir.'
-        )
     return path
 
 

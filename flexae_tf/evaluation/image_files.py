@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flexae_tf.data import Purpose, fixed_permutation, image_folder, npz
+from flexae_tf.data import arrays, image_folder
+from flexae_tf.data.decoding import DECODER
 from flexae_tf.errors import MissingDataError
 
 
@@ -48,9 +49,13 @@ def load(
     """
     if not path.exists():
         raise MissingDataError(f'{path}: does not exist. Correct {flag}.')
+    resized = None if resize_to is None else f'centre_antialiased_{resize_to}'
     if path.is_dir():
-        x = image_folder.load_unresized(path, max_images=max_images)
-        return ImageFiles(x, decoder=None, resize_to=None)
-    x = npz.load_images(path)
-    x = x[fixed_permutation(len(x), Purpose.EVALUATION)[:max_images]]
-    return ImageFiles(x, decoder=None, resize_to=None)
+        x = image_folder.load_unresized(
+            path, max_images=max_images, resize_to=resize_to, skip_bad_images=skip_bad_images
+        )
+        return ImageFiles(x, decoder=DECODER, resize_to=resized)
+    x = arrays.load_images(
+        path, max_images=max_images, value_range=value_range, resize_to=resize_to
+    )
+    return ImageFiles(x, decoder=None, resize_to=resized)

@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf.config import EvaluateConfig
-from flexae_tf.data import Dataset, Purpose, fixed_permutation, image_folder, npz
+from flexae_tf.data import Dataset, Purpose, fixed_permutation
 from flexae_tf.data.batches import map_batches
-from flexae_tf.errors import MissingDataError, NonFiniteLossError, UsageError
+from flexae_tf.errors import NonFiniteLossError, UsageError
+from flexae_tf.evaluation import image_files
 from flexae_tf.methods.posterior_samples import sample_codes
 from flexae_tf.training.restore import Run
 
@@ -164,7 +165,17 @@ def from_files(config: EvaluateConfig) -> tuple[np.ndarray, np.ndarray, np.ndarr
         UsageError: fewer than two images.
     """
     # Twice as many, because further real images are scored too.
-    real, fake = (_load(path, 2 * config.num_examples) for path in (config.real, config.fake))
+    real, fake = (
+        image_files.load(
+            pathlib.Path(getattr(config, flag)),
+            flag=f'--{flag}',
+            max_images=2 * config.num_examples,
+            value_range=config.value_range,
+            resize_to=config.resize_to,
+            skip_bad_images=config.skip_bad_images,
+        ).x
+        for flag in ('real', 'fake')
+    )
     num = min(config.num_examples, len(real), len(fake))
     if num < 2:
         raise UsageError(
@@ -175,17 +186,6 @@ def from_files(config: EvaluateConfig) -> tuple[np.ndarray, np.ndarray, np.ndarr
         print(f'real images are not scored: {2 * num} images needed', flush=True)
         return real[:num], fake[:num], None
     return real[:num], fake[:num], real[num : 2 * num]
-
-
-def _load(name: str, max_images: int) -> np.ndarray:
-    """Returns images of a folder or .npz file, uint8 [n, h, w, c], in a fixed random order."""
-    path = pathlib.Path(name)
-    if not path.exists():
-        raise MissingDataError(f'{path}: does not exist. Correct --real or --fake.')
-    if path.is_dir():
-        return image_folder.load_unresized(path, max_images=max_images)
-    x = npz.load_images(path)
-    return x[fixed_permutation(len(x), Purpose.EVALUATION)[:max_images]]
 
 
 def _finite(values: np.ndarray, run: Run) -> np.ndarray:

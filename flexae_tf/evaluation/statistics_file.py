@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from flexae_tf.data.npz import UNREADABLE
+from flexae_tf.data.arrays import UNREADABLE
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.files import atomic_path
 from flexae_tf.metrics.frechet import Moments

@@ -3,7 +3,7 @@ import pytest
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
-from flexae_tf.data import memory, npz
+from flexae_tf.data import arrays, memory
 from flexae_tf.errors import MissingDataError, UsageError
 
 IMAGES = np.arange(40 * 5 * 5 * 3, dtype=np.uint32).reshape(40, 5, 5, 3).astype(np.uint8)
@@ -138,11 +138,11 @@ def test_describe_refuses_another_image_size(tmp_path):
 
 
 def test_load_images_returns_the_only_array(tmp_path):
-    images = npz.load_images(save(tmp_path, images=IMAGES[..., 0]))
+    images = arrays.load_images(save(tmp_path, images=IMAGES[..., 0]), max_images=99, value_range=None, resize_to=None)
     np.testing.assert_array_equal(images, IMAGES[..., :1])
 
 
 def test_load_images_refuses_a_data_set(tmp_path):
     path = save(tmp_path, x_train=IMAGES)
     with pytest.raises(MissingDataError, match="holds a data set. .* 'images'"):
-        npz.load_images(path)
+        arrays.load_images(path, max_images=99, value_range=None, resize_to=None)
