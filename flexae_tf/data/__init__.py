@@ -45,12 +45,8 @@ def describe(config: TrainConfig) -> DatasetSpec:
         UsageError: unknown data set, or options that do not fit it, such as too many examples.
         MissingDataError: the user's own images (`folder`) are not at `--data_dir`.
     """
+    catalog.check_options(config)
     source = catalog.find(config.dataset)
-    if config.image_size is not None and not source.reads_image_size:
-        raise UsageError(
-            f'--image_size={config.image_size}: images of {config.dataset} have a fixed size. '
-            'Leave it out, or use --dataset=folder.'
-        )
     spec = source.describe(config)
     if spec.train_size is not None:
         _split_sizes(config, source, spec.train_size)

@@ -385,5 +385,5 @@ def _missing_if_unreadable(path: Path) -> Iterator[None]:
         problem = str(error).partition('\n')[0] or type(error).__name__
         raise MissingDataError(
             f'{path}: not a readable .npy or .npz file ({problem}). Write it again with '
-            'numpy.savez.'
+            'numpy.savez, or give a folder of images.'
         ) from error

@@ -12,6 +12,10 @@ from flexae_tf.data import celeba, digits, image_folder, synthetic, tfds
 from flexae_tf.data.dataset import DatasetSpec, Split
 from flexae_tf.errors import UsageError
 
+# Options of a training that only some data sets read.
+OPTIONS = ('image_size', 'value_range', 'celeba_crop')
+OPTIONS_OF_IMAGES = ('image_size', 'value_range')
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -23,7 +27,7 @@ class Source:
         load_validation: (config, num) -> `num` examples that `load` does not return, for a source
             with unlimited examples. None: validation examples are held out of the training
             examples.
-        reads_image_size: whether `--image_size` applies.
+        options: the options of `OPTIONS` that apply.
         fixed_content: whether the test examples are the same on every machine, in the same order.
             Protocols use it only for rows of this table.
     """
@@ -31,7 +35,7 @@ class Source:
     describe: Callable[[TrainConfig], DatasetSpec]
     load: Callable[[TrainConfig], tuple[Split, Split]]
     load_validation: Callable[[TrainConfig, int], Split] | None = None
-    reads_image_size: bool = False
+    options: tuple[str, ...] = ()
     fixed_content: bool = False
 
 
@@ -45,11 +49,28 @@ DATASETS: dict[str, Source] = {
     'mnist': _TFDS,
     'fashion_mnist': _TFDS,
     'cifar10': _TFDS,
-    'celeba': Source(celeba.describe, celeba.load),
+    'celeba': Source(celeba.describe, celeba.load, options=('celeba_crop',)),
     'synthetic_2d': _SYNTHETIC,
     'synthetic_5d': _SYNTHETIC,
-    'folder': Source(image_folder.describe, image_folder.load, reads_image_size=True),
+    'folder': Source(image_folder.describe, image_folder.load, options=OPTIONS_OF_IMAGES),
 }
+
+
+def check_options(config: TrainConfig) -> None:
+    """Checks that no option is set which the data set would ignore.
+
+    Raises:
+        UsageError: an option of another data set is set.
+    """
+    ignored = set(OPTIONS) - set(find(config.dataset).options)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in ignored and value != field.default:
+            users = [name for name, source in DATASETS.items() if field.name in source.options]
+            raise UsageError(
+                f'--{field.name}={value}: not an option of --dataset={config.dataset}. Leave it '
+                f'out, or use --dataset={users[0]}.'
+            )
 
 
 def find(name: str) -> Source:

@@ -1,10 +1,15 @@
+import struct
+import zipfile
+
 import numpy as np
 import pytest
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import arrays, memory
+from flexae_tf.data.dataset import Purpose, fixed_permutation
 from flexae_tf.errors import MissingDataError, UsageError
+from flexae_tf.image_grid import to_uint8
 
 IMAGES = np.arange(40 * 5 * 5 * 3, dtype=np.uint32).reshape(40, 5, 5, 3).astype(np.uint8)
 LABELS = np.arange(40) % 4
@@ -16,16 +21,30 @@ def save(folder, **arrays):
     return path
 
 
+def save_one(folder, array):
+    path = folder / 'data.npy'
+    np.save(path, array)
+    return path
+
+
 def config(path, **options):
     options = dict(batch_size=4) | options
     return TrainConfig(dataset='folder', data_dir=str(path), **options)
 
 
-@pytest.mark.parametrize('name', ['images', 'faces', 'x_train'])
+def to_score(path, **options):
+    options = dict(max_images=99, value_range=None, resize_to=None) | options
+    return arrays.load_images(path, **options)
+
+
+ORDER = fixed_permutation(40, Purpose.EVALUATION)  # of `to_score`
+
+
+@pytest.mark.parametrize('name', ['images', 'faces', 'x_train', 'npy'])
 @pytest.mark.parametrize('channels', [None, 1, 3])
 def test_load_splits_one_array(tmp_path, name, channels):
     images = IMAGES[..., 0] if channels is None else IMAGES[..., :channels]
-    path = save(tmp_path, **{name: images})
+    path = save_one(tmp_path, images) if name == 'npy' else save(tmp_path, **{name: images})
     spec = data.describe(config(path))
     assert (spec.shape, spec.train_size, spec.test_size) == ((5, 5, channels or 1), 36, 4)
     assert spec.num_classes is None
@@ -68,31 +87,206 @@ def test_load_reads_labels_of_the_training_split_only(tmp_path):
     assert dataset.train.labels is not None and dataset.test.labels is None
 
 
-def refused(path, *words):
+PUBLIC_NAMES = [  # names of training images and labels, test images and labels
+    ('x_train', 'y_train', 'x_test', 'y_test'),  # Keras
+    ('X_train', 'Y_train', 'X_test', 'Y_test'),
+    ('trainX', 'trainy', 'testX', 'testy'),
+    ('train_images', 'train_labels', 'test_images', 'test_labels'),  # MedMNIST
+    ('training_data', 'training_target', 'test_data', 'test_target'),
+]
+
+
+@pytest.mark.parametrize('names', PUBLIC_NAMES)
+def test_load_reads_splits_under_public_names(tmp_path, names):
+    parts = (IMAGES[:30], LABELS[:30, None].astype(np.uint8), IMAGES[30:], LABELS[30:])
+    other = dict(val_images=IMAGES[:5], val_labels=LABELS[:5], about=np.array('public'))
+    dataset = data.load(config(save(tmp_path, **dict(zip(names, parts, strict=True)), **other)))
+    assert (dataset.spec.train_size, dataset.spec.test_size) == (30, 10)
+    assert dataset.spec.num_classes == 4
+    np.testing.assert_array_equal(dataset.test.x, IMAGES[30:])
+    assert dataset.test.labels.tolist() == LABELS[30:].tolist()
+
+
+@pytest.mark.parametrize(
+    'images, labels',
+    [
+        ('images', 'labels'),
+        ('x', 'y'),
+        ('X', 'label'),
+        ('imgs', 'latents'),  # dSprites
+        ('data', 'target'),
+        ('samples', 'z'),
+        ('arr_0', 'arr_1'),  # guided-diffusion, numpy.savez without names
+        ('arr_0', 'mu'),  # reference batches of guided-diffusion
+    ],
+)
+def test_load_reads_one_split_under_public_names(tmp_path, images, labels):
+    has_labels = labels in ('labels', 'y', 'label', 'target', 'arr_1')
+    path = save(tmp_path, **{images: IMAGES, labels: LABELS if has_labels else np.zeros([40, 9])})
+    dataset = data.load(config(path))
+    assert dataset.spec == data.describe(config(path))
+    assert dataset.spec.num_classes == (4 if has_labels else None)
+    np.testing.assert_array_equal(to_score(path), IMAGES[ORDER])
+
+
+def test_load_does_not_use_several_labels_of_an_image(tmp_path, capsys):
+    path = save(tmp_path, images=IMAGES, labels=np.zeros([40, 14], np.uint8))
+    assert data.load(config(path)).train.labels is None
+    assert 'labels (uint8 [40, 14]) is not used' in capsys.readouterr().out
+
+
+def stored_forms():
+    """Yields name, array as stored, and images [n, h, w, c] that it holds."""
+    grey = IMAGES[..., :1]
+    yield 'channels first', IMAGES.transpose(0, 3, 1, 2), IMAGES
+    yield 'one channel first', grey.transpose(0, 3, 1, 2), grey
+    yield 'rows of values', grey.reshape(40, 25), grey
+    yield 'Fortran order', np.asfortranarray(IMAGES), IMAGES
+    yield 'every second image', IMAGES[::2], IMAGES[::2]
+
+
+@pytest.mark.parametrize('kind', ['npy', 'npz'])
+@pytest.mark.parametrize('form', [name for name, *_ in stored_forms()])
+def test_load_images_reads_stored_forms(tmp_path, kind, form):
+    stored, images = next(pair for name, *pair in stored_forms() if name == form)
+    path = save_one(tmp_path, stored) if kind == 'npy' else save(tmp_path, images=stored)
+    order = fixed_permutation(len(images), Purpose.EVALUATION)
+    np.testing.assert_array_equal(to_score(path), images[order])
+    np.testing.assert_array_equal(to_score(path, max_images=7), images[order[:7]])
+    assert data.load(config(path)).spec.shape == images.shape[1:]
+
+
+def test_load_images_keeps_images_that_are_not_square(tmp_path):
+    path = save(tmp_path, images=IMAGES[:, :4])
+    np.testing.assert_array_equal(to_score(path), IMAGES[ORDER, :4])
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'int64', '>i4', 'f2', 'f4', '>f4', 'f8'])
+def test_to_uint8_inverts_every_range(dtype):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 4, 4)
+    stored = {'0..255': grey.astype(dtype)}
+    if np.dtype(dtype).kind == 'f':
+        stored['0..1'] = (grey / 255.0).astype(dtype)
+        stored['-1..1'] = (grey / 127.5 - 1.0).astype(dtype)
+    for value_range, x in stored.items():
+        result = arrays.to_uint8(x, value_range)
+        assert result.dtype == np.uint8
+        np.testing.assert_array_equal(result, grey)
+
+
+def test_to_uint8_rounds_like_outputs_of_a_model():
+    x = np.random.default_rng(0).random([50, 8, 8, 3], np.float32)
+    np.testing.assert_array_equal(arrays.to_uint8(x, '0..1'), to_uint8(x))
+    np.testing.assert_array_equal(arrays.to_uint8(2 * x - 1, '-1..1'), to_uint8(x))
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'bool', 'int32', 'f4'])
+def test_to_uint8_scales_black_and_white_images(dtype):
+    x = np.array([[0, 1], [1, 1]], dtype)
+    assert arrays.to_uint8(x, '0..1').tolist() == [[0, 255], [255, 255]]
+
+
+def test_to_uint8_keeps_uint8_in_every_range():
+    """One side of a score may be uint8 and the other one float."""
+    for value_range in (None, '0..1', '-1..1', '0..255'):
+        np.testing.assert_array_equal(arrays.to_uint8(IMAGES, value_range), IMAGES)
+    dark = IMAGES // 200
+    np.testing.assert_array_equal(arrays.to_uint8(dark, '0..255'), dark)
+
+
+@pytest.mark.parametrize(
+    'values, value_range, words',
+    [
+        ([0, 1.01], '0..1', 'values 0 .. 1.01, outside --value_range=0..1'),
+        ([-0.01, 1], '0..1', 'values -0.01 .. 1, outside'),
+        ([0.0, 255.0], '-1..1', 'values 0 .. 255, outside'),
+        ([0, np.nan], '0..1', 'values nan .. nan, outside'),
+        ([0, np.inf], '0..255', 'values 0 .. inf, outside'),
+        (np.array([0, 256]), '0..255', 'values 0 .. 256, outside'),
+        (np.array([-1, 0]), '0..255', 'values -1 .. 0, outside'),
+        (np.array([0, 1], np.uint8), None, '--value_range=0..1 or 0..255'),
+        (np.array([0, 1], np.uint8), '-1..1', '--value_range=0..1 or 0..255'),
+    ],
+)
+def test_to_uint8_refuses_other_values(values, value_range, words):
+    with pytest.raises(ValueError) as error:
+        arrays.to_uint8(np.asarray(values), value_range)
+    assert words in str(error.value)
+
+
+def test_to_uint8_accepts_what_rounding_moves_into_the_range():
+    x = np.float32([-1e-3, 1.001])
+    assert arrays.to_uint8(x, '0..1').tolist() == [0, 255]
+
+
+def test_load_reads_floats_of_a_stated_range(tmp_path):
+    path = save(tmp_path, x_train=IMAGES[:30] / 255.0, x_test=IMAGES[30:] / np.float32(255))
+    dataset = data.load(config(path, value_range='0..1'))
+    np.testing.assert_array_equal(dataset.test.x, IMAGES[30:])
+    np.testing.assert_array_equal(
+        to_score(save_one(tmp_path, IMAGES / 127.5 - 1), value_range='-1..1'), IMAGES[ORDER]
+    )
+    outside = save(tmp_path, x_train=IMAGES / 127.5)
+    words = ['x_train (float64 [40, 5, 5, 3])', 'values 0 .. 2, outside']
+    refused(outside, *words, value_range='-1..1')
+
+
+def test_image_size_resizes_arrays_like_a_folder(tmp_path):
+    """The largest centre square of 6 x 10, reduced to 3 x 3 by the mean of neighbours."""
+    from flexae_tf.data.decoding import crop_and_resize
+
+    images = np.random.default_rng(0).integers(0, 256, [130, 6, 10, 3], np.uint8)
+    expected = np.stack([crop_and_resize(image, size=4).numpy() for image in images])
+    path = save(tmp_path, x_train=images, x_test=images[:50])
+    options = config(path, image_size=4)
+    dataset = data.load(options)
+    assert dataset.spec == data.describe(options) and dataset.spec.shape == (4, 4, 3)
+    np.testing.assert_array_equal(dataset.test.x, expected[:50])
+    order = fixed_permutation(130, Purpose.EVALUATION)
+    path = save_one(tmp_path, images)
+    np.testing.assert_array_equal(to_score(path, resize_to=4, max_images=130), expected[order])
+
+
+def refused(path, *words, **options):
     with pytest.raises(MissingDataError) as caught:
-        data.load(config(path))
+        data.load(config(path, **options))
     message = str(caught.value)
     assert caught.value.exit_code == 3 and '\n' not in message
-    assert str(path) in message
+    assert message.startswith(f'{path}: ') and message.endswith('.')
     assert all(word in message for word in words), message
 
 
 @pytest.mark.parametrize(
     'arrays, words',
     [
-        (dict(images=IMAGES / np.float32(255)), ['float32', 'np.rint(255 * x)']),
-        (dict(images=IMAGES.astype(np.int64)), ['int64', 'uint8']),
-        (dict(images=IMAGES.astype(object)), ['object', 'uint8']),
-        (dict(images=IMAGES[:, :4]), ['4 high', '5 wide', 'squares']),
-        (dict(images=IMAGES[..., :2]), ['(40, 5, 5, 2)', '[n, h, w, 3]']),
-        (dict(images=IMAGES[:, 0, 0]), ['(40, 3)', '[n, h, w]']),
-        (dict(images=IMAGES[:0]), ['(0, 5, 5, 3)', '[n, h, w]']),
-        (dict(a=IMAGES, b=IMAGES), ['a, b', "'images'"]),
-        (dict(), ['nothing', "'images'"]),
-        (dict(x_train=IMAGES, x_test=IMAGES[:, :4, :4]), ['x_test', '(4, 4, 3)', 'equal']),
-        (dict(x_train=IMAGES, y_train=LABELS[1:]), ['y_train', '(39,)', 'every image']),
+        (dict(images=IMAGES / np.float32(255)), ['float32', '--value_range=0..255, 0..1, -1..1']),
+        (dict(images=IMAGES.astype(np.int64)), ['int64', '--value_range']),
+        (dict(images=IMAGES // 200), ['uint8', 'values 0 and 1', '--value_range=0..1']),
+        (dict(images=IMAGES.astype(object)), ['object', 'no numbers']),
+        (dict(images=IMAGES.astype(complex)), ['complex128', 'no numbers']),
+        (dict(images=np.array(['a', 'b'])), ['no numbers']),
+        (dict(images=IMAGES[:, :4]), ['not square', '--image_size']),
+        (dict(images=IMAGES[..., :2]), ['[40, 5, 5, 2]', '[n, h, w, 1 or 3]']),
+        (dict(images=IMAGES[:, 0, 0]), ['[40, 3]', '[n, h, w]']),
+        (dict(images=IMAGES.reshape(40, 75)), ['[40, 75]', '[n, h, w]']),  # 3 x 5 x 5
+        (dict(images=IMAGES.transpose(1, 2, 3, 0)), ['[5, 5, 3, 40]', '[n, h, w']),  # SVHN
+        (dict(images=IMAGES[None]), ['[1, 40, 5, 5, 3]', '[n, h, w']),
+        (dict(images=IMAGES[:0]), ['[0, 5, 5, 3]', '[n, h, w']),
+        (dict(images=IMAGES[:, :0]), ['[40, 0, 5, 3]', '[n, h, w']),
+        (dict(a=IMAGES, b=IMAGES), ['a (uint8 [40, 5, 5, 3]), b (', "'images'"]),
+        (dict(images=IMAGES, data=IMAGES), ['images (', 'data (', "'images'"]),
+        (dict(arr_0=IMAGES, arr_1=IMAGES), ['arr_0 (', 'arr_1 (', "'images'"]),
+        (dict(arr_0=IMAGES, arr_1=LABELS, arr_2=IMAGES), ['arr_2 (', "'images'"]),
+        (dict(images=IMAGES, x_test=IMAGES), ['images (', 'x_test (', "'x_train'"]),
+        (dict(x_test=IMAGES, y_test=LABELS), ['x_test (', "'x_train'"]),
+        (dict(mu=np.zeros(8), sigma=np.zeros([8, 8])), ['mu (float64 [8])', "'images'"]),
+        (dict(), ['no arrays', "'images'"]),
+        (dict(x_train=IMAGES, x_test=IMAGES[:, :4, :4]), ['x_test', '[4, 4, 3]', 'equal']),
+        (dict(x_train=IMAGES, x_test=IMAGES[..., 0]), ['x_test', '[5, 5, 1]', 'equal']),
+        (dict(x_train=IMAGES, y_train=LABELS[1:]), ['y_train', '[39]', 'every image']),
         (dict(x_train=IMAGES, y_train=LABELS - 1), ['y_train', '>= 0']),
         (dict(x_train=IMAGES, y_train=LABELS * 1.0), ['y_train', 'float64', 'integer']),
+        (dict(x_train=IMAGES, y_train=np.array(['cat'] * 40)), ['y_train', 'integer']),
     ],
 )
 def test_load_refuses_unusable_arrays(tmp_path, arrays, words):
@@ -109,16 +303,89 @@ def test_load_refuses_more_than_memory(tmp_path, monkeypatch):
         data.load(config(tmp_path / 'a.npz'))
 
 
-def test_load_refuses_a_file_that_is_no_archive(tmp_path):
-    path = tmp_path / 'data.npz'
-    path.write_bytes(b'not a zip file')
-    refused(path, 'not a readable .npz', 'numpy.savez')
+def header(shape):
+    """Returns the header of an .npy file that announces uint8 images of a shape."""
+    text = repr(dict(descr='|u1', fortran_order=False, shape=shape)).encode()
+    return b'\x93NUMPY\x01\x00' + struct.pack('<H', len(text) + 1) + text + b'\n'
+
+
+@pytest.mark.parametrize('kind', ['npy', 'npz'])
+@pytest.mark.parametrize(
+    'content',
+    [
+        header((10**13, 64, 64, 3)) + b'x' * 100,
+        header((10**30, 64, 64, 3)),
+        header((-4, -4, 4)) + b'x' * 100,
+        header((40, 5, 5)) + b'x' * 999,
+        header((40, 5, 5))[:20],
+        b'\x93NUMPY\x01\x00\xff\xff{',
+        b'\x93NUMPY\x01\x00\x06\x00{((((\n',
+        b'\x93NUMPY\x09\x09' + b'x' * 200,
+        b'\x93NUMPY',
+    ],
+)
+def test_load_refuses_corrupt_headers_before_it_allocates(tmp_path, kind, content, monkeypatch):
+    path = tmp_path / f'data.{kind}'
+    if kind == 'npy':
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, 'w') as archive:
+            archive.writestr('images.npy', content)
+    monkeypatch.setattr(np, 'load', None)  # the headers suffice
+    refused(path, 'not a readable .npy or .npz file', 'numpy.savez')
+
+
+def test_load_refuses_an_archive_that_unpacks_to_more_than_memory(tmp_path, monkeypatch):
+    path = save(tmp_path, images=np.zeros([1000, 100, 100], np.uint8))
+    assert path.stat().st_size < 20_000
+    monkeypatch.setattr(memory, 'available', lambda: 10**7)
+    monkeypatch.setattr(np, 'load', None)
+    with pytest.raises(UsageError, match='GiB of memory needed'):
+        data.load(config(path))
+
+
+def test_load_refuses_an_encrypted_archive(tmp_path):
+    path = save(tmp_path, images=IMAGES)
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b'PK\x03\x04', 6), (b'PK\x01\x02', 8)):
+        content[content.index(signature) + offset] |= 1  # the flag of encryption
+    path.write_bytes(content)
+    refused(path, 'encrypted')
+
+
+def test_load_refuses_an_archive_of_image_files(tmp_path):
+    path = tmp_path / 'faces.zip'
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('faces/1.png', b'PNG')
+    refused(path, 'holds no arrays')
+
+
+def test_load_never_unpickles(tmp_path):
+    path = tmp_path / 'data.npy'
+    np.save(path, np.array([IMAGES, None], object), allow_pickle=True)
+    refused(path, 'object', 'no numbers')
+    save(tmp_path, images=IMAGES, metadata=np.array(dict(title='dSprites'), object))
+    assert data.load(config(tmp_path / 'data.npz')).spec.train_size == 36
+
+
+@pytest.mark.parametrize('name', ['data.npz', 'data.npy', 'data.pt', 'data'])
+def test_load_refuses_a_file_of_another_type(tmp_path, name):
+    path = tmp_path / name
+    for content in (b'<!DOCTYPE html>', b'', b'\x80\x04\x95pickle'):
+        path.write_bytes(content)
+        refused(path, 'not a readable .npy or .npz', 'numpy.savez')
+
+
+@pytest.mark.parametrize('kind', ['npy', 'npz'])
+def test_load_reads_files_by_content(tmp_path, kind):
+    path = save_one(tmp_path, IMAGES) if kind == 'npy' else save(tmp_path, images=IMAGES)
+    np.testing.assert_array_equal(to_score(path.rename(tmp_path / 'images')), IMAGES[ORDER])
 
 
 def test_load_refuses_a_truncated_archive(tmp_path):
     path = save(tmp_path, images=IMAGES)
     path.write_bytes(path.read_bytes()[:-50])
-    refused(path, 'not a readable .npz', 'numpy.savez')
+    refused(path, 'not a readable .npy or .npz', 'numpy.savez')
 
 
 def test_load_refuses_flipped_bits(tmp_path):
@@ -127,22 +394,10 @@ def test_load_refuses_flipped_bits(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
-    refused(path, 'not a readable .npz', 'numpy.savez')
-
-
-def test_describe_refuses_another_image_size(tmp_path):
-    path = save(tmp_path, images=IMAGES)
-    with pytest.raises(UsageError, match='--image_size=8.*Leave --image_size out'):
-        data.describe(config(path, image_size=8))
-    assert data.describe(config(path, image_size=5)).shape == (5, 5, 3)
-
-
-def test_load_images_returns_the_only_array(tmp_path):
-    images = arrays.load_images(save(tmp_path, images=IMAGES[..., 0]), max_images=99, value_range=None, resize_to=None)
-    np.testing.assert_array_equal(images, IMAGES[..., :1])
+    refused(path, 'not a readable .npy or .npz', 'numpy.savez')
 
 
 def test_load_images_refuses_a_data_set(tmp_path):
-    path = save(tmp_path, x_train=IMAGES)
-    with pytest.raises(MissingDataError, match="holds a data set. .* 'images'"):
-        arrays.load_images(path, max_images=99, value_range=None, resize_to=None)
+    path = save(tmp_path, x_train=IMAGES, x_test=IMAGES)
+    with pytest.raises(MissingDataError, match='holds a data set .* the only array'):
+        to_score(path)

@@ -112,7 +112,7 @@ def test_load_refuses_a_missing_path(tmp_path):
 def test_load_refuses_other_file_types(tmp_path):
     path = tmp_path / 'faces.zip'
     path.write_bytes(b'')
-    refused(path, 'faces.zip', 'folder of images or an .npz')
+    refused(path, 'faces.zip', 'give a folder of images')
 
 
 def test_load_refuses_a_folder_without_images(tmp_path):
