@@ -59,7 +59,7 @@ PROGRAMS = {
     'sample': Program(
         'Samples from a run or an exported SavedModel.',
         'config.sample:SampleConfig',
-        'export:sample',
+        'sample:sample',
     ),
     'export': Program(
         'Exports a trained run as a SavedModel.', 'config.export:ExportConfig', 'export:export'

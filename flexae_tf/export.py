@@ -1,31 +1,31 @@
-"""Export of a trained method to a SavedModel that needs only TensorFlow, and the sample program."""
+"""Export of a trained method to a SavedModel that needs only TensorFlow."""
 
 import dataclasses
 import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from flexae_tf.config import ExportConfig, SampleConfig
-from flexae_tf.data.batches import map_batches
-from flexae_tf.densities import densities, fit_program
+from flexae_tf.config import ExportConfig
+from flexae_tf.data.batches import as_float
+from flexae_tf.densities import densities
 from flexae_tf.environment import code_version
-from flexae_tf.errors import MissingDataError, UsageError
+from flexae_tf.errors import UsageError
 from flexae_tf.files import write_json
-from flexae_tf.image_grid import grid, to_uint8, write_png
 from flexae_tf.methods.base import Method
+from flexae_tf.priors import TransformedNormal
 from flexae_tf.training import distribution
-from flexae_tf.training.restore import Run, open_run
+from flexae_tf.training.restore import Run
 
 SIGNATURES = (
     *('sample', 'sample_uint8', 'latents'),
-    *('encode', 'decode', 'reconstruct', 'interpolate'),
+    *('encode', 'encode_uint8', 'decode', 'decode_noise'),
+    *('reconstruct', 'reconstruct_uint8', 'interpolate'),
 )
+OUTSIDE = 'images: values outside [0, 1]. Divide them by 255, or use a signature for uint8 images.'
 
 
 class Sampler(tf.Module):
@@ -38,11 +38,14 @@ class Sampler(tf.Module):
     | `latents` | the same | `latents` [num, latent_dim] |
     | `encode` | `images` [n, ...] | `latents` |
     | `decode` | `latents` | `images` |
+    | `decode_noise` | `noise` [n, noise_dim] | `images`, samples if `noise` ~ N(0, I) |
     | `reconstruct` | `images` | `images` |
     | `interpolate` | `a`, `b` images [n, ...], `steps` int32 [] | `images` [n, steps, ...] |
+    | `encode_uint8`, `reconstruct_uint8` | `images` uint8 | `latents`; `images` uint8, rounded |
 
     Equal seeds give equal samples. For vector data `images` are vectors in the data's own range,
-    and there is no `sample_uint8`.
+    and no signature has uint8. `decode_noise` has neither random numbers nor 64-bit integers, so
+    that LiteRT and ONNX can run it. Only a prior that is a `TransformedNormal` has it.
 
     Args:
         method: a trained method; a density attached to it is exported with it.
@@ -65,24 +68,39 @@ class Sampler(tf.Module):
             return {'images': method.sample(num, seed)}
 
         def sample_uint8(num: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-            rounded = tf.round(method.sample(num, seed) * 255.0)
-            return {'images': tf.cast(rounded, tf.uint8)}
+            return {'images': _to_uint8(method.sample(num, seed))}
 
         def sample_latents(num: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
             return {'latents': method.sample_latent(num, seed)}
 
+        def encode_checked(images: tf.Tensor) -> tf.Tensor:
+            # A signature converts uint8 arrays of NumPy to float32 without scaling them.
+            if method.spec.kind == 'images':
+                inside = tf.reduce_all(tf.abs(images - 0.5) < 0.501)
+                tf.debugging.Assert(inside, [OUTSIDE])
+            return method.encode(images)
+
         def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {'latents': method.encode(images)}
+            return {'latents': encode_checked(images)}
+
+        def encode_uint8(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {'latents': method.encode(as_float(images))}
 
         def decode(latents: tf.Tensor) -> dict[str, tf.Tensor]:
             return {'images': method.decode(latents)}
 
+        def decode_noise(noise: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {'images': method.decode(prior.transform(noise))}
+
         def reconstruct(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {'images': method.reconstruct(images)}
+            return {'images': method.decode(encode_checked(images))}
+
+        def reconstruct_uint8(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {'images': _to_uint8(method.reconstruct(as_float(images)))}
 
         def interpolate(a: tf.Tensor, b: tf.Tensor, steps: tf.Tensor) -> dict[str, tf.Tensor]:
             """Decodes equally spaced points between two codes, both ends included."""
-            start, end = method.encode(a)[:, None], method.encode(b)[:, None]
+            start, end = encode_checked(a)[:, None], encode_checked(b)[:, None]
             weights = tf.linspace(0.0, 1.0, steps)[None, :, None]
             line = start + weights * (end - start)  # [n, steps, latent_dim]
             flat = method.decode(tf.reshape(line, [-1, line.shape[-1]]))
@@ -97,8 +115,14 @@ class Sampler(tf.Module):
         ends = [tf.TensorSpec(images.shape, tf.float32, name=name) for name in ('a', 'b')]
         steps = tf.TensorSpec([], tf.int32, name='steps')
         self.interpolate = tf.function(interpolate, input_signature=[*ends, steps])
+        if isinstance(prior, TransformedNormal):
+            noise = tf.TensorSpec([None, prior.noise_dim], tf.float32, name='noise')
+            self.decode_noise = tf.function(decode_noise, input_signature=[noise])
         if method.spec.kind == 'images':
+            uint8 = tf.TensorSpec(images.shape, tf.uint8, name='images')
             self.sample_uint8 = tf.function(sample_uint8, input_signature=[num, seed])
+            self.encode_uint8 = tf.function(encode_uint8, input_signature=[uint8])
+            self.reconstruct_uint8 = tf.function(reconstruct_uint8, input_signature=[uint8])
 
     def save(self, folder: str | os.PathLike, *, card: dict | None = None) -> None:
         """Writes the SavedModel atomically.
@@ -147,75 +171,22 @@ def export(config: ExportConfig) -> None:
 
 def model_card(run: Run) -> dict[str, Any]:
     """Returns configuration, data, step, digests and versions of an exported model."""
+    prior = run.method.require_prior()
+    decode_noise = f'none: {type(prior).__name__} is no function of normal noise'
+    if isinstance(prior, TransformedNormal):
+        decode_noise = f'noise [n, {prior.noise_dim}] ~ N(0, I) -> images'
     return {
         'config': dataclasses.asdict(run.config),
         'data': dataclasses.asdict(run.spec),
         'step': run.step,
         'checkpoint': run.digest,
         'density': run.density,
+        'decode_noise': decode_noise,
         'code': code_version(),
         'tensorflow': tf.__version__,
     }
 
 
-def sample(config: SampleConfig) -> None:
-    """The sample program: writes samples of a run or of an export as a PNG grid or an .npz file.
-
-    Raises:
-        UsageError: the output file is not writable, or a PNG grid of vectors was requested.
-        MissingDataError: the source is neither a run nor an export, or its density is missing.
-        UserError: as `open_sampler`, and with `--fit_missing` as the fit program.
-    """
-    print(distribution.choose_devices(config.device), flush=True)
-    output = pathlib.Path(config.output_file)
-    if not os.access(output if output.exists() else output.parent, os.W_OK):
-        raise UsageError(f'--output_file={output}: not writable. Use a writable folder.')
-    sample_latents, decode = _open_source(config)
-    z = sample_latents(config.num_samples, config.sample_seed).numpy()
-    x = map_batches(decode, z, config.batch_size)
-    if x.ndim == 4:
-        x = to_uint8(x)
-    try:
-        if output.suffix == '.npz':
-            np.savez_compressed(output, images=x, latents=z)
-        elif x.ndim == 4:
-            write_png(output, grid(x))
-        else:
-            raise UsageError(f'--output_file={output}: the samples are vectors. Use an .npz file.')
-    except OSError as error:
-        raise UsageError(
-            f'--output_file={output}: not writable ({error.strerror}). Use another file.'
-        ) from None
-    print(f'wrote {len(x)} samples to {output}')
-
-
-def _open_source(config: SampleConfig) -> tuple[Callable, Callable]:
-    """Returns `(num, seed) -> latents` and `latents -> images` of a workdir or a SavedModel."""
-    source = pathlib.Path(config.source)
-    if (source / 'config.json').exists():
-        run = open_run(source, config.checkpoint)
-        attach = fit_program.fit_missing if config.fit_missing else densities.attach
-        method = attach(run, config.density).method
-        return method.sample_latent, tf.function(method.decode)
-    if not (source / 'saved_model.pb').exists():
-        raise MissingDataError(
-            f'--source={source}: neither a run nor a SavedModel. Check the path.'
-        )
-    for flag, given in (
-        (f'--checkpoint={config.checkpoint}', config.checkpoint != 'last'),
-        (f'--density={config.density}', config.density),
-        ('--fit_missing', config.fit_missing),
-    ):
-        if given:
-            raise UsageError(f'{flag}: {source} is an export of one step and density. Omit it.')
-    try:
-        loaded = tf.saved_model.load(str(source))
-        latents, decode = loaded.signatures['latents'], loaded.signatures['decode']
-    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-        raise MissingDataError(
-            f'--source={source}: not an export of flexae_tf ({error}). Check the path.'
-        ) from None
-    return (
-        lambda num, seed: latents(num=tf.constant(num), seed=tf.constant(seed))['latents'],
-        lambda z: decode(latents=z)['images'],
-    )
+def _to_uint8(images: tf.Tensor) -> tf.Tensor:
+    """Converts images in [0, 1] like `image_grid.to_uint8`."""
+    return tf.cast(tf.round(tf.clip_by_value(images, 0.0, 1.0) * 255.0), tf.uint8)

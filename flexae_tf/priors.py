@@ -40,22 +40,38 @@ class Prior(abc.ABC):
         return self.sample_with_key(num, noise.key(seed, 0, Role.SAMPLE))
 
 
-class StandardNormal(Prior):
-    """z ~ N(0, I)."""
+class TransformedNormal(Prior):
+    """A function of standard normal noise: z = transform(n), n ~ N(0, I).
 
-    def __init__(self, latent_dim: int) -> None:
-        self._latent_dim = latent_dim
+    Args:
+        noise_dim: size of n.
+    """
+
+    def __init__(self, noise_dim: int) -> None:
+        self.noise_dim = noise_dim
+
+    @abc.abstractmethod
+    def transform(self, n: tf.Tensor) -> tf.Tensor:
+        """Returns codes [num, latent_dim] of noise [num, noise_dim], without random numbers."""
 
     def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
         """See `Prior.sample_with_key`."""
-        return noise.normal(key, [num, self._latent_dim])
+        return self.transform(noise.normal(key, [num, self.noise_dim]))
+
+
+class StandardNormal(TransformedNormal):
+    """z ~ N(0, I)."""
+
+    def transform(self, n: tf.Tensor) -> tf.Tensor:
+        """See `TransformedNormal.transform`."""
+        return n
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Returns ln N(z; 0, I) of codes [n, latent_dim], as [n]."""
         return normal_log_prob(z, 0.0, 0.0)
 
 
-class LearnedPrior(Prior):
+class LearnedPrior(TransformedNormal):
     """z = G(n), n ~ N(0, I) with the paper's P-GEN G.
 
     Args:
@@ -64,20 +80,20 @@ class LearnedPrior(Prior):
     """
 
     def __init__(self, generator: keras.Model, noise_dim: int) -> None:
+        super().__init__(noise_dim)
         self._generator = generator
-        self._noise_dim = noise_dim
 
     @property
     def variables(self) -> tuple:
         """Weights of P-GEN."""
         return tuple(self._generator.weights)
 
-    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """See `Prior.sample_with_key`."""
-        return self._generator(noise.normal(key, [num, self._noise_dim]))
+    def transform(self, n: tf.Tensor) -> tf.Tensor:
+        """See `TransformedNormal.transform`."""
+        return self._generator(n)
 
 
-class MaskedNormal(Prior):
+class MaskedNormal(TransformedNormal):
     """z = a * n, n ~ N(0, I), with a learned mask a.
 
     Args:
@@ -86,12 +102,12 @@ class MaskedNormal(Prior):
     """
 
     def __init__(self, mask: Callable[[], tf.Tensor], latent_dim: int) -> None:
+        super().__init__(latent_dim)
         self._mask = mask
-        self._latent_dim = latent_dim
 
-    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """See `Prior.sample_with_key`."""
-        return self._mask() * noise.normal(key, [num, self._latent_dim])
+    def transform(self, n: tf.Tensor) -> tf.Tensor:
+        """See `TransformedNormal.transform`."""
+        return self._mask() * n
 
 
 class GaussianMixture(Prior):

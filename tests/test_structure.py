@@ -30,7 +30,7 @@ ROOMS = [
     ['training'],
     ['densities'],
     ['evaluation'],
-    ['export', 'doctor', 'benchmark'],
+    ['export', 'sample', 'doctor', 'benchmark'],
     ['experiments'],
     ['cli'],
 ]

@@ -31,16 +31,25 @@ class SampleConfig(Options):
         minimum=0,
         maximum=MAX_SEED,
     )
-    output_file: str | None = path_option(
-        'File to write: .png for an image grid, .npz for arrays.', required=True
+    output_file: str | None = path_option('File to write: .png for an image grid, .npz for arrays.')
+    output_dir: str | None = path_option(
+        'Empty or new folder for single images, 000000.png, 000001.png, ..., rounded as in an '
+        'evaluation.'
     )
-    batch_size: int = runtime_option(256, 'Number of images per call of the decoder.', minimum=1)
+    batch_size: int = runtime_option(
+        50,
+        'Number of images per call of the decoder. With the value of bin/evaluate.py the images '
+        'are bit-identical to the scored images.',
+        minimum=1,
+    )
     device: str = device_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checkpoint_step(self.checkpoint)
-        if not self.output_file.endswith(('.png', '.npz')):
+        if (self.output_file is None) == (self.output_dir is None):
+            raise UsageError('--output_file: needed, unless --output_dir is set. Set one of both.')
+        if self.output_file and not self.output_file.endswith(('.png', '.npz')):
             raise UsageError(
                 f'--output_file={self.output_file}: unknown file type. Use a name that ends in '
                 '.png or .npz.'

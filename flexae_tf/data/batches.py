@@ -1,6 +1,6 @@
 """Batches of a training step, and application of a function to an array in batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -61,6 +61,16 @@ def map_batches(
     batch_size: int,
     check_interrupt: Callable[[], None] | None = None,
 ) -> np.ndarray:
+    """Returns the results of `iterate_batches` as one array, float32 [n, ...]."""
+    return np.concatenate(list(iterate_batches(function, x, batch_size, check_interrupt)))
+
+
+def iterate_batches(
+    function: Callable[[tf.Tensor], tf.Tensor],
+    x: np.ndarray,
+    batch_size: int,
+    check_interrupt: Callable[[], None] | None = None,
+) -> Iterator[np.ndarray]:
     """Applies a function to all rows of an array, `batch_size` rows at a time.
 
     Args:
@@ -71,16 +81,14 @@ def map_batches(
         check_interrupt: called before every batch; raises when the program is to stop. None for
             no check.
 
-    Returns:
-        The results, float32 [n, ...].
+    Yields:
+        The results of each batch without the padding, float32 [batch, ...].
     """
     batch_size = min(batch_size, len(x))
-    results = []
     for start in range(0, len(x), batch_size):
         if check_interrupt:
             check_interrupt()
         rows = x[start : start + batch_size]
         padding = [(0, batch_size - len(rows))] + [(0, 0)] * (x.ndim - 1)
         padded = as_float(tf.constant(np.pad(rows, padding)))
-        results.append(function(padded).numpy()[: len(rows)])
-    return np.concatenate(results)
+        yield function(padded).numpy()[: len(rows)]

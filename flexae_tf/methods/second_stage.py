@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from flexae_tf import losses, noise
+from flexae_tf import losses
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import (
@@ -17,7 +17,7 @@ from flexae_tf.methods.base import (
 from flexae_tf.methods.table import MethodSpec
 from flexae_tf.networks.latent import SkipPerceptron
 from flexae_tf.noise import Role
-from flexae_tf.priors import Prior
+from flexae_tf.priors import TransformedNormal
 
 
 class SecondStage(Method):
@@ -81,10 +81,11 @@ class SecondStage(Method):
         return tf.concat([mean, tf.fill(tf.shape(mean), log_variance)], axis=1)
 
 
-class TwoStagePrior(Prior):
+class TwoStagePrior(TransformedNormal):
     """A second stage as the prior of the first: z ~ p(z given u), u ~ N(0, I)."""
 
     def __init__(self, stage: SecondStage) -> None:
+        super().__init__(2 * stage.config.latent_dim)
         self._stage = stage
 
     @property
@@ -92,9 +93,8 @@ class TwoStagePrior(Prior):
         """Weights of the second stage."""
         return tuple(self._stage.weights)
 
-    def sample_with_key(self, num: int | tf.Tensor, key: noise.Key) -> tf.Tensor:
-        """See `Prior.sample_with_key`."""
-        n = noise.normal(key, [num, 2 * self._stage.config.latent_dim])
+    def transform(self, n: tf.Tensor) -> tf.Tensor:
+        """See `TransformedNormal.transform`: the noise of u, then the noise of z given u."""
         u, n = tf.split(n, 2, axis=1)
         mean, log_variance = tf.split(self._stage.decode(u), 2, axis=1)
         return mean + tf.exp(0.5 * log_variance) * n

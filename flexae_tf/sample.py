@@ -1,0 +1,182 @@
+"""The sample program: samples of a run or of an export as PNG files or arrays."""
+
+import contextlib
+import functools
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from flexae_tf.config import SampleConfig
+from flexae_tf.data.batches import iterate_batches
+from flexae_tf.densities import densities, fit_program
+from flexae_tf.errors import MissingDataError, NonFiniteLossError, UsageError
+from flexae_tf.files import atomic_path
+from flexae_tf.image_grid import grid, to_uint8, write_png
+from flexae_tf.training import distribution
+from flexae_tf.training.restore import open_run
+from flexae_tf.training.shutdown import GracefulShutdown
+
+# Inputs and output of the signatures of an export that are used.
+SIGNATURES = {'latents': ({'num', 'seed'}, 'latents'), 'decode': ({'latents'}, 'images')}
+
+
+def sample(config: SampleConfig) -> None:
+    """Writes samples to `--output_file` or as single images to `--output_dir`.
+
+    Images are rounded as in an evaluation.
+
+    Raises:
+        UsageError: the output is not writable, the folder is not empty, or the samples are vectors
+            and a PNG file was requested.
+        MissingDataError: the source is neither a run nor an export, or its density is missing.
+        NonFiniteLossError: a sample is not finite. Nothing is written.
+        Interrupted: SIGTERM or Ctrl-C was received. Nothing is written.
+        UserError: as `open_sampler`, and with `--fit_missing` as the fit program.
+    """
+    print(distribution.choose_devices(config.device), flush=True)
+    output = _prepare_output(config)
+    with GracefulShutdown() as shutdown:
+        sample_latents, decode = _open_source(config)
+        z = sample_latents(config.num_samples, config.sample_seed).numpy()
+        _check(z, config.num_samples, config)
+        check_interrupt = functools.partial(shutdown.check, 'between batches', 'nothing is written')
+        batches = _examples(decode, z, config, check_interrupt)
+        with _write_errors(config):
+            if config.output_dir:
+                _write_images(output, batches, len(z))
+            else:
+                _write_file(output, np.concatenate(list(batches)), z)
+    print(f'wrote {len(z)} samples to {output}')
+
+
+def _prepare_output(config: SampleConfig) -> pathlib.Path:
+    """Returns the path to write to, which is writable; makes `--output_dir`."""
+    output = pathlib.Path(config.output_file or config.output_dir)
+    folder = output.parent if config.output_file else output
+    with _write_errors(config):
+        if config.output_dir:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(not path.name.startswith('.') for path in folder.iterdir()):
+                raise UsageError(f'--output_dir={folder}: not empty. Use another folder.')
+        if not os.access(folder, os.W_OK):
+            raise OSError(0, 'no such folder or no permission')
+    return output
+
+
+@contextlib.contextmanager
+def _write_errors(config: SampleConfig) -> Iterator[None]:
+    """Turns an `OSError` into a `UsageError`."""
+    flag = 'output_file' if config.output_file else 'output_dir'
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f'--{flag}={getattr(config, flag)}: not writable ({error.strerror}). Use another path.'
+        ) from None
+
+
+def _examples(
+    decode: Callable[[tf.Tensor], tf.Tensor],
+    z: np.ndarray,
+    config: SampleConfig,
+    check_interrupt: Callable[[], None],
+) -> Iterator[np.ndarray]:
+    """Yields batches of uint8 images [n, h, w, c], or of float32 vectors."""
+    left = len(z)
+    for x in iterate_batches(decode, z, config.batch_size, check_interrupt):
+        _check(x, min(left, config.batch_size), config)
+        left -= len(x)
+        if x.ndim != 4 and not str(config.output_file).endswith('.npz'):
+            raise UsageError(
+                f'--source={config.source}: the samples are vectors, not images. Use '
+                '--output_file=samples.npz.'
+            )
+        yield to_uint8(x) if x.ndim == 4 else x
+
+
+def _check(values: np.ndarray, num: int, config: SampleConfig) -> None:
+    """Raises `UserError` unless there are `num` rows of finite values."""
+    if len(values) != num:
+        raise MissingDataError(
+            f'--source={config.source}: returned {len(values)} samples, not {num}. Export the '
+            'model again.'
+        )
+    if not np.isfinite(values).all():
+        raise NonFiniteLossError(
+            f'--source={config.source}: samples of the model are not finite. Use an earlier '
+            'checkpoint.'
+        )
+
+
+def _write_file(path: pathlib.Path, x: np.ndarray, z: np.ndarray) -> None:
+    with atomic_path(path) as temporary:
+        if path.suffix == '.npz':
+            np.savez_compressed(temporary, images=x, latents=z)
+        else:
+            write_png(temporary, grid(x))
+
+
+def _write_images(folder: pathlib.Path, batches: Iterator[np.ndarray], num: int) -> None:
+    """Writes 000000.png, 000001.png, ...; an error removes the files."""
+    names = (folder / f'{i:0{max(6, len(str(num - 1)))}}.png' for i in range(num))
+    written = []
+    try:
+        for x in batches:
+            for image in x:
+                written.append(next(names))
+                write_png(written[-1], image)
+    except BaseException:
+        for path in written:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
+
+
+def _open_source(config: SampleConfig) -> tuple[Callable, Callable]:
+    """Returns `(num, seed) -> latents` and `latents -> images` of a workdir or a SavedModel."""
+    source = pathlib.Path(config.source)
+    if (source / 'config.json').exists():
+        run = open_run(source, config.checkpoint)
+        attach = fit_program.fit_missing if config.fit_missing else densities.attach
+        method = attach(run, config.density).method
+        return method.sample_latent, tf.function(method.decode)
+    if not (source / 'saved_model.pb').exists():
+        raise MissingDataError(
+            f'--source={source}: neither a run nor a SavedModel. Check the path.'
+        )
+    for flag, given in (
+        (f'--checkpoint={config.checkpoint}', config.checkpoint != 'last'),
+        (f'--density={config.density}', config.density),
+        ('--fit_missing', config.fit_missing),
+    ):
+        if given:
+            raise UsageError(f'{flag}: {source} is an export of one step and density. Omit it.')
+    return _load_export(source)
+
+
+def _load_export(source: pathlib.Path) -> tuple[Callable, Callable]:
+    """Returns the same functions of a SavedModel."""
+    try:
+        model = tf.saved_model.load(str(source))
+        for name, (inputs, output) in SIGNATURES.items():
+            signature = model.signatures[name]
+            found = set(signature.structured_input_signature[1])
+            if found != inputs or signature.structured_outputs[output].dtype != tf.float32:
+                raise ValueError(f'signature {name} has other inputs or outputs')
+    except (OSError, KeyError, ValueError, AttributeError, tf.errors.OpError) as error:
+        raise MissingDataError(
+            f'--source={source}: not an export of flexae_tf ({error}). Check the path.'
+        ) from None
+
+    # Both functions hold `model`, which owns the variables.
+    def sample_latents(num: int, seed: int) -> tf.Tensor:
+        arguments = dict(num=tf.constant(num), seed=tf.constant(seed))
+        return model.signatures['latents'](**arguments)['latents']
+
+    def decode(z: tf.Tensor) -> tf.Tensor:
+        return model.signatures['decode'](latents=z)['images']
+
+    return sample_latents, decode
