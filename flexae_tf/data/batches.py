@@ -6,6 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf import noise
+from flexae_tf.errors import UsageError
+
+MARGIN = 0.5  # images with added noise may leave [0, 1]; images in another range leave it further
 
 
 class Batches:
@@ -53,6 +56,38 @@ class Batches:
 def as_float(x: tf.Tensor) -> tf.Tensor:
     """Converts examples for networks: uint8 images to float32 in [0, 1]; vectors are unchanged."""
     return tf.cast(x, tf.float32) / 255.0 if x.dtype == tf.uint8 else x
+
+
+def as_input(x: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
+    """Converts and checks a batch that may come from outside the package.
+
+    Args:
+        x: uint8 images in 0 .. 255, float images in [0, 1], or float vectors.
+        shape: shape of one example.
+
+    Returns:
+        Floats [batch, ...]; images in [0, 1].
+
+    Raises:
+        UsageError: another shape or type, or, outside a `tf.function`, images in another range.
+    """
+    x = tf.convert_to_tensor(x)
+    is_image = len(shape) == 3
+    converted = as_float(x) if is_image else x
+    if not (x.shape.is_compatible_with([None, *shape]) and converted.dtype.is_floating):
+        types = 'uint8, or float in [0, 1]' if is_image else 'float'
+        raise UsageError(
+            f'{x.dtype.name} {x.shape}: not a batch of examples. Give {types}, '
+            f'[n, {", ".join(map(str, shape))}].'
+        )
+    if is_image and tf.executing_eagerly():
+        low, high = tf.reduce_min(converted), tf.reduce_max(converted)
+        if low < -MARGIN or high > 1.0 + MARGIN:
+            raise UsageError(
+                f'images with values {low:.6g} .. {high:.6g}: not in [0, 1]. Scale them, or give '
+                'uint8 images.'
+            )
+    return converted
 
 
 def map_batches(

@@ -1,7 +1,10 @@
 """Encoders and decoder of Tables 5 and 6."""
 
+from typing import Any
+
 import keras
 
+from flexae_tf.data.batches import as_input
 from flexae_tf.networks.architectures import Architecture, DenseReshape
 from flexae_tf.networks.batch_norm import BatchNorm
 from flexae_tf.networks.layers import glorot, hidden_layer, hidden_layers
@@ -9,7 +12,17 @@ from flexae_tf.networks.layers import glorot, hidden_layer, hidden_layers
 CONTEXT = 128  # size of the context that a flow receives, besides the mean and variance
 
 
-class Encoder(keras.Sequential):
+class _CheckedInput:
+    """Base of the networks that the public functions of a method call first.
+
+    The input is checked before Keras sees it, because Keras adds lines to messages of errors.
+    """
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().__call__(as_input(x, self.input_shape[1:]), *args, **kwargs)
+
+
+class Encoder(_CheckedInput, keras.Sequential):
     """x [batch, h, w, c] or [batch, d] -> z [batch, latent_dim], float32.
 
     Args:
@@ -43,7 +56,7 @@ class Encoder(keras.Sequential):
         super().__init__([keras.Input(shape), *hidden, last], name='encoder')
 
 
-class GaussianEncoder(keras.Model):
+class GaussianEncoder(_CheckedInput, keras.Model):
     """x [batch, h, w, c] or [batch, d] -> mean and log variance of z, [batch, latent_dim] each.
 
     The encoder of the tables with two parallel FC_m at its end; float32. Both have a bias, because
@@ -93,7 +106,7 @@ class FlowEncoder(GaussianEncoder):
     context_dim = CONTEXT
 
 
-class Decoder(keras.Sequential):
+class Decoder(_CheckedInput, keras.Sequential):
     """z [batch, latent_dim] -> images [batch, h, w, c] in (0, 1), or vectors in (-1, 1); float32.
 
     The first batch norm of an image decoder acts on the flat FC output, before the reshape, in the

@@ -91,6 +91,18 @@ def test_training_lowers_the_loss_and_resumes_bit_identically(name, tmp_path):
 COMPILED = ('flexae_sr', 'wae_gan', 'vae_vampprior', 'vae_flow', 'rae_gmm')  # without own tests
 
 
+def test_public_functions_scale_uint8_images(name):
+    method = make(name, IMAGES)
+    x = np.random.RandomState(0).randint(0, 256, [3, 28, 28, 1]).astype(np.uint8)
+    functions = [method.encode, method.reconstruct, lambda x: method.sample_posterior(x, 1)]
+    for function in functions:
+        expected = function(tf.constant(x / np.float32(255))).numpy()
+        for images in (x, tf.constant(x), x / 255.0):
+            np.testing.assert_allclose(function(images), expected, atol=1e-5)
+        with pytest.raises(UsageError, match=r'^images with values 0 .. 255: not in \[0, 1\]'):
+            function(x.astype(np.float32))
+
+
 @pytest.mark.parametrize('name', COMPILED)
 def test_compiled_train_step_equals_the_eager_one(name):
     eager, compiled = make(name, VECTORS), make(name, VECTORS)

@@ -74,6 +74,34 @@ def test_autoencoder_has_shapes_and_ranges_at_every_image_size(shape):
     assert 0 <= x_hat.numpy().min() and x_hat.numpy().max() <= 1
 
 
+@pytest.mark.parametrize(
+    'x, words',
+    [
+        (np.zeros([2, 28, 28, 1], np.int64), 'int64 (2, 28, 28, 1)'),
+        (np.zeros([2, 28, 28, 1], np.uint16), 'uint16'),
+        (np.zeros([2, 28, 28, 1], bool), 'bool'),
+        (np.zeros([28, 28, 1], np.uint8), 'uint8 (28, 28, 1)'),
+        (np.zeros([2, 28, 28]), 'float64 (2, 28, 28)'),
+        (np.zeros([2, 28, 28, 3]), '[n, 28, 28, 1]'),
+        (np.zeros([2, 784]), '[n, 28, 28, 1]'),
+        (np.full([2, 28, 28, 1], 255.0), 'values 255 .. 255'),
+        (np.linspace(-1, 1, 784).reshape(1, 28, 28, 1), 'values -1 .. 1'),
+    ],
+)
+def test_encoder_refuses_other_examples_in_one_line(x, words):
+    encoder, *_ = build(MNIST, width_multiplier=0.05)
+    with pytest.raises(UsageError) as error:
+        encoder(x, training=False)
+    assert words in str(error.value) and '\n' not in str(error.value)
+
+
+def test_encoder_accepts_images_with_noise():
+    encoder, decoder, *_ = build(MNIST, width_multiplier=0.05)
+    assert encoder(np.full([2, 28, 28, 1], 1.3)).shape == (2, 32)
+    with pytest.raises(UsageError, match=r'int64 \(2, 32\): .* float, \[n, 32\]'):
+        decoder(np.zeros([2, 32], np.int64))
+
+
 def test_find_architecture_refuses_shapes_and_lists_sizes_that_fit():
     with pytest.raises(UsageError, match='multiple of 4 .* 28, 32'):
         build((30, 30, 1), network='mnist')
