@@ -23,16 +23,33 @@ from flexae_tf.errors import UsageError
 SETS = ('reconstructions', 'samples', 'train', 'latents')
 RESIZES = ('tf1_bilinear', 'half_pixel_bilinear', 'antialiased_bicubic')
 
+# Options that have no effect without certain others.
+_OF_FILES = ('value_range', 'resize_to', 'skip_bad_images')
+_OF_MODEL = ('sets', 'checkpoint', 'density', 'fit_missing', 'repeats', 'sample_seed')
+_OF_DATA = ('split', 'data_dir')
+_NEEDS = {
+    **dict.fromkeys(_OF_FILES, 'an option of --fake'),
+    **dict.fromkeys(_OF_MODEL, 'an option for the sets of a run, not for --fake'),
+    **dict.fromkeys(_OF_DATA, 'needs --workdir or --dataset'),
+    'write_statistics': 'needs real examples',
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(Options):
-    """Options of `bin/evaluate.py`: a run or two sets of images, and what to compute."""
+    """Options of `bin/evaluate.py`: a run or images of any generator, and what to compute."""
 
-    workdir: str | None = path_option('Folder of the trained run.')
-    real: str | None = path_option(
-        'Without a run: folder or .npz file of real images, compared with --fake.'
+    workdir: str | None = path_option(
+        'Folder of a trained run. Its own sets are scored, or --fake under the same protocol.'
     )
-    fake: str | None = path_option('Folder or .npz file of generated images.')
+    fake: str | None = path_option(
+        'Generated images to score: folder, .npz or .npy file. They are compared with the examples '
+        'of --workdir or --dataset, with --real, or only with --reference_statistics.'
+    )
+    real: str | None = path_option('Folder, .npz or .npy file of real images for --fake.')
+    dataset: str | None = option(
+        None, 'Data set whose examples --fake is compared with, or package.module:NAME.'
+    )
     value_range: str | None = value_range_option()
     resize_to: int | None = option(
         None,
@@ -42,8 +59,8 @@ class EvaluateConfig(Options):
     )
     skip_bad_images: bool = skip_bad_images_option()
     output_file: str | None = path_option(
-        'File that the requested scores are appended to, known scores included. The scores of a '
-        'run are also stored in its workdir.',
+        'File that the requested scores are appended to, known scores included. Scores of a run '
+        'are also stored in its workdir, scores of --fake only here.',
     )
     checkpoint: str | None = option(
         None,
@@ -51,10 +68,12 @@ class EvaluateConfig(Options):
         'step (default: last; late with --protocol=authors).',
     )
     data_dir: str | None = path_option(
-        'Folder of the data (default: the folder that the run was trained from).'
+        'Folder of the data (default with --workdir: the folder that the run was trained from).'
     )
     split: str = option(
-        'test', 'Examples that the run is compared with.', choices=('test', 'validation', 'train')
+        'test',
+        'Examples of the run or of --dataset that images are compared with.',
+        choices=('test', 'validation', 'train'),
     )
 
     metrics: str | None = option(
@@ -120,12 +139,7 @@ class EvaluateConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.workdir is None) == (self.real is None):
-            raise UsageError('--workdir: needed without --real and --fake. Set one of both.')
-        if (self.real is None) != (self.fake is None):
-            raise UsageError('--real and --fake: needed together. Set both.')
-        if self.real:
-            self._check_images()
+        self._check_sides()
         if self.checkpoint not in (None, 'best_validation', 'late', 'all'):
             checkpoint_step(self.checkpoint, 'best_validation, late, all')
         if self.checkpoint == 'best_validation' and self.split == 'validation':
@@ -144,16 +158,36 @@ class EvaluateConfig(Options):
                 '--allow_unverified_statistics: needs --reference_statistics. Set both.'
             )
 
-    def _check_images(self) -> None:
-        """Raises `UsageError` for options that need a run."""
-        for name, given in (
-            ('checkpoint', self.checkpoint),
-            ('density', self.density),
-            ('fit_missing', self.fit_missing),
-            ('repeats', self.repeats > 1),
-        ):
-            if given:
-                value = getattr(self, name)
+    def metric_names(self) -> list[str]:
+        """Returns the requested metrics; empty for all that apply."""
+        default = 'fd' if self.protocol == 'authors' else ''
+        return list(filter(None, (self.metrics or default).split(',')))
+
+    def _check_sides(self) -> None:
+        """Raises `UsageError` unless there is something to score and something to compare with."""
+        sides = ('workdir', 'dataset', 'real')
+        given = [name for name in sides if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UsageError(f'--{given[0]} and --{given[1]}: two real sides. Set one of both.')
+        if not given and not self.fake:
+            raise UsageError('--workdir: needed without --fake. Set one of both.')
+        if self.fake is None:
+            if not self.workdir:
+                raise UsageError(f'--{given[0]}: a real side for --fake. Set both.')
+            unused = _OF_FILES
+        else:
+            if not given and not self.reference_statistics:
                 raise UsageError(
-                    f'--{name}={value}: needs --workdir, not --real and --fake. Leave it out.'
+                    f'--fake={self.fake}: needs a real side. Set --workdir, --dataset, --real or '
+                    '--reference_statistics.'
                 )
+            unused = _OF_MODEL
+            unused += () if self.workdir or self.dataset else _OF_DATA
+            unused += () if given else ('write_statistics',)
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in unused:
+            value = getattr(self, name)
+            if value != defaults[name]:
+                raise UsageError(f'--{name}={value}: {_NEEDS[name]}. Leave it out.')
+        if self.fake and self.quantization == 'none':
+            raise UsageError('--quantization=none: images of --fake are rounded. Leave it out.')

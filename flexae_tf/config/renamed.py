@@ -1,5 +1,6 @@
 """Old names of flags and of their values, refused with the new name."""
 
+import itertools
 from collections.abc import Sequence
 
 from flexae_tf.errors import UsageError
@@ -37,7 +38,7 @@ def check(arguments: Sequence[str], known: Sequence[str]) -> None:
         arguments: flags of a command line, with flagfiles expanded.
         known: names of the flags of the program.
     """
-    for argument in arguments:
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=''):
         flag, equals, value = argument.partition('=')
         old = flag.lstrip('-')
         if not flag.startswith('-') or not old:
@@ -46,6 +47,8 @@ def check(arguments: Sequence[str], known: Sequence[str]) -> None:
             old = old.removeprefix('no')
         new = [old] if old in known else FLAGS.get(old, [old])
         new = next((name for name in new if name in known), new[0])
+        if not equals and new in VALUES and not following.startswith('-'):  # --metrics kd
+            argument, equals, value = f'{argument} {following}', ' ', following
         renamed = VALUES.get(new, {})
         new_value = ','.join(renamed.get(item, item) for item in value.split(','))
         replacement = f'{flag.replace(old, new)}{equals}{new_value}'

@@ -11,6 +11,7 @@ from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.evaluation.features import BLOCK, NetworkFeatures, RawFeatures
 from flexae_tf.evaluation.score_log import ScoreLog
 from flexae_tf.evaluation.summaries import ScoreSummaries
+from flexae_tf.metrics.protocol import Protocol
 from flexae_tf.metrics.table import Features
 from flexae_tf.training.workdir import Workdir
 
@@ -44,14 +45,18 @@ def prepare(
     check_interrupt: Callable[[], None],
     *,
     images: bool,
+    measured: Protocol | None = None,
 ) -> Context:
     """Opens the log, loads and verifies the feature network.
 
     Args:
         config: options of the evaluation.
-        workdir: of the run; None for images from files, whose scores go to `--output_file`.
+        workdir: of the run whose sets are scored; None for images from files, whose scores go only
+            to `--output_file`.
         check_interrupt: called between batches.
         images: whether examples are images, not vectors.
+        measured: protocol of statistics whose feature space is the default; None for the defaults
+            of the options.
     """
     cache = pathlib.Path(config.cache_dir or archives.default_cache())
     output_file = pathlib.Path(config.output_file) if config.output_file else None
@@ -60,7 +65,7 @@ def prepare(
         request=config.identity_hash(),
         also_write_to=output_file if workdir else None,
     )
-    network = _load_network(config, cache, images=images)
+    network = _load_network(config, cache, images=images, measured=measured)
     if network:
         options = dict(batch_size=config.batch_size, check_interrupt=check_interrupt)
         own_folder = (workdir.path if workdir else cache) / 'features'
@@ -73,20 +78,26 @@ def prepare(
 
 
 def _load_network(
-    config: EvaluateConfig, cache: pathlib.Path, *, images: bool
+    config: EvaluateConfig, cache: pathlib.Path, *, images: bool, measured: Protocol | None
 ) -> FeatureNetwork | None:
     """Returns the feature network, verified; None if raw values are compared."""
-    if config.features == 'pixels' or (config.features == 'auto' and not images):
+    raw = not images or (measured is not None and measured.network is None)
+    if config.features == 'pixels' or (config.features == 'auto' and raw):
         return None
     if not images:
         raise UsageError(
-            '--features=inception: the run is on vectors, not images. Use --features=pixels.'
+            '--features=inception: the examples are vectors, not images. Use --features=pixels.'
         )
+    layer, resize = config.feature_layer, config.resize
+    if measured and measured.network:
+        given = config.changed()
+        layer = given.get('feature_layer', measured.layer)
+        resize = given.get('resize', measured.resize.rpartition('_')[0])
     network = FeatureNetwork(
         config.inception_path,
-        config.feature_layer,
+        layer,
         min(config.batch_size, BLOCK),
-        resize=config.resize,
+        resize=resize,
         cache=cache,
     )
     print(network.describe(), flush=True)

@@ -4,23 +4,23 @@ import dataclasses
 import functools
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from flexae_tf import data
 from flexae_tf.config import EvaluateConfig
-from flexae_tf.data import fingerprint
 from flexae_tf.densities import densities
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
 from flexae_tf.evaluation import image_sets, references, scoring
 from flexae_tf.evaluation.context import Context, prepare
-from flexae_tf.evaluation.image_sets import ImageSet, ModelId
+from flexae_tf.evaluation.fakes import evaluate_fakes
+from flexae_tf.evaluation.image_sets import ModelId
 from flexae_tf.evaluation.references import Reference
 from flexae_tf.metrics import table
-from flexae_tf.metrics.protocol import Protocol, raw_protocol
-from flexae_tf.metrics.table import SELECTION_METRIC, Metric
+from flexae_tf.metrics.protocol import raw_protocol
+from flexae_tf.metrics.table import SELECTION_METRIC
 from flexae_tf.training import distribution
 from flexae_tf.training.restore import Run, open_run, saved_steps
 from flexae_tf.training.shutdown import GracefulShutdown
@@ -32,25 +32,26 @@ LATE = 8 / 13
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Scores a run, or two sets of images.
+    """Scores the sets of a run, or images of any generator.
 
-    Reconstructions, samples and as many training examples are each compared with the same real
-    examples. Codes of the real examples are compared with codes of the prior. Features and scores
-    are stored, so the same command continues an interrupted evaluation and prints recorded scores.
+    Reconstructions, samples and as many training examples of a run, or generated images, are each
+    compared with the same real examples. Codes of the real examples are compared with codes of the
+    prior. Features and scores are stored, so the same command continues an interrupted evaluation
+    and prints recorded scores.
 
     Raises:
         UserError: an error that the user can fix.
         Interrupted: SIGTERM or Ctrl-C was received.
     """
-    for name in _metric_names(config):
+    for name in config.metric_names():
         table.find(name)
     print(distribution.choose_devices(config.device), flush=True)
     with GracefulShutdown() as shutdown:
         check_interrupt = functools.partial(shutdown.check, 'between batches')
-        if config.workdir:
-            _evaluate_run(config, check_interrupt)
+        if config.fake:
+            evaluate_fakes(config, check_interrupt)
         else:
-            _evaluate_files(config, check_interrupt)
+            _evaluate_run(config, check_interrupt)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f'peak memory {peak:.1f} GB')
 
@@ -60,20 +61,23 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
 
     # 1. The run, its data and the feature network.
     workdir = Workdir(config.workdir)
-    run_config, spec = workdir.read()
-    if config.data_dir:
-        run_config = dataclasses.replace(run_config, data_dir=config.data_dir)
+    _, spec = workdir.read()
     selection = config.checkpoint or ('late' if config.protocol == 'authors' else 'last')
     steps = _candidate_steps(selection, saved_steps(config.workdir))
     context = prepare(config, workdir, check_interrupt, images=spec.kind == 'images')
-    dataset = data.load(run_config)
-    workdir.check_examples(dataset)
+    run_config, dataset = image_sets.data_of_run(config)
 
-    # 2. The real side.
+    # 2. The real sides of examples and of pairs.
     x = image_sets.real_examples(dataset, config.split, config.num_examples)
-    metrics = _metrics(context, len(x))
     raw = raw_protocol(run_config, spec, split=config.split, x=x)
-    reference = references.with_statistics(context, references.image_reference(context, raw, x))
+    examples = references.example_reference(context, raw, x)
+    pairs = references.pair_reference(context, raw, x)
+    real_sides = {
+        'reconstructions': (examples, pairs),
+        'samples': (examples,),
+        'train': (examples,),
+    }
+    sets = _sets_with_metrics(config, real_sides)
 
     # 3. The checkpoint, if validation examples select it.
     selected_by = None
@@ -81,65 +85,65 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
         selected_by = selection
         held_out = image_sets.real_examples(dataset, 'validation', config.num_examples)
         protocol = raw_protocol(run_config, spec, split='validation', x=held_out)
-        validation = references.image_reference(context, protocol, held_out)
+        validation = references.example_reference(context, protocol, held_out)
         steps = [_best_step(context, steps, dataset, held_out, validation)]
 
     # 4. Reconstructions, samples and codes of every checkpoint.
     newest = ModelId()
     distances: dict[str, list[dict[str, Any]]] = {'reconstructions': [], 'samples': []}
     for run in _open_runs(config, steps):
-        if {'samples', 'latents'} & set(_sets(config)):
+        if {'samples', 'latents'} & set(sets):
             run = _with_density(context, run, dataset)
         newest = ModelId(run.step, run.digest, run.config.seed, selected_by, run.density)
         for image_set in image_sets.of_run(run, x, newest, config, check_interrupt):
-            values = scoring.score(context, image_set, reference, metrics)
+            if image_set.name not in sets:
+                continue
+            values = scoring.score(context, image_set, *real_sides[image_set.name])
             if SELECTION_METRIC.name in values:
                 identity = scoring.identity_of(
-                    image_set, reference.protocol, bootstrap=config.bootstrap
+                    image_set, examples.protocol, bootstrap=config.bootstrap
                 )
                 value = {'value': values[SELECTION_METRIC.name]}
                 distances[image_set.name].append(identity | value)
-        if 'latents' in _sets(config):
+        if 'latents' in sets:
             codes = image_sets.codes_of_prior(run, 2 * len(x), newest, config)
-            code_metrics = table.select_of_codes(
-                _metric_names(config), has_critic=run.method.has_critic
-            )
-            scoring.score(
-                context, codes, references.code_reference(context, run, raw, x), code_metrics
-            )
+            scoring.score(context, codes, references.code_reference(context, run, raw, x))
 
     # 5. The minimum over checkpoints, as the authors report it.
     if config.protocol == 'authors' and selection in ('late', 'all'):
         for candidates in filter(None, distances.values()):
-            scoring.record_minimum(context, candidates, reference.protocol, among=selection)
+            scoring.record_minimum(context, candidates, examples.protocol, among=selection)
 
     # 6. Training examples, a practical lower bound.
-    if 'train' in _sets(config):
+    if 'train' in sets:
         train = image_sets.train_examples(dataset, len(x), split=config.split, seed=run_config.seed)
         if train:
-            scoring.score(context, train, reference, metrics)
+            scoring.score(context, train, examples)
 
     context.log.complete(
         step=newest.step, checkpoint=newest.checkpoint, seconds=time.monotonic() - started
     )
 
 
-def _evaluate_files(config: EvaluateConfig, check_interrupt: Callable[[], None]) -> None:
-    real, fake, others = image_sets.from_files(config)
-    context = prepare(config, None, check_interrupt, images=True)
-    if not context.network and real.shape[1:] != fake.shape[1:]:
+def _sets_with_metrics(
+    config: EvaluateConfig, real_sides: Mapping[str, Sequence[Reference]]
+) -> list[str]:
+    """Returns the requested sets that a metric applies to; codes have metrics of their own.
+
+    Raises:
+        UsageError: no metric applies to any requested set.
+    """
+    requested = config.sets.split(',')
+    sets = [
+        name
+        for name in requested
+        if name == 'latents' or any(reference.metrics for reference in real_sides[name])
+    ]
+    if not sets:
         raise UsageError(
-            f'--real={config.real}: images {real.shape[1:]}, but {fake.shape[1:]} in '
-            f'--fake={config.fake}. Make the shapes equal or use --features=inception.'
+            f'--metrics={config.metrics}: none applies to --sets={config.sets}. Choose others.'
         )
-    metrics = _metrics(context, len(real))
-    raw = Protocol(dataset='folder', split='all', num=len(real), data=fingerprint(real))
-    reference = references.with_statistics(context, references.image_reference(context, raw, real))
-    model = ModelId(checkpoint=fingerprint(fake))
-    scoring.score(context, ImageSet('fake', 'images', model, lambda _: fake), reference, metrics)
-    if others is not None:
-        further = ImageSet('real', 'further real images', ModelId(), lambda _: others)
-        scoring.score(context, further, reference, metrics)
+    return sets
 
 
 def _best_step(
@@ -147,16 +151,17 @@ def _best_step(
     steps: Sequence[int],
     dataset: data.Dataset,
     held_out: np.ndarray,
-    reference: Reference,
+    validation: Reference,
 ) -> int:
     """Returns the checkpoint whose samples are nearest to the validation examples."""
+    reference = dataclasses.replace(validation, metrics=[SELECTION_METRIC])
     distances = {}
     only_samples = dataclasses.replace(context.config, sets='samples', repeats=1)
     for run in _open_runs(context.config, steps):
         run = _with_density(context, run, dataset)
         model = ModelId(run.step, run.digest, run.config.seed, None, run.density)
         (samples,) = image_sets.of_run(run, held_out, model, only_samples, context.check_interrupt)
-        values = scoring.score(context, samples, reference, [SELECTION_METRIC])
+        values = scoring.score(context, samples, reference)
         distances[run.step] = values[SELECTION_METRIC.name]
     best = min(distances, key=distances.__getitem__)
     print(f'step {best} is best on {len(held_out)} validation examples', flush=True)
@@ -201,24 +206,3 @@ def _with_density(context: Context, run: Run, dataset: data.Dataset) -> Run:
     if context.config.fit_missing:
         return densities.fit(run, density, dataset, check_interrupt=context.check_interrupt)
     return densities.attach(run, density)
-
-
-def _metrics(context: Context, num: int) -> list[Metric]:
-    """Returns the metrics to apply to sets of `num` examples."""
-    names, config = _metric_names(context.config), context.config
-    if not names and config.protocol == 'authors':
-        names = [SELECTION_METRIC.name]
-    return table.select(
-        names,
-        num=num,
-        has_logits=context.network is not None and context.network.is_tfgan,
-        moments=config.reference_statistics is not None,
-    )
-
-
-def _metric_names(config: EvaluateConfig) -> list[str]:
-    return config.metrics.split(',') if config.metrics else []
-
-
-def _sets(config: EvaluateConfig) -> list[str]:
-    return config.sets.split(',')

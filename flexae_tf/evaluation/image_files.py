@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flexae_tf.data import arrays, image_folder
+from flexae_tf.data import Purpose, arrays, fixed_permutation, image_folder
 from flexae_tf.data.decoding import DECODER
 from flexae_tf.errors import MissingDataError
 
@@ -59,3 +59,31 @@ def load(
         path, max_images=max_images, value_range=value_range, resize_to=resize_to
     )
     return ImageFiles(x, decoder=None, resize_to=resized)
+
+
+def load_vectors(path: Path, *, flag: str, max_vectors: int) -> np.ndarray:
+    """Loads vectors of an .npy or .npz file, such as a file of bin/sample.py: float32 [n, d].
+
+    Args:
+        path: the file. An .npz file holds one array, or several of which one is named 'images'.
+        flag: flag that names it, for error messages.
+        max_vectors: number of vectors to load, the first in a fixed random order.
+
+    Raises:
+        MissingDataError: the file is missing, corrupt or does not hold finite vectors.
+    """
+    try:
+        x = np.load(path)
+        if isinstance(x, np.lib.npyio.NpzFile):
+            with x as archive:
+                x = archive[archive.files[0] if len(archive.files) == 1 else 'images']
+        x = x.astype(np.float32)
+    except arrays.UNREADABLE as error:
+        raise MissingDataError(
+            f'{path}: not a readable .npy or .npz file of vectors ({error}). Correct {flag}.'
+        ) from None
+    if x.ndim != 2 or len(x) == 0 or not np.isfinite(x).all():
+        raise MissingDataError(
+            f'{path}: an array {list(x.shape)}, not finite vectors [n, d]. Correct {flag}.'
+        )
+    return x[fixed_permutation(len(x), Purpose.EVALUATION)[:max_vectors]]

@@ -1,20 +1,20 @@
 """Sets of images that are scored: sets of a trained run, and sets of images from files."""
 
 import dataclasses
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from flexae_tf.config import EvaluateConfig
+from flexae_tf import data
+from flexae_tf.config import EvaluateConfig, TrainConfig
 from flexae_tf.data import Dataset, Purpose, fixed_permutation
 from flexae_tf.data.batches import map_batches
-from flexae_tf.errors import NonFiniteLossError, UsageError
-from flexae_tf.evaluation import image_files
+from flexae_tf.errors import NonFiniteLossError
 from flexae_tf.methods.posterior_samples import sample_codes
 from flexae_tf.training.restore import Run
+from flexae_tf.training.workdir import Workdir
 
 
 class ModelId(NamedTuple):
@@ -49,6 +49,7 @@ class ImageSet:
         sample_seed: seed of the first set; None if the set is not sampled.
         paired: whether example i belongs to real example i.
         is_real: whether the examples are real, so that other runs score them too.
+        source: path of images from files, as a note in records; None for other sets.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ImageSet:
     sample_seed: int | None = None
     paired: bool = False
     is_real: bool = False
+    source: str | None = None
 
 
 def of_run(
@@ -144,6 +146,17 @@ def codes_of_prior(run: Run, num: int, model: ModelId, config: EvaluateConfig) -
     )
 
 
+def data_of_run(config: EvaluateConfig) -> tuple[TrainConfig, Dataset]:
+    """Returns the configuration of the run and its data set, read from `--data_dir` if given."""
+    workdir = Workdir(config.workdir)
+    run_config, _ = workdir.read()
+    if config.data_dir:
+        run_config = dataclasses.replace(run_config, data_dir=config.data_dir)
+    dataset = data.load(run_config)
+    workdir.check_examples(dataset)
+    return run_config, dataset
+
+
 def real_examples(dataset: Dataset, split: str, num: int) -> np.ndarray:
     """Returns at most `num` examples of a split, the same in every run."""
     if split != 'test':  # in random order already
@@ -151,41 +164,6 @@ def real_examples(dataset: Dataset, split: str, num: int) -> np.ndarray:
     # The paper scores 10000 random test images of CelebA and does not list them.
     test = dataset.test.x
     return test[fixed_permutation(len(test), Purpose.EVALUATION)[:num]]
-
-
-def from_files(config: EvaluateConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Loads `--real` and `--fake`, the same random choice of each if there are too many.
-
-    Returns:
-        real images and images to score, uint8 [n, h, w, c] each, and n further real images; None
-        if there are too few of them.
-
-    Raises:
-        MissingDataError: a path does not exist or holds no valid images.
-        UsageError: fewer than two images.
-    """
-    # Twice as many, because further real images are scored too.
-    real, fake = (
-        image_files.load(
-            pathlib.Path(getattr(config, flag)),
-            flag=f'--{flag}',
-            max_images=2 * config.num_examples,
-            value_range=config.value_range,
-            resize_to=config.resize_to,
-            skip_bad_images=config.skip_bad_images,
-        ).x
-        for flag in ('real', 'fake')
-    )
-    num = min(config.num_examples, len(real), len(fake))
-    if num < 2:
-        raise UsageError(
-            f'--real={config.real} --fake={config.fake}: at least 2 images are needed in each. Add '
-            'images.'
-        )
-    if len(real) < 2 * num:
-        print(f'real images are not scored: {2 * num} images needed', flush=True)
-        return real[:num], fake[:num], None
-    return real[:num], fake[:num], real[num : 2 * num]
 
 
 def _finite(values: np.ndarray, run: Run) -> np.ndarray:

@@ -12,14 +12,15 @@ from flexae_tf.evaluation.context import Context
 from flexae_tf.evaluation.image_sets import ImageSet
 from flexae_tf.evaluation.references import Reference
 from flexae_tf.evaluation.score_log import score_id
+from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import Protocol
 from flexae_tf.metrics.table import SELECTION_METRIC, Features, Metric, MetricResult
 
 
-def score(
-    context: Context, image_set: ImageSet, reference: Reference, metrics: Sequence[Metric]
-) -> dict[str, float]:
-    """Scores a set by every metric: prints recorded scores, computes and records the others.
+def score(context: Context, image_set: ImageSet, *references: Reference) -> dict[str, float]:
+    """Scores a set by the metrics of each reference.
+
+    Recorded scores are printed. If all are recorded, the set is not made.
 
     Returns:
         Values by stem.
@@ -28,40 +29,61 @@ def score(
         NonFiniteLossError: a score is not finite; no score of its metric is recorded.
     """
     values: dict[str, float] = {}
-    missing = []
-    for metric in metrics:
-        estimator = metric.estimator.replace('{checkpoint}', str(image_set.model.checkpoint))
-        protocol = dataclasses.replace(reference.protocol, estimator=estimator)
-        resamples = context.config.bootstrap if metric.bootstrap_sd else 0
-        identity = identity_of(image_set, protocol, bootstrap=resamples)
-        recorded = context.log.show_recorded(identity)
-        values |= recorded
-        if not recorded:
-            missing.append((metric, protocol, identity))
+    missing: dict[Reference, list[tuple[Metric, Protocol, dict[str, Any]]]] = {}
+    for reference in references:
+        for metric in reference.metrics:
+            estimator = metric.estimator.replace('{checkpoint}', str(image_set.model.checkpoint))
+            protocol = dataclasses.replace(reference.protocol, estimator=estimator)
+            resamples = context.config.bootstrap if metric.bootstrap_sd else 0
+            identity = identity_of(image_set, protocol, bootstrap=resamples)
+            recorded = context.log.show_recorded(identity)
+            values |= recorded
+            if not recorded:
+                missing.setdefault(reference, []).append((metric, protocol, identity))
     if not missing:
         return values
 
-    sets = [
-        reference.extract(image_set.make(repeat), image_set) for repeat in range(image_set.repeats)
-    ]
-    for metric, protocol, identity in missing:
-        context.check_interrupt()
-        real, started = reference.features, time.monotonic()
-        results = [metric.compute(real, features) for features in sets]
-        bootstrap_sd = None
-        if identity['bootstrap'] and isinstance(real, Features):
-            bootstrap_sd = metric.bootstrap_sd(
-                real.rows,
-                sets[0].rows,
-                num_resamples=identity['bootstrap'],
-                paired=image_set.paired,
+    sets: dict[Reference, list[Features]] = {reference: [] for reference in missing}
+    for repeat in range(image_set.repeats):
+        examples = image_set.make(repeat)
+        for reference, features in sets.items():
+            features.append(reference.extract(examples, image_set))
+    for reference, metrics in missing.items():
+        for metric, protocol, identity in metrics:
+            context.check_interrupt()
+            values |= _compute(
+                context, metric, protocol, identity, reference.features, sets[reference], image_set
             )
-        seconds = time.monotonic() - started
-        if results[0].curve:
-            name = protocol.name(image_set.name, metric.name)
-            context.summaries.write_curve(name, protocol.id, image_set.model.step, results[0].curve)
-        values |= _record(context, identity, protocol, results, bootstrap_sd, seconds)
     return values
+
+
+def _compute(
+    context: Context,
+    metric: Metric,
+    protocol: Protocol,
+    identity: dict[str, Any],
+    real: Features | Moments,
+    sets: Sequence[Features],
+    image_set: ImageSet,
+) -> dict[str, float]:
+    """Computes and records the scores of one metric; returns their values by stem."""
+    started = time.monotonic()
+    results = [metric.compute(real, features) for features in sets]
+    bootstrap_sd = None
+    if identity['bootstrap'] and isinstance(real, Features):
+        bootstrap_sd = metric.bootstrap_sd(
+            real.rows,
+            sets[0].rows,
+            num_resamples=identity['bootstrap'],
+            paired=image_set.paired,
+        )
+    seconds = time.monotonic() - started
+    if results[0].curve:
+        name = protocol.name(image_set.name, metric.name)
+        context.summaries.write_curve(name, protocol.id, image_set.model.step, results[0].curve)
+    return _record(
+        context, identity, protocol, results, bootstrap_sd, seconds, source=image_set.source
+    )
 
 
 def identity_of(image_set: ImageSet, protocol: Protocol, *, bootstrap: int) -> dict[str, Any]:
@@ -89,6 +111,8 @@ def _record(
     results: Sequence[MetricResult],
     bootstrap_sd: float | None,
     seconds: float,
+    *,
+    source: str | None = None,
 ) -> dict[str, float]:
     """Records the scores of one metric; returns their values, means over the repeats, by stem."""
     single = len(results) == 1
@@ -104,6 +128,7 @@ def _record(
             'bootstrap_sd': bootstrap_sd,  # only of the first set
             'seconds': round(seconds, 2),
             **identity,
+            **({'source': source} if source else {}),
             'protocol_name': protocol.label,
             'fields': protocol.fields(),
             'id': score_id(identity, stem),

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,20 @@ from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.files import atomic_path
 from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import Protocol
+
+
+class Statistics(NamedTuple):
+    """Contents of a file.
+
+    Attributes:
+        moments: mean and covariance.
+        protocol: protocol of the real side; None for an unverified file.
+        digest: twelve hexadecimal digits that identify the file.
+    """
+
+    moments: Moments
+    protocol: Protocol | None
+    digest: str
 
 
 def save_statistics(path: str | os.PathLike, moments: Moments, protocol: Protocol) -> None:
@@ -37,23 +52,16 @@ def save_statistics(path: str | os.PathLike, moments: Moments, protocol: Protoco
         ) from None
 
 
-def load_statistics(
-    path: str | os.PathLike, protocol: Protocol, *, allow_unverified: bool
-) -> tuple[Moments, str | None]:
-    """Returns mean and covariance of the real side of `protocol`.
+def read_statistics(path: str | os.PathLike, *, allow_unverified: bool) -> Statistics:
+    """Reads a file of `save_statistics`, TTUR or pytorch-fid.
 
     Args:
-        path: a file of `save_statistics`, TTUR or pytorch-fid.
-        protocol: of the scores to compute.
+        path: the file.
         allow_unverified: whether a file without a protocol is accepted.
-
-    Returns:
-        the moments, and twelve hexadecimal digits that identify an unverified file; None for a
-        verified one.
 
     Raises:
         MissingDataError: the file is missing or holds no valid statistics.
-        UsageError: the statistics have another protocol, or none and `allow_unverified` is off.
+        UsageError: the file has no protocol and `allow_unverified` is off.
     """
     path = pathlib.Path(path)
     try:
@@ -74,16 +82,27 @@ def load_statistics(
             f'--reference_statistics={path}: does not state which images it describes. Add '
             '--allow_unverified_statistics to use it; names of scores then end in _unverified.'
         )
-    if found is None:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        return Moments(mean, covariance, num), digest
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return Statistics(Moments(mean, covariance, num), found, digest)
+
+
+def check_statistics(path: str | os.PathLike, found: Protocol, protocol: Protocol) -> None:
+    """Checks that statistics describe the real side of the scores to compute.
+
+    Args:
+        path: the file, for the error message.
+        found: protocol in the file.
+        protocol: of the scores.
+
+    Raises:
+        UsageError: the statistics have another protocol.
+    """
     differences = found.differences(protocol.real_side())
     if differences:
         raise UsageError(
             f'--reference_statistics={path}: has another protocol ({differences}). Write it again '
             'with --write_statistics, or score with its options.'
         )
-    return Moments(mean, covariance, num), None
 
 
 def _invalid(path: pathlib.Path, problem: str) -> MissingDataError:

@@ -200,6 +200,12 @@ class Protocol:
             decoder=None,
         )
 
+    def raw(self) -> Protocol:
+        """Returns the protocol of the same examples without a feature network."""
+        features = 'pixels' if self.features in NETWORKS else self.features
+        none = dict.fromkeys(('layer', 'network', 'network_name', 'resize'))
+        return dataclasses.replace(self, features=features, tfgan_network=False, **none)
+
     def _space(self) -> str:
         if self.features in CODES.values():
             return ''

@@ -8,16 +8,16 @@ import numpy as np
 
 from flexae_tf.config.external import import_object
 from flexae_tf.errors import UsageError
-from flexae_tf.metrics import frechet, inception_score, kid, latent, prd, prdc
+from flexae_tf.metrics import frechet, inception_score, kid, latent, paired, prd, prdc
 from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import FRECHET
 
 
 class Features(NamedTuple):
-    """Features of a set of examples, or latent codes.
+    """Features of a set of examples, latent codes, or images for metrics of pairs.
 
     Attributes:
-        rows: float32 [n, d].
+        rows: float32 [n, d]; for metrics of pairs the images, [n, h, w, c] in 0..255.
         logits: class logits of the feature network, float32 [n, classes]; None if the network has
             no logits of known meaning.
         critic_distance: `Method.critic_distance` of the model that the codes come from; None if the
@@ -60,6 +60,11 @@ class Metric:
         of_codes: whether the metric compares latent codes instead of features of examples. The
             reference then holds n codes of data and the scored set 2 n codes of the prior.
         needs_critic: whether `Features.critic_distance` of the scored set is used.
+        of_pairs: whether the metric compares image i with its reconstruction i. `Features.rows` of
+            both sides then hold the images.
+        smallest_side: smallest side of the images of a metric of pairs.
+        needs_full_rank: whether the metric is mostly bias if there are no more examples than
+            features.
         bootstrap_sd: (reference rows, scored rows, num_resamples=, paired=) -> standard deviation
             by the bootstrap; None if the metric has none.
     """
@@ -72,6 +77,9 @@ class Metric:
     accepts_moments: bool = False
     of_codes: bool = False
     needs_critic: bool = False
+    of_pairs: bool = False
+    smallest_side: int = 1
+    needs_full_rank: bool = False
     bootstrap_sd: Callable[..., float] | None = None
 
 
@@ -105,10 +113,10 @@ def find(name: str) -> Metric:
 def select(
     names: Sequence[str], *, num: int, has_logits: bool = False, moments: bool = False
 ) -> list[Metric]:
-    """Returns the metrics of examples among `names`; without any, all that apply.
+    """Returns the metrics of sets of examples among `names`; all that apply if `names` is empty.
 
     Args:
-        names: metrics for `find`; empty to select every row of the table that applies.
+        names: metrics for `find`.
         num: number of examples on each side.
         has_logits: whether the features have logits.
         moments: whether the reference is `Moments`.
@@ -116,7 +124,16 @@ def select(
     Raises:
         UsageError: a named metric does not apply.
     """
-    found = [metric for metric in map(find, names) if not metric.of_codes]
+    if not names:
+        return [
+            metric
+            for metric in METRICS.values()
+            if not (metric.of_codes or metric.of_pairs)
+            and num >= metric.minimum
+            and (has_logits or not metric.needs_logits)
+            and (metric.accepts_moments or not moments)
+        ]
+    found = [m for m in map(find, names) if not (m.of_codes or m.of_pairs)]
     for metric in found:
         if num < metric.minimum:
             raise UsageError(
@@ -133,14 +150,30 @@ def select(
                 f'--metrics={metric.name}: needs features, but --reference_statistics holds '
                 f'mean and covariance. Use --metrics={accepting}.'
             )
-    return found or [
-        metric
-        for metric in METRICS.values()
-        if not metric.of_codes
-        and num >= metric.minimum
-        and (has_logits or not metric.needs_logits)
-        and (metric.accepts_moments or not moments)
-    ]
+    return found
+
+
+def select_of_pairs(names: Sequence[str], shape: tuple[int, ...]) -> list[Metric]:
+    """Returns the metrics of pairs among `names`; all that apply if `names` is empty.
+
+    Args:
+        names: metrics for `find`.
+        shape: of one example, (h, w, c) of images or (d,) of vectors.
+
+    Raises:
+        UsageError: a named metric needs images or larger images.
+    """
+    side = min(shape[:2]) if len(shape) == 3 else 0
+    if not names:
+        return [m for m in METRICS.values() if m.of_pairs and side >= m.smallest_side]
+    found = [metric for metric in map(find, names) if metric.of_pairs]
+    for metric in found:
+        if side < metric.smallest_side:
+            raise UsageError(
+                f'--metrics={metric.name}: needs images with sides of at least '
+                f'{metric.smallest_side}, not {list(shape)}. Leave it out.'
+            )
+    return found
 
 
 def select_of_codes(names: Sequence[str], *, has_critic: bool) -> list[Metric]:
@@ -207,6 +240,14 @@ def _inception_score(_: Features, scored: Features) -> MetricResult:
     return MetricResult({'inception_score': result.mean}, {'inception_score': result.sd})
 
 
+def _psnr(reference: Features, scored: Features) -> MetricResult:
+    return MetricResult({'psnr': paired.psnr(reference.rows, scored.rows)})
+
+
+def _ssim(reference: Features, scored: Features) -> MetricResult:
+    return MetricResult({'ssim': paired.ssim(reference.rows, scored.rows)})
+
+
 def _codes(reference: Features, scored: Features) -> MetricResult:
     """Distance of codes [n, m] to the prior's first n of [2 n, m]; floor: between its halves."""
     z, z_hat, other = reference.rows, *np.split(scored.rows, 2)
@@ -244,14 +285,17 @@ _ROWS = (
         2,
         _frechet,
         accepts_moments=True,
+        needs_full_rank=True,
         bootstrap_sd=frechet.frechet_distance_sd,
     ),
     Metric('kid', 'kernel_cubic_unbiased_100x1000', 2, _kernel),
     Metric('prd', 'prd_k20_a1001_r10', 20, _prd),
     Metric('precision_recall', 'knn_3', 4, _improved_precision_recall),
     Metric('density_coverage', 'knn_5', 6, _density_coverage),
-    Metric('fd_infinity', 'frechet_infinity_15', 30, _frechet_infinity),
+    Metric('fd_infinity', 'frechet_infinity_15', 30, _frechet_infinity, needs_full_rank=True),
     Metric('inception_score', 'inception_score_10', 10, _inception_score, needs_logits=True),
+    Metric('psnr', 'psnr_255', 1, _psnr, of_pairs=True),
+    Metric('ssim', 'ssim_11_1.5', 1, _ssim, of_pairs=True, smallest_side=paired.SSIM_WINDOW),
     Metric('codes', 'codes_sliced_wasserstein_500', 2, _codes, of_codes=True),
     Metric('critic', 'critic_of_{checkpoint}', 2, _critic, of_codes=True, needs_critic=True),
 )
