@@ -1,12 +1,15 @@
 """MNIST, Fashion-MNIST and CIFAR-10, read with tensorflow-datasets."""
 
 import logging
+import pathlib
+import threading
 from typing import Any
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.data.dataset import DatasetSpec, Split
 from flexae_tf.errors import MissingDataError
 
+ANSWER_SECONDS = 8.0  # a server that has not answered by then is unreachable
 SIZES = {  # shape of an image, number of training images; each has 10,000 test images
     'mnist': ((28, 28, 1), 60_000),
     'fashion_mnist': ((28, 28, 1), 60_000),
@@ -70,6 +73,8 @@ def prepared_builder(name: str, config: TrainConfig, *, hint: str = '') -> Any:
     # Hides a warning for each of the many retries; the error below reports their failure.
     logging.getLogger('urllib3.connectionpool').setLevel(logging.ERROR)
     try:
+        for url in _missing_urls(builder)[:1]:
+            _check_server(url)
         builder.download_and_prepare()
     except Exception as error:  # network, server, checksum and disk cause errors of many classes
         raise MissingDataError(
@@ -85,6 +90,42 @@ def corrupt(builder: Any) -> MissingDataError:
     return MissingDataError(
         f'{builder.data_path}: corrupt. Remove this folder and run bin/train.py with --download.'
     )
+
+
+def _missing_urls(builder: Any) -> list[str]:
+    """Returns the addresses of the files that an earlier download has not left in `downloads`."""
+    from tensorflow_datasets.core.download.resource import get_dl_fname
+
+    folder = pathlib.Path(builder.data_path).parents[1] / 'downloads'
+    urls = builder.url_infos or {}
+    names = {url: get_dl_fname(url, info.checksum) for url, info in urls.items()}
+    return [url for url, name in names.items() if not any(folder.rglob(name))]
+
+
+def _check_server(url: str) -> None:
+    """Requests a file once; without a network tensorflow-datasets repeats that for minutes.
+
+    Raises:
+        OSError: no answer.
+    """
+    import requests  # as tensorflow-datasets, so that the same proxies are used
+
+    outcome: list[Exception | None] = []
+
+    def request() -> None:
+        try:
+            requests.get(url, stream=True, allow_redirects=False, timeout=ANSWER_SECONDS).close()
+            outcome.append(None)
+        except requests.RequestException as error:
+            outcome.append(error)
+
+    # In a thread, because the time limit of a request does not include the look-up of its address.
+    thread = threading.Thread(target=request, daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    error = outcome[0] if outcome else TimeoutError(f'{url} did not answer')
+    if error:
+        raise error
 
 
 def _summary(error: Exception) -> str:

@@ -15,6 +15,7 @@ def serve(monkeypatch):
             return {split: enumerate(examples) for split, examples in splits.items()}
 
         monkeypatch.setattr(tfds.builder_cls(name), '_split_generators', generators)
+        monkeypatch.setattr(tfds.builder_cls(name), 'url_infos', {})
 
     return serve_examples
 

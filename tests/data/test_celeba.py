@@ -117,6 +117,7 @@ def test_load_lists_the_files_and_folders_of_missing_data(tmp_path, monkeypatch)
     def quota(self):
         raise RuntimeError('Failed to get url https://drive.google.com/uc?id=1. HTTP code: 404.')
 
+    monkeypatch.setattr(tfds.builder_cls('celeb_a'), 'url_infos', {})
     monkeypatch.setattr(tfds.builder_cls('celeb_a'), 'download_and_prepare', quota)
     refused(tmp_path, 'download failed', 'drive.google', str(tmp_path), *remedies, download=True)
 

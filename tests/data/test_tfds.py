@@ -1,5 +1,10 @@
+import contextlib
+import http.server
 import logging
 import os
+import socket
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +13,7 @@ import tensorflow_datasets as tfds
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
+from flexae_tf.data import tfds as tfds_source
 from flexae_tf.errors import MissingDataError
 
 REAL_DATA = Path(
@@ -59,10 +65,97 @@ def test_load_reports_a_failed_download(monkeypatch, tmp_path, caplog, error):
         logging.getLogger('urllib3.connectionpool').warning('Retrying')
         raise error
 
+    monkeypatch.setattr(tfds.builder_cls('mnist'), 'url_infos', {})
     monkeypatch.setattr(tfds.builder_cls('mnist'), 'download_and_prepare', fail)
     with pytest.raises(MissingDataError, match='download failed .*--data_dir') as caught:
         data.load(TrainConfig(dataset='mnist', data_dir=str(tmp_path), download=True))
     assert '\n' not in str(caught.value) and 'Retrying' not in caplog.text
+
+
+@pytest.fixture
+def server():
+    """`server(answer)`: a local HTTP server and proxy; yields its address and the requests."""
+    with contextlib.ExitStack() as stack:
+
+        def start(answer):
+            requests = []
+
+            class Handler(http.server.BaseHTTPRequestHandler):
+                def do_GET(self):
+                    requests.append(self.path)
+                    if answer is None:
+                        time.sleep(3)
+                    else:
+                        self.send_error(answer)
+
+                def log_message(self, *_):
+                    pass
+
+            running = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+            running.daemon_threads = True
+            stack.callback(running.server_close)
+            stack.callback(running.shutdown)
+            threading.Thread(target=running.serve_forever, daemon=True).start()
+            return f'http://127.0.0.1:{running.server_port}', requests
+
+        yield start
+
+
+def refused_download(tmp_path, *words):
+    """Downloads Fashion-MNIST, which must fail; returns the seconds that it took."""
+    start = time.monotonic()
+    with pytest.raises(MissingDataError) as error:
+        data.load(TrainConfig(dataset='fashion_mnist', data_dir=str(tmp_path), download=True))
+    message = str(error.value)
+    assert 'download failed' in message and '\n' not in message
+    assert all(word in message for word in words), message
+    return time.monotonic() - start
+
+
+def test_download_fails_at_once_without_a_network(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise socket.gaierror(socket.EAI_AGAIN, 'Temporary failure in name resolution')
+
+    monkeypatch.setattr(socket, 'getaddrinfo', fail)
+    assert refused_download(tmp_path, 'fashion-mnist.s3', 'Temporary failure') < 5
+
+
+@pytest.mark.parametrize('silent', ['server', 'name server'])
+def test_download_fails_if_no_answer_comes(tmp_path, monkeypatch, server, silent):
+    monkeypatch.setattr(tfds_source, 'ANSWER_SECONDS', 0.3)
+    address, _ = server(None)
+    monkeypatch.setenv('http_proxy', address)
+    if silent == 'name server':
+
+        def wait(*_, **__):
+            time.sleep(3)
+            raise socket.gaierror(socket.EAI_AGAIN, 'Temporary failure in name resolution')
+
+        monkeypatch.setattr(socket, 'getaddrinfo', wait)
+    assert refused_download(tmp_path) < 2.5
+
+
+def test_download_goes_on_after_any_answer_and_uses_the_proxy(tmp_path, monkeypatch, server):
+    address, requests = server(404)
+    monkeypatch.setenv('http_proxy', address)
+    refused_download(tmp_path, 'DownloadError', '404')
+    assert len(requests) > 1  # of tensorflow-datasets, after the first one
+    assert all('fashion-mnist.s3' in url for url in requests)
+
+
+def test_download_uses_files_of_an_earlier_download_without_a_request(tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise AssertionError('a request')
+
+    monkeypatch.setattr(socket, 'getaddrinfo', unreachable)
+    builder = tfds.builder('fashion_mnist', data_dir=str(tmp_path))
+    for url, info in builder.url_infos.items():
+        name = tfds.core.download.resource.get_dl_fname(url, info.checksum)
+        path = tmp_path / 'downloads' / 'fashion_mnist' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'not gzip')
+        path.with_name(f'{name}.INFO').write_text('{}')
+    refused_download(tmp_path, 'ExtractError')
 
 
 @pytest.mark.parametrize('damage', ['truncated', 'removed'])
