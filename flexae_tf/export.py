@@ -14,7 +14,7 @@ from flexae_tf.data.batches import as_float
 from flexae_tf.densities import densities
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
-from flexae_tf.files import write_json
+from flexae_tf.files import tensorflow_path, write_json
 from flexae_tf.methods.base import Method
 from flexae_tf.priors import TransformedNormal
 from flexae_tf.training import distribution
@@ -138,11 +138,15 @@ class Sampler(tf.Module):
         if folder.exists():
             raise UsageError(f'{folder}: already exists. Remove it, or use another --export_dir.')
         signatures = {name: getattr(self, name) for name in SIGNATURES if hasattr(self, name)}
-        temporary = folder.with_name(f'.{folder.name}-{uuid.uuid4().hex[:8]}')
+        temporary = folder.with_name(f'.export-{uuid.uuid4().hex[:8]}')
         try:
-            tf.saved_model.save(
-                self, str(temporary), signatures={'serving_default': self.sample, **signatures}
-            )
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tensorflow_path(folder.parent) as parent:
+                tf.saved_model.save(
+                    self,
+                    os.path.join(parent, temporary.name),
+                    signatures={'serving_default': self.sample, **signatures},
+                )
             if card:
                 write_json(temporary / 'model_card.json', card)
             os.rename(temporary, folder)

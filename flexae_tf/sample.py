@@ -13,7 +13,7 @@ from flexae_tf.config import SampleConfig
 from flexae_tf.data.batches import iterate_batches
 from flexae_tf.densities import densities, fit_program
 from flexae_tf.errors import MissingDataError, NonFiniteLossError, UsageError
-from flexae_tf.files import atomic_path
+from flexae_tf.files import atomic_path, tensorflow_path
 from flexae_tf.image_grid import grid, to_uint8, write_png
 from flexae_tf.training import distribution
 from flexae_tf.training.restore import open_run
@@ -160,7 +160,8 @@ def _open_source(config: SampleConfig) -> tuple[Callable, Callable]:
 def _load_export(source: pathlib.Path) -> tuple[Callable, Callable]:
     """Returns the same functions of a SavedModel."""
     try:
-        model = tf.saved_model.load(str(source))
+        with tensorflow_path(source) as path:
+            model = tf.saved_model.load(path)
         for name, (inputs, output) in SIGNATURES.items():
             signature = model.signatures[name]
             found = set(signature.structured_input_signature[1])

@@ -1,29 +1,43 @@
+"""Export: signatures, model card, and the same outputs in TensorFlow, Keras, LiteRT and ONNX."""
+
+import gc
 import json
+import os
 import pathlib
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from flexae_tf import noise
 from flexae_tf.config import TrainConfig
-from flexae_tf.data import DatasetSpec
+from flexae_tf.data import CODES, DatasetSpec
 from flexae_tf.errors import UsageError
 from flexae_tf.export import Sampler
-from flexae_tf.image_grid import grid, read_png, to_uint8
+from flexae_tf.methods import AUTOENCODERS, METHODS
+from flexae_tf.methods.second_stage import TwoStagePrior
+from flexae_tf.noise import Role
 from flexae_tf.training.trainer import Trainer
-from tests.conftest import ROOT
-from tests.methods.building import build
+from tests.conftest import ROOT, shorten_networks
+from tests.methods.building import REQUIRED, build
+from tests.test_documents import code_blocks
 
 SPEC = DatasetSpec('digits', 'images', (28, 28, 1), 1437, 360, (0.0, 1.0))
+VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
+RUNS = ROOT / 'flexae_tf/training/RUNS.md'
+TRANSFORMED = ('StandardNormal', 'LearnedPrior', 'MaskedNormal')
+
+
+def make(name, spec, **options):
+    small = dict(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
+    return build(TrainConfig(method=name, **small | REQUIRED.get(name, {}) | options), spec)
 
 
 @pytest.fixture(scope='module')
 def method():
-    config = TrainConfig(width_multiplier=0.05, latent_dim=4, batch_size=6, critic_steps=1)
-    method = build(config, SPEC)
+    method = make('flexae', SPEC)
     # Moves the batch-norm averages, so that an export of their initial values would differ.
     images = np.random.RandomState(1).rand(6, 28, 28, 1).astype(np.float32)
     method.decoder(method.encoder(images, training=True), training=True)
@@ -42,7 +56,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 before = set(sys.modules)
-signatures = tf.saved_model.load(sys.argv[1]).signatures
+model = tf.saved_model.load(sys.argv[1])
+signatures = model.signatures
 x = np.load(sys.argv[2])
 i = lambda v: tf.constant(v, tf.int32)
 out = {}
@@ -85,33 +100,168 @@ def test_export_equals_the_method_in_a_process_without_keras(method, folder, tmp
     np.testing.assert_allclose(line[:, 2], method.decode(middle), **close)
 
 
-def test_signatures_are_layers_of_keras(method, folder):
-    def layer(name):
-        return keras.layers.TFSMLayer(folder, call_endpoint=name)
+class TestUint8:
+    """Signatures of uint8 images, and images that are not in [0, 1]."""
 
-    x = np.random.RandomState(0).rand(4, 28, 28, 1).astype(np.float32)
-    codes = layer('encode')(x)['latents']
-    np.testing.assert_allclose(codes, method.encode(x), rtol=0, atol=1e-6)
-    images = layer('sample')(tf.constant(7), seed=tf.constant(3))['images']
-    np.testing.assert_allclose(images, method.sample(7, seed=3), rtol=0, atol=1e-6)
+    def test_uint8_signatures_scale_and_round(self, method, folder):
+        x = np.random.RandomState(0).randint(0, 256, [4, 28, 28, 1], np.uint8)
+        scaled = np.float32(x / 255.0)
+        model = tf.saved_model.load(folder)
+        z = model.signatures['encode_uint8'](images=x)['latents']
+        np.testing.assert_allclose(z, method.encode(scaled), rtol=0, atol=1e-6)
+        x_hat = model.signatures['reconstruct_uint8'](images=x)['images'].numpy()
+        rounded = np.round(method.reconstruct(scaled) * 255.0)
+        assert x_hat.dtype == np.uint8 and np.abs(x_hat - rounded).max() <= 1
+
+    @pytest.mark.parametrize('name', ['encode', 'reconstruct', 'interpolate'])
+    def test_float_signatures_refuse_values_that_are_not_scaled(self, folder, name):
+        model = tf.saved_model.load(folder)  # a signature casts arrays of NumPy to float32
+        x = np.full([2, 28, 28, 1], 255, np.uint8)
+        images = dict(a=x, b=x, steps=tf.constant(2)) if name == 'interpolate' else dict(images=x)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r'outside \[0, 1\]'):
+            model.signatures[name](**images)
+        centred = {k: np.float32(v - 1.0) if k != 'steps' else v for k, v in images.items()}
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r'outside \[0, 1\]'):
+            model.signatures[name](**centred)
 
 
-def test_sample_writes_a_grid_or_arrays_of_an_export(method, folder, tmp_path, here):
-    expected = to_uint8(method.sample(5, seed=3).numpy())
-    flags = [f'--source={folder}', '--num_samples=5', '--sample_seed=3']
-    here('sample', *flags, f'--output_file={tmp_path}/x.png')
-    image = read_png(tmp_path / 'x.png').astype(int)
-    assert np.abs(image - grid(expected)).max() <= 1  # rounding
-    here('sample', *flags, f'--output_file={tmp_path}/x.npz')
-    with np.load(tmp_path / 'x.npz') as arrays:
-        assert arrays['images'].dtype == np.uint8 and arrays['latents'].shape == (5, 4)
-        assert np.abs(arrays['images'].astype(int) - expected).max() <= 1
+class TestDecodeNoise:
+    """The signature that maps normal noise to images, for runtimes without random numbers."""
+
+    def test_decode_noise_of_the_seeds_noise_gives_its_samples(self, method, folder):
+        n = noise.normal(noise.key(3, 0, Role.SAMPLE), [7, 4])
+        images = tf.saved_model.load(folder).signatures['decode_noise'](noise=n)['images']
+        np.testing.assert_allclose(images, method.sample(7, seed=3), rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize('name', AUTOENCODERS)
+    def test_decode_noise_exists_for_functions_of_normal_noise(self, name):
+        method = make(name, VECTORS)
+        if method.prior is None:  # sampled from a Gaussian mixture, by default
+            return
+        sampler = Sampler(method)
+        assert hasattr(sampler, 'decode_noise') == (METHODS[name].prior in TRANSFORMED)
+        if hasattr(sampler, 'decode_noise'):
+            graph = sampler.decode_noise.get_concrete_function().graph
+            types = {op.type for op in graph.get_operations()}
+            assert not [t for t in types if t == 'Ndtri' or 'Random' in t or 'PartitionedCall' in t]
+            outputs = [t.dtype for op in graph.get_operations() for t in op.outputs]
+            assert not {tf.int64, tf.uint64} & set(outputs)
+
+    def test_decode_noise_of_a_second_stage_gives_its_samples(self):
+        codes = DatasetSpec(CODES, 'vectors', (8,), None, None, (-1.0, 1.0))
+        method = make('vae', VECTORS)
+        method.prior = TwoStagePrior(
+            make('second_stage', codes, dataset=CODES, network='synthetic')
+        )
+        n = noise.normal(noise.key(3, 0, Role.SAMPLE), [5, 8])
+        images = Sampler(method).decode_noise(n)['images']
+        np.testing.assert_allclose(images, method.sample(5, seed=3), rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        'name',
+        [
+            'mask_aae',
+            *(
+                pytest.param(
+                    name,
+                    marks=pytest.mark.skipif(
+                        'FLEXAE_TF_SOAK' not in os.environ, reason='bin/test --soak'
+                    ),
+                )
+                for name in AUTOENCODERS
+                if METHODS[name].prior in TRANSFORMED and name != 'mask_aae'
+            ),
+        ],
+    )
+    def test_decode_noise_and_encode_run_in_litert_and_onnx(self, name, tmp_path, monkeypatch):
+        interpreter = pytest.importorskip('ai_edge_litert.interpreter')
+        onnxruntime = pytest.importorskip('onnxruntime')
+        tf2onnx = pytest.importorskip('tf2onnx')
+        shorten_networks(monkeypatch)
+        sampler = Sampler(make(name, SPEC, width_multiplier=1.0))
+        sampler.save(tmp_path / 'model')
+        model = tf.saved_model.load(tmp_path / 'model')
+        rng = np.random.RandomState(0)
+        inputs = {
+            ('decode_noise', 'images'): dict(noise=np.float32(rng.normal(size=[5, 4]))),
+            ('encode', 'latents'): dict(images=np.float32(rng.rand(5, 28, 28, 1))),
+        }
+        for (signature, output), values in inputs.items():
+            ((key, value),) = values.items()
+            expected = getattr(sampler, signature)(value)[output]
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                str(tmp_path / 'model'), signature_keys=[signature]
+            )
+            content = converter.convert()
+            runner = interpreter.Interpreter(model_content=content).get_signature_runner(signature)
+            np.testing.assert_allclose(runner(**values)[output], expected, rtol=0, atol=1e-5)
+            function = tf.function(
+                lambda x, name=signature, key=key: model.signatures[name](**{key: x})
+            )
+            spec = tf.TensorSpec([None, *value.shape[1:]], tf.float32, name=key)
+            proto, _ = tf2onnx.convert.from_function(function, [spec])
+            session = onnxruntime.InferenceSession(proto.SerializeToString())
+            (found,) = session.run([output], values)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize('flag', ['--checkpoint=3', '--density=gaussian_mixture', '--fit_missing'])
-def test_sample_refuses_flags_that_an_export_has_fixed(flag, folder, tmp_path, refused_here):
-    flags = [f'--source={folder}', f'--output_file={tmp_path}/x.png', flag]
-    refused_here(2, [flag, 'is an export'], 'sample', *flags)
+def examples(folder):
+    """Returns the examples of RUNS.md for an export."""
+    text = RUNS.read_text()
+    blocks = code_blocks(text[text.index('## Exported models') :], 'python')
+    assert len(blocks) == 4 and "'runs/mnist/export/000130000'" in blocks[0]
+    named = [block.replace("'runs/mnist/export/000130000'", repr(str(folder))) for block in blocks]
+    return [block.replace('32]', '4]') for block in named]  # latent_dim
+
+
+@pytest.fixture(scope='module')
+def names(folder):
+    """Runs the first two examples; returns their names."""
+    names = {}
+    for block in examples(folder)[:2]:
+        exec(block, names)
+    return names
+
+
+class TestDocument:
+    """The examples of RUNS.md, as they are written."""
+
+    def test_saved_model_works_inside_a_function(self, method, names):
+        gc.collect()
+        expected = method.sample(16, seed=1)
+        np.testing.assert_allclose(names['images'], expected, rtol=0, atol=1e-6)
+        batch = names['sample_batch'](tf.constant(1))
+        np.testing.assert_allclose(batch, expected, rtol=0, atol=1e-6)
+
+    def test_signatures_are_layers_of_keras(self, method, names):
+        x = np.random.RandomState(0).rand(4, 28, 28, 1).astype(np.float32)
+        x_hat, z = names['autoencoder'](x), names['encoder'](x)['latents']
+        np.testing.assert_allclose(x_hat, method.reconstruct(x), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(z, method.encode(x), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            names['autoencoder'].predict(x, verbose=0), x_hat, rtol=0, atol=1e-6
+        )
+        np.testing.assert_allclose(names['images'], method.sample(16, 1), rtol=0, atol=1e-6)
+
+    def test_converted_models_give_the_samples(self, method, names, folder, tmp_path, monkeypatch):
+        for module in ('ai_edge_litert', 'onnxruntime', 'tf2onnx'):
+            pytest.importorskip(module)
+        monkeypatch.chdir(tmp_path)
+        for block in examples(folder)[2:]:
+            exec(block, names)
+        expected = method.decode(method.prior.transform(tf.constant(names['noise'])))
+        np.testing.assert_allclose(names['lite_images'], expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(names['onnx_images'], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['a [1] *?', 'b\\c', os.fsdecode(b'latin \xe9')])
+def test_export_folder_can_have_any_name(name, tmp_path, here):
+    folder = tmp_path / name
+    Sampler(make('wae_normal', VECTORS)).save(folder / name)
+    assert [path.name for path in folder.iterdir()] == [name]
+    output = folder / f'{name}.npz'
+    here('sample', f'--source={folder / name}', '--num_samples=2', f'--output_file={output}')
+    assert np.load(output)['images'].shape == (2, 128)
 
 
 def test_save_refuses_an_existing_folder(method, folder):
@@ -144,6 +294,7 @@ def test_run_and_its_export_give_equal_samples(trained_method, tmp_path, here):
     card = json.loads((export / 'model_card.json').read_text())
     assert card['step'] == 10 and card['config']['dataset'] == 'synthetic_2d'
     assert len(card['checkpoint']) == 12
+    assert card['decode_noise'] == 'noise [n, 2] ~ N(0, I) -> images'
     arrays = {}
     for source in (workdir, export):
         output = tmp_path / 'x.npz'
@@ -152,6 +303,14 @@ def test_run_and_its_export_give_equal_samples(trained_method, tmp_path, here):
         arrays[source] = np.load(output)['images']
     np.testing.assert_allclose(arrays[workdir], trained_method.sample(9, seed=5), atol=1e-6)
     np.testing.assert_allclose(arrays[workdir], arrays[export], atol=1e-6)
+
+
+def test_model_card_states_a_missing_decode_noise(trained_method, tmp_path, here):
+    flags = [f'--workdir={trained_method.config.workdir}', '--density=gaussian_mixture']
+    here('fit', *flags)
+    here('export', *flags, f'--export_dir={tmp_path}/export')
+    card = json.loads((tmp_path / 'export/model_card.json').read_text())
+    assert card['decode_noise'].startswith('none: GaussianMixture')
 
 
 @pytest.mark.parametrize('flags, name', [([], '000000010'), (['--density=none'], '000000010-none')])
@@ -164,21 +323,3 @@ def test_export_folder_is_named_by_step_and_density(trained_method, flags, name,
 def test_export_refuses_a_missing_checkpoint(trained_method, refused_here):
     flags = [f'--workdir={trained_method.config.workdir}', '--checkpoint=7']
     refused_here(3, ['no checkpoint of step 7', '10'], 'export', *flags)
-
-
-@pytest.mark.parametrize(
-    'output, words',
-    [
-        ('x.png', ['vectors', '.npz']),
-        ('x.gif', ['.png or .npz']),
-        ('missing/x.npz', ['not writable']),
-    ],
-)
-def test_sample_refuses_outputs(trained_method, output, words, tmp_path, refused_here):
-    flags = [f'--source={trained_method.config.workdir}', f'--output_file={tmp_path}/{output}']
-    refused_here(2, words, 'sample', *flags)
-    assert not list(tmp_path.iterdir())
-
-
-def test_sample_refuses_a_folder_without_a_model(tmp_path, refused_here):
-    refused_here(3, ['neither'], 'sample', f'--source={ROOT}', f'--output_file={tmp_path}/x.npz')
