@@ -14,6 +14,7 @@ REQUIREMENTS = [
 ]
 VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'flexae_tf/__init__.py').read_text()).group(1)
 PROGRAMS = sorted(path.stem for path in (HERE / 'bin').glob('*.py'))
+CONVERTERS = ('ai-edge-litert>=2', 'onnxruntime>=1.20', 'tf2onnx>=1.17')
 # flags/ of a clone becomes flexae_tf/flags of an installed package.
 FLAGS = {
     '.'.join(['flexae_tf', *folder.relative_to(HERE).parts]): str(folder.relative_to(HERE))
@@ -64,7 +65,11 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         'gpu': ['tensorflow[and-cuda]>=2.20'],  # the plain wheel does not use a GPU
-        'test': ['pytest>=8', 'pytest-xdist>=3', 'ruff>=0.6'],
+        'test': [
+            *('pytest>=8', 'pytest-xdist>=3', 'ruff>=0.6'),
+            # Converters and runtimes of exported models; their tests are skipped without them.
+            *(f'{name}; sys_platform == "linux"' for name in CONVERTERS),
+        ],
     },
     entry_points={
         'console_scripts': [f'flexae-{name} = flexae_tf.cli:{name}' for name in PROGRAMS]
