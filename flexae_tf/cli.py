@@ -4,6 +4,7 @@ Flags are checked before TensorFlow is imported. `python -m flexae_tf.cli PROGRA
 program like `bin/PROGRAM.py` and `flexae-PROGRAM`.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -13,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from flexae_tf import streams
 from flexae_tf.environment import import_tensorflow
 from flexae_tf.errors import Interrupted, MissingDataError, UsageError, UserError
 
@@ -98,8 +100,8 @@ HELP = {'--help', '-help', '-h', '--helpfull', '--helpshort'}
 def run(name: str, arguments: Sequence[str]) -> None:
     """Runs a program; returns if it succeeds and exits otherwise.
 
-    A `UserError` or Ctrl-C exits with its code and one line on standard error. Any other exception
-    is a bug and shows its traceback.
+    A `UserError`, an error of a file or Ctrl-C exits with its code and one line on standard error.
+    Any other exception is a bug and shows its traceback.
 
     Args:
         name: key of `PROGRAMS`.
@@ -114,8 +116,11 @@ def run(name: str, arguments: Sequence[str]) -> None:
         _fail(name, str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail(name, *_interrupted('while it ran'))
-    except PermissionError as error:
-        message = f'{error.filename}: {error.strerror}. Choose another path or fix its permissions.'
+    except OSError as error:
+        if not error.errno:
+            raise
+        action = 'Choose another path, or check its permissions and the disk.'
+        message = f'{error.filename or "disk"}: {error.strerror}. {action}'
         _fail(name, message, MissingDataError.exit_code)
     except Exception as error:  # by name: an error before TensorFlow's import must not import it
         if type(error).__name__ != 'ResourceExhaustedError':
@@ -199,7 +204,8 @@ def _import(name: str) -> Callable[..., None]:
 
     def interrupt(number: int, _: Any) -> NoReturn:
         # An exception could be swallowed by the import, or leave a half-imported package.
-        os.write(2, f'{name}: error: {_interrupted("while it started")[0]}\n'.encode())
+        with contextlib.suppress(OSError):
+            os.write(2, f'{name}: error: {_interrupted("while it started")[0]}\n'.encode())
         os._exit(128 + number)
 
     previous = signal.signal(signal.SIGINT, interrupt)
@@ -223,6 +229,7 @@ def _fail(name: str, message: str, exit_code: int) -> NoReturn:
 
 def _program(name: str) -> Callable[[], None]:
     def main() -> None:
+        streams.make_robust()
         run(name, sys.argv[1:])
 
     main.__doc__ = f'Runs `bin/{name}.py`, `flexae-{name}`.'
@@ -235,6 +242,7 @@ export, reproduce, benchmark, doctor = map(_program, ('export', 'reproduce', 'be
 
 def main() -> None:
     """Runs `python -m flexae_tf.cli PROGRAM --flags`."""
+    streams.make_robust()
     name, *arguments = sys.argv[1:] or ['--help']
     if name in PROGRAMS:
         run(name, arguments)

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import pathlib
 import platform
@@ -65,6 +66,8 @@ def import_tensorflow() -> types.ModuleType:
         os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
         # Overrides the environment and keras.json: the methods need TensorFlow.
         os.environ['KERAS_BACKEND'] = 'tensorflow'
+        # It warns if its cache cannot be in the home folder, which does not matter here.
+        logging.getLogger('matplotlib').setLevel(logging.ERROR)
         with quiet_start():
             importlib.import_module('tensorflow').config.list_physical_devices()
     return sys.modules['tensorflow']

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import pathlib
@@ -13,6 +12,11 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from flexae_tf.errors import UsageError
+
+try:
+    import fcntl
+except ModuleNotFoundError:
+    raise UsageError('flexae_tf: supports Linux and macOS; on Windows use WSL2.') from None
 
 
 def local_path(label: str, path: str | bytes | os.PathLike) -> str:

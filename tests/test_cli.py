@@ -1,5 +1,6 @@
 """Programs: start, help, one-line errors, exit codes, and installation from a wheel."""
 
+import errno
 import os
 import re
 import shutil
@@ -224,6 +225,36 @@ class TestStart:
         done = python(code, env=os.environ | {'KERAS_BACKEND': 'jax'})
         assert (done.returncode, done.stdout) == (2, 'tensorflow\n')
         assert done.stderr.count('\n') == 1 and 'is full (OOM when allocating). Free' in done.stderr
+
+    @pytest.mark.parametrize('name', cli.PROGRAMS)
+    @pytest.mark.parametrize('flag', ['--help', '--device=cpu'])
+    def test_windows_is_refused_in_one_line(self, name, flag):
+        code = (
+            'import sys; sys.modules["fcntl"] = None\n' + f'from flexae_tf import cli; cli.{name}()'
+        )
+        done = python(code, flag)
+        line = f'{name}: error: flexae_tf: supports Linux and macOS; on Windows use WSL2.\n'
+        assert (done.returncode, done.stdout, done.stderr) == (2, '', line)
+
+    @pytest.mark.parametrize(
+        ('error', 'words'),
+        [
+            (OSError(errno.ENAMETOOLONG, 'File name too long', 'aaa'), 'aaa: File name too long.'),
+            (PermissionError(errno.EACCES, 'Permission denied', 'x'), 'x: Permission denied.'),
+            (OSError(errno.ENOSPC, 'No space left on device'), 'disk: No space left on device.'),
+        ],
+    )
+    def test_error_of_a_file_ends_in_one_line(self, monkeypatch, capsys, error, words):
+        def fail(*_):
+            raise error
+
+        monkeypatch.setattr(cli, 'call', fail)
+        monkeypatch.setattr(signal, 'signal', lambda *_: None)
+        with pytest.raises(SystemExit) as ended:
+            cli.run('doctor', [])
+        line = capsys.readouterr().err
+        assert ended.value.code == 3 and line.count('\n') == 1
+        assert line.startswith(f'doctor: error: {words} Choose another path')
 
     @pytest.mark.parametrize('point', ['import', 'main'])
     def test_interrupt_ends_in_one_line(self, point, tmp_path):

@@ -17,7 +17,7 @@ PACKAGE = ROOT / 'flexae_tf'
 ROOMS = [
     ['errors'],
     ['files'],
-    ['environment'],
+    ['environment', 'streams'],
     ['noise'],
     ['losses'],
     ['image_grid'],

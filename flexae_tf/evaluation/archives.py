@@ -7,12 +7,21 @@ import tarfile
 import tempfile
 import zipfile
 
+from flexae_tf.errors import UsageError
+
 SUFFIXES = ('.tar', '.tar.gz', '.tgz', '.zip')
 
 
 def default_cache() -> pathlib.Path:
-    """Returns the package's folder in $XDG_CACHE_HOME, or in ~/.cache if that is not set."""
-    return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'flexae_tf'
+    """Returns the package's folder in $XDG_CACHE_HOME, or in ~/.cache if that is not set.
+
+    Raises:
+        UsageError: neither is known, as for a user of a container who is in no list of users.
+    """
+    cache = os.path.expanduser(os.environ.get('XDG_CACHE_HOME') or '~/.cache')
+    if cache.startswith('~'):
+        raise UsageError('--cache_dir: needed, because the home folder is unknown. Give a folder.')
+    return pathlib.Path(cache) / 'flexae_tf'
 
 
 def unpack(archive: pathlib.Path, cache: pathlib.Path) -> pathlib.Path:

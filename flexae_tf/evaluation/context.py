@@ -58,15 +58,15 @@ def prepare(
         measured: protocol of statistics whose feature space is the default; None for the defaults
             of the options.
     """
-    cache = pathlib.Path(config.cache_dir or archives.default_cache())
     output_file = pathlib.Path(config.output_file) if config.output_file else None
     log = ScoreLog(
         workdir.scores if workdir else output_file,
         request=config.identity_hash(),
         also_write_to=output_file if workdir else None,
     )
-    network = _load_network(config, cache, images=images, measured=measured)
+    network = _load_network(config, images=images, measured=measured)
     if network:
+        cache = _cache(config)
         options = dict(batch_size=config.batch_size, check_interrupt=check_interrupt)
         own_folder = (workdir.path if workdir else cache) / 'features'
         real_features = NetworkFeatures(network, cache / 'features', **options)
@@ -77,8 +77,12 @@ def prepare(
     return Context(config, log, summaries, network, real_features, own_features, check_interrupt)
 
 
+def _cache(config: EvaluateConfig) -> pathlib.Path:
+    return pathlib.Path(config.cache_dir or archives.default_cache())
+
+
 def _load_network(
-    config: EvaluateConfig, cache: pathlib.Path, *, images: bool, measured: Protocol | None
+    config: EvaluateConfig, *, images: bool, measured: Protocol | None
 ) -> FeatureNetwork | None:
     """Returns the feature network, verified; None if raw values are compared."""
     raw = not images or (measured is not None and measured.network is None)
@@ -98,7 +102,7 @@ def _load_network(
         layer,
         min(config.batch_size, BLOCK),
         resize=resize,
-        cache=cache,
+        cache=_cache(config),
     )
     print(network.describe(), flush=True)
     network.verify()

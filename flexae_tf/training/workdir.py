@@ -140,7 +140,9 @@ class Workdir:
         print(message, flush=True)
         if self.path.is_dir():
             now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M:%S')
-            with open(self.path / 'log.txt', 'a') as file:
+            with open(
+                self.path / 'log.txt', 'a', encoding='utf-8', errors='backslashreplace'
+            ) as file:
                 file.write(f'{now} {message}\n')
 
     def read(self) -> tuple[ResolvedConfig, DatasetSpec]:

@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import pathlib
+import pwd
 import random
 import shutil
 import tarfile
@@ -12,6 +13,7 @@ import zipfile
 
 import pytest
 
+from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import archives
 
 NOISE = random.Random(0).randbytes(8000)  # incompressible
@@ -229,3 +231,14 @@ def test_default_cache_follows_environment(monkeypatch, tmp_path):
     monkeypatch.setenv('XDG_CACHE_HOME', '')
     monkeypatch.setenv('HOME', str(tmp_path))
     assert archives.default_cache() == tmp_path / '.cache' / 'flexae_tf'
+
+
+def test_default_cache_needs_a_home_folder(monkeypatch):
+    def unknown(_):
+        raise KeyError
+
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    monkeypatch.delenv('HOME')
+    monkeypatch.setattr(pwd, 'getpwuid', unknown)  # a user of a container in no list of users
+    with pytest.raises(UsageError, match='--cache_dir: needed'):
+        archives.default_cache()
