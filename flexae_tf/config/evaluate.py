@@ -189,5 +189,18 @@ class EvaluateConfig(Options):
             value = getattr(self, name)
             if value != defaults[name]:
                 raise UsageError(f'--{name}={value}: {_NEEDS[name]}. Leave it out.')
-        if self.fake and self.quantization == 'none':
-            raise UsageError('--quantization=none: images of --fake are rounded. Leave it out.')
+        if self.fake and not self.real:
+            self._check_treatment()
+
+    def _check_treatment(self) -> None:
+        """Raises `UsageError` for a treatment that samples of a run receive before rounding."""
+        for name, given in (
+            ('protocol', self.protocol == 'authors'),
+            ('minmax_normalize', self.minmax_normalize),
+            ('quantization', self.quantization == 'none'),
+        ):
+            if given:
+                raise UsageError(
+                    f'--{name}={getattr(self, name)}: applies before images are rounded, and '
+                    'images of --fake are rounded. Leave it out.'
+                )

@@ -171,8 +171,8 @@ def _common_number(config: EvaluateConfig, real: RealSide, num_fakes: int) -> in
         )
     if num_fakes < min(config.num_examples, num_real):
         print(
-            f'{num_fakes} images in --fake, so only {num} real ones are used; the protocol differs '
-            'from one with more',
+            f'{num_fakes} examples in --fake, so only {num} real ones are used: another protocol '
+            f'than with {min(config.num_examples, num_real)}',
             flush=True,
         )
     return num
@@ -221,8 +221,9 @@ def _in_shape_of(
         elif shape[2] == 1 and (fake == fake[..., :1]).all():
             fake = fake[..., :1]
     if raw and fake.shape[1:] != shape:
+        action = ' or use --features=inception' if fake.ndim == 4 else ''
         raise UsageError(
             f'--fake={path}: shape {list(fake.shape[1:])}, but real examples have '
-            f'{list(shape)}. Make the shapes equal or use --features=inception.'
+            f'{list(shape)}. Make the shapes equal{action}.'
         )
     return fake

@@ -156,11 +156,8 @@ def _treated(config: EvaluateConfig, raw: Protocol) -> Protocol:
         return raw
     authors = config.protocol == 'authors'
     stretched = authors if config.minmax_normalize is None else config.minmax_normalize
-    # Images in files are rounded already.
-    default = 'none' if authors and not config.fake else 'uint8_round'
-    return dataclasses.replace(
-        raw, minmax_normalize=stretched, quantization=config.quantization or default
-    )
+    rounding = config.quantization or ('none' if authors else 'uint8_round')
+    return dataclasses.replace(raw, minmax_normalize=stretched, quantization=rounding)
 
 
 def _postprocess(x: np.ndarray, protocol: Protocol) -> np.ndarray:
