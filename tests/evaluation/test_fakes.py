@@ -165,7 +165,9 @@ def test_vectors_in_a_file_have_the_scores_of_the_run(run, here, score, score_fa
             mine = found[record['stem'], 'fake']
             assert (mine['value'], mine['protocol']) == (record['value'], record['protocol'])
     np.savez(path, np.zeros([50, 3]))
-    with pytest.raises(UsageError, match=r'shape \[3\], but real examples have \[128\]. Make the shapes equal.$'):
+    with pytest.raises(
+        UsageError, match=r'shape \[3\], but real examples have \[128\]. Make the shapes equal.$'
+    ):
         score_fake(workdir=folder, fake=path)
     np.savez(path, np.zeros([50, 4, 4]))
     with pytest.raises(MissingDataError, match=r'\[50, 4, 4\], not finite vectors'):
