@@ -1,14 +1,19 @@
 """CelebA: aligned faces of 178 x 218, cropped and resized to 64 x 64, with 40 attributes.
 
-The source is the three official files if `--data_dir` has them, else tensorflow-datasets, whose
-download often fails because Google Drive limits downloads. Both sources have the same images, but
+The source is the official files if `--data_dir` has them, else tensorflow-datasets, whose download
+often fails because Google Drive limits downloads. Both sources have the same images, but
 tensorflow-datasets shuffles them, so different images are held out for validation.
+
+The files have many layouts: of Google Drive (Img, Anno, Eval), Kaggle (nested folder, .csv lists),
+torchvision, packed or not. They are found by their names in `--data_dir` and its subfolders.
 """
 
+import contextlib
+import os
+import re
 import zipfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,10 +33,10 @@ ATTRIBUTES = tuple(
     Wearing_Necktie Young
     """.split()  # noqa: SIM905
 )
-IMAGES = 'img_align_celeba'  # IMAGES.zip, or a folder with its contents
-PARTITION_FILE = 'list_eval_partition.txt'
-ATTRIBUTES_FILE = 'list_attr_celeba.txt'
-TRAIN, TEST = 0, 2  # numbers in PARTITION_FILE; its validation part, 1, is not used
+IMAGES = 'img_align_celeba'  # folder or .zip file of the images
+PARTITION, ATTRIBUTE_LIST = 'list_eval_partition', 'list_attr_celeba'  # .txt or .csv files
+TRAIN, TEST = 0, 2  # numbers in PARTITION; its validation part, 1, is not used
+MAX_DEPTH = 4  # of folders in which the files are searched
 
 
 def describe(config: TrainConfig) -> DatasetSpec:
@@ -60,13 +65,20 @@ def load(config: TrainConfig) -> tuple[Split, Split]:
         MissingDataError: files are missing, corrupt, or inconsistent with the partition.
     """
     folder = Path(config.data_dir) if config.data_dir else None
-    if folder and ((folder / IMAGES).is_dir() or (folder / f'{IMAGES}.zip').is_file()):
-        return _load_official(folder, config.celeba_crop)
+    with contextlib.ExitStack() as stack:
+        places = _find_places(folder, stack) if folder else []
+        files = _Files.of(places)
+        prepared = config.download or (folder and (folder / 'celeb_a').is_dir())
+        if files.images or (any(files) and not prepared):
+            return _load_official(folder, files, config.celeba_crop)
+    where = folder or 'a folder for --data_dir'
+    if folder and folder.is_dir() and (entries := sorted(os.listdir(folder))):
+        where = f'{folder}, which holds {", ".join(entries[:5])}{", ..." if entries[5:] else ""}'
     builder = tfds.prepared_builder(
         'celeb_a',
         config,
-        hint=f'; or put {IMAGES}.zip, {PARTITION_FILE} and {ATTRIBUTES_FILE} of '
-        f'mmlab.ie.cuhk.edu.hk/projects/CelebA.html into {folder or "a folder for --data_dir"}',
+        hint=f'; or put {IMAGES}.zip, {PARTITION}.txt and {ATTRIBUTE_LIST}.txt of '
+        f'mmlab.ie.cuhk.edu.hk/projects/CelebA.html into {where}',
     )
     train, test = (_load_tfds(builder, split, config.celeba_crop) for split in ('train', 'test'))
     return train, test
@@ -75,18 +87,22 @@ def load(config: TrainConfig) -> tuple[Split, Split]:
 def _load_tfds(builder: Any, split: str, crop: int) -> Split:
     """Loads one split from tensorflow-datasets, one full-size image at a time."""
     import tensorflow as tf
+    import tensorflow_datasets
 
-    from flexae_tf.data.decoding import crop_and_resize
+    from flexae_tf.data.decoding import crop_and_resize, decode
 
     def prepare(example: dict) -> tuple[tf.Tensor, tf.Tensor]:
         attributes = [example['attributes'][name] for name in ATTRIBUTES]
-        return crop_and_resize(example['image'], size=SIZE, crop=crop), tf.stack(attributes)
+        image = crop_and_resize(decode(example['image']), size=SIZE, crop=crop)
+        return image, tf.stack(attributes)
 
     num = builder.info.splits[split].num_examples
     x = np.empty([num, SIZE, SIZE, 3], np.uint8)
     attributes = np.empty([num, len(ATTRIBUTES)], bool)
     try:
-        examples = builder.as_dataset(split=split)
+        # Decoded here, because tensorflow-datasets decodes with another transform.
+        encoded = {'image': tensorflow_datasets.decode.SkipDecoding()}
+        examples = builder.as_dataset(split=split, decoders=encoded)
         examples = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         for i, (image, row) in enumerate(examples.as_numpy_iterator()):
             x[i], attributes[i] = image, row
@@ -95,68 +111,124 @@ def _load_tfds(builder: Any, split: str, crop: int) -> Split:
     return Split(x, attributes=attributes)
 
 
-def _load_official(folder: Path, crop: int) -> tuple[Split, Split]:
-    """Loads both splits from the official files in a folder."""
-    import tensorflow as tf
+class _Place(NamedTuple):
+    """A folder or an archive with files of CelebA.
 
-    from flexae_tf.data.decoding import file_contents
-
-    unpacked, packed = folder / IMAGES, folder / f'{IMAGES}.zip'
-    if unpacked.is_dir():
-        found = {path.name: str(path) for path in unpacked.rglob('*.jpg')}
-        return _read_splits(folder, unpacked, found, file_contents, crop=crop)
-    try:
-        archive = zipfile.ZipFile(packed)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise MissingDataError(f'{packed}: corrupt ({error}). Download it again.') from error
-    with archive:
-        found = {Path(m).name: m for m in archive.namelist() if m.endswith('.jpg')}
-
-        def member_contents(members: list[str]) -> tf.data.Dataset:
-            return tf.data.Dataset.from_generator(
-                lambda: map(archive.read, members), output_signature=tf.TensorSpec([], tf.string)
-            )
-
-        return _read_splits(folder, packed, found, member_contents, crop=crop)
-
-
-def _read_splits(
-    folder: Path,
-    source: Path,
-    found: dict[str, str],
-    contents: Callable[[list[str]], Any],
-    *,
-    crop: int,
-) -> tuple[Split, Split]:
-    """Reads the training and the test split.
-
-    Args:
-        folder: folder of the two text files.
-        source: folder or archive of the images, for error messages.
-        found: name of an image -> its path or archive member.
-        contents: maps paths or members to a `tf.data.Dataset` of file contents.
-        crop: side of the centre crop.
+    Attributes:
+        path: the folder or archive.
+        names: paths of the files in it.
+        archive: the open archive; None for a folder.
     """
+
+    path: Path
+    names: list[str]
+    archive: zipfile.ZipFile | None
+
+    def images(self) -> dict[str, str]:
+        """Returns name -> path of every image."""
+        paths = {PurePosixPath(n) for n in self.names if re.search(r'(^|/)\d{6}\.jpg$', n)}
+        if self.path.stem != IMAGES:  # other folders may hold other images of the same names
+            paths = {path for path in paths if IMAGES in path.parts} or paths
+        return {path.name: str(path) for path in paths}
+
+    def read(self, name: str) -> bytes:
+        """Returns the contents of a file."""
+        return self.archive.read(name) if self.archive else (self.path / name).read_bytes()
+
+    def contents(self, names: list[str]) -> Any:
+        """Returns the contents of files as a `tf.data.Dataset`."""
+        import tensorflow as tf
+
+        from flexae_tf.data.decoding import file_contents
+
+        if self.archive is None:
+            return file_contents([str(self.path / name) for name in names])
+        return tf.data.Dataset.from_generator(
+            lambda: map(self.read, names), output_signature=tf.TensorSpec([], tf.string)
+        )
+
+
+class _Files(NamedTuple):
+    """The official files that were found; None for missing files."""
+
+    images: tuple[_Place, dict[str, str]] | None
+    partition: tuple[_Place, str] | None
+    attributes: tuple[_Place, str] | None
+
+    @staticmethod
+    def of(places: list[_Place]) -> '_Files':
+        """Returns the files of all places; the images of the place that has most of them."""
+        images = [(place, found) for place in places if (found := place.images())]
+
+        def find(stem: str) -> tuple[_Place, str] | None:
+            names = (f'{stem}.txt', f'{stem}.csv')
+            found = ((p, n) for p in places for n in p.names if PurePosixPath(n).name in names)
+            return next(found, None)
+
+        largest = max(images, key=lambda pair: len(pair[1]), default=None)
+        return _Files(largest, find(PARTITION), find(ATTRIBUTE_LIST))
+
+    def describe(self) -> tuple[str, str]:
+        """Returns the found and the missing files, for an error message."""
+        image_files = f'{len(self.images[1])} images' if self.images else ''
+        lists = [place[1] if place else '' for place in (self.partition, self.attributes)]
+        names = (f'{IMAGES}.zip', f'{PARTITION}.txt or .csv', f'{ATTRIBUTE_LIST}.txt or .csv')
+        found = [image_files, *lists]
+        missing = [name for name, present in zip(names, found, strict=True) if not present]
+        return ', '.join(filter(None, found)), ' and no '.join(missing)
+
+
+def _find_places(folder: Path, stack: contextlib.ExitStack) -> list[_Place]:
+    """Returns a folder with the files of CelebA in it and its subfolders, then its archives."""
+    names, archives = [], []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        inside = Path(parent).relative_to(folder)
+        is_deep = len(inside.parts) >= MAX_DEPTH
+        folders[:] = [] if is_deep else sorted(f for f in folders if not _is_hidden(f))
+        names += [(inside / name).as_posix() for name in sorted(files) if not _is_hidden(name)]
+    for name in names:
+        if name.endswith('.zip'):
+            path = folder / name
+            try:
+                archive = stack.enter_context(zipfile.ZipFile(path))
+            except (zipfile.BadZipFile, OSError) as error:
+                if path.stem != IMAGES:
+                    continue
+                raise MissingDataError(f'{path}: corrupt ({error}). Download it again.') from error
+            members = [m for m in archive.namelist() if not any(map(_is_hidden, m.split('/')))]
+            archives.append(_Place(path, members, archive))
+    return [_Place(folder, names, None), *archives]
+
+
+def _is_hidden(name: str) -> bool:
+    """Returns whether a system made a file or folder: ._000001.jpg, .DS_Store, __MACOSX."""
+    return name.startswith('.') or name == '__MACOSX'
+
+
+def _load_official(folder: Path, files: _Files, crop: int) -> tuple[Split, Split]:
+    """Loads both splits from the official files in a folder."""
     from flexae_tf.data.decoding import read_images
 
-    partition = _read_table(folder / PARTITION_FILE, columns=1, header_lines=0)
-    attributes = _read_table(folder / ATTRIBUTES_FILE, columns=len(ATTRIBUTES), header_lines=2)
-    for path, names in ((folder / ATTRIBUTES_FILE, attributes.keys()), (source, found.keys())):
+    if not all(files):
+        found, missing = files.describe()
+        raise MissingDataError(f'{folder}: holds {found}, but no {missing}. Add what is missing.')
+    place, found = files.images
+    partition_path, partition = _read_list(*files.partition, columns=1)
+    attributes_path, attributes = _read_list(*files.attributes, columns=len(ATTRIBUTES))
+    for path, names in ((attributes_path, attributes.keys()), (place.path, found.keys())):
         if differing := names ^ partition.keys():
             raise MissingDataError(
-                f'{path}: {len(names)} images, but {len(partition)} in {PARTITION_FILE} '
+                f'{path}: {len(names)} images, but {len(partition)} in {partition_path.name} '
                 f'({min(differing)} is only in one of them). Download both again.'
             )
     splits = []
     for number in (TRAIN, TEST):
         names = sorted(name for name in partition if partition[name] == number)
         if not names:
-            raise MissingDataError(
-                f'{folder / PARTITION_FILE}: part {number} is empty. Download it again.'
-            )
+            raise MissingDataError(f'{partition_path}: part {number} is empty. Download it again.')
         x = read_images(
-            contents([found[name] for name in names]),
-            [f'{source}: {name}' for name in names],
+            place.contents([found[name] for name in names]),
+            [str(place.path / found[name]) for name in names],
             size=SIZE,
             crop=crop,
             shape=(HEIGHT, WIDTH),
@@ -166,20 +238,26 @@ def _read_splits(
     return splits[0], splits[1]
 
 
-def _read_table(path: Path, *, columns: int, header_lines: int) -> dict[str, np.ndarray]:
-    """Reads an official text file: name of an image -> its integers, [columns]."""
+def _read_list(place: _Place, name: str, *, columns: int) -> tuple[Path, dict[str, np.ndarray]]:
+    """Reads an official .txt list or Kaggle's .csv list.
+
+    Returns:
+        Its path, and name of an image -> its integers, [columns].
+    """
+    path = place.path / name
+    table = {}
     try:
-        lines = path.read_text().splitlines()[header_lines:]
-        table = {words[0]: np.array(words[1:], int) for words in map(str.split, lines) if words}
-    except OSError as error:
-        raise MissingDataError(
-            f'{path}: {error.strerror}. Put the official {path.name} there.'
-        ) from error
-    except ValueError as error:
+        for line in place.read(name).decode('utf-8-sig').splitlines():
+            words = re.split(r'[,\s]+', line.strip())
+            if words[0].endswith('.jpg'):
+                table[words[0]] = np.array(words[1:], int)
+            elif len(words) >= columns > 1 and tuple(words[-columns:]) != ATTRIBUTES:
+                raise ValueError('other attributes than those of CelebA')
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise MissingDataError(f'{path}: corrupt ({error}). Download it again.') from error
-    for name, row in table.items():
+    for image, row in table.items():
         if len(row) != columns:
             raise MissingDataError(
-                f'{path}: {name} has {len(row)} values, not {columns}. Download it again.'
+                f'{path}: {image} has {len(row)} values, not {columns}. Download it again.'
             )
-    return table
+    return path, table

@@ -27,16 +27,17 @@ def has(number, attribute):
 @pytest.fixture
 def official(tmp_path, write_jpeg):
     """Returns a folder with the three official files, images unpacked; image i has grey 20 i."""
+    folder = tmp_path / 'faces'
     rows = [str(len(PARTS)), ' '.join(ATTRIBUTES) + ' ']
     for name in PARTS:
         number = int(name[:6])
-        write_jpeg(tmp_path / 'img_align_celeba' / name, grey(number))
+        write_jpeg(folder / 'img_align_celeba' / name, grey(number))
         values = [' 1' if has(number, attribute) else '-1' for attribute in range(40)]
         rows.append(f'{name} {" ".join(values)}')
-    (tmp_path / 'list_attr_celeba.txt').write_text('\n'.join(rows) + '\n')
+    (folder / 'list_attr_celeba.txt').write_text('\n'.join(rows) + '\n')
     lines = [f'{name} {part}' for name, part in PARTS.items()]
-    (tmp_path / 'list_eval_partition.txt').write_text('\n'.join(lines) + '\n')
-    return tmp_path
+    (folder / 'list_eval_partition.txt').write_text('\n'.join(lines) + '\n')
+    return folder
 
 
 def pack(folder):
@@ -75,6 +76,124 @@ def test_load_reads_the_official_files(official, packed):
     dataset = load(official)
     check(dataset)
     assert (dataset.test.x[:, 0, 0, 0] // 20).tolist() == TEST  # in order of name
+
+
+def to_csv(path, header):
+    """Replaces an official list by Kaggle's: header row, separated by commas."""
+    rows = [line.split() for line in path.read_text().splitlines() if '.jpg' in line]
+    lines = [','.join(row) for row in (['image_id', *header], *rows)]
+    path.with_suffix('.csv').write_text('\n'.join(lines) + '\n')
+    path.unlink()
+
+
+def as_kaggle(folder):
+    """Nested folder and .csv lists."""
+    (folder / 'img_align_celeba').rename(folder / 'inner')
+    (folder / 'img_align_celeba').mkdir()
+    (folder / 'inner').rename(folder / 'img_align_celeba' / 'img_align_celeba')
+    to_csv(folder / 'list_attr_celeba.txt', ATTRIBUTES)
+    to_csv(folder / 'list_eval_partition.txt', ['partition'])
+    return folder
+
+
+def as_kaggle_download(folder):
+    """The archive of Kaggle, not unpacked."""
+    as_kaggle(folder)
+    archive = shutil.make_archive(str(folder.parent / 'archive'), 'zip', folder)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    shutil.move(archive, folder)
+    return folder
+
+
+def as_google_drive(folder):
+    """Img, Anno and Eval, with the archive of the images."""
+    pack(folder)
+    for name, inside in (('img', 'Img'), ('list_attr', 'Anno'), ('list_eval', 'Eval')):
+        (folder / 'CelebA' / inside).mkdir(parents=True)
+        for path in folder.glob(f'{name}*'):
+            path.rename(folder / 'CelebA' / inside / path.name)
+    return folder
+
+
+def as_torchvision(folder):
+    """`--data_dir` is the parent of the folder celeba, which is a link."""
+    elsewhere = folder.rename(folder.parent / 'elsewhere')
+    folder.mkdir()
+    (folder / 'celeba').symlink_to(elsewhere)
+    return folder
+
+
+def as_flat(folder):
+    """The images beside the lists."""
+    for path in (folder / 'img_align_celeba').iterdir():
+        path.rename(folder / path.name)
+    return folder
+
+
+def with_system_files(folder):
+    """Files that systems add to folders."""
+    images = folder / 'img_align_celeba'
+    for name in ('._000001.jpg', '.DS_Store', 'Thumbs.db', 'desktop.ini'):
+        (images / name).write_bytes(b'no image')
+    for name in ('.Trash/img_align_celeba', '__MACOSX/img_align_celeba', '.ipynb_checkpoints'):
+        (folder / name).mkdir(parents=True)
+        for number in (1, 13):
+            (folder / name / f'0000{number:02}.jpg').write_bytes(b'no image')
+    (folder / '._list_eval_partition.txt').write_bytes(b'\0')
+    return folder
+
+
+def packed_with_system_files(folder):
+    """An archive that macOS made of images and lists."""
+    with_system_files(folder)
+    archive = shutil.make_archive(str(folder.parent / 'img_align_celeba'), 'zip', folder)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    shutil.move(archive, folder)
+    return folder
+
+
+LAYOUTS = [
+    *(as_kaggle, as_kaggle_download, as_google_drive, as_torchvision, as_flat),
+    *(with_system_files, packed_with_system_files),
+]
+
+
+@pytest.mark.parametrize('layout', LAYOUTS, ids=lambda layout: layout.__name__)
+def test_load_finds_the_files_in_every_layout(official, layout):
+    dataset = load(layout(official))
+    check(dataset)
+    assert (dataset.test.x[:, 0, 0, 0] // 20).tolist() == TEST
+
+
+def test_load_prefers_the_more_complete_images(official, write_jpeg):
+    """A zip beside a folder that was unpacked in part, and images of other data sets."""
+    images = official / 'img_align_celeba'
+    shutil.copytree(images, official / 'copy')
+    pack(official)
+    images.mkdir()
+    (official / 'copy' / '000001.jpg').rename(images / '000001.jpg')
+    shutil.rmtree(official / 'copy')
+    write_jpeg(official / 'img_celeba' / '000002.jpg', np.zeros([500, 400, 3], np.uint8))
+    check(load(official))
+
+
+def test_tensorflow_datasets_and_files_have_equal_pixels(serve, official, tmp_path, write_jpeg):
+    """Both are decoded by this package: JPEG decoders differ by their transform."""
+    image = np.random.RandomState(0).randint(0, 256, [218, 178, 3]).astype(np.uint8)
+    files = sorted((official / 'img_align_celeba').iterdir())
+    for path in files:
+        write_jpeg(path, image)
+    folder = tmp_path / 'prepared'
+    info = tfds.builder('celeb_a', data_dir=str(folder)).info.features
+    labels = {
+        name: dict.fromkeys(info[name], 0) for name in ('attributes', 'landmarks', 'identity')
+    }
+    served = [dict(image=str(files[0]), **labels)] * 4
+    serve('celeb_a', train=served, validation=served, test=served)
+    ours, theirs = load(official), load(folder, download=True)
+    np.testing.assert_array_equal(ours.test.x[0], theirs.test.x[0])
 
 
 def test_load_reads_tensorflow_datasets(serve, tmp_path):
@@ -122,9 +241,24 @@ def test_load_lists_the_files_and_folders_of_missing_data(tmp_path, monkeypatch)
     refused(tmp_path, 'download failed', 'drive.google', str(tmp_path), *remedies, download=True)
 
 
-def test_load_refuses_a_missing_text_file(official):
-    (official / 'list_attr_celeba.txt').unlink()
-    refused(official, 'list_attr_celeba.txt', 'Put the official')
+@pytest.mark.parametrize(
+    'removed, words',
+    [
+        (['list_attr'], ['12 images, list_eval_partition.txt, but no list_attr_celeba.txt or']),
+        (
+            ['list_attr', 'list_eval'],
+            ['12 images, but no list_eval_partition.txt or .csv and no list_attr_celeba.txt or'],
+        ),
+        (['img_'], ['list_attr_celeba.txt, but no img_align_celeba.zip. Add']),
+        (['img_', 'list_attr', 'list_eval'], ['img_align_celeba.zip', 'which holds other.txt']),
+    ],
+)
+def test_load_names_what_is_there_and_all_that_is_missing(official, removed, words):
+    for path in list(official.iterdir()):
+        if path.name.startswith(tuple(removed)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (official / 'other.txt').touch()
+    refused(official, str(official), *words)
 
 
 def test_load_refuses_a_missing_image(official):
@@ -144,7 +278,7 @@ def test_load_refuses_a_partition_without_test_images(official):
     refused(official, 'list_eval_partition.txt: part 2 is empty', 'Download it again')
 
 
-@pytest.mark.parametrize('line', ['000013.jpg 1 -1', '000013.jpg one'])
+@pytest.mark.parametrize('line', ['000013.jpg 1 -1', '000013.jpg one', ' '.join(['Age'] * 40)])
 def test_load_refuses_a_corrupt_table(official, line):
     with (official / 'list_attr_celeba.txt').open('a') as file:
         file.write(line)
