@@ -170,7 +170,7 @@ class _Files(NamedTuple):
 
     def describe(self) -> tuple[str, str]:
         """Returns the found and the missing files, for an error message."""
-        image_files = f'{len(self.images[1])} images' if self.images else ''
+        image_files = f'{len(self.images[1])} images of {IMAGES}' if self.images else ''
         lists = [place[1] if place else '' for place in (self.partition, self.attributes)]
         names = (f'{IMAGES}.zip', f'{PARTITION}.txt or .csv', f'{ATTRIBUTE_LIST}.txt or .csv')
         found = [image_files, *lists]
@@ -252,7 +252,7 @@ def _read_list(place: _Place, name: str, *, columns: int) -> tuple[Path, dict[st
             if words[0].endswith('.jpg'):
                 table[words[0]] = np.array(words[1:], int)
             elif len(words) >= columns > 1 and tuple(words[-columns:]) != ATTRIBUTES:
-                raise ValueError('other attributes than those of CelebA')
+                raise ValueError('the attributes are not the official 40 in their order')
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise MissingDataError(f'{path}: corrupt ({error}). Download it again.') from error
     for image, row in table.items():
