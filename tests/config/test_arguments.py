@@ -97,6 +97,14 @@ def test_arguments_refuse_old_names_with_the_new_name(config, old, new, tmp_path
     assert refusal(config, f'--flagfile={tmp_path}/old.flags') == message
 
 
+def test_arguments_refuse_old_values_after_a_space():
+    for old, new in (('--metrics kd,fd', '--metrics kid,fd'), ('--kinds gen', '--sets samples')):
+        message = f'{old}: renamed. Use {new}.'
+        assert refusal(EvaluateConfig, *old.split()) == message
+        assert refusal(EvaluateConfig, '--workdir=x', *old.split(), '--split=test') == message
+    assert refusal(EvaluateConfig, '--kinds', '--workdir=x') == '--kinds: renamed. Use --sets.'
+
+
 def test_arguments_include_the_flags_of_the_method(tmp_path):
     (tmp_path / 'f').write_text('--method=outside:Method\n--margin=2\n')
     flagfile = f'--flagfile={tmp_path}/f'

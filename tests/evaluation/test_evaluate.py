@@ -236,6 +236,54 @@ def test_feature_layer_is_any_output(own, score):
 # Metrics and densities
 
 
+def test_pairs_are_scored_on_pixels_with_every_network(own, score):
+    folder, network = own
+    scores = score(folder, num_examples=40, metrics='fd,psnr,ssim', **network)
+    found = {name: record for name, record in scores.items() if not name.startswith('fd')}
+    assert set(found) == {'psnr_pixels_40_rec', 'ssim_pixels_40_rec'}
+    for record in found.values():
+        assert (record['fields']['features'], record['fields']['network']) == ('pixels', None)
+        assert record['protocol_name'] == 'standard'
+    assert not score(folder, num_examples=40, metrics='psnr,ssim', features='pixels')
+    method = load_run(folder)
+    dataset = data.load(method.config)
+    x = dataset.test.x[data.fixed_permutation(len(dataset.test), data.Purpose.EVALUATION)[:40]]
+    x_hat = to_uint8(method.reconstruct(tf.constant(x / np.float32(255))).numpy())
+    values = tf.image.psnr(x, x_hat, 255), tf.image.ssim(tf.constant(x), tf.constant(x_hat), 255)
+    for record, value in zip(found.values(), values, strict=True):
+        assert record['value'] == pytest.approx(float(np.mean(value)), rel=1e-4, abs=1e-5)
+    stretched = score(folder, num_examples=40, metrics='psnr', minmax_normalize=True, **network)
+    assert stretched['psnr_pixels_40_rec']['protocol'] != found['psnr_pixels_40_rec']['protocol']
+
+
+def test_named_metrics_select_their_sets(own, score, monkeypatch):
+    folder, _ = own
+    options = dict(num_examples=40, sets=','.join(SETS), features='pixels')
+    assert {r['set'] for r in score(folder, metrics='codes', **options).values()} == {'latents'}
+    of_pairs = score(folder, metrics='psnr', **options | {'sets': 'reconstructions,samples'})
+    assert {r['set'] for r in of_pairs.values()} == {'reconstructions'}
+    for metrics in ('codes', 'psnr'):
+        with pytest.raises(UsageError, match=f'--metrics={metrics}: .* --sets=samples'):
+            score(folder, metrics=metrics, **options | {'sets': 'samples'})
+
+
+def test_metrics_of_pairs_need_images(run, score):
+    with pytest.raises(UsageError, match=r'--metrics=ssim: needs images .* not \[128\]'):
+        score(run[0], num_examples=50, metrics='ssim')
+    assert not any('psnr' in name for name in score(run[0], num_examples=50))
+
+
+def test_few_examples_for_the_dimension_are_warned_of_once(run, score, capsys):
+    score(run[0], num_examples=128, metrics='kid')
+    score(run[0], num_examples=129, metrics='fd')
+    assert 'WARNING' not in capsys.readouterr().out
+    score(run[0], num_examples=128, metrics='fd,fd_infinity')
+    warnings = [line for line in capsys.readouterr().out.splitlines() if 'WARNING' in line]
+    assert len(warnings) == 1
+    for words in ('fd, fd_infinity: 128 examples', '128 dimensions', '--metrics=kid'):
+        assert words in warnings[0]
+
+
 def test_metric_from_outside_is_scored(run, score, tmp_path, monkeypatch):
     (tmp_path / 'gap_metrics.py').write_text(OUTSIDE)
     monkeypatch.syspath_prepend(tmp_path)

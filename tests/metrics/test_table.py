@@ -5,7 +5,15 @@ import pytest
 
 from flexae_tf.errors import UsageError
 from flexae_tf.metrics.frechet import moments
-from flexae_tf.metrics.table import METRICS, Features, Metric, find, select, select_of_codes
+from flexae_tf.metrics.table import (
+    METRICS,
+    Features,
+    Metric,
+    find,
+    select,
+    select_of_codes,
+    select_of_pairs,
+)
 
 OUTSIDE = """
 from flexae_tf.metrics.table import METRICS, Metric, MetricResult
@@ -85,6 +93,22 @@ def test_select_returns_what_applies():
 def test_select_refuses_metric_that_does_not_apply(name, options, message):
     with pytest.raises(UsageError, match=message):
         select([name], **options)
+
+
+def test_select_takes_only_named_metrics():
+    named = ['fd', 'psnr', 'codes', 'kid']
+    assert names(select(named, num=100)) == ['fd', 'kid']
+    assert names(select_of_pairs(named, (28, 28, 1))) == ['psnr']
+    assert not select(['psnr', 'codes'], num=100) and not select_of_pairs(['fd'], (28, 28, 1))
+
+
+def test_select_of_pairs_needs_images_that_hold_the_window():
+    assert names(select_of_pairs([], (11, 11, 3))) == ['psnr', 'ssim']
+    assert names(select_of_pairs([], (10, 28, 1))) == ['psnr']
+    assert not select_of_pairs([], (128,))
+    for shape in ((10, 28, 1), (128,)):
+        with pytest.raises(UsageError, match='--metrics=ssim: needs images .* at least 11'):
+            select_of_pairs(['ssim'], shape)
 
 
 def test_select_of_codes_needs_critic():
