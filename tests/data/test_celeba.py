@@ -244,10 +244,10 @@ def test_load_lists_the_files_and_folders_of_missing_data(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     'removed, words',
     [
-        (['list_attr'], ['12 images of img_align_celeba, list_eval_partition.txt, but no list_attr_celeba.txt or']),
+        (['list_attr'], ['12 images of img_align_celeba, list_eval_partition.txt, but no list_attr']),
         (
             ['list_attr', 'list_eval'],
-            ['12 images of img_align_celeba, but no list_eval_partition.txt or .csv and no list_attr_celeba.txt or'],
+            ['but no list_eval_partition.txt or .csv and no list_attr_celeba.txt or .csv'],
         ),
         (['img_'], ['list_attr_celeba.txt, but no img_align_celeba.zip. Add']),
         (['img_', 'list_attr', 'list_eval'], ['img_align_celeba.zip', 'which holds other.txt']),
