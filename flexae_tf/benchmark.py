@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import resource
 import statistics
 import time
 from typing import Any
@@ -14,7 +13,7 @@ from flexae_tf import data
 from flexae_tf.config import BenchmarkConfig, TrainConfig
 from flexae_tf.config.options import from_arguments
 from flexae_tf.config.train import training_flagfiles
-from flexae_tf.data import Dataset, DatasetSpec, Split
+from flexae_tf.data import Dataset, DatasetSpec, Split, memory
 from flexae_tf.data.batches import Batches
 from flexae_tf.methods import AUTOENCODERS, resolve
 from flexae_tf.metrics.table import METRICS, Features
@@ -139,8 +138,7 @@ def metrics_speed() -> dict[str, float | dict[str, float]]:
         started = time.perf_counter()
         metric.compute(real, fake)
         seconds[name] = round(time.perf_counter() - started, 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {'seconds': seconds, 'peak_memory_gb': round(peak, 2)}
+    return {'seconds': seconds, 'peak_memory_gb': round(memory.peak(), 2)}
 
 
 def _step_seconds(trainer: Trainer, step: int) -> float:

@@ -255,7 +255,7 @@ def find_flagfile(name: str, folder: pathlib.Path | None = None) -> pathlib.Path
             `folder`, and among the flagfiles of the package, with or without a leading `flags/`.
         folder: folder of the flagfile that includes this one; None on a command line.
     """
-    path = pathlib.Path(os.path.expanduser(name))
+    path = pathlib.Path(name)
     folders = [pathlib.Path(), *([folder] if folder else []), FLAGFILES, FLAGFILES.parent]
     return next((parent / path for parent in folders if (parent / path).is_file()), None)
 
@@ -279,8 +279,9 @@ def expand_flagfiles(arguments: Sequence[str], including: Sequence[pathlib.Path]
         elif flag not in ('--flagfile', '-flagfile'):
             expanded.append(argument)
         else:
-            name = expand_variables('--flagfile', name if equals else next(remaining, ''))
-            path = find_flagfile(name, including[-1].parent if including else None)
+            name = name if equals else next(remaining, '')
+            file = local_path('--flagfile', expand_variables('--flagfile', name))
+            path = find_flagfile(file, including[-1].parent if including else None)
             if path is None:
                 raise UsageError(
                     f'--flagfile={name}: no such file in the working directory or in {FLAGFILES}. '

@@ -1,7 +1,9 @@
-"""Limits on the memory of this process."""
+"""Memory of this process: limits and peak."""
 
 import contextlib
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
@@ -31,11 +33,19 @@ def check(num_bytes: int, label: str) -> None:
 
 def available() -> int:
     """Returns the bytes of the machine's memory, or the limit of a scheduler or container."""
-    limits = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
+    limits = [sys.maxsize]
+    with contextlib.suppress(OSError, ValueError):  # a system without these names
+        limits.append(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))
     for path in _limit_files():
         with contextlib.suppress(OSError, ValueError):  # 'max' is no limit
             limits.append(int(path.read_text()))
     return min(limits)
+
+
+def peak() -> float:
+    """Returns the peak memory of this process in GiB."""
+    unit = 1 if sys.platform == 'darwin' else 2**10  # bytes of `ru_maxrss`
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _limit_files() -> Iterator[Path]:

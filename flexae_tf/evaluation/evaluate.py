@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from flexae_tf import data
 from flexae_tf.config import EvaluateConfig
+from flexae_tf.data import memory
 from flexae_tf.densities import densities
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
 from flexae_tf.evaluation import image_sets, references, scoring
@@ -52,8 +52,7 @@ def evaluate(config: EvaluateConfig) -> None:
             evaluate_fakes(config, check_interrupt)
         else:
             _evaluate_run(config, check_interrupt)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f'peak memory {peak:.1f} GB')
+    print(f'peak memory {memory.peak():.1f} GB')
 
 
 def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -> None:

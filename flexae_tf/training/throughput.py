@@ -1,9 +1,10 @@
 """Speed and memory of a training."""
 
-import resource
 import time
 
 import tensorflow as tf
+
+from flexae_tf.data import memory
 
 
 class Throughput:
@@ -40,7 +41,7 @@ class Throughput:
             'perf/steps_per_sec': speed,
             'perf/images_per_sec': speed * self._batch_size,
             'perf/tflops': speed * self.flop / 1e12,
-            'resources/cpu_mem_gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+            'resources/cpu_mem_gb': memory.peak(),
         }
         if tf.config.list_logical_devices('GPU'):
             peak = tf.config.experimental.get_memory_info('GPU:0')['peak']

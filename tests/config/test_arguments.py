@@ -1,6 +1,7 @@
 """Command lines: flags, flagfiles, old names, and flags of methods from outside the package."""
 
 import dataclasses
+import os
 
 import pytest
 
@@ -148,6 +149,33 @@ def test_flagfile_refuses_missing_and_recursive_files(tmp_path):
     )
     (tmp_path / 'c').write_text('--seed=1', encoding='utf-16')
     assert 'not a text in UTF-8' in refusal(TrainConfig, f'--flagfile={tmp_path}/c')
+
+
+def test_flagfile_has_variables(tmp_path, monkeypatch):
+    """Variables of the environment, and the folder of the file itself."""
+    folder = tmp_path / '[$a]'
+    folder.mkdir()
+    (folder / 'f').write_text(
+        '--data_dir=$SCRATCH/data\n--workdir=${FLAGFILE_DIR}/run\n--flagfile=$SCRATCH/seed\n'
+    )
+    (tmp_path / 'seed').write_text('--seed=3\n')
+    monkeypatch.setenv('SCRATCH', str(tmp_path))
+    monkeypatch.chdir(folder)
+    for name in ('f', f'{tmp_path}/[$$a]/f', '${SCRATCH}/[$$a]/f'):
+        config = from_arguments(TrainConfig, [f'--flagfile={name}'])
+        assert config.data_dir == f'{tmp_path}/data'
+        assert os.path.abspath(config.workdir) == f'{folder}/run'
+        assert config.seed == 3
+    # Flags of the command line and relative paths belong to the working directory.
+    config = from_arguments(TrainConfig, ['--flagfile=f', '--workdir=there'])
+    assert config.workdir == 'there'
+    monkeypatch.setenv('HOME', str(folder))
+    assert from_arguments(TrainConfig, ['--flagfile=~/f']).seed == 3
+    monkeypatch.delenv('SCRATCH')
+    message = refusal(TrainConfig, '--flagfile=f')
+    assert message.startswith('--flagfile=$SCRATCH/seed: the variable SCRATCH is not set.')
+    assert refusal(TrainConfig, '--flagfile=').startswith('--flagfile=: empty.')
+    assert refusal(TrainConfig, '--flagfile=gs://x/f').startswith('--flagfile=gs://x/f: a URL')
 
 
 def read(*flagfiles):

@@ -1,10 +1,12 @@
 """Options of all programs: limits, required options, contradictions, hashes."""
 
 import dataclasses
+import json
 import os
 
 import pytest
 
+from flexae_tf import cli
 from flexae_tf.config import (
     BenchmarkConfig,
     EvaluateConfig,
@@ -15,7 +17,7 @@ from flexae_tf.config import (
     SampleConfig,
     TrainConfig,
 )
-from flexae_tf.config.options import Options, from_arguments, option, to_flagfile
+from flexae_tf.config.options import Options, from_arguments, option, to_flagfile, type_name
 from flexae_tf.errors import UsageError
 
 REQUIRED = {
@@ -73,14 +75,79 @@ def test_options_have_the_same_checks_as_keyword_arguments(options):
         options(**given, device='nonsense')
 
 
-def test_options_expand_the_home_folder(monkeypatch):
+PROGRAMS = [cli.load(program.config) for program in cli.PROGRAMS.values()]
+TEXTS = [(c, f.name) for c in PROGRAMS for f in dataclasses.fields(c) if type_name(f) == 'str']
+PATHS = [(c, n) for c, n in TEXTS if c.__dataclass_fields__[n].metadata['path']]
+
+
+# Options that others need, except for the options of `REQUIRED`.
+COMPANIONS = {
+    (EvaluateConfig, 'real'): dict(fake='f'),
+    (EvaluateConfig, 'fake'): dict(real='r'),
+    (SampleConfig, 'output_dir'): dict(source='x'),
+}
+
+
+def named(option):
+    """Returns the name of a case of `TEXTS`."""
+    return f'{option[0].__name__}-{option[1]}'
+
+
+def parse(option, value):
+    """Returns the options of a program with one option, and the options that it needs."""
+    options, name = option
+    required = REQUIRED.get(options, dict(workdir='x') if options is EvaluateConfig else {})
+    given = COMPANIONS.get(option, required) | {name: value}
+    return from_arguments(options, [f'--{n}={v}' for n, v in given.items()])
+
+
+def refusal(option, value):
+    """Returns the message that refuses a value of an option."""
+    with pytest.raises(UsageError) as error:
+        parse(option, value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize('option', TEXTS, ids=named)
+def test_options_refuse_empty_values(option):
+    assert refusal(option, '').startswith(f'--{option[1]}=: empty. Give a ')
+
+
+@pytest.mark.parametrize('option', PATHS, ids=named)
+def test_path_options_refuse_what_is_no_path(option, monkeypatch):
+    _, name = option
+    monkeypatch.setenv('EMPTY', '')
+    monkeypatch.delenv('UNSET', raising=False)
+    for path in ('gs://bucket/x', 's3://bucket/x.png', 'hdfs:///x', 'file:///x'):
+        assert refusal(option, path).startswith(f'--{name}={path}: a URL, not a path. Use')
+    for path, variable in (('$UNSET', 'UNSET'), ('/${UNSET}.png', 'UNSET'), ('$EMPTY/x', 'EMPTY')):
+        message = f'--{name}={path}: the variable {variable} is not set. Set it'
+        assert refusal(option, path).startswith(message)
+    assert 'control characters' in refusal(option, 'a\nb')
+    assert 'unknown home folder' in refusal(option, '~no-such-user/x')
+
+
+@pytest.mark.parametrize('option', PATHS, ids=named)
+def test_path_options_are_names_after_expansion(option, monkeypatch):
+    options, name = option
     monkeypatch.setenv('HOME', '/home/somebody')
-    config = EvaluateConfig(
-        workdir='~/run', inception_path='~/net', reference_statistics='~/real.npz'
-    )
-    assert config.workdir == '/home/somebody/run'
-    assert config.inception_path == '/home/somebody/net'
-    assert config.reference_statistics == '/home/somebody/real.npz'
+    monkeypatch.setenv('SCRATCH', '/scratch/[$USER]*')
+    cases = {
+        '~/a.png': '/home/somebody/a.png',
+        '$HOME/a.png': '/home/somebody/a.png',
+        '${SCRATCH}/$$b.png': '/scratch/[$USER]*/$b.png',
+        '[a-z]*?{b}\\ %20 $5.png': '[a-z]*?{b}\\ %20 $5.png',
+        '-a "b".png': '-a "b".png',
+        os.fsdecode(b'\xff.png'): os.fsdecode(b'\xff.png'),
+    }
+    for path, expanded in cases.items():
+        config = parse(option, path)
+        assert getattr(config, name) == expanded
+        # From Python, a path is a name, also when options are copied.
+        assert getattr(dataclasses.replace(config), name) == expanded
+        stored = from_arguments(options, to_flagfile(config).splitlines())
+        assert getattr(stored, name) == os.path.abspath(expanded)
+        assert stored.to_json() == config.to_json() == json.loads(json.dumps(config.to_json()))
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import types
+
 import pytest
 
 from flexae_tf.data import memory
@@ -37,3 +39,19 @@ def test_check_refuses_more_than_available(monkeypatch):
     memory.check(3_000_000, 'they')
     with pytest.raises(UsageError, match='they: 0.0 GiB of memory needed, 0.0 GiB available'):
         memory.check(3_000_001, 'they')
+
+
+@pytest.mark.parametrize(('platform', 'unit'), [('linux', 2**10), ('darwin', 1)])
+def test_peak_is_in_gib(monkeypatch, platform, unit):
+    monkeypatch.setattr(memory.sys, 'platform', platform)
+    usage = types.SimpleNamespace(ru_maxrss=3 * 2**30 // unit)
+    monkeypatch.setattr(memory.resource, 'getrusage', lambda _: usage)
+    assert memory.peak() == 3.0
+
+
+def test_available_is_unlimited_if_the_system_does_not_say(cgroups, monkeypatch):
+    def unknown(_):
+        raise ValueError('unrecognized configuration name')
+
+    monkeypatch.setattr(memory.os, 'sysconf', unknown)
+    memory.check(2**50, 'they')
