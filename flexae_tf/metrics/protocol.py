@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from typing import Any
 
 import numpy as np
@@ -228,9 +229,20 @@ def raw_protocol(config: TrainConfig, spec: DatasetSpec, *, split: str, x: np.nd
         num=len(x),
         crop=config.celeba_crop if config.dataset == 'celeba' else None,
         data=fingerprint(x) if _needs_data(config.dataset, split) else None,
+        decoder=_decoder(config),
         features='pixels' if spec.kind == 'images' else 'vectors',
         quantization='uint8_round' if spec.kind == 'images' else 'none',
     )
+
+
+def _decoder(config: TrainConfig) -> str | None:
+    """Returns the decoder of the data set of a run, if it is read from image files."""
+    from_folder = config.dataset == 'folder' and os.path.isdir(config.data_dir or '')
+    if not from_folder and config.dataset != 'celeba':
+        return None
+    from flexae_tf.data.decoding import DECODER  # imports TensorFlow
+
+    return DECODER
 
 
 def _needs_data(dataset: str, split: str) -> bool:

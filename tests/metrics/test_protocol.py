@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flexae_tf.config import TrainConfig
+from flexae_tf.data.decoding import DECODER
 from flexae_tf.experiments.results import RECORDED
 from flexae_tf.files import read_jsonl
 from flexae_tf.metrics.protocol import SUFFIXES, Protocol, fingerprint, raw_protocol
@@ -198,7 +199,7 @@ def test_protocol_refuses_contradictions(fields):
         Protocol(**dict(dataset='mnist', split='test', num=10) | fields)
 
 
-def test_raw_protocol_of_data_sets():
+def test_raw_protocol_of_data_sets(tmp_path):
     images, vectors = types.SimpleNamespace(kind='images'), types.SimpleNamespace(kind='vectors')
     x = np.zeros((10, 4, 4, 1), np.uint8)
 
@@ -212,6 +213,10 @@ def test_raw_protocol_of_data_sets():
     assert protocol(images, dataset='cifar10', celeba_crop=108).crop is None
     assert protocol(images, dataset='folder').data == fingerprint(x)
     assert protocol(images, dataset='mnist').data is None
+    decoded = dict(celeba=None, folder=str(tmp_path)), dict(mnist=None, folder='images.npz')
+    for decoder, data_dirs in zip((DECODER, None), decoded, strict=True):
+        for dataset, data_dir in data_dirs.items():
+            assert protocol(images, dataset=dataset, data_dir=data_dir).decoder == decoder
 
 
 def test_fingerprint_distinguishes_arrays():
