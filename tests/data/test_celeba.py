@@ -244,7 +244,7 @@ def test_load_lists_the_files_and_folders_of_missing_data(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     'removed, words',
     [
-        (['list_attr'], ['12 images of img_align_celeba, list_eval_partition.txt, but no list_attr']),
+        (['list_attr'], ['12 images of img_align_celeba, list_eval_partition.txt, but no list_a']),
         (
             ['list_attr', 'list_eval'],
             ['but no list_eval_partition.txt or .csv and no list_attr_celeba.txt or .csv'],
