@@ -53,6 +53,12 @@ PROGRAMS = {
         'config.evaluate:EvaluateConfig',
         'evaluation.evaluate:evaluate',
     ),
+    'compare': Program(
+        'Compares the recorded scores of runs in a table for each protocol.',
+        'config.compare:CompareConfig',
+        'evaluation.compare:compare',
+        needs_tensorflow=False,
+    ),
     'fit': Program(
         'Fits a density to the codes of a trained run.',
         'config.fit:FitConfig',
@@ -170,18 +176,21 @@ def load(path: str) -> Any:
 def help_text(name: str) -> str:
     """Returns the text of `--help`: summary, flags with defaults, and the names in the tables."""
     program = PROGRAMS[name]
-    lines = [program.summary, '', f'Usage: python bin/{name}.py --flag=value ...', '']
-    for field in dataclasses.fields(load(program.config)):
+    fields = dataclasses.fields(load(program.config))
+    others = ''.join(f'{f.metadata["positional"]} ... ' for f in fields if f.metadata['positional'])
+    usage = f'Usage: python bin/{name}.py {others}--flag=value ...'
+    lines = [program.summary, '', usage, '']
+    for field in fields:
         text = field.metadata['help']
         choices, table = field.metadata['choices'], TABLES.get(field.name)
         if choices:
             text += f' <{"|".join(choices)}>'
         if table:
             text += f' One of {", ".join(load(table[0]))}.'
-        if field.default is not None:
+        if field.default not in (None, ()):
             text += f' (default: {field.default})'
         flag = f'--[no]{field.name}' if field.type == 'bool' else f'--{field.name}'
-        lines.append(f'  {flag}: {text}')
+        lines.append(f'  {field.metadata["positional"] or flag}: {text}')
     lines.append(
         '  --flagfile: File of flags, one per line; folders searched: working directory, '
         'folder of the file that includes it, flags of the package.'
@@ -236,8 +245,9 @@ def _program(name: str) -> Callable[[], None]:
     return main
 
 
-train, evaluate, fit, sample = map(_program, ('train', 'evaluate', 'fit', 'sample'))
-export, reproduce, benchmark, doctor = map(_program, ('export', 'reproduce', 'benchmark', 'doctor'))
+train, evaluate, compare, fit = map(_program, ('train', 'evaluate', 'compare', 'fit'))
+sample, export, reproduce = map(_program, ('sample', 'export', 'reproduce'))
+benchmark, doctor = map(_program, ('benchmark', 'doctor'))
 
 
 def main() -> None:

@@ -55,6 +55,7 @@ TENSORFLOW_FREE = [
     'config',
     'data.catalog',
     'densities',
+    'evaluation.compare',
     'evaluation.score_log',
     'experiments.plans',
     'experiments.results',

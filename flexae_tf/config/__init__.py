@@ -5,6 +5,7 @@ Nothing here imports TensorFlow.
 """
 
 from flexae_tf.config.benchmark import BenchmarkConfig
+from flexae_tf.config.compare import CompareConfig
 from flexae_tf.config.doctor import DoctorConfig
 from flexae_tf.config.evaluate import RESIZES, EvaluateConfig
 from flexae_tf.config.export import ExportConfig
@@ -18,6 +19,7 @@ __all__ = [
     'DIVERGENCES',
     'RESIZES',
     'BenchmarkConfig',
+    'CompareConfig',
     'DoctorConfig',
     'EvaluateConfig',
     'ExportConfig',

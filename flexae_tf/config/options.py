@@ -40,6 +40,7 @@ def option(
     required: bool = False,
     identity: bool = True,
     path: bool = False,
+    positional: str | None = None,
 ) -> Any:
     """Returns a dataclass field that is also a flag.
 
@@ -55,6 +56,8 @@ def option(
         identity: whether the option changes results, and thus the hash of a run. Other options
             may differ when a run is resumed.
         path: whether the value is a file or folder; see `files.local_path`.
+        positional: name, in `--help`, of the arguments that are the value, a tuple; None for a
+            flag.
     """
     metadata = dict(
         help=help_text,
@@ -66,6 +69,7 @@ def option(
         required=required,
         identity=identity,
         path=path,
+        positional=positional,
     )
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -78,6 +82,11 @@ def runtime_option(default: Any, help_text: str, **limits: Any) -> Any:
 def path_option(help_text: str, *, required: bool = False) -> Any:
     """Returns a runtime option that is a file or folder; None if not set."""
     return runtime_option(None, help_text, required=required, path=True)
+
+
+def positional_option(name: str, help_text: str) -> Any:
+    """Returns a runtime option that holds all arguments that are no flags: files or folders."""
+    return runtime_option((), help_text, path=True, required=True, positional=name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +103,11 @@ class Options:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.metadata['path'] and value is not None:
+            name = field.metadata['positional']
+            if name:
+                paths = tuple(local_path(name, path) for path in value)
+                object.__setattr__(self, field.name, paths)
+            elif field.metadata['path'] and value is not None:
                 object.__setattr__(self, field.name, local_path(f'--{field.name}', value))
             elif type_name(field) == 'float' and isinstance(value, int):
                 object.__setattr__(self, field.name, float(value))
@@ -130,9 +143,10 @@ class Options:
 def _check(field: dataclasses.Field, value: Any) -> None:
     limits = field.metadata
     flag = f'--{field.name}={value}'
-    if value is None:
+    if value is None or value == ():
         if limits['required']:
-            raise UsageError(f'--{field.name}: needed. Set it: {limits["help"]}')
+            name = limits['positional'] or f'--{field.name}'
+            raise UsageError(f'{name}: needed. Set it: {limits["help"]}')
         return
     if value == '':
         raise UsageError(f'{flag}: empty. Give a value, or leave the flag out.')
@@ -166,8 +180,10 @@ def type_name(field: dataclasses.Field) -> str:
 
 
 def define_flags(options: type[Options], flag_values: flags.FlagValues) -> None:
-    """Defines one absl flag for each option of a dataclass."""
+    """Defines one absl flag for each option of a dataclass that is not positional."""
     for field in dataclasses.fields(options):
+        if field.metadata['positional']:
+            continue
         define = _DEFINE[type_name(field)]
         define(field.name, field.default, field.metadata['help'], flag_values=flag_values)
 
@@ -182,7 +198,8 @@ def from_arguments(
 
     Args:
         options: dataclass of the program's options.
-        arguments: flags, `--flagfile` included. If a flag is repeated, the last value wins.
+        arguments: flags, `--flagfile` included, and values of a positional option. If a flag is
+            repeated, the last value wins.
         config_class: maps the value of `--method` to the dataclass to use instead of `options`;
             None for a program whose flags do not depend on the method.
 
@@ -191,14 +208,20 @@ def from_arguments(
     """
     arguments = expand_flagfiles(arguments)
     if config_class:
-        method = _parse(options, arguments, known_only=True)['method'].value
+        method = _parse(options, arguments, known_only=True)[0]['method'].value
         options = config_class(method)
     renamed.check(arguments, [field.name for field in dataclasses.fields(options)])
-    flag_values = _parse(options, arguments)
-    values = {field.name: flag_values[field.name].value for field in dataclasses.fields(options)}
+    flag_values, others = _parse(options, arguments)
+    values = {}
     for field in dataclasses.fields(options):
-        if field.metadata['path'] and values[field.name]:
-            values[field.name] = expand_variables(f'--{field.name}', values[field.name])
+        if field.metadata['positional']:
+            values[field.name], others = tuple(others), []
+        else:
+            value = flag_values[field.name].value
+            is_path = field.metadata['path'] and value
+            values[field.name] = expand_variables(f'--{field.name}', value) if is_path else value
+    if others:
+        raise UsageError(f'{others[0]}: not a flag. Write flags as --name=value.')
     return options(**values)
 
 
@@ -225,8 +248,10 @@ def expand_variables(flag: str, value: str) -> str:
 
 def _parse(
     options: type[Options], arguments: Sequence[str], *, known_only: bool = False
-) -> flags.FlagValues:
+) -> tuple[flags.FlagValues, list[str]]:
+    """Returns flags, and the arguments that are no flags."""
     values = flags.FlagValues()
+    values.set_gnu_getopt(True)  # flags may follow other arguments
     define_flags(options, values)
     try:
         _, *others = values(['', *arguments], known_only=known_only)
@@ -242,9 +267,7 @@ def _parse(
     except flags.Error as error:
         flag = str(error).rpartition(' ')[2]
         raise UsageError(f'{flag}: no value. Use {flag}=VALUE.') from None
-    if others and not known_only:
-        raise UsageError(f'{others[0]}: not a flag. Write flags as --name=value.')
-    return values
+    return values, others
 
 
 def find_flagfile(name: str, folder: pathlib.Path | None = None) -> pathlib.Path | None:

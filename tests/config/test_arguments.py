@@ -8,6 +8,7 @@ import pytest
 from flexae_tf import data
 from flexae_tf.config import (
     BenchmarkConfig,
+    CompareConfig,
     EvaluateConfig,
     ReproduceConfig,
     SampleConfig,
@@ -57,6 +58,18 @@ def refusal(config, *arguments, **keywords):
 )
 def test_arguments_refuse_wrong_flags(argument, message):
     assert refusal(TrainConfig, argument) == message
+
+
+def test_arguments_that_are_no_flags_are_the_positional_option(tmp_path):
+    (tmp_path / 'x.flags').write_text('--metrics=fd\n')
+    arguments = ['a=1', f'--flagfile={tmp_path}/x.flags', '$b', '--output_file=x.md', '--', '--c']
+    config = from_arguments(CompareConfig, arguments)
+    assert config.runs == ('a=1', '$b', '--c')
+    assert (config.metrics, config.output_file) == ('fd', 'x.md')
+    for refused in ('', 'gs://bucket/run'):
+        assert refusal(CompareConfig, 'a', refused).startswith(f'RUN={refused}: ')
+    assert refusal(CompareConfig).startswith('RUN: needed.')
+    assert '--run: unknown flag' in refusal(CompareConfig, '--run=a')
 
 
 def test_arguments_take_the_last_of_repeated_flags():

@@ -1,0 +1,14 @@
+"""Compares the recorded scores of runs.
+
+python bin/compare.py runs/*
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # run from a clone
+
+from flexae_tf.cli import compare
+
+if __name__ == '__main__':
+    compare()

@@ -1,0 +1,351 @@
+"""The compare program: tables of the recorded scores of several runs, one for each protocol.
+
+Importing this module does not import TensorFlow.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from flexae_tf.config import CompareConfig, TrainConfig
+from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
+from flexae_tf.files import write_text
+from flexae_tf.metrics.comparison import over_seeds
+from flexae_tf.metrics.protocol import SUFFIXES, Protocol
+
+# Sets that are sampled from a density or from the prior of a method.
+SAMPLED = ('samples', 'latents')
+CSV_HEADS = (
+    *('run', 'method', 'dataset', 'seed', 'step', 'density', 'sample_seed'),
+    *('metric', 'value', 'sd', 'n', 'split', 'protocol'),
+)
+
+Record = dict[str, Any]  # a line of scores.jsonl
+ColumnKey = tuple[str, str, str]  # protocol id, stem and suffix of comparable scores
+# Images from files, step, density and sample seed of a score; None where it has none.
+Parts = tuple[str | None, int | None, str | None, int | None]
+
+
+class Row(NamedTuple):
+    """The scores of one model, in one table; a part that is None is unknown or has no meaning.
+
+    Attributes:
+        run: name of the run, or path of images from files.
+        method: method of the run.
+        seed: seed of the run.
+        step: step of the checkpoint.
+        density: fitted density; '' for the method's own prior.
+        sample_seed: seed of the samples.
+        options: all options of the run that change results, except its seed.
+        scores: the scores by column.
+    """
+
+    run: str
+    method: str | None
+    seed: int | None
+    step: int | None
+    density: str | None
+    sample_seed: int | None
+    options: str | None
+    scores: dict[ColumnKey, Record]
+
+
+@dataclasses.dataclass
+class Source:
+    """A run, or a file of scores.
+
+    Attributes:
+        name: name that distinguishes it from the other sources.
+        config: configuration of the run; empty if unknown.
+        records: valid scores, the newest last.
+        corrupt: number of invalid lines.
+    """
+
+    name: str
+    config: dict[str, Any]
+    records: list[Record] = dataclasses.field(default_factory=list)
+    corrupt: int = 0
+
+
+def compare(config: CompareConfig) -> None:
+    """Prints a Markdown table of scores for each protocol, and writes `--output_file`.
+
+    Runs without scores and corrupt lines are left out with a warning. Scores whose protocol belongs
+    to one checkpoint, like a critic's distance, are left out.
+
+    Raises:
+        MissingDataError: a path does not exist, or no run has scores.
+        CorruptRunError: no valid score, but corrupt lines.
+        UsageError: `--output_file` is not writable.
+    """
+    estimators, suffixes = _estimators(config.metrics), _suffixes(config.sets)
+    tables: dict[str, list[Row]] = {}
+    for source in _read_all(config.runs):
+        found: dict[str, list[Record]] = {}
+        for record in source.records:
+            wanted = not estimators or record['fields']['estimator'] in estimators
+            if wanted and record['suffix'] in suffixes:
+                found.setdefault(_caption(record), []).append(record)
+        for caption, records in found.items():
+            tables.setdefault(caption, []).extend(_rows(source, records))
+    if not tables:
+        raise MissingDataError(
+            f'{", ".join(config.runs)}: no scores that can be compared. Choose other --metrics or '
+            '--sets.'
+        )
+    text = '\n\n'.join(_markdown(caption, rows) for caption, rows in tables.items()) + '\n'
+    print(text, end='')
+    if config.output_file:
+        path = pathlib.Path(config.output_file)
+        try:
+            write_text(path, _csv(tables.values()) if path.suffix == '.csv' else text)
+        except OSError as error:
+            raise UsageError(
+                f'--output_file={path}: not writable ({error.strerror}). Use another file.'
+            ) from None
+
+
+def _read_all(paths: Sequence[str]) -> list[Source]:
+    """Returns the sources that have scores; prints a warning for the others."""
+    missing = [path for path in paths if not os.path.exists(path)]
+    if missing:
+        raise MissingDataError(f'{", ".join(missing)}: no such file or folder. Check the paths.')
+    absolute = list(dict.fromkeys(os.path.abspath(path) for path in paths))
+    common = os.path.commonpath([os.path.dirname(path) for path in absolute])
+    found = [
+        source
+        for path in absolute
+        for source in _read(pathlib.Path(path), _printable(os.path.relpath(path, common)))
+    ]
+    for source in found:
+        if source.corrupt:
+            print(
+                f'WARNING: {source.name}: {source.corrupt} invalid lines left out. Repeat the '
+                'evaluation.',
+                file=sys.stderr,
+            )
+    without = [source.name for source in found if not source.records]
+    if len(without) == len(found):
+        error = CorruptRunError if any(s.corrupt for s in found) else MissingDataError
+        raise error(f'{", ".join(without)}: no scores. Score the runs with bin/evaluate.py.')
+    if without:
+        print(f'WARNING: {", ".join(without)}: no scores. Left out.', file=sys.stderr)
+    return [source for source in found if source.records]
+
+
+def _read(path: pathlib.Path, name: str) -> list[Source]:
+    """Returns the scores of a workdir, or of a file; the file can hold several recorded runs."""
+    config, file = {}, path
+    if path.is_dir():
+        file = path / 'scores.jsonl'
+        try:
+            config = dict(json.loads((path / 'config.json').read_bytes())['config'])
+        except (OSError, ValueError, KeyError, TypeError):
+            config = {}
+    try:
+        lines = file.read_bytes().split(b'\n') if file.exists() else []
+    except OSError as error:
+        raise MissingDataError(
+            f'{file}: unreadable ({error.strerror}). Fix it or leave it out.'
+        ) from None
+    found = [Source(name, config)]
+    for line in filter(None, lines):
+        try:
+            record = dict(json.loads(line))
+            if 'run' in record:  # precedes the scores of a recorded run
+                known = {name: record[name] for name in ('method', 'dataset', 'seed')}
+                found.append(Source(record['run'], record['options'] | known))
+            elif 'complete' not in record and not _of_one_checkpoint(record):
+                found[-1].records.append(_checked(record))
+        except (ValueError, KeyError, TypeError):
+            found[-1].corrupt += 1
+    return found if len(found) == 1 or found[0].records else found[1:]
+
+
+def _of_one_checkpoint(record: Record) -> bool:
+    """Returns whether the protocol of a score belongs to one checkpoint."""
+    checkpoint = record.get('checkpoint')
+    return bool(checkpoint) and checkpoint in record['fields']['estimator']
+
+
+def _checked(record: Record) -> Record:
+    """Returns a valid record; raises `ValueError`, `KeyError` or `TypeError` for another one.
+
+    Images from files are compared like samples of a run.
+    """
+    if Protocol(**record['fields']).id != record['protocol']:
+        raise ValueError(record['protocol'])
+    suffix = SUFFIXES[record['set']]
+    return record | {
+        'suffix': SUFFIXES['samples'] if suffix == SUFFIXES['fake'] else suffix,
+        'metric': re.sub(r'_fake(?=_unverified|$)', '_gen', record['metric']),
+        'stem': str(record['stem']),
+        'value': float(record['value']),
+        'step': int(record['step']),
+    }
+
+
+def _estimators(metrics: str | None) -> list[str]:
+    """Returns the estimators of `--metrics`; [] for all."""
+    if not metrics:
+        return []
+    from flexae_tf.metrics import table  # takes time to import
+
+    return [table.find(name).estimator for name in metrics.split(',')]
+
+
+def _suffixes(sets: str) -> set[str]:
+    """Returns the suffixes of the scores of `--sets`."""
+    return {SUFFIXES[name] for name in sets.split(',')}
+
+
+def _caption(record: Record) -> str:
+    """Returns the caption of a score's table: all fields of its protocol except the estimator."""
+    shown = {
+        name: value
+        for name, value in record['fields'].items()
+        if value not in (None, False, 'none') and name != 'estimator'
+    }
+    return ', '.join(f'{name} {value}' for name, value in shown.items())
+
+
+def _rows(source: Source, records: Iterable[Record]) -> list[Row]:
+    """Returns the rows of a source in one table.
+
+    A score that has no density or no sample seed, like a score of reconstructions, belongs to all
+    rows of its step. A score of real examples belongs to all rows.
+    """
+    of_parts: dict[Parts, dict[ColumnKey, Record]] = {}
+    for record in records:
+        columns = of_parts.setdefault(_parts(record), {})
+        columns[record['protocol'], record['stem'], record['suffix']] = record  # the newest
+
+    rows = []
+    for row in of_parts:
+        if any(row != other and _belongs(row, other) for other in of_parts):
+            continue
+        scores: dict[ColumnKey, Record] = {}
+        for parts, columns in of_parts.items():
+            scores |= columns if _belongs(parts, row) else {}
+        images, *others = row
+        rows.append(
+            Row(
+                images or source.name,
+                source.config.get('method'),
+                source.config.get('seed'),
+                *others,
+                _options(source.config),
+                scores,
+            )
+        )
+    return sorted(rows, key=lambda row: (row.step or 0, row.density or '', row.sample_seed or 0))
+
+
+def _belongs(parts: Parts, row: Parts) -> bool:
+    """Returns whether scores with these parts belong to a row."""
+    return all(a is None or a == b for a, b in zip(parts, row, strict=True))
+
+
+def _parts(record: Record) -> Parts:
+    """Returns the parts that distinguish a score from others of its run."""
+    images = None
+    if record['set'] == 'fake':
+        images = _printable(record.get('source') or record.get('checkpoint'))
+    density = None
+    if record['set'] in SAMPLED:
+        density = re.sub(r'-[0-9a-f]{12}$', '', record.get('density') or '')
+    step = record['step'] if record.get('checkpoint') and not images else None
+    return images, step, density, record.get('sample_seed')
+
+
+def _options(config: dict[str, Any]) -> str | None:
+    """Returns what runs that differ only in their seed share; None if unknown."""
+    fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
+    options = {
+        name: value
+        for name, value in config.items()
+        if name != 'seed'
+        and (
+            name not in fields
+            or (fields[name].metadata['identity'] and value != fields[name].default)
+        )
+    }
+    return json.dumps(options, sort_keys=True) if options else None
+
+
+def _markdown(caption: str, rows: Sequence[Row]) -> str:
+    """Returns a table with its caption, and the protocol ids of its columns."""
+    names = {key: score['metric'] for row in rows for key, score in row.scores.items()}
+    stems = list(dict.fromkeys((protocol, stem) for protocol, stem, _ in names))
+    order = list(SUFFIXES.values())
+    columns = sorted(names, key=lambda key: (stems.index(key[:2]), order.index(key[2])))
+    parts = ('run', 'method', 'seed', 'step', 'density', 'sample_seed')
+    shown = [name for name in parts if any(getattr(row, name) for row in rows)]
+    lines = [
+        [_text(getattr(row, name)) for name in shown]
+        + [_score_text(row.scores.get(key)) for key in columns]
+        for row in rows
+    ]
+    for members in _repeated(rows):
+        mean = members[0]._replace(run=f'mean of {len(members)}: {members[0].run}, ...', seed=None)
+        lines.append([_text(getattr(mean, name)) for name in shown])
+        for key in columns:
+            values = [row.scores[key]['value'] for row in members if key in row.scores]
+            average = over_seeds(values) if values else None
+            lines[-1].append(_number(average.mean, average.sd) if average else '-')
+    heads = [*(name.replace('_', ' ') for name in shown), *(names[key] for key in columns)]
+    rules = ['---'] * len(shown) + ['---:'] * len(columns)
+    table = '\n'.join(f'| {" | ".join(line)} |' for line in [heads, rules, *lines])
+    of_protocol: dict[str, list[str]] = {}
+    for protocol, stem in stems:
+        of_protocol.setdefault(protocol, []).append(stem)
+    ids = '; '.join(f'`{protocol}` {", ".join(of)}' for protocol, of in of_protocol.items())
+    return f'**{caption}**\n\n{table}\n\nProtocols: {ids}.'
+
+
+def _repeated(rows: Iterable[Row]) -> list[list[Row]]:
+    """Returns the groups of rows that differ only in the seed of their run."""
+    groups: dict[tuple, dict[int, Row]] = {}
+    for row in rows:
+        if row.options is not None and row.seed is not None:
+            key = (row.options, row.step, row.density, row.sample_seed)
+            groups.setdefault(key, {})[row.seed] = row
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
+
+
+def _score_text(score: Record | None) -> str:
+    return _number(score['value'], score.get('sd')) if score else '-'
+
+
+def _number(value: float, sd: float | None) -> str:
+    return f'{value:.4g}' + ('' if sd is None else f' ± {sd:.2g}')
+
+
+def _printable(path: str) -> str:
+    """Returns a path with escapes for bytes that are not UTF-8."""
+    return os.fsencode(path).decode('utf-8', 'backslashreplace')
+
+
+def _text(value: Any) -> str:
+    text = '' if value is None else ' '.join(str(value).split())
+    return text.replace('|', '\\|') or '-'
+
+
+def _csv(tables: Iterable[Sequence[Row]]) -> str:
+    """Returns one line for each score."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(CSV_HEADS)
+    for row in (row for rows in tables for row in rows):
+        for score in row.scores.values():
+            known = row._asdict() | {'dataset': score['fields']['dataset']} | score
+            known |= {'seed': row.seed, 'density': row.density, 'step': row.step}
+            writer.writerow([known.get(name) for name in CSV_HEADS])
+    return file.getvalue()
