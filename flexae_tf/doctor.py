@@ -1,4 +1,4 @@
-"""The doctor program: checks device, packages, data sets and the Inception network."""
+"""The doctor program: checks device, packages, data sets and the feature network."""
 
 import pathlib
 
@@ -20,7 +20,7 @@ def doctor(config: DoctorConfig) -> None:
 
     Raises:
         UsageError: `--device=gpu` without a GPU.
-        MissingDataError: the network at `--inception_path` is missing or returns wrong features.
+        MissingDataError: the network given by a flag is missing or returns wrong features.
     """
     print(distribution.choose_devices(config.device))
     found = environment()
@@ -34,7 +34,7 @@ def doctor(config: DoctorConfig) -> None:
     print(f'matrix product: {state}')
     for name in DATASETS:
         print(f'data set {name}: {_dataset_state(name, config.data_dir)}')
-    print(f'Inception network: {_network_state(config)}')
+    print(f'{"feature" if config.feature_network else "Inception"} network: {_network(config)}')
 
 
 def _dataset_state(name: str, data_dir: str | None) -> str:
@@ -47,13 +47,23 @@ def _dataset_state(name: str, data_dir: str | None) -> str:
     return f'{len(dataset.train)} training and {len(dataset.test)} test examples'
 
 
-def _network_state(config: DoctorConfig) -> str:
+def _network(config: DoctorConfig) -> str:
+    """Returns the state of the feature network, and its golden record if requested."""
     cache = pathlib.Path(config.cache_dir) if config.cache_dir else None
+    declared = config.feature_network
     try:
-        network = FeatureNetwork(config.inception_path, 'pool_3', batch_size=4, cache=cache)
+        network = FeatureNetwork(
+            config.inception_path, None, batch_size=4, declared=declared, cache=cache
+        )
         network.verify()
     except MissingDataError as error:
-        if config.inception_path:
+        if config.inception_path or declared or config.verify_inception:
             raise
         return f'not available. {error}'
-    return f'{network.describe()}. Features are correct.'
+    state = f'{network.describe()}. Features are correct.'
+    if config.verify_inception:
+        state += (
+            f'\ngolden record, for flexae_tf/evaluation/golden/{network.checksum}.json: '
+            f'{network.golden_record().strip()}'
+        )
+    return state

@@ -9,7 +9,7 @@ from flexae_tf.config.options import from_arguments
 from flexae_tf.config.train import training_flagfiles
 from flexae_tf.methods import AUTOENCODERS
 from flexae_tf.metrics.table import METRICS
-from tests.evaluation.test_feature_network import TinyInception
+from tests.evaluation.networks import TinyInception
 
 
 @pytest.fixture

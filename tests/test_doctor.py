@@ -1,11 +1,17 @@
+import json
+import pathlib
+import shutil
+import sys
+
 import pytest
 import tensorflow as tf
 
 from flexae_tf.config import DoctorConfig
 from flexae_tf.data.catalog import DATASETS
 from flexae_tf.doctor import doctor
-from flexae_tf.errors import MissingDataError
-from flexae_tf.evaluation.feature_network import tfgan_eval
+from flexae_tf.errors import MissingDataError, UsageError
+from flexae_tf.evaluation import network_files, verification
+from tests.conftest import ROOT
 
 
 class Network(tf.Module):
@@ -49,13 +55,40 @@ def test_doctor_reports_versions_device_data_and_network(lines, network):
     assert found['Inception network'].endswith('Features are correct.')
 
 
-def test_doctor_reports_a_missing_network(lines, monkeypatch):
-    def fail(_):
-        raise OSError('no connection')
-
-    monkeypatch.setattr('tensorflow_hub.resolve', fail)
+def test_doctor_says_where_to_get_the_network(lines, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'kagglehub', None)
+    monkeypatch.setitem(sys.modules, 'tensorflow_hub', None)
     state = lines()['Inception network']
-    assert state.startswith('not available. ') and tfgan_eval().INCEPTION_TFHUB in state
+    command = network_files.download_command(tmp_path / 'cache')
+    assert state.startswith('not available. --inception_path: not set') and state.endswith(command)
+
+
+def test_doctor_prints_the_golden_record(lines, network, tmp_path, monkeypatch):
+    found = lines(inception_path=network, verify_inception=True)
+    (name,) = [name for name in found if name.startswith('golden record')]
+    record = json.loads(found[name])
+    assert record['is_tfgan'] is False and record['features'].keys() == {'pool_3', 'logits'}
+    place = pathlib.Path(name.removeprefix('golden record, for '))
+    assert place.parent == pathlib.Path('flexae_tf/evaluation/golden')
+    assert (ROOT / place.parent).samefile(verification.CHECKED_IN)
+    golden = tmp_path / 'golden'
+    shutil.copytree(verification.CHECKED_IN, golden)
+    (golden / place.name).write_text(found[name].replace('"is_tfgan": false', '"is_tfgan": true'))
+    monkeypatch.setattr(verification, 'CHECKED_IN', golden)
+    assert ' identified as the Inception' in lines(inception_path=network)['Inception network']
+
+
+def test_doctor_checks_another_feature_network(lines, network):
+    declaration = dict(name='tiny', image_size=299, value_range=[0, 1], resize='tf1_bilinear')
+    path = pathlib.Path(network, 'feature_network.json')
+    path.write_text(json.dumps(declaration | {'layer': 'logits'}))
+    try:
+        state = lines(feature_network=network)['feature network']
+    finally:
+        path.unlink()
+    assert 'fd_tiny_logits_' in state and state.endswith('Features are correct.')
+    with pytest.raises(UsageError, match='two networks'):
+        lines(feature_network=network, inception_path=network)
 
 
 def test_doctor_fails_without_the_network_given_to_it(lines, tmp_path):

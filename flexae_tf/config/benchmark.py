@@ -22,7 +22,7 @@ class BenchmarkConfig(TrainConfig):
         choices=('training', 'methods', 'metrics', 'network'),
     )
     inception_path: str | None = inception_path_option()
-    feature_layer: str = feature_layer_option(identity=False)
+    feature_layer: str | None = feature_layer_option(identity=False)
     iterations: int = runtime_option(
         10, 'Training steps to time; 0 with --subject=methods prints only sizes.', minimum=0
     )

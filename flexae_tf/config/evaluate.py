@@ -8,10 +8,12 @@ from flexae_tf.config.options import Options, option, path_option, runtime_optio
 from flexae_tf.config.shared import (
     MAX_SEED,
     cache_dir_option,
+    check_one_network,
     checkpoint_step,
     density_option,
     device_option,
     feature_layer_option,
+    feature_network_option,
     features_option,
     fit_missing_option,
     inception_path_option,
@@ -102,13 +104,14 @@ class EvaluateConfig(Options):
         None, 'Rounding of fake images (default: as the protocol).', choices=('uint8_round', 'none')
     )
     features: str = features_option()
-    feature_layer: str = feature_layer_option()
+    feature_layer: str | None = feature_layer_option()
     resize: str = option(
         'tf1_bilinear',
         'Resize of images to the size of the network. FID is defined with tf1_bilinear.',
         choices=RESIZES,
     )
     inception_path: str | None = inception_path_option()
+    feature_network: str | None = feature_network_option()
     density: str | None = density_option()
     fit_missing: bool = fit_missing_option()
     num_examples: int = option(10_000, 'Maximum number of images on each side.', minimum=2)
@@ -145,6 +148,12 @@ class EvaluateConfig(Options):
         if self.checkpoint == 'best_validation' and self.split == 'validation':
             raise UsageError(
                 '--checkpoint=best_validation: selected on --split=validation. Use --split=test.'
+            )
+        check_one_network(self.inception_path, self.feature_network)
+        if self.feature_network and self.resize != 'tf1_bilinear':
+            raise UsageError(
+                f'--resize={self.resize}: the declaration of --feature_network sets it. Leave it '
+                'out.'
             )
         if self.bootstrap == 1:
             raise UsageError('--bootstrap=1: one resample has no deviation. Use 0, or 2 or more.')

@@ -84,7 +84,7 @@ class ReproduceConfig(Options):
         minimum=2,
     )
     features: str = features_option()
-    feature_layer: str = feature_layer_option()
+    feature_layer: str | None = feature_layer_option()
 
     output_dir: str | None = path_option(
         'Folder of the runs and their artifacts. The same command resumes.', required=True

@@ -60,8 +60,16 @@ def skip_bad_images_option() -> Any:
 def inception_path_option() -> Any:
     """Returns `--inception_path`."""
     return path_option(
-        'Inception network: folder or archive of a SavedModel (default: the network of TF-GAN, '
-        'downloaded from its hub).'
+        'Inception network: the frozen graph of 2015-12-05 or a SavedModel, as file, folder or '
+        'archive (default: from --cache_dir, or downloaded from Kaggle or its hub).'
+    )
+
+
+def feature_network_option() -> Any:
+    """Returns `--feature_network`."""
+    return path_option(
+        'Folder of another feature network in place of Inception: a SavedModel with a '
+        'feature_network.json.'
     )
 
 
@@ -84,7 +92,18 @@ def features_option() -> Any:
 
 def feature_layer_option(*, identity: bool = True) -> Any:
     """Returns `--feature_layer`."""
-    return option('pool_3', 'Output of the Inception network.', identity=identity)
+    return option(
+        None,
+        'Output of the feature network (default: pool_3 of Inception, or the default of the '
+        'network).',
+        identity=identity,
+    )
+
+
+def check_one_network(inception_path: str | None, feature_network: str | None) -> None:
+    """Raises `UsageError` if both flags of a network are set."""
+    if inception_path and feature_network:
+        raise UsageError('--inception_path and --feature_network: two networks. Set only one.')
 
 
 def checkpoint_step(checkpoint: str | int, others: str = '') -> int | None:

@@ -1,42 +1,85 @@
-"""SavedModels in archives, unpacked atomically into a cache."""
+"""Networks in archives, unpacked atomically into a cache; the cache itself."""
 
+import atexit
+import functools
 import hashlib
 import os
 import pathlib
+import shutil
 import tarfile
 import tempfile
 import zipfile
 
-from flexae_tf.errors import UsageError
-
 SUFFIXES = ('.tar', '.tar.gz', '.tgz', '.zip')
+FROZEN_GRAPH = 'classify_image_graph_def.pb'  # in inception-2015-12-05.tgz
+NETWORKS = ('saved_model.pb', 'saved_model.pbtxt', FROZEN_GRAPH)
 
 
 def default_cache() -> pathlib.Path:
     """Returns the package's folder in $XDG_CACHE_HOME, or in ~/.cache if that is not set.
 
-    Raises:
-        UsageError: neither is known, as for a user of a container who is in no list of users.
+    Without a home folder, or if the cache cannot be written, returns a temporary folder that is
+    removed at exit.
     """
-    cache = os.path.expanduser(os.environ.get('XDG_CACHE_HOME') or '~/.cache')
-    if cache.startswith('~'):
-        raise UsageError('--cache_dir: needed, because the home folder is unknown. Give a folder.')
-    return pathlib.Path(cache) / 'flexae_tf'
+    try:
+        parent = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+    except RuntimeError:  # neither HOME nor an entry in the password database
+        return _temporary_cache('no home folder')
+    cache = parent / 'flexae_tf'
+    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return _temporary_cache(f'{cache} cannot be written')
+    return cache
+
+
+@functools.cache
+def _temporary_cache(reason: str) -> pathlib.Path:
+    folder = tempfile.mkdtemp(prefix='flexae_tf-')
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    print(f'WARNING: {reason}: nothing is kept between evaluations. Set --cache_dir.', flush=True)
+    return pathlib.Path(folder)
+
+
+def is_archive(path: pathlib.Path) -> bool:
+    """Returns whether a file is a zip file or a tar file, by its name or by its content."""
+    return path.name.endswith(SUFFIXES) or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
+def find_network(folder: pathlib.Path) -> pathlib.Path:
+    """Returns the only network at the root of a folder or in a folder in it.
+
+    Returns:
+        The folder of a SavedModel, or the file of a frozen graph.
+
+    Raises:
+        FileNotFoundError: there is no network, or more than one.
+        OSError: the folder cannot be read.
+    """
+    folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    found = [path / name for path in folders for name in NETWORKS if (path / name).is_file()]
+    if len(found) != 1:
+        names = ', '.join(os.fspath(path.relative_to(folder)) for path in found)
+        problem = f'several networks: {names}' if found else f'no {" or ".join(NETWORKS)}'
+        raise FileNotFoundError(problem)
+    return found[0] if found[0].name == FROZEN_GRAPH else found[0].parent
 
 
 def unpack(archive: pathlib.Path, cache: pathlib.Path) -> pathlib.Path:
-    """Returns the folder of the SavedModel in an archive, which is unpacked once.
+    """Returns the network in an archive, which is unpacked once.
 
     The folder is named by the SHA-256 of the archive. It is unpacked elsewhere and then renamed, so
     it is complete or absent, also when several processes unpack the archive at the same time.
 
     Args:
-        archive: a file with a suffix of `SUFFIXES`, with a SavedModel at its root or in a folder.
+        archive: a file for which `is_archive` holds, with one network as `find_network` finds it.
         cache: folder that evaluations share; created if it is missing.
+
+    Returns:
+        The folder of a SavedModel, or the file of a frozen graph.
 
     Raises:
         Exception: the archive is missing or corrupt, has members outside of it, or does not hold
-            exactly one SavedModel; the cache cannot be written. Each archive format raises its own
+            exactly one network; the cache cannot be written. Each archive format raises its own
             errors; the caller reports them.
     """
     with open(archive, 'rb') as file:
@@ -47,12 +90,13 @@ def unpack(archive: pathlib.Path, cache: pathlib.Path) -> pathlib.Path:
             folder = pathlib.Path(temporary, 'archive')
             folder.mkdir()
             _extract(archive, folder)
-            _rename(_saved_model(folder), target)
-    return target
+            network = find_network(folder)
+            _rename(network if network.is_dir() else network.parent, target)
+    return find_network(target)
 
 
 def _extract(archive: pathlib.Path, folder: pathlib.Path) -> None:
-    if archive.suffix == '.zip':
+    if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as members:
             for name in members.namelist():  # zipfile would rename these members
                 if name.startswith('/') or '..' in name.split('/'):
@@ -65,15 +109,6 @@ def _extract(archive: pathlib.Path, folder: pathlib.Path) -> None:
         members.fileobj.seek(members.offset)
         if members.fileobj.read()[:1024] != bytes(1024):
             raise tarfile.ReadError('unexpected end of data')
-
-
-def _saved_model(folder: pathlib.Path) -> pathlib.Path:
-    """Returns the only SavedModel: `folder` itself or a folder in it."""
-    name = 'saved_model.pb'
-    found = [path.parent for path in (*folder.glob(name), *folder.glob(f'*/{name}'))]
-    if len(found) != 1:
-        raise FileNotFoundError(f'the archive holds {len(found) or "no"} {name}, not one')
-    return found[0]
 
 
 def _rename(folder: pathlib.Path, target: pathlib.Path) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.errors import UsageError
-from flexae_tf.evaluation import archives
 from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.evaluation.features import BLOCK, NetworkFeatures, RawFeatures
 from flexae_tf.evaluation.score_log import ScoreLog
@@ -66,19 +65,14 @@ def prepare(
     )
     network = _load_network(config, images=images, measured=measured)
     if network:
-        cache = _cache(config)
         options = dict(batch_size=config.batch_size, check_interrupt=check_interrupt)
-        own_folder = (workdir.path if workdir else cache) / 'features'
-        real_features = NetworkFeatures(network, cache / 'features', **options)
+        own_folder = (workdir.path if workdir else network.cache) / 'features'
+        real_features = NetworkFeatures(network, network.cache / 'features', **options)
         own_features = NetworkFeatures(network, own_folder, **options)
     else:
         real_features = own_features = RawFeatures()
     summaries = ScoreSummaries(workdir.tensorboard if workdir else None)
     return Context(config, log, summaries, network, real_features, own_features, check_interrupt)
-
-
-def _cache(config: EvaluateConfig) -> pathlib.Path:
-    return pathlib.Path(config.cache_dir or archives.default_cache())
 
 
 def _load_network(
@@ -101,8 +95,9 @@ def _load_network(
         config.inception_path,
         layer,
         min(config.batch_size, BLOCK),
+        declared=config.feature_network,
         resize=resize,
-        cache=_cache(config),
+        cache=pathlib.Path(config.cache_dir) if config.cache_dir else None,
     )
     print(network.describe(), flush=True)
     network.verify()

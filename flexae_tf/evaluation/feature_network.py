@@ -1,29 +1,28 @@
-"""Images -> features of an Inception network: TF-GAN's own, or any network with its interface.
+"""Images -> features of a network: Inception, or any network with a declaration.
 
-The only module that uses TF-GAN. TF-GAN's network is the Inception graph of 2015-12-05, whose
-pool_3 gives the FID of the literature (Heusel et al. 2017).
+Only pool_3 of the Inception graph of 2015-12-05 gives the FID of the literature (Heusel et al.
+2017). Its content proves that a network is this graph; see `verification.identify`.
 """
 
 import contextlib
 import functools
-import hashlib
-import importlib.util
-import os
 import pathlib
-import shutil
-import sys
-import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_hub
 
 from flexae_tf.errors import MissingDataError
-from flexae_tf.evaluation import archives, preprocessing, verification
-
-_ACTION = f'Give --inception_path a SavedModel folder or a {", ".join(archives.SUFFIXES)} file'
+from flexae_tf.evaluation import (
+    archives,
+    declaration,
+    network_files,
+    network_graphs,
+    preprocessing,
+    tfgan,
+    verification,
+)
 
 
 class Outputs(NamedTuple):
@@ -31,8 +30,8 @@ class Outputs(NamedTuple):
 
     Attributes:
         features: float32 [n, d].
-        logits: of ImageNet's classes, float32 [n, classes]; None if the network is not TF-GAN's
-            own, because the meaning of its logits is unknown.
+        logits: of ImageNet's classes, float32 [n, classes]; None if they are not known to be the
+            logits of the Inception graph of 2015.
     """
 
     features: np.ndarray
@@ -40,24 +39,27 @@ class Outputs(NamedTuple):
 
 
 class FeatureNetwork:
-    """A network [n, 299, 299, 3] in [-1, 1) -> dict of outputs, loaded and traced once.
+    """A network from images to features, loaded and traced once.
 
     Args:
-        path: folder or archive (`archives.SUFFIXES`) of a SavedModel; None for TF-GAN's own network
-            from its hub or from a filled TFHUB_CACHE_DIR.
-        layer: name of any output of the network: 'pool_3', 'mixed_7', ...
+        path: Inception network: SavedModel folder, frozen graph, or archive of one; None for the
+            default network (`network_files.default`).
+        layer: name of an output: 'pool_3', 'mixed_7', ...; None for the network's default.
         batch_size: images per call of the network; changes features by rounding only.
-        resize: method of the resize to the network's size, a key of `preprocessing.RESIZES`.
+        declared: folder of another network with a declaration, in place of Inception.
+        resize: method of the resize to the size of Inception, a key of `preprocessing.RESIZES`.
         cache: folder kept between evaluations; None for `archives.default_cache()`.
 
     Attributes:
-        source: handle or path of the network.
+        source: path of the network.
+        cache: folder kept between evaluations.
+        name: name in the declaration; None for Inception.
         layer: name of the output.
         resize: method and size of the resize, as in protocols: 'tf1_bilinear_299'.
-        checksum: twelve hexadecimal digits of the SHA-256 of the files that TensorFlow reads from
-            the SavedModel: graph, variables and assets.
-        is_tfgan: whether this is TF-GAN's own network, the only one whose pool_3 gives an FID:
-            loaded by its handle, or with the checksum of a network that was.
+        checksum: twelve hexadecimal digits that identify the network by its content.
+        is_tfgan: whether pool_3 is proven to be the one of the Inception graph of 2015, the only
+            one that gives an FID.
+        has_logits: whether logits are proven to be the ones of that graph.
 
     Raises:
         ValueError: unknown resize.
@@ -67,47 +69,62 @@ class FeatureNetwork:
     def __init__(
         self,
         path: str | None,
-        layer: str,
+        layer: str | None,
         batch_size: int,
         *,
+        declared: str | None = None,
         resize: str = 'tf1_bilinear',
         cache: pathlib.Path | None = None,
     ) -> None:
         if resize not in preprocessing.RESIZES:
             choices = ', '.join(preprocessing.RESIZES)
             raise ValueError(f'resize={resize!r}: choose one of {choices}')
-        tfgan = tfgan_eval()
-        size = tfgan.INCEPTION_DEFAULT_IMAGE_SIZE
+        self.cache = cache or archives.default_cache()
         self._batch_size = batch_size
-        self._resize = resize
-        self._cache = cache or archives.default_cache()
-        self.source = tfgan.INCEPTION_TFHUB if path is None else path
-        self.layer = layer
-        self.resize = f'{resize}_{size}'
-        folder, network = _load(self.source, self._cache)
-        self._network = network  # the graph does not keep the variables alive
-        self.checksum = saved_model_checksum(folder)
-        by_handle = self.source == tfgan.INCEPTION_TFHUB
-        self.is_tfgan = by_handle or verification.is_tfgan(self.checksum, self._cache)
-        names = [layer, tfgan.INCEPTION_OUTPUT] if self.is_tfgan else [layer]
-
-        # Without autograph the errors below stay one line.
-        @functools.partial(tf.function, autograph=False)
-        def extract(images: tf.Tensor) -> list[tf.Tensor]:  # [batch_size, h, w, 1 or 3]
-            outputs = _call(network, preprocessing.preprocess(images, resize, size))
-            return [_vectors(outputs, name, batch_size) for name in names]  # [batch_size, d]
-
+        if declared is not None:
+            self._input = declaration.read(declared)
+            files = network_files.from_path(declared, self.cache, flag='--feature_network')
+        else:
+            self._input = declaration.inception(resize)
+            files = (
+                network_files.default(self.cache)
+                if path is None
+                else network_files.from_path(path, self.cache)
+            )
+        self._files = files
+        self._network = self._load()
+        self.source = files.source
+        self.name = self._input.name
+        self.resize = f'{self._input.resize}_{self._input.image_size}'
+        identity = verification.Identity(frozenset(), files.checksum)
+        if declared is None:
+            identity = verification.identify(files, self._golden_features)
+        self.is_tfgan = tfgan.FINAL_POOL in identity.proven
+        self.has_logits = tfgan.LOGITS in identity.proven
         # Traced here, so that an unusable network is refused before images are generated.
-        signature = tf.TensorSpec([batch_size, None, None, None], tf.float32)
-        self._extract = extract.get_concrete_function(signature)
+        self.layer = layer or self._input.layer or self._only_output()
+        names = [self.layer, tfgan.LOGITS] if self.has_logits else [self.layer]
+        self._extract = self._trace(names)
+        self.checksum = identity.checksum if self.layer in identity.proven else files.checksum
+        if declared is not None:
+            self.checksum = self._input.checksum(files.checksum)
 
     def describe(self) -> str:
         """Returns a description of the network and of the names of its scores."""
-        own = "TF-GAN's own" if self.is_tfgan else "not TF-GAN's own"
-        named = '' if self.is_tfgan else f' (scores are named fd_{self.layer}_..., not FID)'
+        if self.name:
+            kind, names = 'Feature', f'scores are named fd_{self.name}_{self.layer}_...'
+        elif self.is_tfgan:
+            kind, names = 'Inception', 'identified as the Inception graph of 2015'
+        else:
+            kind = 'Inception'
+            names = (
+                f'not identified as the Inception graph of 2015 (scores are named fd_{self.layer}_'
+                f'..., not FID; {network_files.ARCHIVE} and networks with a golden record in the '
+                'package are identified)'
+            )
         return (
-            f'Inception network {self.source}: checksum {self.checksum}, layer {self.layer}, '
-            f'resize {self.resize}, {own}{named}'
+            f'{kind} network {self.source}: checksum {self.checksum}, layer {self.layer}, '
+            f'resize {self.resize}, {names}'
         )
 
     def verify(self) -> None:
@@ -115,14 +132,15 @@ class FeatureNetwork:
 
         Raises:
             MissingDataError: the values differ.
-            UsageError: the values of a new network cannot be written to the cache.
         """
-        verification.verify_preprocessing(self._resize)
-        identity = verification.NetworkId(
-            self.source, self.checksum, self.is_tfgan, self.layer, self.resize
-        )
-        features = self.features(verification.golden_images(4, (32, 32, 3)))
-        verification.verify_features(features, identity, self._cache)
+        verification.verify_preprocessing(self._input.resize)
+        features = self.features(verification.golden_inputs(self._input.image_size))
+        verification.verify_features(features, self.layer, self._files, self.cache)
+
+    def golden_record(self) -> str:
+        """Returns a record of golden features that can be added to the package, as JSON."""
+        features = {layer: self._golden_features(layer) for layer in verification.RECORDED_LAYERS}
+        return verification.record(self._files, features, is_tfgan=self.is_tfgan)
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """Returns the features of images as `outputs` does, float32 [n, d]."""
@@ -138,103 +156,98 @@ class FeatureNetwork:
         Raises:
             ValueError: no images, or another type, shape or range.
         """
+        return Outputs(*self._run(self._extract, images))
+
+    def _run(self, extract: Callable, images: np.ndarray) -> list[np.ndarray]:
         preprocessing.check_images(images)
-        starts = range(0, len(images), self._batch_size)
+        batches = []
         with _exact_products():
-            batches = [self._outputs(images[i : i + self._batch_size]) for i in starts]
-        return Outputs(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
+            for start in range(0, len(images), self._batch_size):
+                batch = images[start : start + self._batch_size].astype(np.float32)
+                missing = self._batch_size - len(batch)
+                padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
+                outputs = extract(tf.constant(padded))
+                batches.append([output.numpy()[: len(batch)] for output in outputs])
+        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
-    def _outputs(self, batch: np.ndarray) -> list[np.ndarray]:
-        missing = self._batch_size - len(batch)
-        padded = np.pad(batch.astype(np.float32), [(0, missing), (0, 0), (0, 0), (0, 0)])
-        return [output.numpy()[: len(batch)] for output in self._extract(tf.constant(padded))]
+    def _golden_features(self, layer: str) -> np.ndarray | None:
+        """Returns the features of golden images; None if the network has no such layer."""
+        try:
+            extract = self._trace([layer])
+        except MissingDataError:
+            return None
+        return self._run(extract, verification.golden_inputs(self._input.image_size))[0]
 
+    def _load(self) -> network_graphs.Network:
+        files = self._files
+        try:
+            with network_files.reported(files.flag, files.source, files.remedy):
+                return network_graphs.load(files.path)
+        except MissingDataError:
+            network_files.discard_unpacked(files, self.cache)
+            raise
 
-@functools.cache
-def tfgan_eval() -> types.ModuleType:
-    """Returns TF-GAN's `eval` sub-package: handle, size and output names of Inception; metrics.
+    def _trace(self, names: Sequence[str]) -> Callable:
+        """Returns a function of images [batch_size, h, w, 1 or 3] that returns named outputs."""
 
-    TF-GAN 2.1 as a whole needs `tf.estimator`, which TensorFlow 2.16 removed. So `eval` is imported
-    below two parent packages that exist in `sys.modules` without being executed. They are removed
-    afterwards, so a later `import tensorflow_gan` behaves as without this function.
+        # Without autograph the errors below stay one line.
+        @functools.partial(tf.function, autograph=False)
+        def extract(images: tf.Tensor) -> list[tf.Tensor]:
+            outputs = self._call(images, names)
+            return [self._vectors(outputs[name], name) for name in names]
 
-    Raises:
-        ModuleNotFoundError: TF-GAN is not installed.
-    """
-    before = _pop_tfgan_modules()
-    try:
-        for name in ('tensorflow_gan', 'tensorflow_gan.python'):
-            spec = importlib.util.find_spec(name)
-            if spec is None:
-                raise ModuleNotFoundError(f'no {name}: pip install tensorflow-gan', name=name)
-            sys.modules[name] = importlib.util.module_from_spec(spec)
-        return importlib.import_module('tensorflow_gan.python.eval')
-    finally:
-        _pop_tfgan_modules()
-        sys.modules.update(before)
+        signature = tf.TensorSpec([self._batch_size, None, None, None], tf.float32)
+        return extract.get_concrete_function(signature)
 
+    def _only_output(self) -> str:
+        """Returns the name of the only output of the network."""
+        found = []
 
-def _pop_tfgan_modules() -> dict[str, types.ModuleType]:
-    names = [name for name in sys.modules if name.partition('.')[0] == 'tensorflow_gan']
-    return {name: sys.modules.pop(name) for name in names}
+        @functools.partial(tf.function, autograph=False)
+        def look(images: tf.Tensor) -> None:
+            found.extend(self._call(images, None))
 
+        look.get_concrete_function(tf.TensorSpec([self._batch_size, 8, 8, 3], tf.float32))
+        if len(found) != 1:
+            raise MissingDataError(
+                f'--feature_layer: not set, and the network has the outputs '
+                f'{", ".join(sorted(found))}. Choose one of these.'
+            )
+        return found[0]
 
-def _load(source: str, cache: pathlib.Path) -> tuple[str, Callable]:
-    """Returns the local folder of a network's SavedModel, and the network."""
-    # The hub's default is in /tmp, where cleaners remove single files.
-    os.environ.setdefault('TFHUB_CACHE_DIR', str(cache / 'tfhub'))
-    packed = source.endswith(archives.SUFFIXES) and os.path.isfile(source)
-    folder = source
-    try:
-        if packed:
-            folder = str(archives.unpack(pathlib.Path(source), cache))
-        else:
-            folder = tensorflow_hub.resolve(source)
-        return folder, tensorflow_hub.load(folder)
-    except tf.errors.ResourceExhaustedError:  # not an error of the network
-        raise
-    except Exception as error:  # urllib, tarfile, hub and TensorFlow each raise their own errors
-        action = _ACTION
-        if folder != source and packed:
-            shutil.rmtree(folder, ignore_errors=True)  # no corrupt network stays in the cache
-        elif folder != source:
-            action = f'Remove {folder} to download it again. {_ACTION}'
-        raise MissingDataError(
-            f'{source!r}: cannot load an Inception network ({_one_line(error)}). {action}.'
-        ) from error
-
-
-def _call(network: Callable, images: tf.Tensor) -> Mapping[str, tf.Tensor]:
-    try:
-        outputs = network(images)
-    except (TypeError, ValueError) as error:
-        raise MissingDataError(
-            f'--inception_path: the network does not take images {images.shape} '
-            f'({_one_line(error)}). Choose another network.'
-        ) from error
-    return outputs if isinstance(outputs, Mapping) else {}
-
-
-def _vectors(outputs: Mapping[str, tf.Tensor], name: str, num: int) -> tf.Tensor:
-    """Returns the output `name` for `num` images, float32 [num, d]."""
-    if name not in outputs:
-        names = ', '.join(sorted(outputs)) or 'no named outputs'
-        raise MissingDataError(
-            f'--feature_layer={name}: the Inception network has no such output, only {names}. '
-            'Choose one of these, or another --inception_path.'
+    def _call(self, images: tf.Tensor, names: Sequence[str] | None) -> dict[str, tf.Tensor]:
+        size = self._input.image_size
+        prepared = preprocessing.preprocess(
+            images, self._input.resize, size, self._input.value_range
         )
-    output = outputs[name]
-    sides = output.shape[1:-1] if output.shape.rank else ()
-    if any(side not in (1, None) for side in sides):
-        raise MissingDataError(
-            f'--feature_layer={name}: the output is a map {output.shape}, not a vector for each '
-            'image. Choose another layer, or another --inception_path.'
+        try:
+            return self._network(prepared, names)
+        except network_graphs.UnknownOutputError as error:
+            raise MissingDataError(
+                f'--feature_layer={",".join(names)}: the network has no such output, only {error}. '
+                f'Choose one of these, or another {self._files.flag}.'
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise MissingDataError(
+                f'{self._files.flag}: the network does not take images {prepared.shape} '
+                f'({network_files.one_line(error)}). Choose another network.'
+            ) from error
+
+    def _vectors(self, output: tf.Tensor, name: str) -> tf.Tensor:
+        """Returns an output as float32 [batch_size, d]."""
+        shape = output.shape
+        is_number = output.dtype.is_floating or output.dtype.is_integer
+        is_vector = shape.rank is None or (
+            shape.rank > 0
+            and shape[0] in (self._batch_size, None)
+            and all(side in (1, None) for side in shape[1:-1])
         )
-    return tf.reshape(tf.cast(output, tf.float32), [num, -1])
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
+        if not (is_number and is_vector):
+            raise MissingDataError(
+                f'--feature_layer={name}: the output is {output.dtype.name} {shape}, not a vector '
+                f'for each image. Choose another layer, or another {self._files.flag}.'
+            )
+        return tf.reshape(tf.cast(output, tf.float32), [self._batch_size, -1])
 
 
 @contextlib.contextmanager
@@ -246,21 +259,3 @@ def _exact_products() -> Iterator[None]:
         yield
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(enabled)
-
-
-def saved_model_checksum(folder: str) -> str:
-    """Returns `FeatureNetwork.checksum` of the SavedModel in a folder."""
-    # `fingerprint.pb` holds a random number of each export and is left out.
-    read = ('saved_model.pb', 'saved_model.pbtxt', 'variables', 'assets')
-    files = {}
-    for parent, _, names in tf.io.gfile.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)
-            files[os.path.relpath(path, folder)] = path
-    digest = hashlib.sha256()
-    for relative, path in sorted(files.items()):
-        if relative.split(os.sep)[0] in read:
-            with tf.io.gfile.GFile(path, 'rb') as file:
-                contents = file.read()
-            digest.update(f'{relative} {len(contents)}\n'.encode() + contents)
-    return digest.hexdigest()[:12]

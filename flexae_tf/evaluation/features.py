@@ -58,7 +58,7 @@ class NetworkFeatures:
             'network': network.checksum,
             'layer': network.layer,
             'resize': network.resize,
-            'logits': network.is_tfgan,
+            'logits': network.has_logits,
         }
 
     def __call__(self, x: np.ndarray, *, label: str) -> Features:

@@ -1,4 +1,4 @@
-"""Images -> input of an Inception network: three channels, 299 x 299, [-1, 1).
+"""Images -> input of a feature network: three channels, its size, its range of values.
 
 The resize of small images has the largest effect on a score in this module, so its method is part
 of the protocol.
@@ -46,18 +46,21 @@ def check_images(images: np.ndarray) -> None:
         raise ValueError(f'images must be in 0..255, not in {low}..{high}')
 
 
-def preprocess(images: tf.Tensor, resize: str, size: int) -> tf.Tensor:
+def preprocess(
+    images: tf.Tensor, resize: str, size: int, value_range: tuple[float, float]
+) -> tf.Tensor:
     """Returns the input of the network.
 
     Args:
         images: float32 [n, h, w, 1 or 3] in 0..255 with static n; grey is copied to three channels.
         resize: a key of `RESIZES`.
         size: height and width of the result.
+        value_range: results for 0 and 255.
 
     Returns:
-        float32 [n, size, size, 3] in [-1, 1): 0 becomes -1 and 128 becomes 0, as in the Inception
-        graph of 2015.
+        float32 [n, size, size, 3].
     """
     images = RESIZES[resize](images, [size, size])
     images = tf.broadcast_to(images, [images.shape[0], size, size, 3])
-    return (images - 128.0) / 128.0
+    low, high = value_range
+    return images * ((high - low) / 255.0) + low

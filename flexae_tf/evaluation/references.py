@@ -133,7 +133,7 @@ def _metrics_of_examples(context: Context, num: int) -> list[Metric]:
     return table.select(
         config.metric_names(),
         num=num,
-        has_logits=network is not None and network.is_tfgan,
+        has_logits=network is not None and network.has_logits,
         moments=config.reference_statistics is not None,
     )
 
@@ -141,10 +141,10 @@ def _metrics_of_examples(context: Context, num: int) -> list[Metric]:
 def _network_fields(network: FeatureNetwork) -> dict[str, Any]:
     """Returns the fields of a protocol that a feature network determines."""
     return dict(
-        features='network' if getattr(network, 'name', None) else 'inception',
+        features='network' if network.name else 'inception',
         layer=network.layer,
         network=network.checksum,
-        network_name=getattr(network, 'name', None),
+        network_name=network.name,
         resize=network.resize,
         tfgan_network=network.is_tfgan,
     )

@@ -3,51 +3,49 @@
 The network's input is compared with values stored in the package, which tests derive without
 TensorFlow. The network's output is compared with its earlier output: values stored in the package
 for known networks, and for all other networks the values of their first use, kept in the cache.
-A record of the cache, `golden/CHECKSUM.json`, can be added to the package unchanged.
+
+Records of the package also identify networks. A record of the cache never does.
 """
 
+import functools
 import json
 import pathlib
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from flexae_tf.errors import MissingDataError, UsageError
-from flexae_tf.evaluation import preprocessing
+from flexae_tf.errors import MissingDataError
+from flexae_tf.evaluation import preprocessing, tfgan
+from flexae_tf.evaluation.network_files import NetworkFiles
 from flexae_tf.files import write_text
 
 CHECKED_IN = pathlib.Path(__file__).with_name('golden')
+RECORDED_LAYERS = (tfgan.FINAL_POOL, tfgan.LOGITS, 'mixed_7', 'mixed_8')
 SHAPES = ((28, 28, 1), (32, 32, 3), (64, 64, 3))  # MNIST, CIFAR-10, CelebA
 SIZE = 299
 # Compared pixels of resized images: corners, edges, and positions between pixels of `SHAPES`.
 POSITIONS = ((0, 0), (0, 298), (298, 0), (298, 298), (5, 150), (150, 7), (74, 75), (211, 133))
+IMAGES = 16
+PROJECTIONS = 64
 _PIXEL_TOLERANCE = 1e-4  # one grey level is 78 times as much
-_FEATURE_TOLERANCE = 1e-3  # relative to the norm; devices and batch sizes differ by far less
+# Relative to the norm of the features. Devices and batch sizes differ by about 1e-5. Weights
+# rounded to float16 differ by more than the second tolerance: such a network is another one.
+_FEATURE_TOLERANCE = 1e-3
+_IDENTITY_TOLERANCE = 1e-4
 
 
-class NetworkId(NamedTuple):
-    """Identifies a network and the features taken from it.
+class Identity(NamedTuple):
+    """Identity of a network.
 
     Attributes:
-        source: handle or path of the network.
-        checksum: checksum of the SavedModel.
-        is_tfgan: whether the network is TF-GAN's own.
-        layer: output of the network.
-        resize: method and size of the resize.
+        proven: outputs that are proven to equal the outputs of the Inception graph of 2015.
+        checksum: checksum of the network that these outputs belong to.
     """
 
-    source: str
+    proven: frozenset[str]
     checksum: str
-    is_tfgan: bool
-    layer: str
-    resize: str
-
-
-class _Record(NamedTuple):
-    source: str  # handle or path of the network when the record was written
-    is_tfgan: bool
-    features: dict[str, np.ndarray]  # layer and resize -> `_summary`
 
 
 def golden_images(num: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -56,11 +54,21 @@ def golden_images(num: int, shape: tuple[int, int, int]) -> np.ndarray:
     return ((40 * n + 5 * x + 3 * y + (n + 1) * x * y // 4 + 60 * c) % 256).astype(np.uint8)
 
 
+def golden_inputs(size: int) -> np.ndarray:
+    """Returns golden images of the size of a network, uint8 [IMAGES, size, size, 3].
+
+    Their pixels are repeated, so no method of resizing changes them.
+    """
+    nearest = np.arange(size) * 32 // size
+    return golden_images(IMAGES, (32, 32, 3))[:, nearest][:, :, nearest]
+
+
 def prepared(resize: str) -> np.ndarray:
     """Returns the network's input for a golden image of each shape: [shapes, positions, 3]."""
     rows, columns = np.transpose(POSITIONS)
+    value_range = tfgan.VALUE_RANGE
     batches = (tf.constant(golden_images(1, shape), tf.float32) for shape in SHAPES)
-    resized = [preprocessing.preprocess(images, resize, SIZE).numpy() for images in batches]
+    resized = [preprocessing.preprocess(x, resize, SIZE, value_range).numpy() for x in batches]
     return np.stack([images[0, rows, columns] for images in resized])
 
 
@@ -79,101 +87,152 @@ def verify_preprocessing(resize: str) -> None:
         )
 
 
-def verify_features(features: np.ndarray, network: NetworkId, cache: pathlib.Path) -> None:
+def identify(files: NetworkFiles, features: Callable[[str], np.ndarray | None]) -> Identity:
+    """Returns the outputs of a network that are proven to equal the Inception graph of 2015.
+
+    Proofs are the git blob id of the frozen graph, or a record of the package with `is_tfgan`,
+    which has the checksum of the network or equal golden features.
+
+    Args:
+        files: files of the network.
+        features: returns the features of `golden_inputs` by an output, [IMAGES, d]; None if the
+            network has no such output. Called only for outputs of a record.
+    """
+    outputs = frozenset((tfgan.FINAL_POOL, tfgan.LOGITS))
+    records = {path.stem: record for path, record in _checked_in().items() if record['is_tfgan']}
+    if files.is_inception_2015 or files.checksum in records:
+        return Identity(outputs, files.checksum)
+    found = {name: summary(features(name)) for name in outputs} if records else {}
+    for checksum, record in records.items():
+        known = record['features']
+        equal = frozenset(
+            name
+            for name in outputs & known.keys()
+            if _difference(found[name], known[name]) <= _IDENTITY_TOLERANCE
+        )
+        if tfgan.FINAL_POOL in equal:
+            return Identity(equal, checksum)
+    return Identity(frozenset(), files.checksum)
+
+
+def verify_features(
+    features: np.ndarray, layer: str, files: NetworkFiles, cache: pathlib.Path
+) -> None:
     """Compares golden features of a network with earlier ones, or stores them at the first use.
 
     Args:
-        features: features of `golden_images(4, (32, 32, 3))`, [4, d].
-        network: identifies the network.
+        features: features of `golden_inputs`, [IMAGES, d].
+        layer: output of the network.
+        files: files of the network.
         cache: folder that evaluations share.
 
     Raises:
         MissingDataError: the features differ or are not finite, or a record cannot be read.
-        UsageError: the record cannot be written.
     """
-    key = f'{network.layer} {network.resize}'
-    found = _summary(features)
-    records = _records(network.checksum, cache)
-    known = {path: r.features[key] for path, r in records.items() if key in r.features}
-    for path, expected in known.items():
-        _compare(found, expected, network.source, path)
-    if known and network.is_tfgan <= any(record.is_tfgan for record in records.values()):
-        return
-    path = _path(network.checksum, cache)
-    features = records[path].features if path in records else {}
-    _write(path, _Record(network.source, network.is_tfgan, {key: found, **features}))
-    values = ' '.join(f'{value:.4g}' for value in found[0, 1:6])
-    print(
-        f'first use of {network.source}, checksum {network.checksum}, {key}: golden features '
-        f'{values} ... are kept in {path}'
-    )
-
-
-def is_tfgan(checksum: str, cache: pathlib.Path) -> bool:
-    """Returns whether a network with this checksum has been loaded from TF-GAN's hub before.
-
-    Raises:
-        MissingDataError: a record cannot be read.
-    """
-    return any(record.is_tfgan for record in _records(checksum, cache).values())
-
-
-def _summary(features: np.ndarray) -> np.ndarray:
-    """Returns root mean square and 32 equally spaced values of each feature vector, [n, 33]."""
     if not np.isfinite(features).all():
         raise MissingDataError(
-            '--inception_path: the network returns features that are not finite. Choose another '
+            f'{files.flag}: the network returns features that are not finite. Choose another '
             'network.'
         )
-    features = features.astype(np.float64)
-    sizes = np.sqrt(np.mean(features**2, axis=1))
-    values = features[:, :: max(1, features.shape[1] // 32)][:, :32]
-    return np.column_stack([sizes, values])
-
-
-def _compare(found: np.ndarray, expected: np.ndarray, source: str, path: pathlib.Path) -> None:
-    difference = np.linalg.norm(found - expected) if found.shape == expected.shape else np.inf
-    size = np.linalg.norm(expected)
-    if not difference <= _FEATURE_TOLERANCE * size:
-        raise MissingDataError(
-            f'{source}: golden features are {difference:.2g} away from the values in {path}, whose '
-            f'norm is {size:.2g}. Try --device=cpu or another TensorFlow than {tf.__version__}, or '
-            'remove that file if it is wrong.'
+    found = summary(features)
+    own = cache / 'golden_features' / f'{files.checksum}.json'
+    records = {path: r for path, r in _checked_in().items() if path.stem == files.checksum}
+    records |= {own: _read(own)} if own.exists() else {}
+    known = {path: r['features'][layer] for path, r in records.items() if layer in r['features']}
+    for path, expected in known.items():
+        difference = _difference(found, expected)
+        if not difference <= _FEATURE_TOLERANCE:
+            raise MissingDataError(
+                f'{files.source}: golden features differ from {path} by {difference:.2g} of their '
+                f'norm. Try --device=cpu or another TensorFlow than {tf.__version__}, or remove '
+                'that file if it is wrong.'
+            )
+    if not known:
+        earlier = records[own]['features'] if own in records else {}
+        text = _document({**earlier, layer: found}, source=files.source, is_tfgan=False)
+        values = ' '.join(f'{value:.4g}' for value in found[0, :5])
+        print(
+            f'first use of {files.source}, checksum {files.checksum}, {layer}: golden features '
+            f'{values} ... {_keep(own, text)}'
         )
 
 
-def _path(checksum: str, cache: pathlib.Path) -> pathlib.Path:
-    return cache / 'golden' / f'{checksum}.json'
+def record(
+    files: NetworkFiles, features: Mapping[str, np.ndarray | None], *, is_tfgan: bool
+) -> str:
+    """Returns the text of a record for the package.
+
+    Args:
+        files: files of the network.
+        features: features of `golden_inputs` by output; None for an output the network lacks.
+        is_tfgan: whether the network is the Inception graph of 2015.
+    """
+    found = {name: summary(rows) for name, rows in features.items() if rows is not None}
+    return _document(found, source=pathlib.Path(files.source).name, is_tfgan=is_tfgan)
 
 
-def _records(checksum: str, cache: pathlib.Path) -> dict[pathlib.Path, _Record]:
-    """Returns the records of a network by path."""
-    records = {}
-    for path in (CHECKED_IN / f'{checksum}.json', _path(checksum, cache)):
-        try:
-            document = json.loads(path.read_text())
-            features = {key: np.array(rows, float) for key, rows in document['features'].items()}
-            records[path] = _Record(document['source'], document['is_tfgan'], features)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise MissingDataError(
-                f'{path}: golden features cannot be read ({type(error).__name__}: {error}). Remove '
-                'that file; it is written again.'
-            ) from None
-    return records
+def summary(features: np.ndarray | None) -> np.ndarray | None:
+    """Returns random projections of feature vectors, [n, PROJECTIONS]; None for None.
+
+    The signs are random, so the distance of two summaries is about the distance of the features
+    and depends on all of them.
+    """
+    if features is None:
+        return None
+    return features.astype(np.float64) @ _signs(features.shape[1])
 
 
-def _write(path: pathlib.Path, record: _Record) -> None:
-    features = {
-        key: [[float(f'{value:.6g}') for value in row] for row in rows]
-        for key, rows in record.features.items()
+@functools.cache
+def _signs(size: int) -> np.ndarray:
+    signs = 2.0 * np.random.RandomState(0).randint(0, 2, [size, PROJECTIONS]) - 1.0
+    return signs / np.sqrt(PROJECTIONS)
+
+
+def _difference(found: np.ndarray | None, expected: np.ndarray) -> float:
+    """Returns the largest distance for an image relative to the mean norm, or infinity."""
+    if found is None or found.shape != expected.shape:
+        return np.inf
+    distances = np.linalg.norm(found - expected, axis=1)
+    difference = distances.max() / np.linalg.norm(expected, axis=1).mean()
+    return difference if np.isfinite(difference) else np.inf
+
+
+def _checked_in() -> dict[pathlib.Path, dict[str, Any]]:
+    """Returns the records of the package by path."""
+    paths = sorted(CHECKED_IN.glob('*.json'))
+    return {path: _read(path) for path in paths if path.stem != 'preprocessing'}
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    """Returns a record with arrays.
+
+    Raises:
+        MissingDataError: the file is corrupt.
+    """
+    try:
+        document = json.loads(path.read_text())
+        features = {name: np.array(rows, float) for name, rows in document['features'].items()}
+        return {'is_tfgan': document['is_tfgan'] is True, 'features': features}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MissingDataError(
+            f'{path}: golden features cannot be read ({type(error).__name__}: {error}). Remove '
+            'that file; it is written again.'
+        ) from None
+
+
+def _document(features: Mapping[str, np.ndarray], *, source: str, is_tfgan: bool) -> str:
+    rows = {
+        name: [[float(f'{value:.7g}') for value in row] for row in array]
+        for name, array in features.items()
     }
+    return json.dumps({'source': source, 'is_tfgan': is_tfgan, 'features': rows}) + '\n'
+
+
+def _keep(path: pathlib.Path, text: str) -> str:
+    """Writes a record; returns the end of a sentence about it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({**record._asdict(), 'features': features}) + '\n')
-    except OSError as error:
-        raise UsageError(
-            f'{path}: cannot be written ({error.strerror}). Make its folder writable or choose '
-            'another --cache_dir.'
-        ) from None
+        write_text(path, text)
+    except OSError as error:  # a network from a path needs no cache
+        return f'are not kept: {path} cannot be written ({error.strerror})'
+    return f'are kept in {path}'

@@ -12,7 +12,7 @@ from flexae_tf.files import read_jsonl
 from flexae_tf.methods import resolve
 from flexae_tf.training.trainer import Trainer
 from tests.conftest import shorten_networks
-from tests.evaluation.test_feature_network import TinyInception
+from tests.evaluation.networks import TinyInception
 
 
 @pytest.fixture(scope='package')

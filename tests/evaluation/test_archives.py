@@ -9,11 +9,11 @@ import pwd
 import random
 import shutil
 import tarfile
+import tempfile
 import zipfile
 
 import pytest
 
-from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import archives
 
 NOISE = random.Random(0).randbytes(8000)  # incompressible
@@ -84,6 +84,22 @@ def test_unpack_ignores_other_files(pack, cache):
     assert contents_of(archives.unpack(pack('net.zip', files), cache)) == FILES
 
 
+@pytest.mark.parametrize('folder', ['', 'inception/'])
+def test_unpack_finds_the_frozen_graph(pack, cache, folder):
+    files = {f'{folder}{archives.FROZEN_GRAPH}': NOISE, f'{folder}labels.pbtxt': b'1'}
+    unpacked = archives.unpack(pack('inception-2015-12-05.tgz', files), cache)
+    assert unpacked.name == archives.FROZEN_GRAPH and unpacked.read_bytes() == NOISE
+
+
+def test_is_archive_by_content_or_name(pack, tmp_path):
+    assert archives.is_archive(pack('net.tgz').rename(tmp_path / 'download'))
+    assert archives.is_archive(pack('net.zip').rename(tmp_path / 'archive (1)'))
+    (tmp_path / 'graph.pb').write_bytes(NOISE)
+    assert not archives.is_archive(tmp_path / 'graph.pb')
+    (tmp_path / 'net.tgz').write_bytes(NOISE)  # corrupt
+    assert archives.is_archive(tmp_path / 'net.tgz')
+
+
 def test_unpack_runs_once_per_archive(pack, cache, monkeypatch):
     archive = pack('net.tar.gz')
     unpacked = archives.unpack(archive, cache)
@@ -137,7 +153,9 @@ def test_unpack_refuses_archive_without_one_network(pack, cache, suffix):
     half = {path: contents for path, contents in FILES.items() if 'variables' in path}
     assert 'no saved_model.pb' in refusal(pack(f'half{suffix}', half), cache)
     two = {f'{folder}/saved_model.pb': b'' for folder in 'ab'}
-    assert '2 saved_model.pb' in refusal(pack(f'two{suffix}', two), cache)
+    assert 'several networks: a/saved_model.pb, b/saved_model.pb' in refusal(
+        pack(f'two{suffix}', two), cache
+    )
     deep = {'a/b/saved_model.pb': b''}
     assert 'no saved_model.pb' in refusal(pack(f'deep{suffix}', deep), cache)
 
@@ -233,12 +251,26 @@ def test_default_cache_follows_environment(monkeypatch, tmp_path):
     assert archives.default_cache() == tmp_path / '.cache' / 'flexae_tf'
 
 
-def test_default_cache_needs_a_home_folder(monkeypatch):
-    def unknown(_):
-        raise KeyError
+@pytest.mark.parametrize('place', ['no home', 'read-only', 'file'])
+def test_default_cache_is_temporary_where_none_can_be_written(monkeypatch, tmp_path, capsys, place):
+    archives._temporary_cache.cache_clear()
+    monkeypatch.setenv('TMPDIR', str(tmp_path))
+    monkeypatch.setattr(tempfile, 'tempdir', None)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file' if place == 'file' else tmp_path))
+    if place == 'no home':
+        monkeypatch.setenv('XDG_CACHE_HOME', '')
+        monkeypatch.delenv('HOME')
+        monkeypatch.setattr(pwd, 'getpwuid', no_user)
+    elif place == 'read-only':  # root can write everywhere
+        monkeypatch.setattr(os, 'access', lambda path, mode: False)
+    else:
+        (tmp_path / 'file').write_text('')
+    cache = archives.default_cache()
+    assert cache.parent == tmp_path and cache.is_dir() and list(cache.iterdir()) == []
+    assert archives.default_cache() == cache
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith('WARNING: ') and '--cache_dir' in line
 
-    monkeypatch.delenv('XDG_CACHE_HOME')
-    monkeypatch.delenv('HOME')
-    monkeypatch.setattr(pwd, 'getpwuid', unknown)  # a user of a container in no list of users
-    with pytest.raises(UsageError, match='--cache_dir: needed'):
-        archives.default_cache()
+
+def no_user(number):
+    raise KeyError(number)  # as in a container that runs as any user

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import signal
 
@@ -21,7 +22,7 @@ from flexae_tf.errors import (
     UsageError,
     UserError,
 )
-from flexae_tf.evaluation import preprocessing
+from flexae_tf.evaluation import network_files, preprocessing, verification
 from flexae_tf.evaluation.evaluate import evaluate
 from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.evaluation.score_log import completed
@@ -30,6 +31,7 @@ from flexae_tf.image_grid import to_uint8, write_png
 from flexae_tf.metrics.frechet import frechet_distance, moments
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images
 from tests.evaluation.conftest import scores_of
+from tests.evaluation.networks import frozen_inception
 from tests.metrics.test_table import OUTSIDE
 
 
@@ -163,7 +165,7 @@ def test_unknown_network_gives_no_fid(own, score):
 
 def test_features_are_computed_once_per_image(own, score, count_images, tmp_path):
     folder, network = own
-    golden = 4
+    golden = verification.IMAGES
     score(folder, num_examples=40, metrics='fd', **network)
     assert count_images() == golden + 4 * 40  # test, reconstructions, samples, train
     score(folder, num_examples=40, **network)  # all other metrics
@@ -219,7 +221,7 @@ def test_scores_do_not_depend_on_batch_size(own, score, tmp_path):
 def test_evaluate_refuses_changed_golden_features(own, score, tmp_path):
     folder, network = own
     score(folder, num_examples=40, metrics='fd', **network)
-    record = next((tmp_path / 'cache' / 'golden').glob('*.json'))
+    record = next((tmp_path / 'cache' / 'golden_features').glob('*.json'))
     record.write_text(record.read_text().replace('0.', '0.9'))
     with pytest.raises(MissingDataError, match='golden'):
         score(folder, num_examples=40, metrics='kid', **network)
@@ -436,7 +438,7 @@ def test_evaluate_refuses_values_that_are_not_finite(own, score, monkeypatch):
 
     def corrupt(self, images):
         result = outputs(self, images)
-        if len(images) > 4:  # not the golden ones
+        if len(images) > verification.IMAGES:  # not the golden ones
             result.features[0, 0] = np.nan
         return result
 
@@ -633,6 +635,32 @@ def test_evaluate_two_sets_by_both_protocols(trained, tmp_path):
     assert values[0] != values[1]
 
 
+def test_declared_network_names_its_scores(tmp_path):
+    class Means(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.float32)])
+        def __call__(self, images):
+            return {'mean': tf.reduce_mean(images, axis=[1, 2])}
+
+    tf.saved_model.save(Means(), str(tmp_path / 'net'))
+    declaration = dict(name='means', image_size=8, value_range=[0, 1], resize='tf1_bilinear')
+    (tmp_path / 'net' / 'feature_network.json').write_text(json.dumps(declaration))
+    np.savez(tmp_path / 'real.npz', images=some_images(0))
+    np.savez(tmp_path / 'fake.npz', images=some_images(1) // 2)
+    options = dict(real=str(tmp_path / 'real.npz'), fake=str(tmp_path / 'fake.npz'))
+    options |= dict(feature_network=str(tmp_path / 'net'), cache_dir=str(tmp_path / 'cache'))
+    output = tmp_path / 'scores.jsonl'
+    evaluate(EvaluateConfig(**options, metrics='fd,kid', output_file=str(output)))
+    records = {record['metric']: record for record in read_jsonl(output)}
+    assert set(records) == {'fd_means_mean_60_fake', 'kd_means_mean_60_fake'}
+    fields = records['fd_means_mean_60_fake']['fields']
+    assert (fields['features'], fields['network_name']) == ('network', 'means')
+    assert fields['resize'] == 'tf1_bilinear_8' and fields['layer'] == 'mean'
+    with pytest.raises(UsageError, match='--resize=antialiased_bicubic: the declaration'):
+        EvaluateConfig(**options, resize='antialiased_bicubic')
+    with pytest.raises(UsageError, match='two networks'):
+        EvaluateConfig(**options, inception_path=str(tmp_path / 'net'))
+
+
 def test_tensorboard_failure_is_one_line(run, score, monkeypatch):
     from flexae_tf.evaluation.summaries import ScoreSummaries
 
@@ -706,16 +734,17 @@ def test_inception_score_needs_tfgans_network(own, score):
         score(folder, num_examples=40, metrics='inception_score', **network)
 
 
-def test_tfgans_network_gives_fid_and_inception_score(own, score, monkeypatch):
+def test_identified_network_gives_fid_and_inception_score(own, score, tmp_path, monkeypatch):
     folder, network = own
-    build = FeatureNetwork.__init__
-
-    def as_tfgan(self, *args, **options):
-        monkeypatch.setattr('flexae_tf.evaluation.verification.is_tfgan', lambda *_: True)
-        build(self, *args, **options)
-
-    monkeypatch.setattr(FeatureNetwork, '__init__', as_tfgan)
-    scores = score(folder, num_examples=40, metrics='fd,kid,inception_score', **network)
+    options = network | dict(num_examples=40, sets='samples')
+    other, graph = tmp_path / 'other.pb', tmp_path / 'graph.pb'
+    other.write_bytes(frozen_inception(1).SerializeToString())
+    graph.write_bytes(frozen_inception().SerializeToString())
+    monkeypatch.setattr(network_files, 'INCEPTION_2015', network_files.git_blob_id(graph))
+    scores = score(folder, metrics='fd,kid', **options | dict(inception_path=str(other)))
+    assert set(scores) == {'fd_pool_3_40_gen', 'kd_pool_3_40_gen'}
+    options |= dict(inception_path=str(graph))
+    scores = score(folder, metrics='fd,kid,inception_score', **options)
     names = {'fid40_gen', 'kid40_gen', 'inception_score40_gen'}
     assert names <= set(scores)
     fields = scores['fid40_gen']['fields']

@@ -1,61 +1,30 @@
 import hashlib
-import importlib
+import json
 import os
 import pathlib
 import shutil
-import sys
-import types
-import urllib.error
+import subprocess
+import tarfile
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_hub
 
 from flexae_tf.errors import MissingDataError
-from flexae_tf.evaluation import archives
-from flexae_tf.evaluation.feature_network import FeatureNetwork, saved_model_checksum, tfgan_eval
+from flexae_tf.evaluation import archives, network_files, network_graphs, tfgan, verification
+from flexae_tf.evaluation.feature_network import FeatureNetwork
+from tests.evaluation.networks import PLACES, TinyInception, frozen_inception
 
-PLACES = np.array([0, 74, 149, 150, 298])  # where `probe` reads its 299 x 299 images
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STAND_IN = pathlib.Path(
     os.environ.get('FLEXAE_TF_INCEPTION', ROOT.parent / 'shared' / 'data' / 'inception_standin')
 )
 
 
-class TinyInception(tf.Module):
-    """A small network with TF-GAN's interface."""
-
-    def __init__(self):
-        super().__init__()
-        values = np.random.default_rng(0).normal(size=[75, 6])
-        self.weights = tf.Variable(values, dtype=tf.float32)
-
-    @tf.function(input_signature=[tf.TensorSpec([None, 299, 299, 3], tf.float32)])
-    def __call__(self, images):
-        pixels = tf.gather(tf.gather(images, PLACES, axis=1), PLACES, axis=2)
-        probe = tf.reshape(pixels, [-1, 75])
-        pool_3 = tf.tanh(probe @ self.weights)
-        return {
-            'probe': probe,
-            'pool_3': pool_3,
-            'pool_4d': pool_3[:, None, None, :],
-            'half': tf.cast(pool_3, tf.float16),
-            'map': pixels,
-            'logits': 2.0 * pool_3[:, :4],
-        }
-
-
 class SmallInput(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None, 64, 64, 3], tf.float32)])
     def __call__(self, images):
         return {'pool_3': images[:, 0, 0]}
-
-
-class Unnamed(tf.Module):
-    @tf.function(input_signature=[tf.TensorSpec([None, 299, 299, 3], tf.float32)])
-    def __call__(self, images):
-        return images[:, 0, 0]
 
 
 @pytest.fixture(scope='module')
@@ -71,17 +40,6 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'home'))
     monkeypatch.setenv('TFHUB_CACHE_DIR', str(tmp_path / 'hub'))
     return tmp_path / 'cache'
-
-
-@pytest.fixture
-def hub(tiny, monkeypatch):
-    """The handle of TF-GAN's network; the hub returns `tiny` for it."""
-    handle = tfgan_eval().INCEPTION_TFHUB
-    resolve = tensorflow_hub.resolve
-    monkeypatch.setattr(
-        tensorflow_hub, 'resolve', lambda path: tiny if path == handle else resolve(path)
-    )
-    return handle
 
 
 def random_images(*shape):
@@ -215,19 +173,19 @@ def test_features_do_not_depend_on_batch_size(tiny):
 
 def test_network_is_loaded_and_traced_once(tiny, monkeypatch):
     loaded, traced = [], []
-    load = tensorflow_hub.load
+    load = network_graphs.load
 
-    def counting_load(handle):
-        loaded.append(handle)
-        network = load(handle)
+    def counting_load(path):
+        loaded.append(str(path))
+        network = load(path)
 
-        def counting_network(images):
+        def counting_network(images, names):
             traced.append(images.shape)
-            return network(images)
+            return network(images, names)
 
         return counting_network
 
-    monkeypatch.setattr(tensorflow_hub, 'load', counting_load)
+    monkeypatch.setattr(network_graphs, 'load', counting_load)
     network = FeatureNetwork(tiny, 'pool_3', 4)
     for shape in [(9, 28, 28, 1), (4, 32, 32, 3), (1, 64, 48, 3)]:
         images = random_images(*shape)
@@ -267,14 +225,14 @@ def test_network_runs_in_full_float32(enabled, tiny, monkeypatch):
     setting = tf.config.experimental
     seen = []
 
-    def network(images):
+    def network(images, names):
         def look():
             seen.append(setting.tensor_float_32_execution_enabled())
             return np.float32(0.0)
 
         return {'pool_3': images[:, 0, 0] + tf.numpy_function(look, [], tf.float32)}
 
-    monkeypatch.setattr(tensorflow_hub, 'load', lambda handle: network)
+    monkeypatch.setattr(network_graphs, 'load', lambda path: network)
     before = setting.tensor_float_32_execution_enabled()
     try:
         setting.enable_tensor_float_32_execution(enabled)
@@ -308,31 +266,202 @@ def test_network_refuses_values(tiny, value):
         FeatureNetwork(tiny, 'pool_3', 2).features(images)
 
 
-# Logits and description
+# Identity: only the content of a network makes its scores FID
 
 
-def test_logits_need_tfgans_network(tiny, hub):
+def frozen_graph(folder, seed=0):
+    """Writes a frozen graph with the interface of the real one; returns its path and blob id."""
+    path = folder / archives.FROZEN_GRAPH
+    path.write_bytes(frozen_inception(seed).SerializeToString())
+    return str(path), network_files.git_blob_id(path)
+
+
+@pytest.fixture
+def real(tmp_path, monkeypatch):
+    """The path of a frozen graph that stands for the real one: its blob id is the expected one."""
+    (tmp_path / 'real').mkdir()
+    path, blob = frozen_graph(tmp_path / 'real')
+    monkeypatch.setattr(network_files, 'INCEPTION_2015', blob)
+    return path
+
+
+class FromGraph(tf.Module):
+    """A SavedModel of a frozen graph, like TF-GAN's, with an error in one of its outputs."""
+
+    def __init__(self, path, **errors):
+        super().__init__()
+        self.network = network_graphs.FrozenInception(pathlib.Path(path))
+        self.errors = errors
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 299, 299, 3], tf.float32)], autograph=False)
+    def __call__(self, images):
+        outputs = self.network(images, ['pool_3', 'logits', 'mixed_7'])
+        return {name: x + self.errors.get(name, 0.0) for name, x in outputs.items()}
+
+
+@pytest.fixture
+def saved(real, tmp_path):
+    """`saved(pool_3=error)`: the path of a SavedModel of the real network."""
+
+    def save(**errors):
+        folder = str(tmp_path / f'saved{len(list(tmp_path.iterdir()))}')
+        tf.saved_model.save(FromGraph(real, **errors), folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """`package(text, name)`: adds a golden record to the records of the package."""
+    folder = tmp_path / 'golden'
+    shutil.copytree(verification.CHECKED_IN, folder)
+    monkeypatch.setattr(verification, 'CHECKED_IN', folder)
+    return lambda text, name: (folder / f'{name}.json').write_text(text)
+
+
+def assert_identified(network, *, is_tfgan, has_logits=None):
+    has_logits = is_tfgan if has_logits is None else has_logits
+    assert (network.is_tfgan, network.has_logits) == (is_tfgan, has_logits)
+    assert (network.outputs(random_images(2, 8, 8, 3)).logits is not None) == has_logits
+    assert ('not identified' in network.describe()) == (not is_tfgan)
+    assert (f'fd_{network.layer}_' in network.describe()) == (not is_tfgan)
+
+
+def test_blob_id_of_the_real_graph():
+    assert network_files.INCEPTION_2015 == 'f34cb9b774a4547b5e214ef4202e5775a9c0f436'
+
+
+def test_git_blob_id_agrees_with_git(tmp_path):
+    path = tmp_path / 'file'
+    path.write_bytes(b'some\0content' * 100_000)
+    git = subprocess.run(['git', 'hash-object', path], capture_output=True, text=True, check=True)
+    assert network_files.git_blob_id(path) == git.stdout.strip()
+
+
+@pytest.mark.parametrize('kind', ['file', 'folder', 'tgz', 'zip', 'unnamed archive'])
+def test_frozen_graph_is_identified_by_its_blob_id(real, tmp_path, cache, kind):
+    folder = pathlib.Path(real).parent
+    (folder / 'imagenet_synset_to_human_label_map.txt').write_text('n00004475 organism')
+    path = real if kind == 'file' else str(folder)
+    if kind in ('tgz', 'zip', 'unnamed archive'):
+        path = shutil.make_archive(
+            str(tmp_path / 'net'), 'zip' if kind == 'zip' else 'gztar', folder
+        )
+    if kind == 'unnamed archive':
+        path = str(pathlib.Path(path).rename(tmp_path / 'download'))
+    network = FeatureNetwork(path, 'pool_3', 2, cache=cache)
+    assert_identified(network, is_tfgan=True)
+    assert network.checksum == network_files.INCEPTION_2015[:12]
+    network.verify()
+    images = random_images(5, 28, 28, 1)
+    outputs = network.outputs(images)
+    assert outputs.features.shape == (5, 5) and outputs.logits.shape == (5, 7)
+    one = FeatureNetwork(path, 'logits', 1, cache=cache).outputs(images)
+    np.testing.assert_allclose(outputs.logits, one.features, rtol=1e-5, atol=1e-6)
+
+
+def test_frozen_graph_with_other_content_is_not_identified(real, tmp_path):
+    path, _ = frozen_graph(tmp_path, seed=1)
+    assert_identified(FeatureNetwork(path, 'pool_3', 2), is_tfgan=False)
+
+
+def test_frozen_graph_gives_every_block(real):
+    network = FeatureNetwork(real, 'mixed_7', 2)
+    assert network.is_tfgan and network.features(random_images(3, 28, 28, 1)).shape == (3, 5)
+    with pytest.raises(MissingDataError, match='only conv, logits, mixed_7, pool_3, softmax'):
+        FeatureNetwork(real, 'mixed_8', 2)
+
+
+def test_saved_model_is_identified_by_golden_features(real, saved, package, cache):
+    folder = saved()
+    before = FeatureNetwork(folder, 'pool_3', 4, cache=cache)
+    before.verify()
+    assert_identified(before, is_tfgan=False)
+    record = FeatureNetwork(real, 'pool_3', 4, cache=cache).golden_record()
+    assert json.loads(record)['is_tfgan'] is True
+    package(record, network_files.INCEPTION_2015[:12])
+    for resize in ('tf1_bilinear', 'half_pixel_bilinear'):
+        network = FeatureNetwork(folder, 'pool_3', 2, resize=resize, cache=cache)
+        assert_identified(network, is_tfgan=True)
+        # Scores by the graph and by the SavedModel have the same protocol.
+        assert network.checksum == network_files.INCEPTION_2015[:12] != before.checksum
+    network.verify()
+    assert FeatureNetwork(folder, 'mixed_7', 4, cache=cache).checksum == before.checksum
+
+
+@pytest.mark.parametrize(
+    ('errors', 'is_tfgan', 'has_logits'),
+    [
+        ({'mixed_7': 1.0, 'pool_3': 1e-6}, True, True),
+        ({'logits': 0.01}, True, False),  # for example with the bias
+        ({'pool_3': [0.0, 0.0, 0.01, 0.0, 0.0]}, False, False),
+        ({'pool_3': np.nan}, False, False),
+    ],
+)
+def test_golden_features_cover_every_output(saved, real, package, errors, is_tfgan, has_logits):
+    package(FeatureNetwork(real, 'pool_3', 4).golden_record(), 'ffffffffffff')
+    network = FeatureNetwork(saved(**errors), 'pool_3', 4)
+    assert (network.is_tfgan, network.has_logits) == (is_tfgan, has_logits)
+
+
+def test_saved_model_is_identified_by_its_checksum(tiny, package):
+    network = FeatureNetwork(tiny, 'probe', 4)
+    record = json.loads(network.golden_record())
+    assert record['is_tfgan'] is False and set(record['features']) == {'pool_3', 'logits'}
+    package(json.dumps(record), network.checksum)
+    assert_identified(FeatureNetwork(tiny, 'probe', 4), is_tfgan=False)
+    package(json.dumps(record | {'is_tfgan': True}), network.checksum)
+    network = FeatureNetwork(tiny, 'probe', 4)
+    assert network.is_tfgan and network.has_logits
+    network = FeatureNetwork(tiny, 'pool_3', 4)
+    network.verify()
     images = random_images(3, 28, 28, 1)
-    outputs = FeatureNetwork(None, 'pool_3', 2).outputs(images)
-    assert outputs.features.shape == (3, 6)
+    outputs = network.outputs(images)
     np.testing.assert_allclose(outputs.logits, 2.0 * outputs.features[:, :4], rtol=1e-6)
-    outputs = FeatureNetwork(tiny, 'pool_3', 2).outputs(images)
-    assert outputs.features.shape == (3, 6)
-    assert outputs.logits is None
-    assert FeatureNetwork(tiny, 'logits', 2).features(images).shape == (3, 4)
 
 
-def test_describe_names_network_and_scores(tiny, hub):
+@pytest.mark.parametrize('place', ['hub', 'cache', 'own cache', 'record'])
+def test_no_place_promotes_a_network(tiny, real, cache, tmp_path, monkeypatch, place):
+    path, _ = frozen_graph(tmp_path, seed=1)
+    network = FeatureNetwork(tiny, 'pool_3', 4, cache=cache)
+    if place == 'hub':  # the folder of the handle
+        hub = tmp_path / 'hub' / hashlib.sha1(tfgan.HANDLE.encode()).hexdigest()
+        shutil.copytree(tiny, hub)
+        network = FeatureNetwork(None, 'pool_3', 4, cache=cache)
+        assert network.source == str(hub)
+    elif place == 'cache':
+        cache.mkdir()
+        shutil.copy(path, cache)
+        network = FeatureNetwork(None, 'pool_3', 4, cache=cache)
+    elif place == 'own cache':
+        cache.mkdir()
+        with tarfile.open(cache / network_files.ARCHIVE, 'w:gz') as archive:
+            archive.add(path, archives.FROZEN_GRAPH)
+        network = FeatureNetwork(None, 'pool_3', 4, cache=cache)
+    network.verify()
+    if place == 'record':  # of the first use, changed by hand
+        (record,) = (cache / 'golden_features').iterdir()
+        record.write_text(json.dumps(json.loads(record.read_text()) | {'is_tfgan': True}))
+        network = FeatureNetwork(tiny, 'pool_3', 4, cache=cache)
+        network.verify()
+    assert_identified(network, is_tfgan=False)
+
+
+def test_logits_are_a_layer_of_any_network(tiny):
+    images = random_images(3, 28, 28, 1)
+    outputs = FeatureNetwork(tiny, 'logits', 2).outputs(images)
+    assert outputs.features.shape == (3, 4) and outputs.logits is None
+
+
+def test_describe_names_network_and_scores(tiny):
     network = FeatureNetwork(tiny, 'probe', 2)
     text = network.describe()
-    for words in (tiny, network.checksum, 'layer probe', 'tf1_bilinear_299', "not TF-GAN's own"):
+    for words in (tiny, network.checksum, 'layer probe', 'tf1_bilinear_299', 'fd_probe_'):
         assert words in text
-    assert 'fd_probe_' in text
-    text = FeatureNetwork(None, 'pool_3', 2).describe()
-    assert hub in text and "TF-GAN's own" in text and 'not' not in text
 
 
-# Networks
+# Networks that cannot be used
 
 
 def refusal(path, layer='pool_3'):
@@ -346,7 +475,6 @@ def refusal(path, layer='pool_3'):
 
 def test_network_missing_folder(tmp_path):
     assert 'nowhere' in refusal(str(tmp_path / 'nowhere'))
-    assert 'does not exist' in refusal('')
 
 
 def test_network_without_saved_model(tmp_path):
@@ -365,19 +493,22 @@ def test_network_corrupt_saved_model(tiny, tmp_path, name):
     assert 'cannot load' in refusal(str(folder))
 
 
+@pytest.mark.parametrize('share', [0.0, 0.3, 0.99])
+def test_network_corrupt_frozen_graph(real, share):
+    path = pathlib.Path(real)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    assert 'cannot load' in refusal(real)
+
+
 def test_network_without_the_layer(tiny):
     message = refusal(tiny, 'mixed_7')
     assert message.startswith('--feature_layer=mixed_7: ')
-    assert 'half, logits, map, pool_3, pool_4d, probe' in message
+    assert 'half, logits, map, number, pool_3, pool_4d, probe, text' in message
 
 
-def test_network_without_named_outputs(tmp_path):
-    tf.saved_model.save(Unnamed(), str(tmp_path / 'net'))
-    assert 'no named outputs' in refusal(str(tmp_path / 'net'))
-
-
-def test_network_layer_must_be_vectors(tiny):
-    assert '(2, 5, 5, 3)' in refusal(tiny, 'map')
+@pytest.mark.parametrize('layer', ['map', 'number', 'text'])
+def test_network_layer_must_be_vectors(tiny, layer):
+    assert 'not a vector for each image' in refusal(tiny, layer)
 
 
 def test_network_of_another_input_size(tmp_path):
@@ -388,40 +519,6 @@ def test_network_of_another_input_size(tmp_path):
 def test_network_must_be_callable(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / 'net'))
     assert 'does not take images' in refusal(str(tmp_path / 'net'))
-
-
-def test_hub_unreachable(monkeypatch):
-    def unreachable(handle):
-        raise urllib.error.URLError('Name or service not known')
-
-    monkeypatch.setattr(tensorflow_hub, 'resolve', unreachable)
-    message = refusal(None)
-    assert tfgan_eval().INCEPTION_TFHUB in message
-    assert 'Name or service not known' in message
-
-
-def test_hub_incomplete_download(tmp_path, monkeypatch):
-    half = tmp_path / 'hub' / hashlib.sha1(tfgan_eval().INCEPTION_TFHUB.encode()).hexdigest()
-    (half / 'variables').mkdir(parents=True)
-    assert f'Remove {half} to download it again' in refusal(None)
-
-
-def test_hub_cache_is_not_in_tmp(tiny, hub, cache, monkeypatch):
-    monkeypatch.delenv('TFHUB_CACHE_DIR')
-    FeatureNetwork(None, 'pool_3', 2, cache=cache)
-    assert os.environ['TFHUB_CACHE_DIR'] == str(cache / 'tfhub')
-    monkeypatch.setenv('TFHUB_CACHE_DIR', 'elsewhere')
-    FeatureNetwork(None, 'pool_3', 2, cache=cache)
-    assert os.environ['TFHUB_CACHE_DIR'] == 'elsewhere'
-
-
-def test_hub_network_is_tfgan(tiny, hub):
-    from_folder = FeatureNetwork(tiny, 'pool_3', 2)
-    assert not from_folder.is_tfgan
-    for path in (None, hub):
-        network = FeatureNetwork(path, 'pool_3', 2)
-        assert network.is_tfgan
-        assert network.checksum == from_folder.checksum
 
 
 # Archives
@@ -504,6 +601,9 @@ def test_checksum_distinguishes_networks(tiny, tmp_path):
         shutil.copytree(tiny, tmp_path / name)
         return tmp_path / name
 
+    def saved_model_checksum(folder):
+        return network_files.saved_model_checksum(pathlib.Path(folder))
+
     original = saved_model_checksum(tiny)
     assert saved_model_checksum(str(copy('elsewhere'))) == original
 
@@ -524,76 +624,6 @@ def test_checksum_distinguishes_networks(tiny, tmp_path):
     assert len(others | {original}) == 4
 
 
-# TF-GAN without its top package
-
-
-def tfgan_modules():
-    return {name: m for name, m in sys.modules.items() if name.startswith('tensorflow_gan')}
-
-
-def pop_tfgan_modules():
-    return {name: sys.modules.pop(name) for name in tfgan_modules()}
-
-
-@pytest.fixture
-def clean_modules():
-    """Removes TF-GAN from sys.modules during a test."""
-    before = pop_tfgan_modules()
-    yield
-    pop_tfgan_modules()
-    sys.modules.update(before)
-
-
-def test_tfgan_eval_has_the_interface():
-    tfgan = tfgan_eval()
-    assert tfgan.INCEPTION_DEFAULT_IMAGE_SIZE == 299
-    assert tfgan.INCEPTION_FINAL_POOL == 'pool_3'  # the name that flags and protocols use
-    assert tfgan.INCEPTION_TFHUB.startswith('https://')
-    assert tfgan_eval() is tfgan
-
-
-def test_tfgan_eval_leaves_later_imports_unchanged(clean_modules):
-    def outcome():
-        pop_tfgan_modules()
-        try:
-            importlib.import_module('tensorflow_gan')
-            error = None
-        except Exception as caught:
-            error = repr(caught)
-        return error, set(tfgan_modules())
-
-    expected = outcome()
-    pop_tfgan_modules()
-    tfgan_eval.__wrapped__()
-    assert not tfgan_modules()
-    assert outcome() == expected
-
-
-def test_tfgan_eval_keeps_imported_modules(clean_modules):
-    theirs = {name: types.ModuleType(name) for name in ('tensorflow_gan', 'tensorflow_gan.python')}
-    sys.modules.update(theirs)
-    assert tfgan_eval.__wrapped__().INCEPTION_DEFAULT_IMAGE_SIZE == 299
-    assert tfgan_modules() == theirs
-
-
-def test_tfgan_eval_cleans_up_after_failure(clean_modules, monkeypatch):
-    def fail(name):
-        assert 'tensorflow_gan.python' in sys.modules
-        raise ImportError('broken')
-
-    monkeypatch.setattr(importlib, 'import_module', fail)
-    with pytest.raises(ImportError, match='broken'):
-        tfgan_eval.__wrapped__()
-    assert not tfgan_modules()
-
-
-def test_tfgan_eval_without_tfgan(clean_modules, monkeypatch):
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match='pip install tensorflow-gan'):
-        tfgan_eval.__wrapped__()
-    assert not tfgan_modules()
-
-
 # The stand-in for TF-GAN's network
 
 
@@ -603,7 +633,7 @@ def test_stand_in_features():
     network = FeatureNetwork(str(STAND_IN), 'mixed_7', 4)
     features = network.features(images)
     resized = np.repeat((tf1_bilinear(images.astype(np.float64)) - 128.0) / 128.0, 3, axis=3)
-    expected = tensorflow_hub.load(str(STAND_IN))(tf.constant(resized, tf.float32))['mixed_7']
+    expected = tf.saved_model.load(str(STAND_IN))(tf.constant(resized, tf.float32))['mixed_7']
     assert features.shape == (3, 768)
     np.testing.assert_allclose(features, expected, atol=1e-4)
     assert not network.is_tfgan

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from flexae_tf.evaluation.feature_network import tfgan_eval
+from flexae_tf.evaluation.tfgan import tfgan_eval
 from flexae_tf.metrics import frechet
 from flexae_tf.metrics.frechet import (
     Moments,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flexae_tf.evaluation.feature_network import tfgan_eval
+from flexae_tf.evaluation.tfgan import tfgan_eval
 from flexae_tf.metrics.kid import kernel_distance
 
 
