@@ -7,7 +7,12 @@ import functools
 from typing import Any, ClassVar
 
 from flexae_tf.config.options import Options, find_flagfile, option, path_option, runtime_option
-from flexae_tf.config.shared import MAX_SEED, device_option, value_range_option
+from flexae_tf.config.shared import (
+    MAX_SEED,
+    device_option,
+    skip_bad_images_option,
+    value_range_option,
+)
 
 DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
 MIXTURES = ('data', 'circle')
@@ -34,6 +39,10 @@ class TrainConfig(Options):
         minimum=4,
     )
     value_range: str | None = value_range_option()
+    channels: int | None = option(
+        None, 'Channels of images of --dataset=folder: 3, or 1 for grey (default: 3).'
+    )
+    skip_bad_images: bool = skip_bad_images_option()
     celeba_crop: int = option(
         140, 'Side of the centre crop of CelebA images, before the resize to 64.', minimum=64
     )

@@ -68,22 +68,47 @@ def load(config: TrainConfig) -> Dataset:
     """
     source = catalog.find(config.dataset)
     spec = describe(config)
-    train, test = source.load(config)
+    train, test, *own_validation = source.load(config)
     spec = dataclasses.replace(spec, train_size=len(train), test_size=len(test))
-    num_train, num_validation = _split_sizes(config, source, len(train))
-    if source.load_validation is None:
-        order = fixed_permutation(len(train), Purpose.VALIDATION)
-        validation = train.take(order[:num_validation])
-        train = train.take(order[num_validation : num_validation + num_train])
-    else:
+    if train.labels is not None and spec.num_classes is None:  # classes of a folder
+        splits = (train, test, *own_validation)
+        num_classes = 1 + max(int(split.labels.max()) for split in splits)
+        spec = dataclasses.replace(spec, num_classes=num_classes)
+    available = len(own_validation[0]) if own_validation else None
+    num_train, num_validation = _split_sizes(config, source, len(train), available)
+    if source.load_validation is not None:
         validation = source.load_validation(config, num_validation)
-        train = train.take(np.arange(num_train))
+        return Dataset(spec, train.take(np.arange(num_train)), validation, test)
+    order = fixed_permutation(len(train), Purpose.VALIDATION)
+    if own_validation:
+        validation = own_validation[0]
+        chosen = fixed_permutation(len(validation), Purpose.VALIDATION)[:num_validation]
+        return Dataset(spec, train.take(order[:num_train]), validation.take(chosen), test)
+    validation = train.take(order[:num_validation])
+    train = train.take(order[num_validation : num_validation + num_train])
     return Dataset(spec, train, validation, test)
 
 
-def _split_sizes(config: TrainConfig, source: Source, available: int) -> tuple[int, int]:
-    """Returns the sizes of the training and validation sets, given the source's training size."""
-    if source.load_validation is None:
+def _split_sizes(
+    config: TrainConfig, source: Source, available: int, validation: int | None = None
+) -> tuple[int, int]:
+    """Returns the sizes of the training and validation sets.
+
+    Args:
+        config: options of the training.
+        source: row of the data set.
+        available: number of examples in the training split of the source.
+        validation: number of examples in its validation split; None without one.
+    """
+    if validation is not None:
+        num_validation = config.validation_examples or min(MAX_VALIDATION, validation)
+        if num_validation > validation:
+            raise UsageError(
+                f'--validation_examples={num_validation}: the data have {validation} validation '
+                'examples. Lower it, or leave it out.'
+            )
+        remaining = available
+    elif source.load_validation is None:
         num_validation = config.validation_examples or max(2, min(MAX_VALIDATION, available // 10))
         remaining = available - num_validation
     else:

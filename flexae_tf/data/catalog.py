@@ -13,8 +13,8 @@ from flexae_tf.data.dataset import DatasetSpec, Split
 from flexae_tf.errors import UsageError
 
 # Options of a training that only some data sets read.
-OPTIONS = ('image_size', 'value_range', 'celeba_crop')
-OPTIONS_OF_IMAGES = ('image_size', 'value_range')
+OPTIONS_OF_IMAGES = ('image_size', 'value_range', 'channels', 'skip_bad_images')
+OPTIONS = (*OPTIONS_OF_IMAGES, 'celeba_crop')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,17 +23,18 @@ class Source:
 
     Attributes:
         describe: returns the spec without loading the data and without importing TensorFlow.
-        load: returns (training examples, test examples).
-        load_validation: (config, num) -> `num` examples that `load` does not return, for a source
-            with unlimited examples. None: validation examples are held out of the training
+        load: returns training examples, test examples and, if the source has them, validation
             examples.
+        load_validation: (config, num) -> `num` examples that `load` does not return, for a source
+            with unlimited examples. None: validation examples that `load` does not return are held
+            out of the training examples.
         options: the options of `OPTIONS` that apply.
         fixed_content: whether the test examples are the same on every machine, in the same order.
             Protocols use it only for rows of this table.
     """
 
     describe: Callable[[TrainConfig], DatasetSpec]
-    load: Callable[[TrainConfig], tuple[Split, Split]]
+    load: Callable[[TrainConfig], tuple[Split, ...]]
     load_validation: Callable[[TrainConfig, int], Split] | None = None
     options: tuple[str, ...] = ()
     fixed_content: bool = False

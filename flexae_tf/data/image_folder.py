@@ -1,7 +1,7 @@
-"""The user's own images: a folder of PNG and JPEG files, or a file of arrays (`arrays`)."""
+"""The user's own images: a folder of image files, or a file of arrays (`arrays`)."""
 
 import math
-import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,69 +16,107 @@ from flexae_tf.data.dataset import (
     fixed_permutation,
     hold_out_test,
 )
+from flexae_tf.data.folder_layout import arrange, find_images
+from flexae_tf.data.image_formats import ImageFile
 from flexae_tf.errors import MissingDataError, UsageError
 
-DEFAULT_SIZE = 64
-SUFFIXES = ('.png', '.jpg', '.jpeg')
+DEFAULT_SIZE, DEFAULT_CHANNELS = 64, 3
+BAD_IMAGES = 'bad_images'  # stem of the list of unreadable files
 
 
 def describe(config: TrainConfig) -> DatasetSpec:
-    """Returns the spec of `--data_dir`; the sizes of a folder are unknown until it is loaded.
+    """Returns the spec of `--data_dir`; sizes and classes of a folder are unknown until loaded.
 
     Raises:
-        UsageError: no `--data_dir`.
+        UsageError: no `--data_dir`, or options that do not fit it.
         MissingDataError: no such folder or file, or an unusable file of arrays.
     """
     path = _data_path(config)
-    if path.is_file():
-        return arrays.describe(path, image_size=config.image_size, value_range=config.value_range)
-    size = config.image_size or DEFAULT_SIZE
-    return DatasetSpec('folder', 'images', (size, size, 3), None, None, (0.0, 1.0))
+    if config.channels not in (None, 1, 3):
+        raise UsageError(f'--channels={config.channels}: unknown. Use 1 (grey) or 3 (colours).')
+    if path.is_dir():
+        size = config.image_size or DEFAULT_SIZE
+        shape = (size, size, config.channels or DEFAULT_CHANNELS)
+        return DatasetSpec('folder', 'images', shape, None, None, (0.0, 1.0))
+    for name in ('channels', 'skip_bad_images'):
+        if value := getattr(config, name):
+            raise UsageError(f'--{name}={value}: {path} is not a folder of images. Leave it out.')
+    return arrays.describe(path, image_size=config.image_size, value_range=config.value_range)
 
 
-def load(config: TrainConfig) -> tuple[Split, Split]:
-    """Loads training and test examples of `--data_dir`; see `load_folder` and `arrays.load`."""
+def load(config: TrainConfig) -> tuple[Split, ...]:
+    """Loads the splits of `--data_dir`; see `load_folder` and `arrays.load`."""
     path = _data_path(config)
     if path.is_file():
         return arrays.load(path, image_size=config.image_size, value_range=config.value_range)
-    return load_folder(path, size=config.image_size or DEFAULT_SIZE)
+    return load_folder(
+        path,
+        size=config.image_size or DEFAULT_SIZE,
+        channels=config.channels or DEFAULT_CHANNELS,
+        skip_bad_images=config.skip_bad_images,
+        list_file=Path(config.workdir or '.', f'{BAD_IMAGES}.txt'),
+    )
 
 
-def load_folder(folder: Path, *, size: int) -> tuple[Split, Split]:
+def load_folder(
+    folder: Path,
+    *,
+    size: int,
+    channels: int = DEFAULT_CHANNELS,
+    skip_bad_images: bool = False,
+    list_file: Path = Path(f'{BAD_IMAGES}.txt'),
+) -> tuple[Split, ...]:
     """Loads every image in a folder and its subfolders.
 
-    A fixed random tenth of the images (at least 2) is the test set. The largest centre square of
-    every image is resized with antialiasing. Transparency and EXIF rotation are ignored.
+    The largest centre square of every image is resized with antialiasing. Folders named train,
+    test and val are splits. Without test, val is the test set; without both, a fixed random tenth
+    of the images (at least 2). If every image of a split lies in a folder of its own class, the
+    images have labels: numbers of the sorted names of the classes.
 
     Args:
-        folder: folder of PNG and JPEG files, read in the order of their paths.
+        folder: folder of image files, read in the order of the bytes of their paths.
         size: height and width of the results.
+        channels: 3, or 1 for grey.
+        skip_bad_images: leave unreadable images out, in place of an error.
+        list_file: where unreadable images are listed.
 
     Returns:
-        Training and test examples, x uint8 [n, size, size, 3].
+        Training and test examples, x uint8 [n, size, size, channels], and validation examples if
+        the folder has both test and val.
 
     Raises:
-        MissingDataError: there are no images, or some are unreadable.
+        MissingDataError: there are no images, some are unreadable, or none is in a split.
         UsageError: not enough memory.
     """
     from flexae_tf.data import decoding
 
-    paths = _image_paths(folder, '--data_dir')
-    images = Split(decoding.read_images(decoding.file_contents(paths), paths, size=size))
-    return hold_out_test(images, default_test_size(len(paths)))
+    files, bad = find_images(folder, '--data_dir')
+    files, splits, labels = arrange(folder, files)
+
+    def prepare(image):
+        image = decoding.to_grey(image) if channels == 1 else image
+        return decoding.crop_and_resize(image, size=size)
+
+    # Twice: the parts of the data set are copies.
+    x, rows = _read(files, prepare, bad, num=len(files), shape=(size, size, channels), copies=2)
+    decoding.report_bad(bad, folder, list_file, skip=skip_bad_images and len(rows) > 0)
+    images = Split(x, labels=None if labels is None else labels[rows])
+    parts = [np.flatnonzero(splits[rows] == name) for name in ('train', 'test', 'val')]
+    parts = [images.take(part) for part in parts if len(part)]
+    return tuple(parts) if len(parts) > 1 else hold_out_test(images, default_test_size(len(images)))
 
 
 def load_unresized(
     folder: Path, *, max_images: int, resize_to: int | None = None, skip_bad_images: bool = False
 ) -> np.ndarray:
-    """Loads images of one size without cropping or resizing them.
+    """Loads images of one size, or resizes them to one size.
 
     Args:
-        folder: folder of PNG and JPEG files, searched with its subfolders.
+        folder: folder of image files, searched with its subfolders.
         max_images: number of images to read, the first in a fixed random order of the paths.
         resize_to: height and width to which the largest centre square of every image is resized
             with antialiasing; None if the images have one size and keep it.
-        skip_bad_images: leave unreadable images out, in place of an error.
+        skip_bad_images: replace unreadable images by the next in the order, in place of an error.
 
     Returns:
         uint8 [n, h, w, 3].
@@ -89,22 +127,16 @@ def load_unresized(
     """
     from flexae_tf.data import decoding
 
-    paths = _image_paths(folder, '--real or --fake')
-    paths = [paths[i] for i in fixed_permutation(len(paths), Purpose.EVALUATION)[:max_images]]
-    if resize_to:
-        return decoding.read_images(decoding.file_contents(paths), paths, size=resize_to)
-    images = None
-    for i, image in decoding.decode_all(decoding.file_contents(paths), paths, decoding.decode):
-        if images is None:
-            first, shape = paths[i], [len(paths), *image.shape]
-            memory.check(math.prod(shape), f'{len(paths)} images as large as {first}')
-            images = np.empty(shape, np.uint8)
-        if image.shape != images.shape[1:]:
-            raise MissingDataError(
-                f'{paths[i]}: {image.shape[1]}x{image.shape[0]}, but {first} is '
-                f'{images.shape[2]}x{images.shape[1]}. Resize all images to one size.'
-            )
-        images[i] = image
+    files, bad = find_images(folder, '--real or --fake')
+    files = [files[i] for i in fixed_permutation(len(files), Purpose.EVALUATION)]
+
+    def prepare(image):
+        return decoding.crop_and_resize(image, size=resize_to) if resize_to else image
+
+    shape = (resize_to, resize_to, 3) if resize_to else None
+    images, rows = _read(files, prepare, bad, num=max_images, shape=shape)
+    list_file = Path(f'{BAD_IMAGES}_{folder.absolute().name}.txt')
+    decoding.report_bad(bad, folder, list_file, skip=skip_bad_images and len(rows) > 0)
     return images
 
 
@@ -121,37 +153,57 @@ def _data_path(config: TrainConfig) -> Path:
     return path
 
 
-def _image_paths(folder: Path, flag: str) -> list[str]:
-    """Returns the sorted paths of PNG and JPEG files in a folder, without the files of runs.
+def _read(
+    files: Sequence[ImageFile],
+    prepare: Callable,
+    bad: dict[str, str],
+    *,
+    num: int,
+    shape: tuple[int, ...] | None,
+    copies: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads `num` files; the next files replace unreadable ones.
 
     Args:
-        folder: the folder, searched with its subfolders; links are followed.
-        flag: flag that names the folder, for error messages.
+        files: image files.
+        prepare: see `decoding.decode_files`.
+        bad: the problems of unreadable files are added, by path.
+        num: number of images to read.
+        shape: shape of an image; None for the shape of the first one.
+        copies: number of copies that must fit into memory.
+
+    Returns:
+        uint8 [n, h, w, c], and the index of the file of each image, [n].
 
     Raises:
-        MissingDataError: no images, or a folder cannot be read.
+        MissingDataError: images of different sizes.
+        UsageError: not enough memory.
     """
-    visited = set()  # a link may lead back, or to the target of another link
+    from flexae_tf.data import decoding
 
-    def refuse(error: OSError) -> None:
-        raise MissingDataError(
-            f'{error.filename}: {error.strerror}. Fix its permissions or move it elsewhere.'
-        )
+    num = min(num, len(files))
 
-    found, num_other = [], 0
-    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        real_path = os.path.realpath(parent)
-        skip = real_path in visited
-        visited.add(real_path)
-        folders.sort()  # if two paths lead to one folder, every machine takes the same path
-        if skip or ('config.json' in files and 'checkpoints' in folders):  # a workdir
-            folders.clear()
-            continue
-        images = [name for name in files if name.lower().endswith(SUFFIXES)]
-        found += [os.path.join(parent, name) for name in images]
-        num_other += len(files) - len(images)
-    if not found:
-        raise MissingDataError(f'{folder}: no {", ".join(SUFFIXES)} files. Correct {flag}.')
-    ignored = f'; {num_other} other files ignored' if num_other else ''
-    print(f'{len(found)} images in {folder}{ignored}', flush=True)
-    return sorted(found)
+    def allocate(height: int, width: int, channels: int) -> np.ndarray:
+        label = f'{num} images of {width}x{height}'
+        memory.check(copies * math.prod((num, height, width, channels)), label)
+        return np.empty((num, height, width, channels), np.uint8)
+
+    images = allocate(*shape) if shape else None
+    sources, start = np.full(num, -1), 0
+    bits = decoding.bits_in_use(files)
+    while start < len(files) and len(rows := np.flatnonzero(sources < 0)):
+        chunk = files[start : start + len(rows)]
+        for i, image in decoding.decode_files(chunk, prepare, bits=bits, bad=bad):
+            if images is None:
+                images, first = allocate(*image.shape), chunk[i].path
+            if image.shape != images.shape[1:]:
+                raise MissingDataError(
+                    f'{chunk[i].path}: {image.shape[1]}x{image.shape[0]}, but {first} is '
+                    f'{images.shape[2]}x{images.shape[1]}. Resize all images, or use --resize_to.'
+                )
+            images[rows[i]], sources[rows[i]] = image, start + i
+        start += len(chunk)
+    is_read = sources >= 0
+    if is_read.all():
+        return images, sources
+    return images[is_read] if is_read.any() else images, sources[is_read]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flexae_tf.data.decoding import crop_and_resize
+from flexae_tf.data.decoding import crop_and_resize, to_grey
 
 
 @pytest.mark.parametrize('height, width', [(20, 50), (50, 20), (21, 50)])
@@ -33,3 +33,10 @@ def test_crop_and_resize_uses_an_antialiasing_triangle_filter():
 def test_crop_and_resize_keeps_an_image_of_the_requested_size():
     image = np.random.default_rng(1).integers(0, 256, [8, 8, 3], np.uint8)
     np.testing.assert_array_equal(crop_and_resize(tf.constant(image), size=8), image)
+
+
+def test_to_grey_keeps_grey_and_weights_colours():
+    grey = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, axis=2)
+    np.testing.assert_array_equal(to_grey(grey), grey[..., :1])
+    primaries = np.diag([255] * 3).astype(np.uint8)[None]
+    assert to_grey(primaries).numpy().ravel().tolist() == [76, 150, 29]

@@ -25,6 +25,12 @@ def load(path, **options):
     return data.load(TrainConfig(dataset='folder', data_dir=str(path), **options))
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path_factory, monkeypatch):
+    """Lists of unreadable images are written to the working directory."""
+    monkeypatch.chdir(tmp_path_factory.mktemp('cwd'))
+
+
 @pytest.fixture
 def folder(tmp_path, write_jpeg):
     """Returns a folder of 30 images, image i of grey 8 i, in two folders with three suffixes."""
@@ -85,9 +91,9 @@ def test_load_resizes_to_64_by_default(folder):
     assert load(folder, image_size=None).train.x.shape[1:] == (64, 64, 3)
 
 
-def test_load_converts_grey_and_transparent_images_to_colour(tmp_path):
+def test_load_converts_grey_images_to_colour(tmp_path):
     for i in range(6):
-        write_png(tmp_path / f'{i}.png', np.full([8, 8, (1, 2, 4)[i % 3]], 50, np.uint8))
+        write_png(tmp_path / f'{i}.png', np.full([8, 8, 1 + 2 * (i % 2)], 50, np.uint8))
     dataset = load(tmp_path)
     assert (dataset.train.x == 50).all() and dataset.train.x.shape[-1] == 3
 
@@ -117,25 +123,128 @@ def test_load_refuses_other_file_types(tmp_path):
 
 def test_load_refuses_a_folder_without_images(tmp_path):
     (tmp_path / 'readme.md').write_text('')
-    refused(tmp_path, str(tmp_path), '.png', '--data_dir')
+    refused(tmp_path, str(tmp_path), 'no images (JPEG, PNG', '--data_dir')
 
 
-@pytest.mark.parametrize('content', [b'', b'not an image', 'truncated'])
-def test_load_names_an_unreadable_image(folder, content):
+@pytest.mark.parametrize(
+    'content, problem',
+    [
+        (b'', 'an empty file'),
+        (b'not an image', 'not an image'),
+        (b'\0\0\0\x18ftypheic', 'a HEIC image'),
+        ('truncated', 'a corrupt or truncated image'),
+    ],
+)
+def test_load_names_an_unreadable_image(folder, content, problem):
     path = folder / 'a' / '13.JPG'
     path.write_bytes(path.read_bytes()[:200] if content == 'truncated' else content)
-    refused(folder, str(path), 'Remove or replace')
+    refused(folder, f'{path}: {problem}, listed in', 'remove it, or use --skip_bad_images.')
 
 
-def test_load_names_all_unreadable_images_at_once(folder):
-    for name in ('a/03.png', 'a/13.JPG', 'b/c/29.jpeg'):
-        (folder / name).write_bytes(b'not an image')
-    refused(folder, f'3 files: {folder}/a/03.png, {folder}/a/13.JPG, {folder}/b/c/29.jpeg: not a')
+def test_load_lists_all_unreadable_images_in_the_workdir(folder, tmp_path):
     for i in range(12):
-        (folder / f'{i}.png').write_bytes(b'')
-    with pytest.raises(MissingDataError, match='15 files: .*, ...: not a') as error:
-        load(folder)
-    assert str(error.value).count('.png') == 10
+        (folder / 'a' / f'x{i:02}.png').write_bytes(b'')
+    workdir = tmp_path / 'runs' / 'new'
+    with pytest.raises(MissingDataError, match=r'^12 files: .*, \.\.\., listed in') as error:
+        load(folder, workdir=str(workdir))
+    assert str(error.value).count('an empty file') == 10
+    assert (workdir / 'bad_images.txt').read_text() == ''.join(
+        f'{folder}/a/x{i:02}.png\tan empty file\n' for i in range(12)
+    )
+
+
+def test_load_skips_bad_images_as_if_they_were_removed(folder, capsys):
+    bad = [folder / 'a' / '00.png', folder / 'a' / '13.JPG', folder / 'b' / 'c' / '29.jpeg']
+    for path, content in zip(bad, (b'', b'\xff\xd8\xff', b'text'), strict=True):
+        path.write_bytes(content)
+    skipped = load(folder, skip_bad_images=True)
+    assert f'3 unreadable images of {folder} skipped, listed in' in capsys.readouterr().out
+    for path in bad:
+        path.unlink()
+    removed = load(folder)
+    for split in ('train', 'validation', 'test'):
+        np.testing.assert_array_equal(getattr(skipped, split).x, getattr(removed, split).x)
+
+
+def test_load_refuses_to_skip_all_images(tmp_path):
+    (tmp_path / 'a.png').write_bytes(b'')
+    with pytest.raises(MissingDataError, match='a.png: an empty file'):
+        load(tmp_path, skip_bad_images=True)
+
+
+def test_skipping_bad_images_is_part_of_the_identity():
+    config = TrainConfig(dataset='folder', skip_bad_images=True, channels=1)
+    assert config.changed() == {'dataset': 'folder', 'skip_bad_images': True, 'channels': 1}
+
+
+@pytest.mark.parametrize('options', [{'channels': 2}, {'dataset': 'digits', 'channels': 1}])
+def test_describe_refuses_channels(tmp_path, options):
+    with pytest.raises(UsageError, match='--channels='):
+        data.describe(TrainConfig(**dict(dataset='folder', data_dir=str(tmp_path)) | options))
+
+
+@pytest.mark.parametrize('options', [{'channels': 1}, {'skip_bad_images': True}])
+def test_describe_refuses_options_of_folders_for_arrays(tmp_path, options):
+    np.save(tmp_path / 'x.npy', np.zeros([9, 8, 8, 3], np.uint8))
+    config = TrainConfig(dataset='folder', data_dir=str(tmp_path / 'x.npy'), **options)
+    with pytest.raises(UsageError, match=r'--\w+=\w+: .*x.npy is not a folder of images'):
+        data.describe(config)
+
+
+def test_load_keeps_grey_images_grey(folder):
+    grey_images, colours = load(folder, channels=1), load(folder)
+    assert grey_images.spec.shape == (8, 8, 1)
+    np.testing.assert_array_equal(grey_images.train.x, colours.train.x[..., :1])
+
+
+def test_load_scales_16_bit_images_by_the_bits_that_all_use(tmp_path, capsys):
+    for i in range(8):
+        write_png(tmp_path / f'{i}.png', np.full([8, 8, 1], 500 * i, np.uint16))
+    write_png(tmp_path / '8.png', grey(77, 8, 8))
+    dataset = load(tmp_path)
+    assert '8 images of 16 bits: values 0 .. 4095 (12 bits)' in capsys.readouterr().out
+    shades = np.concatenate([s.x[:, 0, 0, 0] for s in (dataset.train, dataset.validation)])
+    shades = sorted([*shades.tolist(), *dataset.test.x[:, 0, 0, 0].tolist()])
+    assert shades == sorted([77, *(round(500 * i * 255 / 4095) for i in range(8))])
+
+
+def shades(split):
+    return sorted(split.x[:, 0, 0, 0].tolist())
+
+
+def test_load_reads_splits_and_classes_from_folders(tmp_path):
+    for i in range(12):
+        split = ('train', 'train', 'test', 'val')[i % 4]
+        write_png(tmp_path / split / 'ab'[i // 4 % 2] / f'{i}.png', grey(i))
+    dataset = load(tmp_path)
+    assert shades(dataset.train) == [0, 1, 4, 5, 8, 9]
+    assert shades(dataset.test) == [2, 6, 10] and shades(dataset.validation) == [3, 7, 11]
+    assert (dataset.spec.num_classes, dataset.spec.train_size, dataset.spec.test_size) == (2, 6, 3)
+    for split in (dataset.train, dataset.validation, dataset.test):
+        np.testing.assert_array_equal(split.labels, split.x[:, 0, 0, 0] // 4 % 2)
+    small = load(tmp_path, validation_examples=2, train_examples=4)
+    assert len(small.validation) == 2 and len(small.train) == 4
+    assert set(shades(small.validation)) < {3, 7, 11}
+    with pytest.raises(UsageError, match='--validation_examples=4: the data have 3'):
+        load(tmp_path, validation_examples=4)
+
+
+def test_load_takes_validation_images_as_test_images_without_others(tmp_path):
+    for i in range(12):
+        write_png(tmp_path / ('train' if i < 9 else 'val') / f'{i}.png', grey(i))
+    dataset = load(tmp_path)
+    assert shades(dataset.test) == [9, 10, 11]
+    assert sorted(shades(dataset.train) + shades(dataset.validation)) == list(range(9))
+
+
+def test_load_takes_names_literally(tmp_path, folder):
+    before = load(folder)
+    away = tmp_path / 'x' / '[a] * ? {b} %s $HOME ü'
+    away.parent.mkdir()
+    for name in ('a', 'b'):
+        away.mkdir(exist_ok=True)
+        (folder / name).rename(away / name)
+    np.testing.assert_array_equal(load(away).train.x, before.train.x)
 
 
 def test_load_follows_links_to_folders_once(folder, tmp_path_factory):
@@ -164,5 +273,22 @@ def test_load_unresized_reads_a_fixed_random_choice(folder):
 
 def test_load_unresized_refuses_images_of_different_sizes(folder):
     write_png(folder / 'a' / '00.png', grey(0, height=10))
-    with pytest.raises(MissingDataError, match=r'12x(9|10), but .* is 12x(9|10)\. Resize all'):
+    with pytest.raises(MissingDataError, match=r'12x(9|10), but .* is 12x(9|10)\. Resize'):
         image_folder.load_unresized(folder, max_images=30)
+    images = image_folder.load_unresized(folder, max_images=30, resize_to=8)
+    assert images.shape == (30, 8, 8, 3)
+    order = fixed_permutation(30, Purpose.EVALUATION)
+    assert images[:, 0, 0, 0].tolist() == [8 * i for i in order]
+
+
+def test_load_unresized_replaces_bad_images(folder):
+    order = fixed_permutation(30, Purpose.EVALUATION)
+    paths = sorted(path for path in folder.rglob('*') if path.suffix in ('.png', '.JPG', '.jpeg'))
+    for k in (0, 2):
+        paths[order[k]].write_bytes(paths[order[k]].read_bytes()[:-4])
+    images = image_folder.load_unresized(folder, max_images=4, skip_bad_images=True)
+    assert images[:, 0, 0, 0].tolist() == [8 * order[k] for k in (4, 1, 5, 3)]
+    images = image_folder.load_unresized(folder, max_images=30, skip_bad_images=True)
+    assert len(images) == 28
+    with pytest.raises(MissingDataError, match=r'2 files: .*bad_images_.*\.txt\. Convert'):
+        image_folder.load_unresized(folder, max_images=4)
