@@ -20,6 +20,7 @@ import numpy as np
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import tfds
 from flexae_tf.data.dataset import DatasetSpec, Split
+from flexae_tf.data.folder_layout import is_hidden
 from flexae_tf.errors import MissingDataError, UsageError
 
 HEIGHT, WIDTH, SIZE = 218, 178, 64  # HEIGHT x WIDTH in the files, SIZE after resizing
@@ -89,11 +90,12 @@ def _load_tfds(builder: Any, split: str, crop: int) -> Split:
     import tensorflow as tf
     import tensorflow_datasets
 
-    from flexae_tf.data.decoding import crop_and_resize, decode
+    from flexae_tf.data.decoding import crop_and_resize
+    from flexae_tf.data.image_pixels import decode_plain
 
     def prepare(example: dict) -> tuple[tf.Tensor, tf.Tensor]:
         attributes = [example['attributes'][name] for name in ATTRIBUTES]
-        image = crop_and_resize(decode(example['image']), size=SIZE, crop=crop)
+        image = crop_and_resize(decode_plain(example['image']), size=SIZE, crop=crop)
         return image, tf.stack(attributes)
 
     num = builder.info.splits[split].num_examples
@@ -184,8 +186,8 @@ def _find_places(folder: Path, stack: contextlib.ExitStack) -> list[_Place]:
     for parent, folders, files in os.walk(folder, followlinks=True):
         inside = Path(parent).relative_to(folder)
         is_deep = len(inside.parts) >= MAX_DEPTH
-        folders[:] = [] if is_deep else sorted(f for f in folders if not _is_hidden(f))
-        names += [(inside / name).as_posix() for name in sorted(files) if not _is_hidden(name)]
+        folders[:] = [] if is_deep else sorted(f for f in folders if not is_hidden(f))
+        names += [(inside / name).as_posix() for name in sorted(files) if not is_hidden(name)]
     for name in names:
         if name.endswith('.zip'):
             path = folder / name
@@ -195,14 +197,9 @@ def _find_places(folder: Path, stack: contextlib.ExitStack) -> list[_Place]:
                 if path.stem != IMAGES:
                     continue
                 raise MissingDataError(f'{path}: corrupt ({error}). Download it again.') from error
-            members = [m for m in archive.namelist() if not any(map(_is_hidden, m.split('/')))]
+            members = [m for m in archive.namelist() if not any(map(is_hidden, m.split('/')))]
             archives.append(_Place(path, members, archive))
     return [_Place(folder, names, None), *archives]
-
-
-def _is_hidden(name: str) -> bool:
-    """Returns whether a system made a file or folder: ._000001.jpg, .DS_Store, __MACOSX."""
-    return name.startswith('.') or name == '__MACOSX'
 
 
 def _load_official(folder: Path, files: _Files, crop: int) -> tuple[Split, Split]:
