@@ -46,6 +46,7 @@ UNREADABLE = (
 )
 NPY_MAGIC = b'\x93NUMPY'
 VALUE_LIMITS = {'0..255': (0, 255), '0..1': (0, 1), '-1..1': (-1, 1)}  # choices of --value_range
+NUMBERS = 'buif'  # kinds of types: bool, unsigned, int and float
 MIN_SIDE = 4  # side of the smallest image that is stored as one row of values
 BLOCK = 100  # images that are converted at a time
 
@@ -161,14 +162,31 @@ def load_images(
         MissingDataError: see `load`; or the file has several splits.
         UsageError: not enough memory.
     """
-    (images, _), *others = _parts(path)
-    if others:
-        raise MissingDataError(
-            f'{path}: holds a data set with {images} and {others[0].images}. Save the images to '
-            'score as the only array.'
-        )
+    images = _only_part(path)
     order = fixed_permutation(images.shape[0], Purpose.EVALUATION)[:max_images]
     return _resize(_read_images(path, images, value_range, order), resize_to)
+
+
+def load_vectors(path: Path, *, max_vectors: int) -> np.ndarray:
+    """Loads the vectors of a file with one split, float32 [n, d].
+
+    Args:
+        path: .npy or .npz file.
+        max_vectors: number of vectors to return, the first in a fixed random order.
+
+    Raises:
+        MissingDataError: the file is corrupt, ambiguous, or does not hold finite vectors.
+        UsageError: not enough memory.
+    """
+    vectors = _only_part(path)
+    if len(vectors.shape) != 2 or min(vectors.shape) < 1 or vectors.dtype.kind not in NUMBERS:
+        raise MissingDataError(f'{path}: {vectors} are not vectors. Save an array [n, d].')
+    memory.check(math.prod(vectors.shape) * vectors.dtype.itemsize, f'vectors of {path}')
+    order = fixed_permutation(vectors.shape[0], Purpose.EVALUATION)[:max_vectors]
+    x = _read(path, vectors)[order].astype(np.float32)
+    if not np.isfinite(x).all():
+        raise MissingDataError(f'{path}: {vectors} has values that are not finite. Correct them.')
+    return x
 
 
 def to_uint8(x: np.ndarray, value_range: str | None) -> np.ndarray:
@@ -228,6 +246,17 @@ def _parts(path: Path) -> list[_Part]:
     ]
 
 
+def _only_part(path: Path) -> _Array:
+    """Returns the images or vectors of a file with one split."""
+    (array, _), *others = _parts(path)
+    if others:
+        raise MissingDataError(
+            f'{path}: holds a data set with {array} and {others[0].images}. Save the images to '
+            'score as the only array.'
+        )
+    return array
+
+
 def _split_and_role(array: _Array) -> tuple[str, str] | None:
     """Returns split ('' if unknown) and role ('images' or 'labels') by the name of an array."""
     name = array.name.lower().replace('_', '')
@@ -276,7 +305,7 @@ def _read_header(file: IO[bytes], name: str, num_bytes: int) -> _Array:
 
 def _image_shape(path: Path, images: _Array, value_range: str | None) -> tuple[int, int, int, int]:
     """Returns the shape (n, h, w, c) of images, which may be stored in another shape."""
-    if images.dtype.kind not in 'buif':
+    if images.dtype.kind not in NUMBERS:
         raise MissingDataError(f'{path}: {images} holds no numbers. Save one array of numbers.')
     if images.dtype != np.uint8 and value_range is None:
         raise MissingDataError(
@@ -329,9 +358,12 @@ def _read_images(
     x = x.reshape([num, *shape])
     x = np.ascontiguousarray(x) if rows is None else x[rows]
     try:
-        return to_uint8(x, value_range)
+        grey = to_uint8(x, value_range)
     except ValueError as error:
         raise MissingDataError(f'{path}: {images} has {error}.') from None
+    if value_range is not None and grey is x:
+        print(f'{path}: {images} holds 0 .. 255, so --value_range is not used', flush=True)
+    return grey
 
 
 def _resize(x: np.ndarray, size: int | None) -> np.ndarray:

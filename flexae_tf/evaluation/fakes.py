@@ -52,6 +52,12 @@ def evaluate_fakes(config: EvaluateConfig, check_interrupt: Callable[[], None]) 
         UserError: an error that the user can fix.
         Interrupted: SIGTERM or Ctrl-C was received.
     """
+    image_files.check_options(
+        [pathlib.Path(path) for path in (config.real, config.fake) if path],
+        value_range=config.value_range,
+        skip_bad_images=config.skip_bad_images,
+    )
+
     # 1. As many examples on both sides.
     available = _real_side(config)
     files = _fakes(config, available)

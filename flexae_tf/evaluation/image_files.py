@@ -1,13 +1,14 @@
 """Images from files that are scored as they are: folders, .npz files and .npy files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from flexae_tf.data import Purpose, arrays, fixed_permutation, image_folder
+from flexae_tf.data import arrays, image_folder
 from flexae_tf.data.decoding import DECODER
-from flexae_tf.errors import MissingDataError
+from flexae_tf.errors import MissingDataError, UsageError
 
 
 class ImageFiles(NamedTuple):
@@ -65,25 +66,28 @@ def load_vectors(path: Path, *, flag: str, max_vectors: int) -> np.ndarray:
     """Loads vectors of an .npy or .npz file, such as a file of bin/sample.py: float32 [n, d].
 
     Args:
-        path: the file. An .npz file holds one array, or several of which one is named 'images'.
+        path: the file, with the names of arrays that files of images may have.
         flag: flag that names it, for error messages.
         max_vectors: number of vectors to load, the first in a fixed random order.
 
     Raises:
         MissingDataError: the file is missing, corrupt or does not hold finite vectors.
     """
-    try:
-        x = np.load(path)
-        if isinstance(x, np.lib.npyio.NpzFile):
-            with x as archive:
-                x = archive[archive.files[0] if len(archive.files) == 1 else 'images']
-        x = x.astype(np.float32)
-    except arrays.UNREADABLE as error:
-        raise MissingDataError(
-            f'{path}: not a readable .npy or .npz file of vectors ({error}). Correct {flag}.'
-        ) from None
-    if x.ndim != 2 or len(x) == 0 or not np.isfinite(x).all():
-        raise MissingDataError(
-            f'{path}: an array {list(x.shape)}, not finite vectors [n, d]. Correct {flag}.'
+    if not path.is_file():
+        raise MissingDataError(f'{path}: no such file. Correct {flag}.')
+    return arrays.load_vectors(path, max_vectors=max_vectors)
+
+
+def check_options(paths: Sequence[Path], *, value_range: str | None, skip_bad_images: bool) -> None:
+    """Checks that every option applies to one of the paths.
+
+    Raises:
+        UsageError: an option that `load` would ignore for all paths.
+    """
+    folders = [path.is_dir() for path in paths]
+    if value_range is not None and all(folders):
+        raise UsageError(
+            f'--value_range={value_range}: applies to .npy and .npz files only. Leave it out.'
         )
-    return x[fixed_permutation(len(x), Purpose.EVALUATION)[:max_vectors]]
+    if skip_bad_images and not any(folders):
+        raise UsageError('--skip_bad_images: applies to folders of images only. Leave it out.')

@@ -170,7 +170,7 @@ def test_vectors_in_a_file_have_the_scores_of_the_run(run, here, score, score_fa
     ):
         score_fake(workdir=folder, fake=path)
     np.savez(path, np.zeros([50, 4, 4]))
-    with pytest.raises(MissingDataError, match=r'\[50, 4, 4\], not finite vectors'):
+    with pytest.raises(MissingDataError, match=r'\[50, 4, 4\]\) are not vectors'):
         score_fake(workdir=folder, fake=path)
 
 
