@@ -49,7 +49,7 @@ def describe(config: TrainConfig) -> DatasetSpec:
     source = catalog.find(config.dataset)
     spec = source.describe(config)
     if spec.train_size is not None:
-        _split_sizes(config, source, spec.train_size)
+        _split_sizes(config, source, spec.train_size, spec.validation_size)
     return spec
 
 
@@ -69,12 +69,14 @@ def load(config: TrainConfig) -> Dataset:
     source = catalog.find(config.dataset)
     spec = describe(config)
     train, test, *own_validation = source.load(config)
-    spec = dataclasses.replace(spec, train_size=len(train), test_size=len(test))
+    available = len(own_validation[0]) if own_validation else None
+    spec = dataclasses.replace(
+        spec, train_size=len(train), test_size=len(test), validation_size=available
+    )
     if train.labels is not None and spec.num_classes is None:  # classes of a folder
         splits = (train, test, *own_validation)
         num_classes = 1 + max(int(split.labels.max()) for split in splits)
         spec = dataclasses.replace(spec, num_classes=num_classes)
-    available = len(own_validation[0]) if own_validation else None
     num_train, num_validation = _split_sizes(config, source, len(train), available)
     if source.load_validation is not None:
         validation = source.load_validation(config, num_validation)

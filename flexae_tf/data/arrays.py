@@ -25,6 +25,7 @@ from flexae_tf.data.dataset import (
     fixed_permutation,
     hold_out_test,
 )
+from flexae_tf.data.folder_layout import SPLITS
 from flexae_tf.errors import MissingDataError
 
 # Exceptions that numpy and zipfile raise for a file that is corrupt, encrypted or of another type.
@@ -51,19 +52,10 @@ MIN_SIDE = 4  # side of the smallest image that is stored as one row of values
 BLOCK = 100  # images that are converted at a time
 
 # Names in public archives: x_train, trainX, train_images, test_labels, imgs, samples, y, ...
-_SPLITS = {
-    '': '',
-    'train': 'train',
-    'training': 'train',
-    'test': 'test',
-    'val': 'val',
-    'valid': 'val',
-    'validation': 'val',
-}
 _NAME = re.compile(
-    rf'(?P<prefix>{"|".join(_SPLITS)})'
+    rf'(?P<prefix>({"|".join(SPLITS)})?)'
     r'((?P<images>images?|imgs?|x|data|samples?|)|(?P<labels>labels?|y|targets?))'
-    rf'(?P<suffix>{"|".join(_SPLITS)})'
+    rf'(?P<suffix>({"|".join(SPLITS)})?)'
 )
 
 
@@ -97,27 +89,32 @@ def describe(path: Path, *, image_size: int | None, value_range: str | None) -> 
         MissingDataError: see `load`.
     """
     parts = _parts(path)
-    train, *test = (_resized_shape(path, part.images, image_size, value_range) for part in parts)
-    if test and test[0][1:] != train[1:]:
-        raise MissingDataError(
-            f'{path}: images of {parts[0].images.name} are {list(train[1:])}, of '
-            f'{parts[1].images.name} {list(test[0][1:])}. Make them equal.'
-        )
-    num_test = test[0][0] if test else default_test_size(train[0])
+    shapes = [_resized_shape(path, part.images, image_size, value_range) for part in parts]
+    for part, shape in zip(parts, shapes, strict=True):
+        if shape[1:] != shapes[0][1:]:
+            raise MissingDataError(
+                f'{path}: images of {parts[0].images.name} are {list(shapes[0][1:])}, of '
+                f'{part.images.name} {list(shape[1:])}. Make them equal.'
+            )
     labels = [_read_labels(path, part) for part in parts]
+    train, *others = (shape[0] for shape in shapes)
+    test, *validation = others or [default_test_size(train)]
     return DatasetSpec(
         'folder',
         'images',
-        train[1:],
-        train[0] if test else train[0] - num_test,
-        num_test,
+        shapes[0][1:],
+        train if others else train - test,
+        test,
         (0.0, 1.0),
         num_classes=max((1 + int(y.max()) for y in labels if y is not None), default=None),
+        validation_size=validation[0] if validation else None,
     )
 
 
-def load(path: Path, *, image_size: int | None, value_range: str | None) -> tuple[Split, Split]:
-    """Loads training and test examples; without a test split, a fixed random tenth is held out.
+def load(path: Path, *, image_size: int | None, value_range: str | None) -> tuple[Split, ...]:
+    """Loads the splits of a file.
+
+    Without a test split, the validation split is the test set; without both, a fixed random tenth.
 
     Args:
         path: .npy or .npz file.
@@ -126,7 +123,8 @@ def load(path: Path, *, image_size: int | None, value_range: str | None) -> tupl
         value_range: range of the values, a key of `VALUE_LIMITS`; None for uint8.
 
     Returns:
-        x uint8 [n, h, w, c] with h = w and c 1 or 3; labels if the file has them.
+        Training and test examples, and validation examples if the file has both test and
+        validation: x uint8 [n, h, w, c] with h = w and c 1 or 3; labels if the file has them.
 
     Raises:
         MissingDataError: the file is corrupt, its arrays are ambiguous, or an array has another
@@ -138,8 +136,8 @@ def load(path: Path, *, image_size: int | None, value_range: str | None) -> tupl
         x = _resize(_read_images(path, part.images, value_range), image_size)
         print(f'{len(x)} images in {path}: {part.images}', flush=True)
         splits.append(Split(x, labels=_read_labels(path, part)))
-    if len(splits) == 2:
-        return splits[0], splits[1]
+    if len(splits) > 1:
+        return tuple(splits)
     return hold_out_test(splits[0], default_test_size(len(splits[0])))
 
 
@@ -223,7 +221,7 @@ def to_uint8(x: np.ndarray, value_range: str | None) -> np.ndarray:
 
 
 def _parts(path: Path) -> list[_Part]:
-    """Returns the arrays of the training and, if present, the test split."""
+    """Returns the arrays of the splits: training, test, validation; the last two if present."""
     arrays = _headers(path)
     if len(arrays) == 1:
         return [_Part(arrays[0], None)]
@@ -232,8 +230,8 @@ def _parts(path: Path) -> list[_Part]:
         if key := _split_and_role(array):
             ambiguous |= key in found
             found[key] = array
-    splits = {split for split, role in found if role == 'images'} - {'val'}
-    if ambiguous or splits not in ({''}, {'train'}, {'train', 'test'}):
+    splits = {split for split, role in found if role == 'images'}
+    if ambiguous or (splits != {''} and ('' in splits or 'train' not in splits)):
         raise MissingDataError(
             f'{path}: holds {", ".join(map(str, arrays)) or "no arrays"}. Save the images as the '
             "only array, as 'images' and 'labels', or as 'x_train', 'y_train', 'x_test' and "
@@ -241,7 +239,7 @@ def _parts(path: Path) -> list[_Part]:
         )
     return [
         _Part(found[split, 'images'], found.get((split, 'labels')))
-        for split in ('', 'train', 'test')
+        for split in ('', 'train', 'test', 'val')
         if split in splits
     ]
 
@@ -266,8 +264,8 @@ def _split_and_role(array: _Array) -> tuple[str, str] | None:
     match = _NAME.fullmatch(name)
     if match is None or (match['prefix'] and match['suffix']):
         return None
-    split = _SPLITS[match['prefix'] or match['suffix']]
-    return split, 'labels' if match['labels'] else 'images'
+    split = match['prefix'] or match['suffix']
+    return SPLITS.get(split, ''), 'labels' if match['labels'] else 'images'
 
 
 def _headers(path: Path) -> list[_Array]:

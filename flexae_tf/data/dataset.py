@@ -25,6 +25,8 @@ class DatasetSpec:
         value_range: smallest and largest value that networks receive.
         num_classes: labels are 0 .. num_classes - 1; None without labels.
         attributes: names of the binary attributes; empty without attributes.
+        validation_size: number of examples in the source's own validation split; None without one,
+            or if unknown until the data are loaded.
     """
 
     name: str
@@ -35,6 +37,7 @@ class DatasetSpec:
     value_range: tuple[float, float]
     num_classes: int | None = None
     attributes: tuple[str, ...] = ()
+    validation_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

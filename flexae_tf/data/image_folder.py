@@ -35,6 +35,10 @@ def describe(config: TrainConfig) -> DatasetSpec:
     if config.channels not in (None, 1, 3):
         raise UsageError(f'--channels={config.channels}: unknown. Use 1 (grey) or 3 (colours).')
     if path.is_dir():
+        if config.value_range is not None:
+            raise UsageError(
+                f'--value_range={config.value_range}: {path} is a folder of images. Leave it out.'
+            )
         size = config.image_size or DEFAULT_SIZE
         shape = (size, size, config.channels or DEFAULT_CHANNELS)
         return DatasetSpec('folder', 'images', shape, None, None, (0.0, 1.0))

@@ -99,12 +99,35 @@ PUBLIC_NAMES = [  # names of training images and labels, test images and labels
 @pytest.mark.parametrize('names', PUBLIC_NAMES)
 def test_load_reads_splits_under_public_names(tmp_path, names):
     parts = (IMAGES[:30], LABELS[:30, None].astype(np.uint8), IMAGES[30:], LABELS[30:])
-    other = dict(val_images=IMAGES[:5], val_labels=LABELS[:5], about=np.array('public'))
-    dataset = data.load(config(save(tmp_path, **dict(zip(names, parts, strict=True)), **other)))
+    arrays = dict(zip(names, parts, strict=True))
+    path = save(tmp_path, **arrays, about=np.array('public'))
+    dataset = data.load(config(path))
+    assert dataset.spec == data.describe(config(path))
     assert (dataset.spec.train_size, dataset.spec.test_size) == (30, 10)
     assert dataset.spec.num_classes == 4
     np.testing.assert_array_equal(dataset.test.x, IMAGES[30:])
     assert dataset.test.labels.tolist() == LABELS[30:].tolist()
+
+
+def test_load_never_trains_on_a_validation_split(tmp_path):
+    """MedMNIST: without test images, the validation images are the test set."""
+    train = dict(train_images=IMAGES[:20], train_labels=LABELS[:20, None])
+    held_out = dict(val_images=IMAGES[20:26], val_labels=LABELS[20:26, None])
+    test = dict(test_images=IMAGES[26:], test_labels=LABELS[26:, None])
+    path = save(tmp_path, **train, **held_out, **test)
+    options = config(path, train_examples=20, validation_examples=6)
+    dataset = data.load(options)
+    assert dataset.spec == data.describe(options)
+    for split, start, end in ((dataset.train, 0, 20), (dataset.validation, 20, 26)):
+        found = sorted(image.tobytes() for image in split.x)
+        assert found == sorted(image.tobytes() for image in IMAGES[start:end])
+    np.testing.assert_array_equal(dataset.test.x, IMAGES[26:])
+    assert dataset.test.labels.tolist() == LABELS[26:].tolist()
+    with pytest.raises(UsageError, match='--validation_examples=7: the data have 6'):
+        data.describe(config(path, validation_examples=7))
+    dataset = data.load(config(save(tmp_path, **train, **held_out), validation_examples=4))
+    np.testing.assert_array_equal(dataset.test.x, IMAGES[20:26])
+    assert len(dataset.train) == 16
 
 
 @pytest.mark.parametrize(
@@ -279,6 +302,7 @@ def refused(path, *words, **options):
         (dict(arr_0=IMAGES, arr_1=LABELS, arr_2=IMAGES), ['arr_2 (', "'images'"]),
         (dict(images=IMAGES, x_test=IMAGES), ['images (', 'x_test (', "'x_train'"]),
         (dict(x_test=IMAGES, y_test=LABELS), ['x_test (', "'x_train'"]),
+        (dict(x_val=IMAGES, x_test=IMAGES), ['x_val (', "'x_train'"]),
         (dict(mu=np.zeros(8), sigma=np.zeros([8, 8])), ['mu (float64 [8])', "'images'"]),
         (dict(), ['no arrays', "'images'"]),
         (dict(x_train=IMAGES, x_test=IMAGES[:, :4, :4]), ['x_test', '[4, 4, 3]', 'equal']),
