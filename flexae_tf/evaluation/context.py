@@ -22,7 +22,7 @@ class Context:
     Attributes:
         config: options of the evaluation.
         log: receives the scores.
-        summaries: writes the scores to TensorBoard.
+        summaries: shows the scores in TensorBoard.
         network: feature network; None for raw values.
         real_features: extracts features of real examples, stored for all runs.
         own_features: extracts features of the scored examples.
@@ -71,7 +71,7 @@ def prepare(
         own_features = NetworkFeatures(network, own_folder, **options)
     else:
         real_features = own_features = RawFeatures()
-    summaries = ScoreSummaries(workdir.tensorboard if workdir else None)
+    summaries = ScoreSummaries(workdir)
     return Context(config, log, summaries, network, real_features, own_features, check_interrupt)
 
 

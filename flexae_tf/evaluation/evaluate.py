@@ -119,6 +119,7 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
         if train:
             scoring.score(context, train, examples)
 
+    context.summaries.update()
     context.log.complete(
         step=newest.step, checkpoint=newest.checkpoint, seconds=time.monotonic() - started
     )

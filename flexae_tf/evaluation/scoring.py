@@ -79,8 +79,12 @@ def _compute(
         )
     seconds = time.monotonic() - started
     if results[0].curve:
-        name = protocol.name(image_set.name, metric.name)
-        context.summaries.write_curve(name, protocol.id, image_set.model.step, results[0].curve)
+        context.summaries.save_curve(
+            protocol.name(image_set.name, metric.name),
+            image_set.model.step,
+            score_id(identity, next(iter(results[0].values))),
+            results[0].curve,
+        )
     return _record(
         context, identity, protocol, results, bootstrap_sd, seconds, source=image_set.source
     )
@@ -140,8 +144,7 @@ def _record(
             )
         records.append(record)
     context.log.add(records)
-    for record in records:
-        context.summaries.write_scalar(record)
+    context.summaries.update()
     return {record['stem']: record['value'] for record in records}
 
 

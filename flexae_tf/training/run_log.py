@@ -2,11 +2,12 @@
 
 import contextlib
 import functools
+import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from flexae_tf import image_grid
 from flexae_tf.config import ResolvedConfig
@@ -15,21 +16,22 @@ from flexae_tf.data import Dataset
 from flexae_tf.errors import CorruptRunError
 from flexae_tf.files import append_jsonl, truncate_jsonl
 from flexae_tf.methods.base import Method
+from flexae_tf.methods.table import METHODS
+from flexae_tf.training import event_files
 from flexae_tf.training.checkpoints import Checkpoints
 from flexae_tf.training.distribution import describe_devices
+from flexae_tf.training.event_files import EventFile
 from flexae_tf.training.restore import State, stores
 from flexae_tf.training.workdir import Workdir
 
-
-@contextlib.contextmanager
-def recording(writer: tf.summary.SummaryWriter, step: int | None = None) -> Iterator[None]:
-    """Sends the summaries made inside to `writer`; raises `OSError` if writing fails."""
-    try:
-        with writer.as_default(step=step):
-            yield
-        writer.flush()
-    except tf.errors.OpError as error:
-        raise OSError(str(error).partition('\n')[0]) from None
+# Options that only methods with a part use.
+_OPTIONS = {
+    'ae_optimizer': ('ae_learning_rate',),
+    'critic_optimizer': ('critic_learning_rate', 'critic_steps', 'gradient_penalty_weight'),
+    'gen_optimizer': ('gen_learning_rate', 'noise_dim'),
+    'enc_optimizer': ('enc_learning_rate',),
+    'smooth_optimizer': ('smooth_learning_rate',),
+}
 
 
 class PrintLog:
@@ -61,8 +63,21 @@ class PrintLog:
         """Prints one line."""
         print(text, flush=True)
 
-    def append(self, name: str, step: int, values: dict[str, float]) -> None:
-        """Logs scalars by TensorBoard tag; `name` is the kind: stats or perf."""
+    def append(
+        self,
+        name: str,
+        step: int,
+        values: dict[str, float],
+        descriptions: Mapping[str, str] | None = None,
+    ) -> None:
+        """Logs scalars by TensorBoard tag.
+
+        Args:
+            name: the kind: stats or perf.
+            step: number of finished iterations.
+            values: values by tag.
+            descriptions: descriptions of some tags for TensorBoard; None for none.
+        """
 
     def histogram(self, tag: str, step: int, values: np.ndarray) -> None:
         """Adds a histogram to TensorBoard."""
@@ -75,6 +90,9 @@ class PrintLog:
 
     def save_snapshot(self, step: int, *, required: bool) -> None:
         """Saves the weights."""
+
+    def finish(self, step: int) -> None:
+        """Notes that the training is complete."""
 
 
 class WorkdirLog(PrintLog):
@@ -94,6 +112,8 @@ class WorkdirLog(PrintLog):
     ) -> None:
         self._workdir = workdir
         self._config = config
+        self._hyperparameters = _hyperparameters(config, method)
+        self._resumed = 0
         self._checkpoints, self._snapshots = stores(workdir, config, method, state)
 
     @contextlib.contextmanager
@@ -106,7 +126,8 @@ class WorkdirLog(PrintLog):
         """
         self._workdir.open(self._config, dataset)
         try:
-            yield
+            with contextlib.ExitStack() as self._open_files:
+                yield
         except OSError as error:
             raise CorruptRunError(
                 f'{self._workdir.path}: cannot be written any more ({error}). Free disk space or '
@@ -135,6 +156,9 @@ class WorkdirLog(PrintLog):
             self.message(f'resuming at step {step}')
         for path in (self._workdir.stats, self._workdir.perf):
             truncate_jsonl(path, step or 0)
+        for folder in (self._workdir.tensorboard, self._workdir.tensorboard / 'scores'):
+            event_files.truncate_events(folder, -1 if step is None else step)
+        self._resumed = step or 0
 
     def saved_steps(self) -> list[int]:
         """Returns the steps that have a checkpoint, valid or not, in rising order."""
@@ -148,43 +172,65 @@ class WorkdirLog(PrintLog):
         """Prints one line and appends it to log.txt."""
         self._workdir.log(text)
 
-    def append(self, name: str, step: int, values: dict[str, float]) -> None:
+    def append(
+        self,
+        name: str,
+        step: int,
+        values: dict[str, float],
+        descriptions: Mapping[str, str] | None = None,
+    ) -> None:
         """Appends scalars, by TensorBoard tag, to NAME.jsonl and to TensorBoard."""
-        self._scalars(step, values)
+        descriptions = descriptions or {}
+        for tag, value in values.items():
+            self._events.add(step, event_files.scalar(tag, value, descriptions.get(tag, '')))
         append_jsonl(self._workdir.path / f'{name}.jsonl', {'step': step, **values})
 
     def histogram(self, tag: str, step: int, values: np.ndarray) -> None:
         """Adds a histogram to TensorBoard."""
-        with recording(self._writer, step):
-            tf.summary.histogram(tag, values)
+        self._events.add(step, event_files.histogram(tag, values))
 
     def image(self, tag: str, file_name: str, step: int, image: np.ndarray) -> None:
         """Writes an image [h, w, c] (uint8) to TensorBoard and to samples/FILE_NAME."""
-        image_grid.write_png(self._workdir.samples / file_name, image)
-        with recording(self._writer, step):
-            tf.summary.image(tag, image[None])
+        png = image_grid.to_png(image)
+        (self._workdir.samples / file_name).write_bytes(png)
+        self._events.add(step, event_files.image(tag, png))
 
     def save_checkpoint(self, step: int, *, required: bool) -> None:
         """Saves everything that training needs; a failure is a warning unless `required`."""
-        self._save(self._checkpoints, step, required=required)
+        self._save(self._checkpoints, step, 'perf/checkpoint_seconds', required=required)
 
     def save_snapshot(self, step: int, *, required: bool) -> None:
         """Saves the weights; a failure is a warning unless `required`."""
-        self._save(self._snapshots, step, required=required)
+        self._save(self._snapshots, step, 'perf/snapshot_seconds', required=required)
+
+    def finish(self, step: int) -> None:
+        """Writes the end of the run for TensorBoard."""
+        self._session.add(step, event_files.session_end())
 
     @functools.cached_property
-    def _writer(self) -> tf.summary.SummaryWriter:
-        writer = tf.summary.create_file_writer(str(self._workdir.tensorboard))
-        with recording(writer, step=0):
-            tf.summary.text('config', f'```\n{to_flagfile(self._config)}```')
-        return writer
+    def _events(self) -> EventFile:
+        """Events of the training; the first ones are the configuration and the charts."""
+        events = self._open_events(self._workdir.tensorboard)
+        if not self._resumed:
+            config = event_files.text('config', f'```\n{to_flagfile(self._config)}```')
+            events.add(0, config, event_files.layout())
+            self._session.add(
+                0, event_files.session_start(self._hyperparameters, self._workdir.path.name)
+            )
+        return events
 
-    def _scalars(self, step: int, values: dict[str, float]) -> None:
-        with recording(self._writer, step):
-            for tag, value in values.items():
-                tf.summary.scalar(tag, value)
+    @functools.cached_property
+    def _session(self) -> EventFile:
+        """Start and end of the run; all scalars below that folder are metrics of "HParams"."""
+        return self._open_events(self._workdir.tensorboard / 'scores')
 
-    def _save(self, store: Checkpoints, step: int, *, required: bool) -> None:
+    def _open_events(self, folder: pathlib.Path) -> EventFile:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / event_files.new_name()
+        file = self._open_files.enter_context(path.open('ab'))
+        return EventFile(file, start=self._resumed + 1 if self._resumed else 0)
+
+    def _save(self, store: Checkpoints, step: int, tag: str, *, required: bool) -> None:
         started = time.monotonic()
         try:
             store.save(step)
@@ -192,4 +238,18 @@ class WorkdirLog(PrintLog):
             if required:
                 raise
             self.message(f'WARNING: {error} Training continues without this checkpoint.')
-        self._scalars(step, {'checkpoint/seconds': time.monotonic() - started})
+        self._events.add(step, event_files.scalar(tag, time.monotonic() - started))
+
+
+def _hyperparameters(config: ResolvedConfig, method: Method) -> dict[str, Any]:
+    """Returns the options that change results, except those that the method does not use."""
+    row = method.method_spec
+    some = {name for m in METHODS.values() for name in m.required_options + m.optional_options}
+    unused = some - {*row.required_options, *row.optional_options}
+    for part, names in _OPTIONS.items():
+        if not hasattr(method, part):
+            unused.update(names)
+    if config.dataset != 'celeba':
+        unused.add('celeba_crop')
+    options = config.identity().items()
+    return {name: value for name, value in options if value is not None and name not in unused}

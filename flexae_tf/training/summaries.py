@@ -11,6 +11,7 @@ from flexae_tf.methods.posterior_samples import sample_codes
 from flexae_tf.metrics import frechet, latent
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images
 from flexae_tf.metrics.protocol import raw_protocol
+from flexae_tf.training import event_files
 from flexae_tf.training.run_log import PrintLog
 
 MONITORED = 1000  # held-out examples that the statistics use
@@ -36,11 +37,22 @@ class Summaries:
         self._encode = tf.function(method.encode)
         self._sample_posterior = tf.function(method.sample_posterior)
         self._decode = tf.function(method.decode)
+        self._protocol = raw_protocol(
+            method.config, dataset.spec, split='validation', x=self._held_out
+        )
 
-    def write_reals(self) -> None:
-        """Writes a grid of test images, to compare the grids of the run with."""
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """Descriptions of the tags of `evaluate`."""
+        protocol = self._protocol
+        text = event_files.describe_protocol(protocol.label, protocol.id, protocol.fields())
+        return dict.fromkeys(map(self._score_tag, ('reconstructions', 'samples')), text)
+
+    def write_first(self) -> None:
+        """Writes a grid of test images, and grids of the initial weights to compare with."""
         if self._spec.kind == 'images':
             self._log.image('reals', 'reals.png', 0, image_grid.grid(self._reals))
+            self._write_grids(0, self._sample_latent(GRID))
 
     def sample(self, step: int) -> dict[str, float]:
         """Writes grids and histograms, and computes statistics of codes and reconstructions.
@@ -57,7 +69,7 @@ class Summaries:
         if self._method.method_spec.posterior != 'deterministic':
             z = sample_codes(self._method, x, seed=SAMPLE_SEED, compiled=self._sample_posterior)
         z_hat = self._sample_latent(max(len(x), GRID))
-        codes = {'z': z} if z_hat is None else {'z': z, 'zhat': z_hat[: len(x)]}
+        codes = {'z': z} if z_hat is None else {'z': z, 'z_hat': z_hat[: len(x)]}
         for name, values in codes.items():
             self._log.histogram(f'latent/{name}', step, values)
         if self._spec.kind == 'images':
@@ -85,13 +97,15 @@ class Summaries:
         z_hat = self._sample_latent(len(x))
         if z_hat is not None:
             fakes['samples'] = self._map(self._decode, z_hat)
-        protocol = raw_protocol(self._method.config, self._spec, split='validation', x=x)
         return {
-            f'metrics/{protocol.name(image_set)}/{protocol.id}': frechet.frechet_distance(
+            self._score_tag(image_set): frechet.frechet_distance(
                 pixel_features(x), pixel_features(postprocess_images(fake))
             )
             for image_set, fake in fakes.items()
         }
+
+    def _score_tag(self, image_set: str) -> str:
+        return f'metrics/{self._protocol.name(image_set)}'
 
     def _sample_latent(self, num: int) -> np.ndarray | None:
         """Returns the same codes [num, latent_dim] at every step; None without a prior."""

@@ -133,7 +133,7 @@ class Trainer:
                 log.save_checkpoint(step, required=True)
             return
         if step == 0:
-            self._summaries.write_reals()
+            self._summaries.write_first()
 
         # The first call compiles, so it does not count in the measured speed.
         log.message('compiling the first iteration')
@@ -162,7 +162,7 @@ class Trainer:
             if self._due(step, config.eval_every_steps):
                 record |= self._summaries.evaluate()
             if record:
-                log.append('stats', step, record)
+                log.append('stats', step, record, self._summaries.descriptions)
 
             # Save; the snapshot first, so that a run killed in between writes both again.
             last, stopping = step == total, shutdown.requested is not None
@@ -174,6 +174,7 @@ class Trainer:
             # Stop on SIGTERM or Ctrl-C.
             if stopping:
                 shutdown.check(f'after step {step}', *log.stop_note)
+        log.finish(step)
 
     def _due(self, step: int, every: int) -> bool:
         """Returns whether `step` is the last one or a multiple of `every` (0: never)."""

@@ -1,6 +1,5 @@
 """The evaluation program on small runs."""
 
-import contextlib
 import itertools
 import json
 import os
@@ -137,18 +136,6 @@ def test_repeats_and_bootstrap_give_standard_deviations(run, score):
     assert gen['sd'] == pytest.approx(np.std(distances, ddof=1), rel=1e-2)
     assert rec['sd'] is None and rec['repeats'] == 1
     assert gen['bootstrap_sd'] > 0 and rec['bootstrap_sd'] > 0
-
-
-def test_tensorboard_receives_scores_and_curve(run, score):
-    folder, _ = run
-    scores = score(folder, num_examples=100, metrics='fd,prd')
-    tags = set()
-    for path in (folder / 'tb').glob('*.scores'):
-        for event in tf.compat.v1.train.summary_iterator(str(path)):
-            tags |= {value.tag for value in event.summary.value}
-    assert {f'metrics/{name}/{record["protocol"]}' for name, record in scores.items()} <= tags
-    curve = scores['prd_recall_vectors_100_gen']['protocol']
-    assert f'metrics/prd_vectors_100_gen/{curve}' in tags
 
 
 # Networks
@@ -659,20 +646,6 @@ def test_declared_network_names_its_scores(tmp_path):
         EvaluateConfig(**options, resize='antialiased_bicubic')
     with pytest.raises(UsageError, match='two networks'):
         EvaluateConfig(**options, inception_path=str(tmp_path / 'net'))
-
-
-def test_tensorboard_failure_is_one_line(run, score, monkeypatch):
-    from flexae_tf.evaluation.summaries import ScoreSummaries
-
-    class Full:
-        as_default = staticmethod(lambda step: contextlib.nullcontext())
-
-        def flush(self):
-            raise tf.errors.ResourceExhaustedError(None, None, 'events; No space left\nFailed')
-
-    monkeypatch.setattr(ScoreSummaries, '_writer', Full())
-    with pytest.raises(UsageError, match=r'tb: cannot be written \(events; No space left\)'):
-        score(run[0], sets='samples', metrics='fd', num_examples=50)
 
 
 def test_output_file_must_take_scores(tmp_path):
