@@ -150,6 +150,10 @@ class EvaluateConfig(Options):
                 '--checkpoint=best_validation: selected on --split=validation. Use --split=test.'
             )
         check_one_network(self.inception_path, self.feature_network)
+        if self.feature_network and self.features != 'auto':
+            raise UsageError(
+                f'--features={self.features}: --feature_network gives other features. Set only one.'
+            )
         if self.feature_network and self.resize != 'tf1_bilinear':
             raise UsageError(
                 f'--resize={self.resize}: the declaration of --feature_network sets it. Leave it '

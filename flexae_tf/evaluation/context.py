@@ -87,6 +87,11 @@ def _load_network(
             '--features=inception: the examples are vectors, not images. Use --features=pixels.'
         )
     layer, resize = config.feature_layer, config.resize
+    if measured and measured.network_name and not config.feature_network:
+        raise UsageError(
+            f'--reference_statistics: describes features of {measured.network_name}. Add '
+            '--feature_network.'
+        )
     if measured and measured.network:
         given = config.changed()
         layer = given.get('feature_layer', measured.layer)

@@ -18,6 +18,7 @@ from flexae_tf.evaluation.context import Context, prepare
 from flexae_tf.evaluation.fakes import evaluate_fakes
 from flexae_tf.evaluation.image_sets import ModelId
 from flexae_tf.evaluation.references import Reference
+from flexae_tf.evaluation.score_log import requested_network
 from flexae_tf.metrics import table
 from flexae_tf.metrics.protocol import raw_protocol
 from flexae_tf.metrics.table import SELECTION_METRIC
@@ -121,7 +122,10 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
 
     context.summaries.update()
     context.log.complete(
-        step=newest.step, checkpoint=newest.checkpoint, seconds=time.monotonic() - started
+        step=newest.step,
+        checkpoint=newest.checkpoint,
+        network=requested_network(config) if context.network else None,
+        seconds=time.monotonic() - started,
     )
 
 

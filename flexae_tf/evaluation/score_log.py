@@ -1,5 +1,6 @@
 """Scores as JSON lines. Importing this module does not import TensorFlow."""
 
+import functools
 import hashlib
 import json
 import os
@@ -7,9 +8,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from flexae_tf.config import EvaluateConfig
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
+from flexae_tf.evaluation import archives, declaration, network_files
 from flexae_tf.files import append_jsonl, read_jsonl
+
+DEFAULT_NETWORK = 'default'
 
 
 def score_id(identity: dict[str, Any], stem: str) -> str:
@@ -25,32 +30,76 @@ def score_id(identity: dict[str, Any], stem: str) -> str:
 
 
 def completed(
-    path: str | os.PathLike, request: str, checkpoint: str | None = None
+    path: str | os.PathLike,
+    request: str,
+    checkpoint: str | None = None,
+    network: str | None = None,
 ) -> list[dict[str, Any]] | None:
     """Returns the records of a completed evaluation; None if there is none.
 
     Args:
         path: `scores.jsonl` of a run.
-        request: `EvaluateConfig.identity_hash()` of the evaluation. It does not include
-            `inception_path`; the network is a field of each record's protocol.
+        request: `EvaluateConfig.identity_hash()` of the evaluation, which does not include paths
+            of feature networks.
         checkpoint: digest of the checkpoint that must have been scored; None accepts any.
+        network: `requested_network` that must have been used; None accepts any.
     """
-    return completed_in(read_jsonl(pathlib.Path(path)), request, checkpoint)
+    return completed_in(read_jsonl(pathlib.Path(path)), request, checkpoint, network)
 
 
 def completed_in(
-    records: Sequence[dict[str, Any]], request: str, checkpoint: str | None = None
+    records: Sequence[dict[str, Any]],
+    request: str,
+    checkpoint: str | None = None,
+    network: str | None = None,
 ) -> list[dict[str, Any]] | None:
     """Returns the records of a completed evaluation among lines of scores.jsonl, or None."""
-    ends = [
-        r for r in records if r.get('complete') == request and checkpoint in (None, r['checkpoint'])
-    ]
-    if not ends:
-        return None
     by_id = {record['id']: record for record in records if 'id' in record}
-    if not all(id_ in by_id for id_ in ends[-1]['scores']):
+    ends = [
+        end
+        for end in records
+        if end.get('complete') == request
+        and checkpoint in (None, end['checkpoint'])
+        and (network is None or network in _networks(end, by_id))
+    ]
+    if not ends or not all(id_ in by_id for id_ in ends[-1]['scores']):
         return None
     return [by_id[id_] for id_ in ends[-1]['scores']]
+
+
+def requested_network(config: EvaluateConfig) -> str:
+    """Returns twelve digits of the content of the network that options name, or 'default'.
+
+    Raises:
+        MissingDataError: there is no network at the path.
+    """
+    flag = 'feature_network' if config.feature_network else 'inception_path'
+    path = getattr(config, flag)
+    if not path:
+        return DEFAULT_NETWORK
+    cache = pathlib.Path(config.cache_dir) if config.cache_dir else archives.default_cache()
+    parts = [pathlib.Path(path), *pathlib.Path(path).rglob('*')]
+    changed = max((part.stat().st_mtime_ns for part in parts if part.exists()), default=0)
+    return _checksum(path, f'--{flag}', cache, changed)
+
+
+@functools.cache
+def _checksum(path: str, flag: str, cache: pathlib.Path, changed: int) -> str:
+    """Reads a network once until it is changed; many evaluations may name it."""
+    del changed
+    checksum = network_files.from_path(path, cache, flag=flag).checksum
+    if flag == '--feature_network':
+        return declaration.read(path).checksum(checksum)
+    return checksum
+
+
+def _networks(end: dict[str, Any], by_id: dict[str, dict[str, Any]]) -> set[str]:
+    """Returns the networks that a closing line stands for."""
+    if 'network' in end:
+        return {end['network']}
+    # Lines of raw values and older lines do not name a network.
+    fields = [by_id.get(id_, {}).get('fields', {}) for id_ in end['scores']]
+    return {DEFAULT_NETWORK, *(f['network'] for f in fields if f.get('network'))}
 
 
 class ScoreLog:
@@ -134,12 +183,15 @@ class ScoreLog:
             flush=True,
         )
 
-    def complete(self, *, step: int, checkpoint: str | None, seconds: float) -> None:
+    def complete(
+        self, *, step: int, checkpoint: str | None, network: str | None, seconds: float
+    ) -> None:
         """Writes the line that closes a request, unless the same line exists.
 
         Args:
             step: step of the newest scored checkpoint.
             checkpoint: digest of that checkpoint.
+            network: `requested_network`; None without a network.
             seconds: duration of the evaluation.
         """
         end = {
@@ -147,6 +199,7 @@ class ScoreLog:
             'scores': list(self._shown),
             'checkpoint': checkpoint,
             'step': step,
+            **({'network': network} if network else {}),
         }
         if self._path and end not in [{k: r.get(k) for k in end} for r in self._records]:
             _append(self._path, {**end, 'seconds': round(seconds, 1)})

@@ -122,9 +122,11 @@ class Job:
 
     def scores(self, evaluation: Evaluation) -> list[dict[str, Any]] | None:
         """Returns the lines of an evaluation of the last checkpoint; None if it is not complete."""
-        digest = self.digest
-        path = self.workdir.scores
-        return score_log.completed(path, evaluation.request, digest) if digest else None
+        digest, path, request = self.digest, self.workdir.scores, evaluation.request
+        if not digest:
+            return None
+        network = score_log.requested_network(evaluation.config)
+        return score_log.completed(path, request, digest, network)
 
     def commands(self, *, missing: bool = False) -> list[tuple[str, ...]]:
         """Returns the commands (program, *flags) of the job, or only those still `missing`.

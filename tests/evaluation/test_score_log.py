@@ -1,9 +1,19 @@
 """Scores as JSON lines."""
 
+import json
+import os
+
 import pytest
 
-from flexae_tf.errors import UsageError
-from flexae_tf.evaluation.score_log import ScoreLog, completed, score_id
+from flexae_tf.config import EvaluateConfig
+from flexae_tf.errors import MissingDataError, UsageError
+from flexae_tf.evaluation.score_log import (
+    DEFAULT_NETWORK,
+    ScoreLog,
+    completed,
+    requested_network,
+    score_id,
+)
 from flexae_tf.files import read_jsonl
 
 
@@ -52,13 +62,13 @@ def test_completed_returns_scores_of_the_request(path):
     log = ScoreLog(path, request='a')
     log.add(first)
     assert completed(path, 'a') is None
-    log.complete(step=5, checkpoint='x', seconds=1.0)
+    log.complete(step=5, checkpoint='x', network=None, seconds=1.0)
     assert [r['stem'] for r in completed(path, 'a')] == ['fd']
     assert completed(path, 'a', 'x') and completed(path, 'a', 'y') is None
     later = ScoreLog(path, request='b')
     later.show(first[0])
     later.add(second)
-    later.complete(step=5, checkpoint='x', seconds=1.0)
+    later.complete(step=5, checkpoint='x', network=None, seconds=1.0)
     assert [r['stem'] for r in completed(path, 'b')] == ['fd', 'kd', 'density']
     assert [r['request'] for r in completed(path, 'b')] == ['a', 'b', 'b']
     assert [r['stem'] for r in completed(path, 'a')] == ['fd']
@@ -68,9 +78,54 @@ def test_completed_needs_every_score(path):
     _, group = records('fd', 'kd')
     log = ScoreLog(path, request='a')
     log.add(group)
-    log.complete(step=5, checkpoint='x', seconds=1.0)
+    log.complete(step=5, checkpoint='x', network=None, seconds=1.0)
     path.write_text(''.join(path.read_text().splitlines(keepends=True)[1:]))
     assert completed(path, 'a') is None
+
+
+def test_completed_needs_the_requested_network(path):
+    _, group = records('fd')
+    for record in group:
+        record['fields'] = {'network': 'aaaa'}
+    ScoreLog(path, request='a').add(group)
+    for network in ('aaaa', DEFAULT_NETWORK):
+        log = ScoreLog(path, request='a')
+        log.show(group[0])
+        assert completed(path, 'a', network=network) is None
+        log.complete(step=5, checkpoint='x', network=network, seconds=1.0)
+        assert completed(path, 'a', 'x', network) == completed(path, 'a') != []
+    assert completed(path, 'a', network='bbbb') is None
+
+
+def test_completed_reads_the_network_of_older_lines_from_scores(path):
+    _, group = records('fd')
+    for record, network in zip(group, ('aaaa', None), strict=False):
+        record['fields'] = {'network': network}
+    log = ScoreLog(path, request='a')
+    log.add(group)
+    log.complete(step=5, checkpoint='x', network=None, seconds=1.0)
+    assert completed(path, 'a', network='aaaa') and completed(path, 'a', network=DEFAULT_NETWORK)
+    assert completed(path, 'a', network='bbbb') is None
+
+
+def test_requested_network_is_known_by_content(tmp_path):
+    def request(**options):
+        return requested_network(EvaluateConfig(workdir='x', cache_dir=str(tmp_path), **options))
+
+    paths = [tmp_path / name for name in ('network', 'copy', 'other')]
+    for path, content in zip(paths, (b'a', b'a', b'b'), strict=True):
+        path.mkdir()
+        (path / 'saved_model.pb').write_bytes(content)
+    first, copy, other = (request(inception_path=str(path)) for path in paths)
+    assert first == copy != other and request() == DEFAULT_NETWORK
+    (paths[0] / 'saved_model.pb').write_bytes(b'b')
+    os.utime(paths[0] / 'saved_model.pb', ns=(1, 2**62))
+    assert request(inception_path=str(paths[0])) == other
+    declared = dict(name='means', image_size=8, value_range=[0, 1], resize='tf1_bilinear')
+    (paths[1] / 'feature_network.json').write_text(json.dumps(declared))
+    assert request(feature_network=str(paths[1])) not in (first, other)
+    with pytest.raises(MissingDataError, match='--inception_path=.*nowhere'):
+        request(inception_path=str(tmp_path / 'nowhere'))
 
 
 def test_complete_writes_the_same_line_once(path):
@@ -78,7 +133,7 @@ def test_complete_writes_the_same_line_once(path):
     log = ScoreLog(path, request='a')
     log.add(group)
     for seconds in (1.0, 2.0):
-        log.complete(step=5, checkpoint='x', seconds=seconds)
+        log.complete(step=5, checkpoint='x', network=None, seconds=seconds)
         log = ScoreLog(path, request='a')
         log.show(group[0])
     assert sum('complete' in line for line in read_jsonl(path)) == 1

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from flexae_tf import data
-from flexae_tf.config import ReproduceConfig
+from flexae_tf.config import EvaluateConfig, ReproduceConfig
 from flexae_tf.densities import densities
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
+from flexae_tf.evaluation.score_log import requested_network
 from flexae_tf.experiments import image_grids, plans, reproduce, results, runner
 from tests.conftest import ROOT
 
@@ -77,6 +78,20 @@ def test_runs_become_a_table_and_a_report_and_are_not_repeated(
     for heading in re.findall(r'^## (.*)$', (ROOT / reproduce.HERE / 'DEVIATIONS.md').read_text()):
         assert f'>{heading}</h3>' in page
     assert '<h2 id="protocols">' in page and page.count('<h1') == 1
+
+
+def test_scores_of_another_network_are_repeated(table_1, calls, stubs, tmp_path):
+    (tmp_path / 'network').mkdir()
+    (tmp_path / 'network' / 'saved_model.pb').write_bytes(b'a network')
+    network = str(tmp_path / 'network')
+    checksum = requested_network(EvaluateConfig(workdir='x', inception_path=network))
+    table_1()
+    calls()
+    (stubs / 'protocol').write_text(checksum)  # network of the stub's scores
+    table_1(inception_path=network)
+    assert count(calls(), 'evaluate') == RUNS + 1
+    table_1(inception_path=network)
+    assert calls() == []
 
 
 def test_dry_run_and_render_run_nothing(table_1, stubs, calls, tmp_path, capsys):
