@@ -51,7 +51,7 @@ class FeatureNetwork:
         cache: folder kept between evaluations; None for `archives.default_cache()`.
 
     Attributes:
-        source: path of the network.
+        files: files of the network.
         cache: folder kept between evaluations.
         name: name in the declaration; None for Inception.
         layer: name of the output.
@@ -82,32 +82,27 @@ class FeatureNetwork:
         self.cache = cache or archives.default_cache()
         self._batch_size = batch_size
         if declared is not None:
-            self._input = declaration.read(declared)
-            files = network_files.from_path(declared, self.cache, flag='--feature_network')
+            self._input, self.files = network_files.from_declaration(declared, self.cache)
         else:
             self._input = declaration.inception(resize)
-            files = (
+            self.files = (
                 network_files.default(self.cache)
                 if path is None
                 else network_files.from_path(path, self.cache)
             )
-        self._files = files
         self._network = self._load()
-        self.source = files.source
         self.name = self._input.name
         self.resize = f'{self._input.resize}_{self._input.image_size}'
-        identity = verification.Identity(frozenset(), files.checksum)
+        identity = verification.Identity(frozenset(), self.files.checksum)
         if declared is None:
-            identity = verification.identify(files, self._golden_features)
+            identity = verification.identify(self.files, self._golden_features)
         self.is_tfgan = tfgan.FINAL_POOL in identity.proven
         self.has_logits = tfgan.LOGITS in identity.proven
         # Traced here, so that an unusable network is refused before images are generated.
         self.layer = layer or self._input.layer or self._only_output()
         names = [self.layer, tfgan.LOGITS] if self.has_logits else [self.layer]
         self._extract = self._trace(names)
-        self.checksum = identity.checksum if self.layer in identity.proven else files.checksum
-        if declared is not None:
-            self.checksum = self._input.checksum(files.checksum)
+        self.checksum = identity.checksum if self.layer in identity.proven else self.files.checksum
 
     def describe(self) -> str:
         """Returns a description of the network and of the names of its scores."""
@@ -123,7 +118,7 @@ class FeatureNetwork:
                 'package are identified)'
             )
         return (
-            f'{kind} network {self.source}: checksum {self.checksum}, layer {self.layer}, '
+            f'{kind} network {self.files.source}: checksum {self.checksum}, layer {self.layer}, '
             f'resize {self.resize}, {names}'
         )
 
@@ -135,12 +130,12 @@ class FeatureNetwork:
         """
         verification.verify_preprocessing(self._input.resize)
         features = self.features(verification.golden_inputs(self._input.image_size))
-        verification.verify_features(features, self.layer, self._files, self.cache)
+        verification.verify_features(features, self.layer, self.files, self.cache)
 
     def golden_record(self) -> str:
         """Returns a record of golden features that can be added to the package, as JSON."""
         features = {layer: self._golden_features(layer) for layer in verification.RECORDED_LAYERS}
-        return verification.record(self._files, features, is_tfgan=self.is_tfgan)
+        return verification.record(self.files, features, is_tfgan=self.is_tfgan)
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """Returns the features of images as `outputs` does, float32 [n, d]."""
@@ -179,7 +174,7 @@ class FeatureNetwork:
         return self._run(extract, verification.golden_inputs(self._input.image_size))[0]
 
     def _load(self) -> network_graphs.Network:
-        files = self._files
+        files = self.files
         try:
             with network_files.reported(files.flag, files.source, files.remedy):
                 return network_graphs.load(files.path)
@@ -225,11 +220,11 @@ class FeatureNetwork:
         except network_graphs.UnknownOutputError as error:
             raise MissingDataError(
                 f'--feature_layer={",".join(names)}: the network has no such output, only {error}. '
-                f'Choose one of these, or another {self._files.flag}.'
+                f'Choose one of these, or another {self.files.flag}.'
             ) from None
         except (TypeError, ValueError) as error:
             raise MissingDataError(
-                f'{self._files.flag}: the network does not take images {prepared.shape} '
+                f'{self.files.flag}: the network does not take images {prepared.shape} '
                 f'({network_files.one_line(error)}). Choose another network.'
             ) from error
 
@@ -245,7 +240,7 @@ class FeatureNetwork:
         if not (is_number and is_vector):
             raise MissingDataError(
                 f'--feature_layer={name}: the output is {output.dtype.name} {shape}, not a vector '
-                f'for each image. Choose another layer, or another {self._files.flag}.'
+                f'for each image. Choose another layer, or another {self.files.flag}.'
             )
         return tf.reshape(tf.cast(output, tf.float32), [self._batch_size, -1])
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from flexae_tf.errors import MissingDataError
-from flexae_tf.evaluation import archives, tfgan
+from flexae_tf.evaluation import archives, declaration, tfgan
+from flexae_tf.evaluation.declaration import Declaration
 
 # Git blob id of classify_image_graph_def.pb, the network that FID is defined with.
 INCEPTION_2015 = 'f34cb9b774a4547b5e214ef4202e5775a9c0f436'
@@ -80,6 +81,17 @@ def from_path(
             blob = git_blob_id(found)
             checksum, is_inception_2015 = blob[:12], blob == INCEPTION_2015
         return NetworkFiles(flag, path, remedy, found, checksum, is_inception_2015)
+
+
+def from_declaration(folder: str, cache: pathlib.Path) -> tuple[Declaration, NetworkFiles]:
+    """Returns the declaration and the files of a feature network other than Inception.
+
+    Raises:
+        MissingDataError: there is no network, or its declaration is invalid.
+    """
+    declared = declaration.read(folder)
+    files = from_path(folder, cache, flag='--feature_network')
+    return declared, files._replace(checksum=declared.checksum(files.checksum))
 
 
 def default(cache: pathlib.Path) -> NetworkFiles:

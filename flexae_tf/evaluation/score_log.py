@@ -11,7 +11,7 @@ from typing import Any
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
-from flexae_tf.evaluation import archives, declaration, network_files
+from flexae_tf.evaluation import archives, network_files
 from flexae_tf.files import append_jsonl, read_jsonl
 
 DEFAULT_NETWORK = 'default'
@@ -87,10 +87,9 @@ def requested_network(config: EvaluateConfig) -> str:
 def _checksum(path: str, flag: str, cache: pathlib.Path, changed: int) -> str:
     """Reads a network once until it is changed; many evaluations may name it."""
     del changed
-    checksum = network_files.from_path(path, cache, flag=flag).checksum
     if flag == '--feature_network':
-        return declaration.read(path).checksum(checksum)
-    return checksum
+        return network_files.from_declaration(path, cache)[1].checksum
+    return network_files.from_path(path, cache).checksum
 
 
 def _networks(end: dict[str, Any], by_id: dict[str, dict[str, Any]]) -> set[str]:

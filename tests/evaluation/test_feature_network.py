@@ -429,7 +429,7 @@ def test_no_place_promotes_a_network(tiny, real, cache, tmp_path, monkeypatch, p
         hub = tmp_path / 'hub' / hashlib.sha1(tfgan.HANDLE.encode()).hexdigest()
         shutil.copytree(tiny, hub)
         network = FeatureNetwork(None, 'pool_3', 4, cache=cache)
-        assert network.source == str(hub)
+        assert network.files.source == str(hub)
     elif place == 'cache':
         cache.mkdir()
         shutil.copy(path, cache)
