@@ -63,12 +63,15 @@ def load(config: TrainConfig) -> Dataset:
         The data set; its spec has the sizes of the loaded data.
 
     Raises:
-        UsageError: more examples are requested than available, or there are fewer than a batch.
+        UsageError: more examples are requested than available, or there are fewer than a batch; or
+            a data set from outside the package returns other examples than it describes.
         MissingDataError: the data are missing or unreadable.
     """
     source = catalog.find(config.dataset)
     spec = describe(config)
     train, test, *own_validation = source.load(config)
+    for split in (train, test, *own_validation):
+        _check_examples(config, spec, split)
     available = len(own_validation[0]) if own_validation else None
     spec = dataclasses.replace(
         spec, train_size=len(train), test_size=len(test), validation_size=available
@@ -89,6 +92,17 @@ def load(config: TrainConfig) -> Dataset:
     validation = train.take(order[:num_validation])
     train = train.take(order[num_validation : num_validation + num_train])
     return Dataset(spec, train, validation, test)
+
+
+def _check_examples(config: TrainConfig, spec: DatasetSpec, split: Split) -> None:
+    """Raises `UsageError` for examples of another type or shape than `spec` describes."""
+    dtype = np.dtype(np.uint8 if spec.kind == 'images' else np.float32)
+    if split.x.dtype != dtype or split.x.shape[1:] != spec.shape:
+        raise UsageError(
+            f'--dataset={config.dataset}: loads {split.x.dtype} {list(split.x.shape)}, but '
+            f'describes {spec.kind} {list(spec.shape)}. Return {dtype} [n, '
+            f'{", ".join(map(str, spec.shape))}].'
+        )
 
 
 def _split_sizes(

@@ -69,8 +69,9 @@ def load(config: TrainConfig) -> tuple[Split, Split]:
     with contextlib.ExitStack() as stack:
         places = _find_places(folder, stack) if folder else []
         files = _Files.of(places)
-        prepared = config.download or (folder and (folder / 'celeb_a').is_dir())
-        if files.images or (any(files) and not prepared):
+        prepared = folder and (folder / 'celeb_a').is_dir()
+        wanted = any(files) and not prepared and (files.images or not config.download)
+        if all(files) or wanted:
             return _load_official(folder, files, config.celeba_crop)
     where = folder or 'a folder for --data_dir'
     if folder and folder.is_dir() and (entries := sorted(os.listdir(folder))):

@@ -128,6 +128,28 @@ def test_source_from_outside_is_described_and_loaded(stripes):
         np.testing.assert_array_equal(split.x[:, 0, 0, 0], 255 * (split.labels == 0))
 
 
+@pytest.mark.parametrize(
+    'change, words',
+    [
+        (lambda x: x / 255.0, 'loads float64 [60, 8, 8, 1], but describes images [8, 8, 1]'),
+        (lambda x: x.astype(int), 'loads int64'),
+        (lambda x: x[..., 0], 'loads uint8 [60, 8, 8], '),
+    ],
+)
+def test_source_from_outside_refuses_other_examples(stripes, monkeypatch, change, words):
+    source = catalog.find(stripes)
+
+    def load(config):
+        train, test = source.load(config)
+        return data.Split(change(train.x)), test
+
+    module = sys.modules['outside_package.stripes']
+    monkeypatch.setattr(module, 'STRIPES', data.Source(source.describe, load))
+    with pytest.raises(UsageError, match=r'Return uint8 \[n, 8, 8, 1\].$') as error:
+        data.load(TrainConfig(dataset=stripes, batch_size=8))
+    assert words in str(error.value)
+
+
 def test_source_from_outside_refuses_impossible_sizes_like_others(stripes):
     with pytest.raises(UsageError, match='--batch_size=51'):
         data.describe(TrainConfig(dataset=stripes, batch_size=51, validation_examples=10))

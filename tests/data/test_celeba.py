@@ -196,6 +196,24 @@ def test_tensorflow_datasets_and_files_have_equal_pixels(serve, official, tmp_pa
     np.testing.assert_array_equal(ours.test.x[0], theirs.test.x[0])
 
 
+def test_load_prefers_prepared_data_to_files_that_are_incomplete(official, serve):
+    """tensorflow-datasets may leave extracted images in its folder."""
+    info = tfds.builder('celeb_a', data_dir=str(official)).info.features
+    names = ('attributes', 'landmarks', 'identity')
+    labels = {name: dict.fromkeys(info[name], 0) for name in names}
+    served = [dict(image=grey(5), **labels)] * 5
+    serve('celeb_a', train=served, validation=served, test=served)
+    (official / 'list_attr_celeba.txt').rename(official / 'aside')
+    with pytest.raises(MissingDataError, match='but no list_attr_celeba.txt or .csv'):
+        load(official, download=True)
+    shutil.move(official / 'img_align_celeba', official.parent)
+    assert len(load(official, download=True).test) == 5
+    shutil.move(official.parent / 'img_align_celeba', official)
+    assert len(load(official).test) == 5
+    (official / 'aside').rename(official / 'list_attr_celeba.txt')
+    check(load(official))
+
+
 def test_load_reads_tensorflow_datasets(serve, tmp_path):
     def examples(numbers):
         info = tfds.builder('celeb_a', data_dir=str(tmp_path)).info.features
