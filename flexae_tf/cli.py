@@ -204,7 +204,8 @@ def _check_names(options: Any) -> None:
     for flag, (_, find) in TABLES.items():
         value = getattr(options, flag, None)
         for name in value.split(',') if value else ():
-            load(find)(name)
+            if '=' not in name:  # NAME=SAMPLES is a row of samples from files
+                load(find)(name)
 
 
 def _import(name: str) -> Callable[..., None]:

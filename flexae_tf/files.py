@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -11,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from typing import IO, Any
 
-from flexae_tf.errors import UsageError
+from flexae_tf.errors import MissingDataError, UsageError
 
 try:
     import fcntl
@@ -52,6 +53,19 @@ def local_path(label: str, path: str | bytes | os.PathLike) -> str:
             'directory.'
         ) from None
     return expanded
+
+
+def stat_digest(path: pathlib.Path, *, flag: str) -> str:
+    """Returns twelve hexadecimal digits of names, sizes and times of a file or of a folder's files.
+
+    Raises:
+        MissingDataError: the path, which `flag` gave, does not exist.
+    """
+    if not path.exists():
+        raise MissingDataError(f'{flag}={path}: no such file or folder. Check the path.')
+    found = ((file.relative_to(path), file.stat()) for file in sorted([path, *path.rglob('*')]))
+    text = ''.join(f'{name} {stat.st_size} {stat.st_mtime_ns}\n' for name, stat in found)
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:12]
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 
 from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import (
@@ -14,12 +16,14 @@ from flexae_tf.config.shared import (
     inception_path_option,
 )
 from flexae_tf.errors import UsageError
+from flexae_tf.files import local_path
 
 ARTIFACTS = (
     *('table1', 'table2', 'table3'),
     *(f'fig{i}' for i in range(2, 13)),
     *('theorem2', 'joint', 'methods'),
 )
+SAMPLE_ARTIFACTS = ('table1', 'table2', 'methods')  # tables that can have rows of samples
 # Options that have no meaning with --tune.
 ARTIFACT_OPTIONS = (
     *('render', 'report', 'save_results', 'use_saved_results'),
@@ -43,7 +47,9 @@ class ReproduceConfig(Options):
     )
     methods: str | None = option(
         None,
-        'Methods to include, separated by commas (default: all methods of the artifact).',
+        'Methods to include, separated by commas (default: all methods of the artifact). '
+        f'NAME=SAMPLES adds a row to {", ".join(SAMPLE_ARTIFACTS)}: scores of samples in a folder '
+        'or file, as for --fake of bin/evaluate.py.',
         several=True,
     )
     dataset: str | None = option(
@@ -135,6 +141,15 @@ class ReproduceConfig(Options):
         for name in ('values', 'tuned_options'):
             if getattr(self, name):
                 raise UsageError(f'--{name}: needs --tune, not --artifact. Leave it out.')
+        for name in self.samples():
+            if not re.fullmatch(r'[\w.-]+', name):
+                raise UsageError(f'--methods={name}=...: invalid name. Use letters and digits.')
+            others = set(names) - set(SAMPLE_ARTIFACTS)
+            if others:
+                raise UsageError(
+                    f'--methods={name}=...: {min(others)} has no rows of samples. Choose from '
+                    f'{", ".join(SAMPLE_ARTIFACTS)}.'
+                )
 
     def _check_tune(self) -> None:
         if self.dataset is None:
@@ -152,6 +167,15 @@ class ReproduceConfig(Options):
                 ) from None
         if self.tuned_options and not self.values:
             raise UsageError(f'--tuned_options={self.tuned_options}: needs --values. Set both.')
+
+    def method_names(self) -> list[str]:
+        """Returns the methods of `methods`."""
+        return [item for item in (self.methods or '').split(',') if item and '=' not in item]
+
+    def samples(self) -> dict[str, str]:
+        """Returns the absolute paths of the rows NAME=SAMPLES of `methods`, by name."""
+        rows = [item.partition('=') for item in (self.methods or '').split(',') if '=' in item]
+        return {n: os.path.abspath(local_path(f'--methods={n}', path)) for n, _, path in rows}
 
     def only(self, artifact: str) -> ReproduceConfig:
         """Returns the options for all runs of one artifact."""

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from flexae_tf.config import CompareConfig, TrainConfig
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
+from flexae_tf.evaluation.markdown_table import markdown_table
+from flexae_tf.evaluation.score_log import as_samples
 from flexae_tf.files import write_text
 from flexae_tf.metrics.comparison import over_seeds
 from flexae_tf.metrics.protocol import SUFFIXES, Protocol
@@ -178,14 +180,14 @@ def _of_one_checkpoint(record: Record) -> bool:
 def _checked(record: Record) -> Record:
     """Returns a valid record; raises `ValueError`, `KeyError` or `TypeError` for another one.
 
-    Images from files are compared like samples of a run.
+    Images from files, which are noted as `images`, are compared like samples of a run.
     """
     if Protocol(**record['fields']).id != record['protocol']:
         raise ValueError(record['protocol'])
-    suffix = SUFFIXES[record['set']]
-    return record | {
-        'suffix': SUFFIXES['samples'] if suffix == SUFFIXES['fake'] else suffix,
-        'metric': re.sub(r'_fake(?=_unverified|$)', '_gen', record['metric']),
+    source = record.get('source') or record.get('checkpoint')
+    return as_samples(record) | {
+        'images': _printable(source) if record['set'] == 'fake' else None,
+        'suffix': SUFFIXES[as_samples(record)['set']],
         'stem': str(record['stem']),
         'value': float(record['value']),
         'step': int(record['step']),
@@ -255,14 +257,11 @@ def _belongs(parts: Parts, row: Parts) -> bool:
 
 def _parts(record: Record) -> Parts:
     """Returns the parts that distinguish a score from others of its run."""
-    images = None
-    if record['set'] == 'fake':
-        images = _printable(record.get('source') or record.get('checkpoint'))
     density = None
     if record['set'] in SAMPLED:
         density = re.sub(r'-[0-9a-f]{12}$', '', record.get('density') or '')
-    step = record['step'] if record.get('checkpoint') and not images else None
-    return images, step, density, record.get('sample_seed')
+    step = record['step'] if record.get('checkpoint') and not record['images'] else None
+    return record['images'], step, density, record.get('sample_seed')
 
 
 def _options(config: dict[str, Any]) -> str | None:
@@ -299,10 +298,9 @@ def _markdown(caption: str, rows: Sequence[Row]) -> str:
         for key in columns:
             values = [row.scores[key]['value'] for row in members if key in row.scores]
             average = over_seeds(values) if values else None
-            lines[-1].append(_number(average.mean, average.sd) if average else '-')
-    heads = [*(name.replace('_', ' ') for name in shown), *(names[key] for key in columns)]
-    rules = ['---'] * len(shown) + ['---:'] * len(columns)
-    table = '\n'.join(f'| {" | ".join(line)} |' for line in [heads, rules, *lines])
+            lines[-1].append(_number(average.mean, average.sd) if average else '')
+    heads = [*(f'{name.replace("_", " ")}<' for name in shown), *(names[key] for key in columns)]
+    table = markdown_table(heads, lines)
     of_protocol: dict[str, list[str]] = {}
     for protocol, stem in stems:
         of_protocol.setdefault(protocol, []).append(stem)
@@ -321,7 +319,7 @@ def _repeated(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def _score_text(score: Record | None) -> str:
-    return _number(score['value'], score.get('sd')) if score else '-'
+    return _number(score['value'], score.get('sd')) if score else ''
 
 
 def _number(value: float, sd: float | None) -> str:
@@ -334,8 +332,7 @@ def _printable(path: str) -> str:
 
 
 def _text(value: Any) -> str:
-    text = '' if value is None else ' '.join(str(value).split())
-    return text.replace('|', '\\|') or '-'
+    return '' if value is None else str(value)
 
 
 def _csv(tables: Iterable[Sequence[Row]]) -> str:

@@ -7,6 +7,7 @@ are not stored with the scores of a run.
 import dataclasses
 import math
 import pathlib
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from flexae_tf.evaluation.context import prepare
 from flexae_tf.evaluation.image_files import ImageFiles
 from flexae_tf.evaluation.image_sets import ImageSet, ModelId
 from flexae_tf.evaluation.references import Reference
+from flexae_tf.evaluation.score_log import requested_network
 from flexae_tf.metrics.protocol import Protocol, raw_protocol
 
 
@@ -57,6 +59,7 @@ def evaluate_fakes(config: EvaluateConfig, check_interrupt: Callable[[], None]) 
         value_range=config.value_range,
         skip_bad_images=config.skip_bad_images,
     )
+    started = time.monotonic()
 
     # 1. As many examples on both sides.
     available = _real_side(config)
@@ -85,6 +88,13 @@ def evaluate_fakes(config: EvaluateConfig, check_interrupt: Callable[[], None]) 
         others = available.x[num : 2 * num]
         further = ImageSet('real', 'further real images', ModelId(), lambda _: others)
         scoring.score(context, further, reference)
+
+    context.log.complete(
+        step=model.step,
+        checkpoint=model.checkpoint,
+        network=requested_network(config) if context.network else None,
+        seconds=time.monotonic() - started,
+    )
 
 
 def _real_side(config: EvaluateConfig) -> RealSide:

@@ -5,14 +5,15 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import archives, network_files
-from flexae_tf.files import append_jsonl, read_jsonl
+from flexae_tf.files import append_jsonl, read_jsonl, write_text
 
 DEFAULT_NETWORK = 'default'
 
@@ -99,6 +100,49 @@ def _networks(end: dict[str, Any], by_id: dict[str, dict[str, Any]]) -> set[str]
     # Lines of raw values and older lines do not name a network.
     fields = [by_id.get(id_, {}).get('fields', {}) for id_ in end['scores']]
     return {DEFAULT_NETWORK, *(f['network'] for f in fields if f.get('network'))}
+
+
+def read_runs(path: pathlib.Path) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Returns (line about the run, lines of its scores.jsonl) by name, of a file of several runs.
+
+    A line with the key `run` precedes the lines of each run.
+    """
+    found: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+    for line in read_jsonl(path):
+        if 'run' in line:
+            _, lines = found[line['run']] = (line, [])
+        else:
+            lines.append(line)
+    return found
+
+
+def write_runs(
+    path: pathlib.Path, runs: Mapping[str, tuple[dict[str, Any], Sequence[dict[str, Any]]]]
+) -> None:
+    """Writes what `read_runs` reads, in the order of the names."""
+    lines = [line for _, (info, of_run) in sorted(runs.items()) for line in (info, *of_run)]
+    write_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
+
+
+def as_samples(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns a score of images from files as a score of samples; other scores are unchanged."""
+    if record['set'] != 'fake':
+        return record
+    metric = re.sub(r'_fake(?=_unverified|$)', '_gen', record['metric'])
+    return record | {'set': 'samples', 'metric': metric}
+
+
+def check_comparable(records: Sequence[dict[str, Any]]) -> None:
+    """Raises `UsageError` if scores of several workdirs have different protocols."""
+    ids = sorted({record['protocol'] for record in records})
+    if len(ids) > 1:
+        fields = [record['fields'] for record in records]
+        names = dict.fromkeys(name for of_score in fields for name in of_score)
+        differing = [name for name in names if len({str(f.get(name)) for f in fields}) > 1]
+        raise UsageError(
+            f'protocols {" and ".join(ids)} differ in {", ".join(differing)}. Remove scores.jsonl '
+            'from the workdirs and repeat.'
+        )
 
 
 class ScoreLog:

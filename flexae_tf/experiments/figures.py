@@ -75,11 +75,10 @@ def fig5(scores: Sequence[Score]) -> Iterable[Image]:
         level = floor([s for s in here if s.split == 'test'], columns['gen test'])
         heads, x = (f'Rec. of {title}', f'Gen. of {title}'), 'model, P-GEN parameters'
         figure, axes = _panels(heads, 2, width=4.8, height=3.4, x=x, y='Fréchet distance')
-        test = dict(color=BLUE, marker='o', label='against test images')
-        train = dict(color=VERMILLION, marker='s', label='against training images')
+        styles = {'test': dict(color=BLUE, marker='o', label='against test images')}
+        styles['train'] = dict(color=VERMILLION, marker='s', label='against training images')
         for panel, kind in zip(axes, ('rec', 'gen'), strict=True):
-            lines = [(columns[f'{kind} test'].values, test)]
-            lines += [(columns[f'{kind} train'].values, train)]
+            lines = [(columns[f'{kind} {split}'].values, style) for split, style in styles.items()]
             _plot(panel, lines, ticks, [] if level is None else [level])
         caption = (
             f'Fréchet distance of reconstructions and samples of {title} by capacity of P-GEN, '

@@ -19,6 +19,7 @@ from flexae_tf.config.train import training_flagfiles
 from flexae_tf.errors import UsageError, UserError
 from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper
+from flexae_tf.files import stat_digest
 from flexae_tf.methods.resolve import train_config
 from flexae_tf.training.workdir import Workdir
 
@@ -62,7 +63,8 @@ class Evaluation:
     @functools.cached_property
     def config(self) -> EvaluateConfig:
         """Configuration that the flags give."""
-        return from_arguments(EvaluateConfig, ('--workdir=.', *self.flags))
+        run = () if any(f.startswith('--fake=') for f in self.flags) else ('--workdir=.',)
+        return from_arguments(EvaluateConfig, (*run, *self.flags))
 
     @property
     def request(self) -> str:
@@ -95,7 +97,7 @@ class Job:
     @functools.cached_property
     def options(self) -> dict[str, Any]:
         """Training options that differ from their defaults, and the number of steps."""
-        return self.resolved.changed() | {'training_steps': self.steps}
+        return self.resolved.changed() | {'training_steps': self.config.training_steps}
 
     @property
     def steps(self) -> int:
@@ -122,11 +124,10 @@ class Job:
 
     def scores(self, evaluation: Evaluation) -> list[dict[str, Any]] | None:
         """Returns the lines of an evaluation of the last checkpoint; None if it is not complete."""
-        digest, path, request = self.digest, self.workdir.scores, evaluation.request
-        if not digest:
+        if not (digest := self.digest):
             return None
         network = score_log.requested_network(evaluation.config)
-        return score_log.completed(path, request, digest, network)
+        return score_log.completed(self.workdir.scores, evaluation.request, digest, network)
 
     def commands(self, *, missing: bool = False) -> list[tuple[str, ...]]:
         """Returns the commands (program, *flags) of the job, or only those still `missing`.
@@ -174,6 +175,27 @@ class Job:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class Samples(Job):
+    """The evaluation of samples from files by the protocol of other rows, without a run."""
+
+    digest: str = ''  # of the files
+
+    steps = 0  # of a training here
+
+    def scores(self, evaluation: Evaluation) -> list[dict[str, Any]] | None:
+        """Returns the lines of the evaluation as lines about samples of a run, or None."""
+        network = score_log.requested_network(evaluation.config)
+        rows = score_log.completed(self.workdir.scores, evaluation.request, None, network)
+        return rows and [score_log.as_samples(row) for row in rows]
+
+    def commands(self, *, missing: bool = False) -> list[tuple[str, ...]]:
+        """See `Job.commands`."""
+        output = path_flag('output_file', self.workdir.scores)
+        evaluations = (e for e in self.evaluations if not missing or self.scores(e) is None)
+        return [('evaluate', *evaluation.flags, output) for evaluation in evaluations]
+
+
 def plan(config: ReproduceConfig) -> list[Job]:
     """Returns the jobs of `config.artifact`, restricted to the share of `config.shard`."""
     planned: dict[str, Job] = {}
@@ -190,7 +212,8 @@ def plan(config: ReproduceConfig) -> list[Job]:
 
 def _jobs(config: ReproduceConfig, name: str) -> Iterator[Job]:
     artifact = ARTIFACTS[name]
-    chosen = config.methods.split(',') if config.methods else artifact.methods
+    chosen = config.method_names() if config.methods else artifact.methods
+    yield from (samples(config, name, *row) for row in config.samples().items())
     for dataset, method in itertools.product(datasets(config, name), chosen):
         fitted_from = methods.find(method).fitted_from if artifact.shared else None
         trained, density = fitted_from or (method, None)
@@ -202,6 +225,19 @@ def _jobs(config: ReproduceConfig, name: str) -> Iterator[Job]:
                 for flags in evaluations:
                     planned = evaluated(config, planned, **{'density': density} | flags)
                 yield planned
+
+
+def samples(config: ReproduceConfig, name: str, row: str, path: str) -> Samples:
+    """Returns the evaluation of samples from files as a row of an artifact."""
+    dataset, *others = datasets(config, name)
+    if others:
+        raise UsageError(f'--methods={row}={path}: samples of one data set. Set --dataset.')
+    base = evaluated(config, job(config, paper.FLEXAE, dataset), **TABLE_1)
+    flags = (f for f in base.evaluations[0].flags if not f.startswith(('--checkpoint', '--sets')))
+    flags = (f'--dataset={dataset}', path_flag('fake', path), *flags)
+    digest = stat_digest(pathlib.Path(path), flag=f'--methods={row}')
+    name = f'{row}-{dataset}-{config.scale}-{digest}'  # changed samples have another name
+    return Samples(name, base.output, base.train, (Evaluation(row, None, (), flags),), digest)
 
 
 def datasets(config: ReproduceConfig, name: str) -> list[str]:

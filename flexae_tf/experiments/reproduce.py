@@ -16,6 +16,7 @@ from flexae_tf import data, methods
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.environment import code_version, import_tensorflow
 from flexae_tf.errors import UserError
+from flexae_tf.evaluation.markdown_table import markdown_table
 from flexae_tf.experiments import figures, plans, results, runner, tables, tune
 from flexae_tf.experiments.figures import Image
 from flexae_tf.experiments.plans import Evaluation, Job
@@ -136,7 +137,7 @@ def _render(config: ReproduceConfig) -> list[UserError]:
             listed = ', '.join(left[:3]) + (', ...' if len(left) > 3 else '')
             missing.append(f'{name}: {len(left)} of {len(jobs)} runs missing ({listed})')
         scores += found
-        done += here
+        done += [job for job in here if not isinstance(job, plans.Samples)]
     print(*missing, sep='\n', end='\n' if missing else '')
     if config.report and shown:
         write_text(output / 'report.html', _report(config, shown, missing, scores))
@@ -298,7 +299,7 @@ def _report(
     sections |= {
         'Outcomes': results.RULE,
         'Missing': '\n'.join(f'- {line}' for line in missing) or 'Nothing.',
-        'Protocols': tables.grid(('protocol', *names), rows) if rows else 'Nothing was scored.',
+        'Protocols': markdown_table(('protocol', *names), rows) if rows else 'Nothing was scored.',
         'Environment': '\n'.join(environment),
         'Deviations': re.sub(r'^#', '##', deviations.split('\n', 1)[1], flags=re.M),
     }

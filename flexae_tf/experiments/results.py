@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import math
 import pathlib
 import re
@@ -15,7 +14,6 @@ from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.plans import Evaluation, Job
-from flexae_tf.files import read_jsonl, write_text
 from flexae_tf.metrics.comparison import (
     ROUNDING,
     Values,
@@ -79,7 +77,7 @@ def collect(jobs: Iterable[Job]) -> list[Score]:
 
 def recorded(jobs: Iterable[Job], path: pathlib.Path | None = None) -> dict[str, list[Score]]:
     """Returns the scores, by run, of jobs whose evaluations are all recorded with equal options."""
-    known = read(path)
+    known = score_log.read_runs(path or RECORDED)
     found = {}
     for job in jobs:
         info, lines = known.get(job.name, ({}, []))
@@ -89,21 +87,10 @@ def recorded(jobs: Iterable[Job], path: pathlib.Path | None = None) -> dict[str,
     return found
 
 
-def read(path: pathlib.Path | None = None) -> dict[str, tuple[dict[str, Any], list[dict]]]:
-    """Returns (line about the run, lines of its scores.jsonl) of each recorded run, by name."""
-    found: dict[str, tuple[dict[str, Any], list[dict]]] = {}
-    for line in read_jsonl(path or RECORDED):
-        if 'run' in line:
-            _, lines = found[line['run']] = (line, [])
-        else:
-            lines.append(line)
-    return found
-
-
 def save(jobs: Iterable[Job], path: pathlib.Path | None = None) -> None:
     """Adds the finished evaluations of jobs to the recorded results, or replaces the old ones."""
     path = path or RECORDED
-    known = read(path)
+    known = score_log.read_runs(path)
     for job in jobs:
         info, results = job.info(), {e.request: job.scores(e) for e in job.evaluations}
         done = {request: rows for request, rows in results.items() if rows is not None}
@@ -118,13 +105,7 @@ def save(jobs: Iterable[Job], path: pathlib.Path | None = None) -> None:
         used = {score for line in lines for score in line.get('scores', ())}
         scores = {line['id']: line for line in lines if line.get('id') in used}
         known[job.name] = info, [*scores.values(), *(row for row in lines if 'complete' in row)]
-    write_recorded(path, known)
-
-
-def write_recorded(path: pathlib.Path, runs: Mapping[str, tuple[dict, list[dict]]]) -> None:
-    """Writes recorded results in the order of the names of the runs."""
-    lines = [line for _, (info, of_run) in sorted(runs.items()) for line in (info, *of_run)]
-    write_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
+    score_log.write_runs(path, known)
 
 
 def _scores(info: Mapping[str, Any], evaluation: Evaluation, rows: Iterable[dict]) -> list[Score]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from typing import NamedTuple
 
 from flexae_tf import methods
+from flexae_tf.evaluation.markdown_table import markdown_table
 from flexae_tf.experiments import paper, results
 from flexae_tf.experiments.results import Claim, Column, Score
 from flexae_tf.experiments.runner import duration
@@ -73,20 +74,12 @@ class Table(NamedTuple):
 
     def markdown(self) -> str:
         """Returns the table, a table of the claims, and a list of the notes."""
-        parts = [f'**{self.caption}**', grid(self.heads, self.rows)]
+        parts = [f'**{self.caption}**', markdown_table(self.heads, self.rows)]
         if self.claims:
             rows = [c._replace(p='' if c.p is None else f'{c.p:.2g}') for c in self.claims]
-            parts.append(grid(('Claim', 'Paper<', 'Ours<', 'p', 'Outcome<'), rows))
+            parts.append(markdown_table(('Claim', 'Paper<', 'Ours<', 'p', 'Outcome<'), rows))
         parts.append('\n'.join(f'- {note}' for note in self.notes))
         return '\n\n'.join(filter(None, parts)) + '\n'
-
-
-def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a Markdown table; the first column and heads that end with '<' are left-aligned."""
-    rules = ['---' if i == 0 or h.endswith('<') else '---:' for i, h in enumerate(heads)]
-    lines = [[head.removesuffix('<') for head in heads], rules]
-    lines += [[' '.join(text.split()).replace('|', '\\|') or '-' for text in row] for row in rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def columns_of(scores: Iterable[Score], measures: Measures, row: Row = None) -> dict[str, Column]:

@@ -5,13 +5,15 @@ The criterion is the Fréchet distance of samples from validation examples, neve
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
-from flexae_tf.experiments import plans, runner, tables
+from flexae_tf.evaluation import score_log
+from flexae_tf.evaluation.markdown_table import markdown_table
+from flexae_tf.experiments import plans, runner
 from flexae_tf.files import write_json
 
 
@@ -72,7 +74,7 @@ def tune(config: ReproduceConfig) -> None:
         if job.name not in failures
     }
     if found:
-        _check_comparable([row for rows in found.values() for row in rows.values()])
+        score_log.check_comparable([row for rows in found.values() for row in rows.values()])
         distances = {v: {s: row['value'] for s, row in rows.items()} for v, rows in found.items()}
         winner = choose(distances, grid.rec_within)
         sets, record = distances[winner], found[winner]['samples']
@@ -86,7 +88,7 @@ def tune(config: ReproduceConfig) -> None:
             trials.append(trial | {'records': list(found.get(value, {}).values())})
         print(f'\n{config.tune} on {config.dataset}, scale {config.scale}, validation examples:\n')
         heads = [found[winner][name]['metric'] for name in sets]
-        print(tables.grid(('value', *heads, 'workdir'), cells))
+        print(markdown_table(('value', *heads, 'workdir'), cells))
         flags = [f'--{n}={getattr(by_value[winner].config, n):.6g}' for n in grid.options]
         print(f'\nwinner: {" ".join(flags)}   ({record["metric"]}, protocol {record["protocol"]})')
         if winner in (min(grid.values), max(grid.values)):
@@ -142,13 +144,3 @@ def _grid(config: ReproduceConfig) -> Grid:
             if name not in vars(plans.train_config(flagfiles)):
                 raise UsageError(f'--tuned_options={name}: not a training option. Check the name.')
     return grid
-
-
-def _check_comparable(rows: Sequence[dict]) -> None:
-    ids = sorted({row['protocol'] for row in rows})
-    if len(ids) > 1:
-        names = [k for k in rows[0]['fields'] if len({str(r['fields'][k]) for r in rows}) > 1]
-        raise UsageError(
-            f'protocols {" and ".join(ids)} differ in {", ".join(names)}. Remove scores.jsonl from '
-            'the workdirs and repeat.'
-        )

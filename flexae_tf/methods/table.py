@@ -239,6 +239,7 @@ def config_class(name: str) -> type[TrainConfig]:
 
 
 def title(row: str) -> str:
-    """Returns the title of a method, or of METHOD+DENSITY."""
+    """Returns the title of a method, or of METHOD+DENSITY; other rows have their own name."""
     method, _, density = row.partition('+')
-    return ' + '.join(filter(None, [find(method).title, density.replace('_', ' ')]))
+    name = find(method).title if method in METHODS or ':' in method else method
+    return ' + '.join(filter(None, [name, density.replace('_', ' ')]))

@@ -6,8 +6,9 @@ import dataclasses
 import pytest
 
 from flexae_tf import methods
-from flexae_tf.config import ReproduceConfig
-from flexae_tf.errors import UsageError
+from flexae_tf.config import EvaluateConfig, ReproduceConfig
+from flexae_tf.config.options import from_arguments
+from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.experiments import paper, plans
 
 
@@ -237,3 +238,39 @@ def test_smoke_scale_plans_every_artifact_on_tiny_networks():
 def test_plan_refuses_wrong_flags(options, words):
     with pytest.raises(UsageError, match=words):
         plans.plan(ReproduceConfig(**dict(output_dir='x') | options))
+
+
+def test_samples_are_scored_by_the_protocol_of_the_other_rows(tmp_path):
+    folder = tmp_path / 'a $b c'
+    folder.mkdir()
+    options = dict(artifact='table1', scale='small', output_dir=str(tmp_path / 'out'), seeds=1)
+    options |= dict(data_dir='DATA', feature_layer='mixed_7', num_examples=40)
+    given = ReproduceConfig(methods=f'vae,mine={folder}', **options)
+    mine, vae = plans.plan(given)
+    ((program, *flags),) = mine.commands()
+    ours, theirs = from_arguments(EvaluateConfig, flags), vae.evaluations[0].config
+    assert program == 'evaluate' and ours.fake == str(folder) and ours.dataset == 'mnist'
+    assert ours.output_file == str(tmp_path / 'out/runs' / mine.name / 'scores.jsonl')
+    for name in ('metrics', 'num_examples', 'split', 'feature_layer', 'features', 'data_dir'):
+        assert getattr(ours, name) == getattr(theirs, name)
+    assert plans.plan(ReproduceConfig(methods=f'mine={folder}', **options)) == [mine]
+    (folder / '0.png').write_bytes(b'')  # changed samples are scored again
+    assert plans.plan(given)[0].name != mine.name
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'words'),
+    [
+        (dict(methods='mine=/missing'), MissingDataError, ['--methods=mine=/missing', 'no such']),
+        (dict(methods='mine='), UsageError, ['--methods=mine=', 'empty']),
+        (dict(methods='my/row=/tmp'), UsageError, ['my/row', 'letters']),
+        (dict(artifact='fig2,table1'), UsageError, ['fig2', 'table1, table2, methods']),
+        (dict(scale='paper'), UsageError, ['--dataset']),
+    ],
+)
+def test_samples_that_no_table_can_hold_are_refused(options, error, words, tmp_path):
+    fixed = dict(artifact='table1', scale='small', methods=f'mine={tmp_path}', output_dir='out')
+    with pytest.raises(error) as refused:
+        plans.plan(ReproduceConfig(**fixed | options))
+    for word in words:
+        assert word in str(refused.value)

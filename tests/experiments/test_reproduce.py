@@ -12,6 +12,7 @@ from flexae_tf import data
 from flexae_tf.config import EvaluateConfig, ReproduceConfig
 from flexae_tf.densities import densities
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
+from flexae_tf.evaluation import score_log
 from flexae_tf.evaluation.score_log import requested_network
 from flexae_tf.experiments import image_grids, plans, reproduce, results, runner
 from tests.conftest import ROOT
@@ -208,24 +209,24 @@ def test_save_results_adds_and_replaces(stubs, table_1, no_results, recorded, tm
     page = (tmp_path / 'out' / 'report.html').read_text()
     assert 'fd_vectors_50_samples' in page and '0123abcd' in page
     assert 'table1: 1 of 6 runs missing (vae_flow-mnist-small-seed=0)' in page
-    before = results.read()
+    before = score_log.read_runs(results.RECORDED)
     names = {info['method'] for info, _ in before.values()}
     assert names == set(METHODS.split(',')) - {'vae_flow', 'injflow_gmm'}
     (stubs / 'bad').unlink()
     table_1(save_results=True)
-    after = results.read()
+    after = score_log.read_runs(results.RECORDED)
     assert set(after) - set(before) == {'vae_flow-mnist-small-seed=0'}
     assert {name: after[name] for name in before} == before
     # A run that was trained again replaces its lines; another evaluation is added.
     name = 'vae-mnist-small-seed=0'
     after[name][0]['checkpoint'] = 'old'
-    results.write_recorded(recorded, after)
+    score_log.write_runs(recorded, after)
     table_1(save_results=True, methods='vae')
-    info, lines = results.read()[name]
+    info, lines = score_log.read_runs(results.RECORDED)[name]
     assert info['checkpoint'] != 'old'
     assert len([line for line in lines if 'complete' in line]) == 1
     table_1(save_results=True, methods='vae', num_examples=77)
-    _, lines = results.read()[name]
+    _, lines = score_log.read_runs(results.RECORDED)[name]
     assert len([line for line in lines if 'complete' in line]) == 2
 
 
@@ -241,11 +242,11 @@ def test_use_saved_results_runs_only_the_others(
     table_1(**elsewhere)
     assert calls() == [] and shown('elsewhere') == whole
     # A recorded run of other options is another run.
-    runs = results.read()
+    runs = score_log.read_runs(results.RECORDED)
     info = runs['beta_vae-mnist-small-seed=0'][0]
     info['options'] = info['options'] | {'kl_weight': 0.7}
     del runs['vae-mnist-small-seed=0']
-    results.write_recorded(recorded, runs)
+    score_log.write_runs(recorded, runs)
     table_1(**elsewhere)
     assert count(calls(), 'train') == 2 and shown('elsewhere') == whole
 
@@ -303,7 +304,7 @@ def test_results_markdown_is_regenerated_and_a_report_is_one_file_without_script
     assert not re.findall(r'(?:src|href)="(?!data:|#|https://arxiv)', page)
 
 
-def test_real_programs_make_table_1(tmp_path, capsys):
+def test_real_programs_make_table_1(tmp_path, here, capsys):
     """The real programs on smoke-sized networks: train, fit, evaluate, render, report, save."""
     options = dict(artifact='table1', scale='smoke', seeds=1, features='pixels', report=True)
     options |= dict(methods='vae,ae_gmm', output_dir=str(tmp_path), cache_dir=str(tmp_path / 'c'))
@@ -330,3 +331,19 @@ def test_real_programs_make_table_1(tmp_path, capsys):
     assert capsys.readouterr().out.count('already finished') == 2
     runner.show(jobs)
     assert 'finished; training 0 s' in capsys.readouterr().out
+
+    # Samples of a run are a row with the score of the run, and are not scored again.
+    flags = [f'--source={jobs[0].workdir.path}', '--num_samples=50']
+    here('sample', *flags, f'--output_dir={tmp_path}/samples')
+    config = dataclasses.replace(config, methods=f'vae,mine={tmp_path}/samples', artifact='table1')
+    for done in (3, 4):
+        reproduce.reproduce(config)
+        printed = capsys.readouterr().out
+        assert printed.count('already finished') == done - 2
+    text = (tmp_path / 'artifacts' / 'table1-smoke' / 'table1.md').read_text()
+    vae, mine = (re.search(rf'^\| {name} \| (.*)', text, re.M)[1] for name in ('VAE', 'mine'))
+    assert vae.split(' | ')[2] == mine.split(' | ')[2] != '-' and mine.startswith('- |')
+    reproduce.reproduce(dataclasses.replace(config, artifact='table2,methods', render=True))
+    for name in ('table2', 'methods'):
+        text = (tmp_path / f'artifacts/{name}-smoke/{name}.md').read_text()
+        assert re.search(r'^\| mine \| .*\d\.\d\d \(1\)', text, re.M)

@@ -6,6 +6,7 @@ import pytest
 
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import UsageError
+from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper, plans, results
 from flexae_tf.metrics.comparison import Mean, over_seeds
 from tests.experiments.conftest import replace, scores
@@ -104,21 +105,21 @@ def test_recorded_results_cover_the_artifacts_but_not_other_options(tmp_path):
     for options in (dict(num_examples=77), dict(features='pixels'), dict(seed=9)):
         assert not results.recorded(jobs(**options)), options
     job = jobs(methods='vae')[0]
-    runs = results.read()
+    runs = score_log.read_runs(results.RECORDED)
     info, lines = runs[job.name]
     path = tmp_path / 'scores.jsonl'
-    results.write_recorded(path, {job.name: (info, lines)})
+    score_log.write_runs(path, {job.name: (info, lines)})
     assert set(results.recorded([job], path)) == {job.name}
     changed = info | {'options': info['options'] | {'kl_weight': 0.7}}
-    results.write_recorded(path, {job.name: (changed, lines)})
+    score_log.write_runs(path, {job.name: (changed, lines)})
     assert not results.recorded([job], path)
 
 
 def test_recorded_results_are_read_as_written_and_have_their_origin(tmp_path):
-    runs, path = results.read(), tmp_path / 'scores.jsonl'
-    results.write_recorded(path, runs)
+    runs, path = score_log.read_runs(results.RECORDED), tmp_path / 'scores.jsonl'
+    score_log.write_runs(path, runs)
     assert path.read_text() == results.RECORDED.read_text()
-    assert results.read(path) == runs
+    assert score_log.read_runs(path) == runs
     for info, lines in runs.values():
         assert info['machine'] and info['environment']['tensorflow'] and info['checkpoint']
         fields = [line['fields'] for line in lines if 'complete' not in line]

@@ -3,6 +3,7 @@
 import pytest
 
 from flexae_tf.errors import UsageError
+from flexae_tf.evaluation.markdown_table import markdown_table
 from flexae_tf.experiments import paper, results, tables
 from flexae_tf.experiments.tables import TABLES
 from tests.experiments.conftest import outcome, replace, row, scores, scores_by
@@ -15,7 +16,7 @@ def heads(table):
 
 
 def test_grid_and_markdown_of_a_table():
-    text = tables.grid(('Name', 'Value', 'Text<'), [('a | b', '1', 'c'), ('d\ne', '2', 'f')])
+    text = markdown_table(('Name', 'Value', 'Text<'), [('a | b', '1', 'c'), ('d\ne', '2', 'f')])
     lines = [
         '| Name | Value | Text |',
         '| --- | ---: | --- |',
