@@ -22,7 +22,14 @@ RESULTS = ROOT / 'flexae_tf/experiments/RESULTS.md'
 DOCUMENTS = [README, *sorted((ROOT / 'flexae_tf').rglob('*.md'))]
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 FLAGFILES = sorted((ROOT / 'flags').rglob('*.flags'))
-OTHER_FLAGS = {'logdir', 'samples_per_plugin', 'help', 'flagfile', 'soak'}
+OTHER_FLAGS = {
+    'create',
+    'logdir',
+    'samples_per_plugin',
+    'help',
+    'flagfile',
+    'soak',
+}  # of tensorboard, absl, bin/test, curl
 CONFIGS = [
     value
     for value in vars(config).values()

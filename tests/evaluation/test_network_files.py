@@ -126,6 +126,12 @@ def test_download_command_puts_the_network_into_the_cache(cache, downloads, tmp_
     assert FeatureNetwork(None, None, 2, cache=cache).is_tfgan
 
 
+def test_download_command_is_documented():
+    text = (ROOT / 'flexae_tf/evaluation/PROTOCOLS.md').read_text()
+    command = network_files.download_command(pathlib.Path('/CACHE'))
+    assert command.replace('/CACHE', '~/.cache/flexae_tf') in text.splitlines()
+
+
 @pytest.mark.parametrize('name', ['inception-2015-12-05.tgz', 'classify_image_graph_def.pb'])
 def test_default_that_is_corrupt_names_the_command(cache, downloads, name):
     downloads()
