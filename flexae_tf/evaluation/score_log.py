@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flexae_tf.config import EvaluateConfig
@@ -183,9 +183,21 @@ class ScoreLog:
         parts = {record.get('parts') for record in found.values()}
         return list(found.values()) if parts == {len(found)} else []
 
-    def show_recorded(self, identity: dict[str, Any]) -> dict[str, float]:
-        """Prints the recorded scores of one metric; returns their values by stem."""
+    def show_recorded(
+        self, identity: dict[str, Any], name: Callable[[str, str], str]
+    ) -> dict[str, float]:
+        """Prints the recorded scores of one metric; returns their values by stem.
+
+        Scores with another name are ignored, so that they are recorded again: since then the
+        network was identified, or an earlier version identified it wrongly.
+
+        Args:
+            identity: identity of the scores.
+            name: maps a set and a stem to the name of the score.
+        """
         found = self.find(identity)
+        if any(record['metric'] != name(record['set'], record['stem']) for record in found):
+            return {}
         for record in found:
             self.show(record, note='; recorded before')
         return {record['stem']: record['value'] for record in found}

@@ -36,7 +36,7 @@ def score(context: Context, image_set: ImageSet, *references: Reference) -> dict
             protocol = dataclasses.replace(reference.protocol, estimator=estimator)
             resamples = context.config.bootstrap if metric.bootstrap_sd else 0
             identity = identity_of(image_set, protocol, bootstrap=resamples)
-            recorded = context.log.show_recorded(identity)
+            recorded = context.log.show_recorded(identity, protocol.name)
             values |= recorded
             if not recorded:
                 missing.setdefault(reference, []).append((metric, protocol, identity))
@@ -165,6 +165,6 @@ def record_minimum(
         'protocol': protocol.id,
         'candidates': sorted(candidate['step'] for candidate in candidates),
     }
-    if not context.log.show_recorded(identity):
+    if not context.log.show_recorded(identity, protocol.name):
         result = MetricResult({SELECTION_METRIC.name: identity['value']})
         _record(context, identity, protocol, [result], None, 0.0)
