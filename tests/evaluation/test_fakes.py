@@ -27,7 +27,7 @@ def score_fake(tmp_path):
         options = {name: os.fspath(v) if name in PATHS else v for name, v in options.items()}
         options |= dict(output_file=str(output), cache_dir=str(tmp_path / 'cache'))
         evaluate(EvaluateConfig(**options))
-        return {(r['stem'], r['set']): r for r in read_jsonl(output)}
+        return {(r['stem'], r['set']): r for r in read_jsonl(output) if 'stem' in r}
 
     return evaluate_
 
