@@ -6,6 +6,7 @@ are not stored with the scores of a run.
 
 import dataclasses
 import math
+import os
 import pathlib
 import time
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def evaluate_fakes(config: EvaluateConfig, check_interrupt: Callable[[], None]) 
         Interrupted: SIGTERM or Ctrl-C was received.
     """
     image_files.check_options(
-        [pathlib.Path(path) for path in (config.real, config.fake) if path],
+        [pathlib.Path(p) for p in (config.real, config.fake, _own_images(config)) if p],
         value_range=config.value_range,
         skip_bad_images=config.skip_bad_images,
     )
@@ -125,8 +126,18 @@ def _real_side(config: EvaluateConfig) -> RealSide:
 
 def _data_by_name(config: EvaluateConfig) -> tuple[TrainConfig, data.Dataset]:
     """Returns the data set `--dataset` with the default options of a training."""
-    run_config = TrainConfig(dataset=config.dataset, data_dir=config.data_dir, batch_size=2)
+    run_config = TrainConfig(
+        dataset=config.dataset,
+        data_dir=config.data_dir,
+        value_range=config.value_range if os.path.isfile(_own_images(config) or '') else None,
+        batch_size=2,
+    )
     return run_config, data.load(run_config)
+
+
+def _own_images(config: EvaluateConfig) -> str | None:
+    """Returns `--data_dir` if it is the user's own images; None for other data sets and runs."""
+    return config.data_dir if config.dataset == 'folder' else None
 
 
 def _fakes(config: EvaluateConfig, real: RealSide) -> ImageFiles:

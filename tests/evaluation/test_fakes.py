@@ -264,3 +264,18 @@ def test_statistics_of_other_decoders_are_refused(score_fake, tmp_path):
 def test_options_without_effect_are_refused(options, word):
     with pytest.raises(UsageError, match=word):
         EvaluateConfig(**options)
+
+
+def test_floats_of_a_stated_range_have_the_scores_of_uint8(score_fake, tmp_path):
+    """On both sides: images of `--dataset=folder` and of `--fake`."""
+    x = np.random.RandomState(0).randint(0, 256, [60, 8, 8, 1]).astype(np.uint8)
+    found = []
+    for name, images in (('uint8', x), ('float', x / np.float32(255))):
+        np.savez(tmp_path / f'{name}_real.npz', x_train=images[:20], x_test=images[20:40])
+        np.save(tmp_path / f'{name}_fake.npy', images[40:])
+        side = dict(dataset='folder', data_dir=tmp_path / f'{name}_real.npz')
+        options = dict(fake=tmp_path / f'{name}_fake.npy', features='pixels', metrics='kid')
+        value_range = None if name == 'uint8' else '0..1'
+        found.append(score_fake(**side, **options, value_range=value_range)['kd', 'fake'])
+    ours, theirs = found
+    assert (ours['value'], ours['protocol']) == (theirs['value'], theirs['protocol'])
