@@ -57,7 +57,7 @@ def prepare(
         measured: protocol of statistics whose feature space is the default; None for the defaults
             of the options.
     """
-    output_file = pathlib.Path(config.output_file) if config.output_file else None
+    output_file = _output_file(config)
     log = ScoreLog(
         workdir.scores if workdir else output_file,
         request=config.identity_hash(),
@@ -73,6 +73,19 @@ def prepare(
         real_features = own_features = RawFeatures()
     summaries = ScoreSummaries(workdir)
     return Context(config, log, summaries, network, real_features, own_features, check_interrupt)
+
+
+def _output_file(config: EvaluateConfig) -> pathlib.Path | None:
+    """Returns `--output_file`, which must not be the score log of a run."""
+    if not config.output_file:
+        return None
+    path = pathlib.Path(config.output_file)
+    owner = Workdir(path.resolve().parent)
+    if path.resolve() == owner.scores and (owner.path / 'config.json').exists():
+        raise UsageError(
+            f'--output_file={path}: holds the scores of the run {owner.path}. Use another file.'
+        )
+    return path
 
 
 def _load_network(

@@ -43,13 +43,15 @@ class Reference:
         """Features or moments of the real side, computed once."""
         features = self.make()
         biased = [metric.name for metric in self.metrics if metric.needs_full_rank]
-        rows = features.rows if isinstance(features, Features) else features.mean
-        dim, num = rows.shape[-1], self.protocol.num
+        if isinstance(features, Features):
+            dim, action = features.rows.shape[1], 'Score more examples or use --metrics=kid.'
+        else:
+            dim, action = features.mean.size, 'Use statistics of more examples.'
+        num = self.protocol.num
         if biased and num <= dim:
             print(
                 f'WARNING: {", ".join(biased)}: {num} examples on each side, but features have '
-                f'{dim} dimensions, so the distance is mostly bias. Score more examples or use '
-                '--metrics=kid.',
+                f'{dim} dimensions, so the distance is mostly bias. {action}',
                 flush=True,
             )
         return features

@@ -88,13 +88,17 @@ def test_statistics_are_enough(samples, own, score, score_fake, tmp_path, option
             assert found['fd', 'fake']['fields'] == record['fields']
 
 
-def test_statistics_state_number_and_feature_space(samples, own, score, score_fake, tmp_path):
+def test_statistics_state_number_and_feature_space(
+    samples, own, score, score_fake, tmp_path, capsys
+):
     folder, array, _ = samples
     side = dict(reference_statistics=str(tmp_path / 'real.npz'), fake=array)
     score(
         folder, sets='samples', num_examples=NUM, metrics='fd', features='pixels',
         write_statistics=side['reference_statistics'],
     )  # fmt: skip
+    score_fake(**side)
+    assert 'mostly bias. Use statistics of more examples' in capsys.readouterr().out
     with pytest.raises(UsageError, match='--num_examples=30: .* describes 40'):
         score_fake(num_examples=30, **side)
     with pytest.raises(UsageError, match='features=pixels and inception'):
@@ -210,6 +214,16 @@ def test_resized_fakes_have_another_protocol(samples, score_fake, tmp_path):
     assert resized['fields'] == plain['fields'] | {'resize_to': 'centre_antialiased_28'}
     assert resized['protocol'] != plain['protocol']
     assert resized['protocol_name'] == 'custom'
+
+
+def test_scores_of_a_run_are_no_output_file(samples, tmp_path):
+    folder, array, _ = samples
+    (tmp_path / 'link.jsonl').symlink_to(folder / 'scores.jsonl')
+    options = dict(workdir=str(folder), fake=str(array), features='pixels')
+    for path in (folder / 'scores.jsonl', tmp_path / 'link.jsonl'):
+        with pytest.raises(UsageError, match=f'--output_file={path}: holds the scores of the run'):
+            evaluate(EvaluateConfig(**options, output_file=str(path)))
+    assert not (folder / 'scores.jsonl').exists()
 
 
 def test_metrics_of_a_run_do_not_apply(samples, score_fake):
