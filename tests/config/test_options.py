@@ -9,6 +9,7 @@ import pytest
 from flexae_tf import cli
 from flexae_tf.config import (
     BenchmarkConfig,
+    CompareConfig,
     EvaluateConfig,
     ExportConfig,
     FitConfig,
@@ -86,6 +87,7 @@ COMPANIONS = {
     (EvaluateConfig, 'fake'): dict(real='r'),
     (SampleConfig, 'output_dir'): dict(source='x'),
 }
+POSITIONAL = {CompareConfig: ('run',)}
 
 
 def named(option):
@@ -98,7 +100,9 @@ def parse(option, value):
     options, name = option
     required = REQUIRED.get(options, dict(workdir='x') if options is EvaluateConfig else {})
     given = COMPANIONS.get(option, required) | {name: value}
-    return from_arguments(options, [f'--{n}={v}' for n, v in given.items()])
+    return from_arguments(
+        options, [*(f'--{n}={v}' for n, v in given.items()), *POSITIONAL.get(options, ())]
+    )
 
 
 def refusal(option, value):
@@ -140,11 +144,15 @@ def test_path_options_are_names_after_expansion(option, monkeypatch):
         '-a "b".png': '-a "b".png',
         os.fsdecode(b'\xff.png'): os.fsdecode(b'\xff.png'),
     }
-    for path, expanded in cases.items():
+    suffix = '.md' if options is CompareConfig else '.png'
+    for pair in cases.items():
+        path, expanded = (name.replace('.png', suffix) for name in pair)
         config = parse(option, path)
         assert getattr(config, name) == expanded
         # From Python, a path is a name, also when options are copied.
         assert getattr(dataclasses.replace(config), name) == expanded
+        if options in POSITIONAL:
+            continue  # such options are never stored
         stored = from_arguments(options, to_flagfile(config).splitlines())
         assert getattr(stored, name) == os.path.abspath(expanded)
         assert stored.to_json() == config.to_json() == json.loads(json.dumps(config.to_json()))

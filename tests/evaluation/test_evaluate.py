@@ -582,7 +582,8 @@ def test_evaluate_two_sets_of_images(tmp_path):
     assert scores['fd_pixels_30_floor']['value'] < scores['fd_pixels_30_fake']['value']
 
 
-def test_evaluate_refuses_unusable_images(tmp_path):
+def test_evaluate_refuses_unusable_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # receives the list of bad images
     write_images(tmp_path / 'good', some_images(0, 3))
     write_images(tmp_path / 'mixed', some_images(0, 2))
     write_png(tmp_path / 'mixed' / 'other.png', some_images(0, 1)[0, :4])
