@@ -22,6 +22,7 @@ from flexae_tf.training.trainer import Trainer
 
 NETWORK_BATCH = 64  # images in a call of the Inception network
 EXAMPLES = 10_000  # number of random examples; their values do not change the speed
+IMAGE = (64, 64, 3)  # shape of the images of metrics of pairs
 PIPELINE_STEPS = 200
 PIPELINE_BATCHES = 6  # batches in an iteration of FlexAE
 
@@ -123,20 +124,24 @@ def network_speed(config: BenchmarkConfig) -> dict[str, float]:
 
 
 def metrics_speed() -> dict[str, float | dict[str, float]]:
-    """Measures seconds of each metric of features, and the peak memory of all in GiB."""
+    """Measures seconds of each metric except of codes, and the peak memory of all in GiB."""
     rng = np.random.default_rng(0)
 
     def random_features(mean: float) -> Features:
         rows = rng.normal(mean, size=[EXAMPLES, 2048]).astype(np.float32)
         return Features(rows, rng.normal(size=[EXAMPLES, 1008]).astype(np.float32))
 
-    real, fake = random_features(0.0), random_features(0.1)
+    def random_images() -> Features:
+        return Features(rng.integers(0, 256, [EXAMPLES, *IMAGE], dtype=np.uint8))
+
+    features = random_features(0.0), random_features(0.1)
+    images = random_images(), random_images()
     seconds = {}
     for name, metric in METRICS.items():
         if metric.of_codes:
             continue
         started = time.perf_counter()
-        metric.compute(real, fake)
+        metric.compute(*(images if metric.of_pairs else features))
         seconds[name] = round(time.perf_counter() - started, 1)
     return {'seconds': seconds, 'peak_memory_gb': round(memory.peak(), 2)}
 

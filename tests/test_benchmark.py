@@ -54,10 +54,10 @@ def test_benchmark_measures_the_network(report, monkeypatch, tmp_path):
 
 def test_benchmark_measures_metrics(report, monkeypatch):
     monkeypatch.setattr(benchmark, 'EXAMPLES', 300)
-    names = ('prd', 'precision_recall', 'codes')
+    names = ('prd', 'precision_recall', 'ssim', 'codes')
     monkeypatch.setattr(benchmark, 'METRICS', {name: METRICS[name] for name in names})
     found = report(subject='metrics')
-    assert set(found['seconds']) == {'prd', 'precision_recall'}  # not metrics of codes
+    assert set(found['seconds']) == {'prd', 'precision_recall', 'ssim'}  # not metrics of codes
     assert found['peak_memory_gb'] > 0.0
 
 
