@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from typing import Any, ClassVar
 
 from flexae_tf.config.options import Options, find_flagfile, option, path_option, runtime_option
@@ -13,6 +14,7 @@ from flexae_tf.config.shared import (
     skip_bad_images_option,
     value_range_option,
 )
+from flexae_tf.errors import UsageError
 
 DIVERGENCES = ('wasserstein', 'jensen_shannon', 'kl', 'mmd', 'sliced_wasserstein')
 MIXTURES = ('data', 'circle')
@@ -26,6 +28,15 @@ class TrainConfig(Options):
     workdir: str | None = path_option('Folder of the run. The same command resumes it.')
     seed: int = option(
         0, 'Seed of initial weights, batches and noise.', minimum=0, maximum=MAX_SEED
+    )
+
+    init_from: str | None = path_option(
+        'Folder of a run whose weights training starts from (default: random weights).'
+    )
+    init_checkpoint: str | None = option(
+        None,
+        'Step of the checkpoint of --init_from (default: the newest valid one). The run records '
+        'STEP-DIGEST, which is accepted, too.',
     )
 
     dataset: str = option('digits', 'Data set to train on, or package.module:NAME.')
@@ -196,6 +207,16 @@ class TrainConfig(Options):
     dry_run: bool = runtime_option(
         False, 'Print the plan of the run and its requirements; train nothing.'
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checkpoint = self.init_checkpoint
+        if checkpoint is None:
+            return
+        if not self.init_from:
+            raise UsageError(f'--init_checkpoint={checkpoint}: needs --init_from. Set both.')
+        if not re.fullmatch(r'[0-9]+(-[0-9a-f]{12})?', checkpoint):
+            raise UsageError(f'--init_checkpoint={checkpoint}: unknown. Use a step.')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

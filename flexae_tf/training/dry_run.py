@@ -18,6 +18,8 @@ from flexae_tf.methods import build_method
 from flexae_tf.methods.base import Method
 from flexae_tf.training.distribution import check_shares, choose_strategy
 from flexae_tf.training.flops import graph_flop
+from flexae_tf.training.restore import initialize
+from flexae_tf.training.workdir import is_started
 
 
 def show(config: ResolvedConfig, spec: DatasetSpec) -> None:
@@ -36,6 +38,8 @@ def show(config: ResolvedConfig, spec: DatasetSpec) -> None:
     for name, value in dataclasses.asdict(config).items():
         print(f'--{name}={value}')
     method = build_method(config, spec)
+    if config.init_from and not is_started(config):
+        print(f'\n{initialize(method, config)}')
     row = method.method_spec
     print(f'\nmethod: {row.name} (prior {row.prior or row.density}, posterior {row.posterior})')
     print(

@@ -1,19 +1,32 @@
 """Opening trained runs: a method restored from its workdir."""
 
 import contextlib
+import dataclasses
 import os
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from flexae_tf.config import ResolvedConfig, checkpoint_step
 from flexae_tf.data import DatasetSpec
-from flexae_tf.errors import CorruptRunError, MissingDataError
+from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
 from flexae_tf.methods import build_method
 from flexae_tf.methods.base import Method
 from flexae_tf.training.checkpoints import Checkpoints, check_complete, check_names
-from flexae_tf.training.workdir import Workdir
+from flexae_tf.training.workdir import Workdir, recorded_source
+
+# Options that networks depend on.
+NETWORK_OPTIONS = (
+    'method',
+    'network',
+    'width_multiplier',
+    'latent_dim',
+    'noise_dim',
+    'generator_capacity',
+    'divergence',
+    'num_pseudo_inputs',
+)
 
 
 class Run(NamedTuple):
@@ -83,6 +96,61 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
     return Run(method, config, spec, folder, step, digest, frozenset(digests))
 
 
+def pin_source(config: ResolvedConfig) -> ResolvedConfig:
+    """Returns the configuration with step and digest of the checkpoint to start from.
+
+    Raises:
+        UserError: as `open_run`, for `init_from`.
+    """
+    config = recorded_source(config)
+    if not config.init_from or '-' in (config.init_checkpoint or ''):
+        return config
+    source = open_run(config.init_from, config.init_checkpoint or 'last')
+    return dataclasses.replace(config, init_checkpoint=f'{source.step}-{source.digest}')
+
+
+def initialize(method: Method, config: ResolvedConfig) -> str:
+    """Copies the weights of the pinned checkpoint, batch-norm averages included.
+
+    Encoder and decoder must be those of the other run. Every other network, or variable outside the
+    networks, is copied if the other run has one of its name, and then must be equal too.
+
+    Args:
+        method: receives the weights; its optimizers do not change.
+        config: its configuration, from `pin_source`.
+
+    Returns:
+        A message that names the copied parts and the others.
+
+    Raises:
+        UsageError: the networks differ; the message names a variable and the options that differ.
+        UserError: as `open_run`; also if the checkpoint is not the pinned one any more.
+    """
+    step, _, digest = config.init_checkpoint.partition('-')
+    source = open_run(config.init_from, step)
+    flag = f'--init_from={config.init_from}'
+    if digest not in source.digests:
+        raise MissingDataError(
+            f'{flag}: its checkpoint of step {step} is not {digest} any more. Start in another '
+            '--workdir, without --init_checkpoint.'
+        )
+    ours, theirs = _parts(method), _parts(source.method)
+    copied = [name for name in ours if name in theirs]
+    for name in copied:
+        for variable in {**theirs[name], **ours[name]}:
+            there, here = (_shape(parts[name], variable) for parts in (theirs, ours))
+            if there != here:
+                raise UsageError(
+                    f'{flag}: {name}/{variable} {there} there, {here} here'
+                    f'{_differing_options(source.config, config)}. Use the same networks.'
+                )
+        for variable, value in theirs[name].items():
+            ours[name][variable].assign(value.numpy())
+    others = [name for name in ours if name not in theirs]
+    random = f'; random: {", ".join(others)}' if others else ''
+    return f'weights of {source.workdir.path}, step {step}: {", ".join(copied)}{random}'
+
+
 def saved_steps(workdir: str | os.PathLike) -> list[int]:
     """Returns the steps of all checkpoints and snapshots, valid or not, in rising order.
 
@@ -150,3 +218,25 @@ def _restore_first(holders: list[Checkpoints], step: int) -> Checkpoints:
 
 def _no_checkpoint(folder: Workdir) -> MissingDataError:
     return MissingDataError(f'{folder.path}: holds no checkpoint yet. Train the run first.')
+
+
+def _parts(method: Method) -> dict[str, dict[str, Any]]:
+    """Returns the weights of a method by network and name; a weight of no network is by itself."""
+    parts = {
+        network.name: {v.path.removeprefix(f'{network.name}/'): v for v in network.weights}
+        for network in method.layers
+    }
+    of_networks = {id(v) for part in parts.values() for v in part.values()}
+    own = [v for v in method.weights if id(v) not in of_networks]
+    return parts | {v.name: {v.name: v} for v in own}
+
+
+def _shape(part: dict[str, Any], variable: str) -> str:
+    return f'has shape {list(part[variable].shape)}' if variable in part else 'is missing'
+
+
+def _differing_options(there: ResolvedConfig, here: ResolvedConfig) -> str:
+    """Returns the options of networks that differ, for an error message; '' without any."""
+    pairs = ((name, getattr(there, name), getattr(here, name)) for name in NETWORK_OPTIONS)
+    texts = [f'--{name}={a} there, {b} here' for name, a, b in pairs if a != b]
+    return f' ({"; ".join(texts)})' if texts else ''

@@ -19,7 +19,7 @@ from flexae_tf.training.distribution import (
     mean_over_replicas,
 )
 from flexae_tf.training.flops import graph_flop
-from flexae_tf.training.restore import initial_state
+from flexae_tf.training.restore import initial_state, initialize, pin_source
 from flexae_tf.training.run_log import PrintLog, WorkdirLog
 from flexae_tf.training.shutdown import GracefulShutdown
 from flexae_tf.training.summaries import Summaries
@@ -41,7 +41,7 @@ def train(config: ResolvedConfig, spec: DatasetSpec) -> None:
     """
     print(choose_devices(config.device), flush=True)
     if config.dry_run:
-        dry_run.show(config, spec)
+        dry_run.show(pin_source(config), spec)
         return
     replicas = choose_strategy().num_replicas_in_sync
     check_shares(config.batch_size, replicas, jit_compile=config.jit_compile)
@@ -67,7 +67,8 @@ class Trainer:
 
     Raises:
         TypeError: the configuration is not resolved.
-        UsageError: the configuration does not fit the data set or the devices.
+        UsageError: the configuration does not fit the data set, the devices or the run `init_from`.
+        UserError: see `restore.initialize`.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Trainer:
         *,
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
-        self.config = config
+        self.config = config = pin_source(config)
         self._dataset = dataset
         self._strategy = strategy or choose_strategy()
         replicas = self._strategy.num_replicas_in_sync
@@ -104,6 +105,11 @@ class Trainer:
             if config.workdir
             else PrintLog()
         )
+        self._origin = (
+            initialize(self.method, config)
+            if config.init_from and not self._log.saved_steps()
+            else None  # random weights, or those of a checkpoint
+        )
         self._summaries = Summaries(self.method, dataset, self._log)
         self._seconds_per_step = math.inf
 
@@ -122,11 +128,14 @@ class Trainer:
     def _train(self, shutdown: GracefulShutdown) -> None:
         config, log, total = self.config, self._log, self.config.training_steps
 
-        # Resume.
+        # Resume, or start from the weights of another run, which is not needed any more then.
         log.resume()
-        step = int(self.state.step.read_value())
-        if step < total or not log.saved_steps():
+        step, started = int(self.state.step.read_value()), bool(log.saved_steps())
+        if step < total or not started:
             log.write_environment()
+        if self._origin and not started:
+            log.message(self._origin)
+            log.save_checkpoint(step, required=True)
         if step >= total:
             log.message(f'already at step {step} of {total}: nothing to do')
             if not log.saved_steps():  # --training_steps=0: an untrained method

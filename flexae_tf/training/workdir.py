@@ -29,16 +29,68 @@ def check_request(config: TrainConfig) -> tuple[ResolvedConfig, DatasetSpec]:
 
     Raises:
         UsageError: `--workdir` is missing or holds a run of another configuration; or the
-            options do not fit the data set or each other.
-        MissingDataError: the user's own images are not at `--data_dir`.
+            options do not fit the data set, the run `--init_from` or each other.
+        MissingDataError: the user's own images are not at `--data_dir`, or there is no run
+            `--init_from`.
     """
     if not config.workdir and not config.dry_run:
         raise UsageError('--workdir: needed. Name the folder of the run.')
     spec = data.describe(config)
-    config = resolve(config, spec)
+    config = recorded_source(resolve(config, spec))
+    if config.init_from:
+        _check_source(config, spec)
     if config.workdir:
         Workdir(config.workdir).check(config)
     return config, spec
+
+
+def recorded_source(config: ResolvedConfig) -> ResolvedConfig:
+    """Returns the configuration with the checkpoint of `init_from` that its workdir recorded.
+
+    A run that was started has its own weights, so it does not need the other run any more. Without
+    a recorded checkpoint of `init_from` the configuration comes back unchanged.
+    """
+    if not config.init_from or not config.workdir:
+        return config
+    recorded = Workdir(config.workdir).config()
+    if not recorded or not recorded.init_checkpoint:
+        return config
+    step, _, _ = recorded.init_checkpoint.partition('-')
+    same = os.path.abspath(config.init_from) == recorded.init_from
+    if not same or config.init_checkpoint not in (None, step):
+        return config
+    return dataclasses.replace(config, init_checkpoint=recorded.init_checkpoint)
+
+
+def is_started(config: ResolvedConfig) -> bool:
+    """Returns whether the workdir has a checkpoint of training, valid or not."""
+    return bool(config.workdir) and any(
+        Workdir(config.workdir).checkpoints.glob('ckpt-*.manifest.json')
+    )
+
+
+def _check_source(config: ResolvedConfig, spec: DatasetSpec) -> None:
+    """Checks `init_from`, except its networks; a started run does not need it any more.
+
+    Raises:
+        UsageError: it is the workdir, or its examples have another shape.
+        MissingDataError: it is not a run.
+        CorruptRunError: its `config.json` is corrupt.
+    """
+    if config.workdir and os.path.realpath(config.workdir) == os.path.realpath(config.init_from):
+        raise UsageError(
+            f'--init_from={config.init_from}: is the --workdir. Use another --workdir, or leave '
+            '--init_from out to continue that run.'
+        )
+    if is_started(config):
+        return
+    _, found = Workdir(config.init_from).read()
+    if (found.kind, found.shape) != (spec.kind, spec.shape):
+        raise UsageError(
+            f'--init_from={config.init_from}: trained on {found.kind} of shape '
+            f'{list(found.shape)}, not {spec.kind} of shape {list(spec.shape)}. Use data of the '
+            'same shape.'
+        )
 
 
 class Workdir:
@@ -156,6 +208,15 @@ class Workdir:
         if document is None:
             raise MissingDataError(f'{self.path}: holds no run (no config.json). Check the path.')
         return document['config'], document['data']
+
+    def config(self) -> ResolvedConfig | None:
+        """Returns the resolved configuration of the run; None if the folder is not a run.
+
+        Raises:
+            CorruptRunError: `config.json` is corrupt.
+        """
+        document = self._document()
+        return document and document['config']
 
     def check(self, config: ResolvedConfig) -> None:
         """Raises `UsageError` if the folder holds a run of another configuration."""
