@@ -112,7 +112,7 @@ def pin_source(config: ResolvedConfig) -> ResolvedConfig:
 def initialize(method: Method, config: ResolvedConfig) -> str:
     """Copies the weights of the pinned checkpoint, batch-norm averages included.
 
-    Encoder and decoder must be those of the other run. Every other network, or variable outside the
+    Encoder and decoder must be equal in both runs. Every other network, or variable outside the
     networks, is copied if the other run has one of its name, and then must be equal too.
 
     Args:

@@ -108,7 +108,7 @@ class Trainer:
         self._origin = (
             initialize(self.method, config)
             if config.init_from and not self._log.saved_steps()
-            else None  # random weights, or those of a checkpoint
+            else None  # random weights, or weights of a checkpoint
         )
         self._summaries = Summaries(self.method, dataset, self._log)
         self._seconds_per_step = math.inf

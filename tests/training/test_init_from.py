@@ -64,7 +64,7 @@ def test_resumes_exactly_without_the_other_run(tuned, synthetic, run, tmp_path):
     assert_equal_states(uninterrupted, resumed)
 
 
-def test_a_run_killed_before_its_first_save_starts_from_the_same_weights(tuned, synthetic, run):
+def test_run_killed_before_its_first_save_starts_from_the_same_weights(tuned, synthetic, run):
     trainer = train(tuned(training_steps=0), synthetic)
     for path in (pathlib.Path(trainer.config.workdir) / 'checkpoints').iterdir():
         path.unlink()
