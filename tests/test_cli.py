@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -176,6 +177,40 @@ class TestTrain:
         flags = [*small, '--dataset=mnist', f'--data_dir={tmp_path}']
         refused_here(3, ['mnist', '--download'], 'train', *flags)
         assert not (tmp_path / 'run').exists()
+
+
+class TestPaths:
+    """Programs in folders whose names are patterns, not UTF-8, or have special characters."""
+
+    def test_programs_take_names_literally(
+        self, here, capsys, monkeypatch, tmp_path, short_networks
+    ):
+        sys.stdout.reconfigure(errors='backslashreplace')  # as `streams` does in a program
+        name = os.fsdecode(b'[a-c]*?\\{b} \'"$x \xff')
+        monkeypatch.setenv('SCRATCH', f'{tmp_path}/{name}')
+        scratch = pathlib.Path(os.environ['SCRATCH'])
+        images, run = scratch / 'images', scratch / 'run'
+        images.mkdir(parents=True)
+        rng = np.random.RandomState(0)
+        for i in range(60):
+            pixels = tf.constant(rng.randint(0, 256, [28, 28, 1]), tf.uint8)
+            (images / f'{scratch.name[:-1]}{i}.png').write_bytes(tf.io.encode_png(pixels).numpy())
+        flags = ['--dataset=folder', '--image_size=28', '--data_dir=$SCRATCH/images', *SMALL[1:]]
+        here('train', *flags, '--workdir=$SCRATCH/run')
+        flagfile = '--flagfile=$SCRATCH/run/flags.txt'
+        here('train', flagfile, '--training_steps=5')
+        assert 'resuming at step 4' in capsys.readouterr().out
+        here('fit', '--workdir=$SCRATCH/run', '--density=gaussian_mixture')
+        pixels = ['--features=pixels', '--metrics=fd', '--sets=samples', '--num_examples=20']
+        here('evaluate', '--workdir=$SCRATCH/run', *pixels, '--output_file=$SCRATCH/s.jsonl')
+        here('evaluate', '--real=$SCRATCH/images', '--fake=$SCRATCH/images', *pixels[:2])
+        here('export', '--workdir=$SCRATCH/run', '--export_dir=$SCRATCH/[export]')
+        for source in ('run', '[export]'):
+            output = f'--output_file=$SCRATCH/{source}.png'
+            here('sample', f'--source=$SCRATCH/{source}', '--num_samples=4', output)
+        names = {'images', 'run', '[export]', 's.jsonl', 'run.png', '[export].png'}
+        assert {path.name for path in scratch.iterdir()} == names
+        assert run.stat() and len(list(tmp_path.iterdir())) == 1
 
 
 class TestStart:

@@ -17,7 +17,7 @@ from flexae_tf.config.options import to_flagfile
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
 from flexae_tf.environment import environment
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
-from flexae_tf.files import lock, read_jsonl, write_json, write_text
+from flexae_tf.files import local_path, lock, read_jsonl, write_json, write_text
 from flexae_tf.methods import config_class, resolve
 
 
@@ -98,10 +98,13 @@ class Workdir:
 
     Args:
         path: the folder; nothing is created or written before `open`.
+
+    Raises:
+        UsageError: the path is empty or a URL.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(local_path('workdir', path))
         self.checkpoints = self.path / 'checkpoints'
         self.samples = self.path / 'samples'
         self.tensorboard = self.path / 'tb'

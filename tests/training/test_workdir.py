@@ -1,10 +1,13 @@
 import dataclasses
+import os
 import shutil
 
 import numpy as np
 import pytest
 
 import flexae_tf
+from flexae_tf.config import TrainConfig
+from flexae_tf.config.options import from_arguments
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
 from flexae_tf.training.workdir import Workdir, check_request
 from tests.training.conftest import train
@@ -53,6 +56,42 @@ def test_workdir_is_locked_while_open(config, synthetic, straight, tmp_path):
     workdir.close()
     workdir.open(straight.config, synthetic)
     workdir.close()
+
+
+def test_flags_of_a_run_train_it_where_it_is_now(run, tmp_path, monkeypatch):
+    """A run that was copied, with a flagfile given from another folder."""
+    copy = shutil.copytree(run, tmp_path / '[copy] $x')
+    (tmp_path / 'link').symlink_to(copy)
+    monkeypatch.chdir('/')
+    flags = str(copy).replace('$', '$$')
+    for folder in (flags, tmp_path / 'link'):
+        found, _ = check_request(from_arguments(TrainConfig, [f'--flagfile={folder}/flags.txt']))
+        assert os.path.samefile(found.workdir, copy)
+    assert Workdir(copy).read()[0].workdir == str(copy)
+    assert str(run.parent) not in (copy / 'flags.txt').read_text()
+
+
+def test_workdir_stores_absolute_paths(config, synthetic, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    workdir = Workdir('run')
+    workdir.open(config(workdir='run', data_dir='../data'), synthetic)
+    workdir.close()
+    monkeypatch.chdir('/')
+    found = Workdir(tmp_path / 'run').read()[0]
+    assert found.data_dir == f'{tmp_path}/../data'
+    (again,) = (tmp_path / 'run').glob('flags.txt')
+    assert from_arguments(TrainConfig, [f'--flagfile={again}']).data_dir == found.data_dir
+
+
+def test_workdir_logs_names_that_are_not_utf_8(tmp_path):
+    Workdir(tmp_path).log('é \udcff')
+    assert (tmp_path / 'log.txt').read_text('utf-8').endswith(' é \\udcff\n')
+
+
+@pytest.mark.parametrize('path', ['', 'gs://bucket/run'])
+def test_workdir_needs_a_local_path(path):
+    with pytest.raises(UsageError, match='^workdir='):
+        flexae_tf.load_run(path)
 
 
 def test_workdir_without_valid_run_is_refused(run):
