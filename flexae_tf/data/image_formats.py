@@ -66,7 +66,7 @@ def inspect(path: str) -> str:
                 return PLAIN if jpeg_orientation(file) == 1 else SPECIAL
             if name == 'PNG':
                 transparent, orientation = png_metadata(file)
-                if head[24] == 16:
+                if head[24:25] == b'\x10':  # absent from a truncated file
                     return DEEP
                 return PLAIN if not transparent and orientation == 1 else SPECIAL
     except OSError as error:
@@ -100,7 +100,7 @@ def jpeg_orientation(file: BinaryIO) -> int:
         if marker == b'\xff\xff':  # padding
             file.seek(-1, os.SEEK_CUR)
             continue
-        size = int.from_bytes(file.read(2), 'big') - 2
+        size = max(0, int.from_bytes(file.read(2), 'big') - 2)
         if marker == b'\xff\xe1' and (data := file.read(size)).startswith(b'Exif\0\0'):
             return exif_orientation(data)
         if marker != b'\xff\xe1':

@@ -55,6 +55,15 @@ def test_inspect_names_formats_that_cannot_be_decoded(tmp_path, content, problem
         inspect(tmp_path, content)
 
 
+def test_inspect_accepts_headers_that_are_truncated_or_corrupt(tmp_path):
+    jpeg = tf.io.encode_jpeg(tf.zeros([4, 4, 3], tf.uint8)).numpy()
+    for content in (jpeg, png(4), png(3, tf.uint16)):
+        for length in range(8, len(content)):  # the decoder refuses the rest
+            assert inspect(tmp_path, content[:length]) in (PLAIN, SPECIAL, DEEP)
+    for size in (b'\0\0', b'\0\1', b'\xff\xff'):  # of a segment, its own two bytes included
+        assert inspect(tmp_path, jpeg[:2] + b'\xff\xe1' + size + jpeg[2:]) == PLAIN
+
+
 def test_inspect_names_errors_of_the_system(tmp_path):
     with pytest.raises(UnreadableImageError, match='^no such file or directory$'):
         image_formats.inspect(str(tmp_path / 'file'))
