@@ -108,8 +108,8 @@ def histogram(tag: str, values: np.ndarray) -> Summary:
 
 
 def text(tag: str, content: str) -> Summary:
-    """Returns the summary of a text (Markdown)."""
-    return text_pb(tag, content)
+    """Returns the summary of a text (Markdown); bytes of names that are not UTF-8 are escaped."""
+    return text_pb(tag, _escape(content))
 
 
 def image(tag: str, png: bytes, description: str = '') -> Summary:
@@ -145,7 +145,7 @@ def session_start(hyperparameters: Mapping[str, bool | int | float | str], run: 
         hyperparameters: values by name.
         run: name of the run; runs of one name are one row.
     """
-    return summary_v2.hparams_pb(dict(hyperparameters), trial_id=run)
+    return summary_v2.hparams_pb(dict(hyperparameters), trial_id=_escape(run))
 
 
 def session_end() -> Summary:
@@ -155,6 +155,10 @@ def session_end() -> Summary:
         plugin_data_pb2.HParamsPluginData(session_end_info=info)
     )
     return _summary(hparams_metadata.SESSION_END_INFO_TAG, hparams_metadata.NULL_TENSOR, metadata)
+
+
+def _escape(text: str) -> str:
+    return text.encode(errors='backslashreplace').decode()
 
 
 def _summary(tag: str, tensor: TensorProto, metadata: SummaryMetadata) -> Summary:

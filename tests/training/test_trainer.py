@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -15,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import flexae_tf
 from flexae_tf.errors import CorruptRunError, NonFiniteLossError, UsageError
-from flexae_tf.files import read_jsonl
+from flexae_tf.files import read_jsonl, tensorflow_path
 from flexae_tf.training import event_files
 from flexae_tf.training.checkpoints import Checkpoints
 from flexae_tf.training.trainer import Trainer
@@ -90,6 +91,15 @@ def test_trainer_with_zero_steps_keeps_initial_weights(config, synthetic, straig
         np.testing.assert_array_equal(a, b)
     # Training can start in the same workdir.
     assert_equal_states(straight, train(config(workdir=str(tmp_path)), synthetic))
+
+
+def test_trainer_accepts_a_workdir_whose_name_is_not_utf_8(config, synthetic, tmp_path):
+    run = tmp_path / os.fsdecode(b'caf\xe9 [1]')
+    train(config(workdir=str(run), training_steps=0), synthetic)
+    assert len(flexae_tf.load_run(run).sample(2, seed=0)) == 2
+    with tensorflow_path(run / 'tb') as folder:
+        config_text = read_events(folder).Tensors('config')[0].tensor_proto
+    assert b'caf\\udce9 [1]' in config_text.string_val[0]
 
 
 def test_trainer_without_checkpoint_but_with_snapshot_does_not_restart(
