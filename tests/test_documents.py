@@ -187,7 +187,11 @@ def test_readme_api_trains_samples_and_exports(tmp_path, monkeypatch, here, shor
     assert names['images'].shape == (16, 28, 28, 1) and names['codes'].shape == (16, 32)
     assert (tmp_path / 'exported' / 'saved_model.pb').exists()
     code = next(b for b in code_blocks(README.read_text(), 'python') if 'signatures' in b)
-    exec(code.replace('runs/mnist/export/000130000', 'exported'), names)
+    # In a tf.function, which fails if the snippet does not keep the loaded object.
+    *setup, call = code.replace('runs/mnist/export/000130000', 'exported').strip().splitlines()
+    exec('\n'.join(setup), names)
+    expression = call.removeprefix('images = ')
+    exec(f'@tf.function\ndef sample():\n    return {expression}\nimages = sample()', names)
     assert names['images'].shape == (16, 28, 28, 1)
 
 
