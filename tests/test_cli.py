@@ -134,7 +134,7 @@ class TestRefusals:
         refused_here(
             3, ['torn.npz'], 'train', '--dataset=folder', run, f'--data_dir={tmp_path}/torn.npz'
         )
-        assert not (tmp_path / 'run').exists()
+        assert [path.name for path in (tmp_path / 'run').iterdir()] == ['bad_images.txt']
 
     def test_build_method_refuses_another_setup_of_keras(self, synthetic):
         keras.config.set_image_data_format('channels_first')
