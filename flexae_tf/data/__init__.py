@@ -77,8 +77,8 @@ def load(config: TrainConfig) -> Dataset:
         spec, train_size=len(train), test_size=len(test), validation_size=available
     )
     if train.labels is not None and spec.num_classes is None:  # classes of a folder
-        splits = (train, test, *own_validation)
-        num_classes = 1 + max(int(split.labels.max()) for split in splits)
+        labels = [s.labels for s in (train, test, *own_validation) if s.labels is not None]
+        num_classes = 1 + max(int(array.max()) for array in labels)
         spec = dataclasses.replace(spec, num_classes=num_classes)
     num_train, num_validation = _split_sizes(config, source, len(train), available)
     if source.load_validation is not None:

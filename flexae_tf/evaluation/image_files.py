@@ -74,7 +74,9 @@ def load_vectors(path: Path, *, flag: str, max_vectors: int) -> np.ndarray:
         MissingDataError: the file is missing, corrupt or does not hold finite vectors.
     """
     if not path.is_file():
-        raise MissingDataError(f'{path}: no such file. Correct {flag}.')
+        raise MissingDataError(
+            f'{path}: not a file. Correct {flag}; vectors come from an .npy or .npz file.'
+        )
     return arrays.load_vectors(path, max_vectors=max_vectors)
 
 

@@ -65,8 +65,8 @@ class Protocol:
         estimator: computation of the score from the features.
         selection: 'minimum_of_late' or 'minimum_of_all' if the checkpoint was selected by this
             score, on the same examples, as the authors do; otherwise 'none'.
-        tfgan_network: whether the network is TF-GAN's own. It affects names but not the id, since
-            `network` identifies the network.
+        tfgan_network: whether the network is proven to be the Inception graph of 2015. It affects
+            names but not the id, since `network` identifies the network.
         network_name: name in the declaration of a network other than Inception; None for
             'inception'.
         decoder: decoder of the real images, if they come from image files; None for arrays and
@@ -150,7 +150,7 @@ class Protocol:
     def name(self, image_set: str, stem: str = 'fd') -> str:
         """Returns the name of a score: `fid10k_gen`, `prd_recall_pixels_10k_rec`, ...
 
-        Only pool_3 of TF-GAN's own network gives an FID or a KID. Scores against unverified
+        Only pool_3 of the Inception graph of 2015 gives an FID or a KID. Scores against unverified
         statistics end in `_unverified`, scores that selected their checkpoint in `_min`.
 
         Args:

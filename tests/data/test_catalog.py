@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,23 @@ def test_source_from_outside_refuses_other_examples(stripes, monkeypatch, change
     with pytest.raises(UsageError, match=r'Return uint8 \[n, 8, 8, 1\].$') as error:
         data.load(TrainConfig(dataset=stripes, batch_size=8))
     assert words in str(error.value)
+
+
+def test_source_from_outside_may_have_labels_only_for_training(stripes, monkeypatch):
+    source = catalog.find(stripes)
+
+    def describe(config):
+        return dataclasses.replace(source.describe(config), num_classes=None)
+
+    def load(config):
+        train, test = source.load(config)
+        return train, data.Split(test.x)
+
+    module = sys.modules['outside_package.stripes']
+    monkeypatch.setattr(module, 'STRIPES', data.Source(describe, load))
+    dataset = data.load(TrainConfig(dataset=stripes, batch_size=8))
+    assert dataset.spec.num_classes == 1 + dataset.train.labels.max()
+    assert dataset.test.labels is None
 
 
 def test_source_from_outside_refuses_impossible_sizes_like_others(stripes):

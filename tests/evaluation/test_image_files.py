@@ -77,7 +77,7 @@ def test_load_vectors_refuses_other_arrays(tmp_path, x, words):
     np.save(tmp_path / 'x.npy', x)
     with pytest.raises(MissingDataError, match=words):
         image_files.load_vectors(tmp_path / 'x.npy', flag='--fake', max_vectors=12)
-    with pytest.raises(MissingDataError, match='no such file. Correct --fake'):
+    with pytest.raises(MissingDataError, match='not a file. Correct --fake'):
         image_files.load_vectors(tmp_path, flag='--fake', max_vectors=12)
 
 

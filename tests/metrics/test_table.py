@@ -86,7 +86,7 @@ def test_select_returns_what_applies():
     ('name', 'options', 'message'),
     [
         ('prd', dict(num=19), 'at least 20 examples'),
-        ('inception_score', dict(num=100), "TF-GAN's own network"),
+        ('inception_score', dict(num=100), 'Inception graph of 2015'),
         ('kid', dict(num=100, moments=True), '--metrics=fd'),
     ],
 )
