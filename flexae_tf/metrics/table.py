@@ -142,8 +142,8 @@ def select(
             )
         if metric.needs_logits and not has_logits:
             raise UsageError(
-                f'--metrics={metric.name}: needs the logits of the Inception graph of 2015. Leave it '
-                'out, or use that network.'
+                f'--metrics={metric.name}: needs the logits of the Inception graph of 2015. '
+                'Leave it out, or use that network.'
             )
         if moments and not metric.accepts_moments:
             accepting = ','.join(row.name for row in METRICS.values() if row.accepts_moments)
