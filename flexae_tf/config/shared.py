@@ -8,7 +8,7 @@ from flexae_tf.config.options import option, path_option, runtime_option
 from flexae_tf.errors import UsageError
 
 MAX_SEED = 2**31 - 1
-VALUE_RANGES = ('0..255', '0..1', '-1..1')
+VALUE_RANGES = {'0..255': (0, 255), '0..1': (0, 1), '-1..1': (-1, 1)}  # smallest, largest value
 FEATURES = ('auto', 'inception', 'pixels')
 
 
@@ -48,7 +48,7 @@ def value_range_option() -> Any:
         None,
         'Range of the values of .npy and .npz files that are not uint8; values are rounded to '
         'uint8 (default: such files are refused).',
-        choices=VALUE_RANGES,
+        choices=tuple(VALUE_RANGES),
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flexae_tf.data.arrays import UNREADABLE
+from flexae_tf.data.array_files import UNREADABLE
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.files import atomic_path
 from flexae_tf.metrics.frechet import Moments
