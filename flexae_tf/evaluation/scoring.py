@@ -54,6 +54,7 @@ def score(context: Context, image_set: ImageSet, *references: Reference) -> dict
             values |= _compute(
                 context, metric, protocol, identity, reference.features, sets[reference], image_set
             )
+    context.summaries.update()
     return values
 
 
@@ -144,7 +145,6 @@ def _record(
             )
         records.append(record)
     context.log.add(records)
-    context.summaries.update()
     return {record['stem']: record['value'] for record in records}
 
 
