@@ -13,7 +13,7 @@ from flexae_tf.config import EvaluateConfig
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import archives, network_files
-from flexae_tf.files import append_jsonl, read_jsonl, write_text
+from flexae_tf.files import append_jsonl, read_jsonl, stat_digest, write_text
 
 DEFAULT_NETWORK = 'default'
 
@@ -71,23 +71,23 @@ def completed_in(
 def requested_network(config: EvaluateConfig) -> str:
     """Returns twelve digits of the content of the network that options name, or 'default'.
 
+    It is 'default' without a path, and for pixels, which need no network.
+
     Raises:
         MissingDataError: there is no network at the path.
     """
     flag = 'feature_network' if config.feature_network else 'inception_path'
     path = getattr(config, flag)
-    if not path:
+    if not path or config.features == 'pixels':
         return DEFAULT_NETWORK
     cache = pathlib.Path(config.cache_dir) if config.cache_dir else archives.default_cache()
-    parts = [pathlib.Path(path), *pathlib.Path(path).rglob('*')]
-    changed = max((part.stat().st_mtime_ns for part in parts if part.exists()), default=0)
-    return _checksum(path, f'--{flag}', cache, changed)
+    return _checksum(path, f'--{flag}', cache, stat_digest(pathlib.Path(path), flag=f'--{flag}'))
 
 
 @functools.cache
-def _checksum(path: str, flag: str, cache: pathlib.Path, changed: int) -> str:
-    """Reads a network once until it is changed; many evaluations may name it."""
-    del changed
+def _checksum(path: str, flag: str, cache: pathlib.Path, state: str) -> str:
+    """Reads a network once until its files change; many evaluations may name it."""
+    del state
     if flag == '--feature_network':
         return network_files.from_declaration(path, cache)[1].checksum
     return network_files.from_path(path, cache).checksum
