@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flexae_tf.config import TrainConfig
 from flexae_tf.config.external import import_object
 from flexae_tf.data import celeba, digits, image_folder, synthetic, tfds
-from flexae_tf.data.dataset import DatasetSpec, Split
+from flexae_tf.data.dataset import CODES, DatasetSpec, Split
 from flexae_tf.errors import UsageError
 
 # Options of a training that only some data sets read.
@@ -63,7 +63,7 @@ def check_options(config: TrainConfig) -> None:
     Raises:
         UsageError: an option of another data set is set.
     """
-    ignored = set(OPTIONS) - set(find(config.dataset).options)
+    ignored = unused_options(config.dataset)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in ignored and value != field.default:
@@ -72,6 +72,11 @@ def check_options(config: TrainConfig) -> None:
                 f'--{field.name}={value}: not an option of --dataset={config.dataset}. Leave it '
                 f'out, or use --dataset={users[0]}.'
             )
+
+
+def unused_options(name: str) -> set[str]:
+    """Returns the options of `OPTIONS` that a data set, or `CODES`, would ignore."""
+    return set(OPTIONS) - set(() if name == CODES else find(name).options)
 
 
 def find(name: str) -> Source:

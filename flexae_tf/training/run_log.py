@@ -12,7 +12,7 @@ import numpy as np
 from flexae_tf import image_grid
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.config.options import to_flagfile
-from flexae_tf.data import Dataset
+from flexae_tf.data import Dataset, catalog
 from flexae_tf.errors import CorruptRunError
 from flexae_tf.files import append_jsonl, truncate_jsonl
 from flexae_tf.methods.base import Method
@@ -249,7 +249,6 @@ def _hyperparameters(config: ResolvedConfig, method: Method) -> dict[str, Any]:
     for part, names in _OPTIONS.items():
         if not hasattr(method, part):
             unused.update(names)
-    if config.dataset != 'celeba':
-        unused.add('celeba_crop')
+    unused.update(catalog.unused_options(config.dataset))
     options = config.identity().items()
     return {name: value for name, value in options if value is not None and name not in unused}
