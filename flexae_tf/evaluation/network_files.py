@@ -101,10 +101,12 @@ def default(cache: pathlib.Path) -> NetworkFiles:
         MissingDataError: the network is nowhere; the message has the command that downloads it.
     """
     remedy = f'Run: {download_command(cache)}'
+    if path := in_cache(cache):
+        return from_path(path, cache, remedy=remedy)
     reasons = []
     for name, find in {'kagglehub': _from_kaggle, 'tensorflow_hub': _from_hub}.items():
         try:
-            path = in_cache(cache) or find(cache)
+            path = find(cache)
         except Exception as error:  # each package raises its own errors
             reasons.append(f'{name}: {one_line(error)[:120]}')
         else:

@@ -88,10 +88,10 @@ def example_reference(context: Context, raw: Protocol, x: np.ndarray | None) -> 
         )
     if not config.reference_statistics:
         return reference
-    return with_statistics(config, reference)
+    return _with_statistics(config, reference)
 
 
-def with_statistics(config: EvaluateConfig, reference: Reference) -> Reference:
+def _with_statistics(config: EvaluateConfig, reference: Reference) -> Reference:
     """Returns the reference with `--reference_statistics` in place of features of real examples."""
     path = config.reference_statistics
     statistics = statistics_file.read_statistics(

@@ -16,6 +16,14 @@ from tests.evaluation.networks import TinyInception
 
 
 @pytest.fixture(scope='package')
+def tiny(tmp_path_factory):
+    """The folder of a tiny network with the interface of Inception; read only."""
+    folder = str(tmp_path_factory.mktemp('networks') / 'tiny')
+    tf.saved_model.save(TinyInception(), folder)
+    return folder
+
+
+@pytest.fixture(scope='package')
 def vectors(tmp_path_factory):
     """The folder of a run on vectors, and its method."""
     folder = tmp_path_factory.mktemp('vectors') / 'run'

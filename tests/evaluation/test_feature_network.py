@@ -13,7 +13,7 @@ import tensorflow as tf
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation import archives, network_files, network_graphs, tfgan, verification
 from flexae_tf.evaluation.feature_network import FeatureNetwork
-from tests.evaluation.networks import PLACES, TinyInception, frozen_inception
+from tests.evaluation.networks import PLACES, frozen_inception
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STAND_IN = pathlib.Path(
@@ -25,13 +25,6 @@ class SmallInput(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None, 64, 64, 3], tf.float32)])
     def __call__(self, images):
         return {'pool_3': images[:, 0, 0]}
-
-
-@pytest.fixture(scope='module')
-def tiny(tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp('networks') / 'tiny')
-    tf.saved_model.save(TinyInception(), folder)
-    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -9,20 +9,12 @@ import sys
 import types
 
 import pytest
-import tensorflow as tf
 
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation import network_files, tfgan
 from flexae_tf.evaluation.feature_network import FeatureNetwork
 from tests.conftest import ROOT
-from tests.evaluation.networks import TinyInception, frozen_inception
-
-
-@pytest.fixture(scope='module')
-def tiny(tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp('networks') / 'tiny')
-    tf.saved_model.save(TinyInception(), folder)
-    return folder
+from tests.evaluation.networks import frozen_inception
 
 
 @pytest.fixture

@@ -11,17 +11,9 @@ import tensorflow as tf
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation import network_graphs, preprocessing, verification
 from flexae_tf.evaluation.feature_network import FeatureNetwork
-from tests.evaluation.networks import TinyInception
 from tests.evaluation.test_feature_network import STAND_IN, half_pixel_bilinear, tf1_bilinear
 
 needs_stand_in = pytest.mark.skipif(not STAND_IN.is_dir(), reason='no $FLEXAE_TF_INCEPTION')
-
-
-@pytest.fixture(scope='module')
-def tiny(tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp('networks') / 'tiny')
-    tf.saved_model.save(TinyInception(), folder)
-    return folder
 
 
 @pytest.fixture
