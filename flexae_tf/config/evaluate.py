@@ -6,6 +6,8 @@ import dataclasses
 
 from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import (
+    MAX_BATCH_SIZE,
+    MAX_IMAGE_SIZE,
     MAX_SEED,
     cache_dir_option,
     check_one_network,
@@ -58,6 +60,7 @@ class EvaluateConfig(Options):
         'Crop the images of --real and --fake to their largest centre square and resize them to '
         'this height and width.',
         minimum=4,
+        maximum=MAX_IMAGE_SIZE,
     )
     skip_bad_images: bool = skip_bad_images_option()
     output_file: str | None = path_option(
@@ -117,12 +120,16 @@ class EvaluateConfig(Options):
     num_examples: int = option(10_000, 'Maximum number of images on each side.', minimum=2)
     sample_seed: int = option(0, 'Seed of the samples.', minimum=0, maximum=MAX_SEED)
     repeats: int = option(
-        1, 'Number of sample sets, with consecutive seeds from --sample_seed on.', minimum=1
+        1,
+        'Number of sample sets, with consecutive seeds from --sample_seed on.',
+        minimum=1,
+        maximum=10_000,
     )
     bootstrap: int = option(
         0,
         'Resamples for the standard deviation of Frechet distances; 0 computes none.',
         minimum=0,
+        maximum=100_000,
     )
     reference_statistics: str | None = option(
         None,
@@ -137,7 +144,9 @@ class EvaluateConfig(Options):
         'Write mean and covariance of the real features to this .npz file.'
     )
     cache_dir: str | None = cache_dir_option()
-    batch_size: int = runtime_option(50, 'Number of images per call of the networks.', minimum=1)
+    batch_size: int = runtime_option(
+        50, 'Number of images per call of the networks.', minimum=1, maximum=MAX_BATCH_SIZE
+    )
     device: str = device_option()
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -20,6 +21,10 @@ from absl import flags
 from flexae_tf.config import renamed
 from flexae_tf.errors import UsageError
 from flexae_tf.files import local_path
+
+# Limits of numbers without a maximum of their own: names of files have nine digits for a step, and
+# a larger float overflows in float32 arithmetic.
+MAXIMA = {'int': 999_999_999, 'float': 1e30}
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # Flagfiles that come with the package: in a wheel inside it, in a clone beside it.
@@ -49,7 +54,7 @@ def option(
         help_text: text in `--help`.
         choices: allowed values.
         minimum: smallest allowed number.
-        maximum: largest allowed number.
+        maximum: largest allowed number; None for the maximum of its type in `MAXIMA`.
         above: exclusive lower limit.
         several: whether the value is a list, separated by commas; `choices` hold for each item.
         required: whether None is refused.
@@ -109,9 +114,9 @@ class Options:
                 object.__setattr__(self, field.name, paths)
             elif field.metadata['path'] and value is not None:
                 object.__setattr__(self, field.name, local_path(f'--{field.name}', value))
-            elif type_name(field) == 'float' and isinstance(value, int):
-                object.__setattr__(self, field.name, float(value))
             _check(field, value)
+            if type_name(field) == 'float' and isinstance(value, int):
+                object.__setattr__(self, field.name, float(value))
 
     def to_json(self) -> dict[str, Any]:
         """Returns all options, with absolute paths."""
@@ -155,10 +160,13 @@ def _check(field: dataclasses.Field, value: Any) -> None:
             if item not in limits['choices']:
                 choices = ', '.join(limits['choices'])
                 raise UsageError(f'--{field.name}={item}: unknown. Choose one of {choices}.')
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f'{flag}: not a finite number. Use one.')
     if limits['minimum'] is not None and not value >= limits['minimum']:
         raise UsageError(f'{flag}: too small. Use at least {limits["minimum"]}.')
-    if limits['maximum'] is not None and not value <= limits['maximum']:
-        raise UsageError(f'{flag}: too large. Use at most {limits["maximum"]}.')
+    maximum = MAXIMA.get(type_name(field)) if limits['maximum'] is None else limits['maximum']
+    if maximum is not None and not value <= maximum:
+        raise UsageError(f'{flag}: too large. Use at most {maximum}.')
     if limits['above'] is not None and not value > limits['above']:
         raise UsageError(f'{flag}: too small. Use a value above {limits["above"]}.')
 

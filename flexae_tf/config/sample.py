@@ -6,6 +6,7 @@ import dataclasses
 
 from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import (
+    MAX_BATCH_SIZE,
     MAX_SEED,
     checkpoint_option,
     checkpoint_step,
@@ -41,6 +42,7 @@ class SampleConfig(Options):
         'Number of images per call of the decoder. With the value of bin/evaluate.py the images '
         'are bit-identical to the scored images.',
         minimum=1,
+        maximum=MAX_BATCH_SIZE,
     )
     device: str = device_option()
 

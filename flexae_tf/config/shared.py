@@ -8,6 +8,10 @@ from flexae_tf.config.options import option, path_option, runtime_option
 from flexae_tf.errors import UsageError
 
 MAX_SEED = 2**31 - 1
+# Larger sizes are mistakes: no device holds them, or a graph of them is never complete.
+MAX_BATCH_SIZE = 65_536
+MAX_IMAGE_SIZE = 4096
+MAX_LATENT_DIM = 65_536
 VALUE_RANGES = {'0..255': (0, 255), '0..1': (0, 1), '-1..1': (-1, 1)}  # smallest, largest value
 FEATURES = ('auto', 'inception', 'pixels')
 

@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 
 from flexae_tf.config.options import Options, find_flagfile, option, path_option, runtime_option
 from flexae_tf.config.shared import (
+    MAX_BATCH_SIZE,
+    MAX_IMAGE_SIZE,
+    MAX_LATENT_DIM,
     MAX_SEED,
     device_option,
     skip_bad_images_option,
@@ -48,6 +51,7 @@ class TrainConfig(Options):
         None,
         'Height and width of images of --dataset=folder (default: 64; size of arrays).',
         minimum=4,
+        maximum=MAX_IMAGE_SIZE,
     )
     value_range: str | None = value_range_option()
     channels: int | None = option(
@@ -71,12 +75,20 @@ class TrainConfig(Options):
         'Architecture of Tables 5-6 (mnist, cifar10, celeba, synthetic). auto: the nearest image '
         'size. released: the networks that the authors published.',
     )
-    width_multiplier: float = option(1.0, 'Factor on the channels of every convolution.', above=0.0)
+    width_multiplier: float = option(
+        1.0, 'Factor on the channels of every convolution.', above=0.0, maximum=16.0
+    )
     latent_dim: int | None = option(
-        None, 'Size m of a code (default: Tables 5-6: 32, 128, 128, 2 or 50).', minimum=1
+        None,
+        'Size m of a code (default: Tables 5-6: 32, 128, 128, 2 or 50).',
+        minimum=1,
+        maximum=MAX_LATENT_DIM,
     )
     noise_dim: int | None = option(
-        None, "Size m' of the input of P-GEN (default: --latent_dim).", minimum=1
+        None,
+        "Size m' of the input of P-GEN (default: --latent_dim).",
+        minimum=1,
+        maximum=MAX_LATENT_DIM,
     )
     generator_capacity: int | None = option(
         None,
@@ -102,9 +114,11 @@ class TrainConfig(Options):
     training_steps: int = runtime_option(
         130_000, 'Train until this step; 0 saves the initial weights.', minimum=0
     )
-    batch_size: int = option(128, 'Number of images in a batch, over all devices.', minimum=2)
+    batch_size: int = option(
+        128, 'Number of images in a batch, over all devices.', minimum=2, maximum=MAX_BATCH_SIZE
+    )
     critic_steps: int = option(
-        5, 'Critic steps per training step (disc_training_ratio).', minimum=1
+        5, 'Critic steps per training step (disc_training_ratio).', minimum=1, maximum=100
     )
     critic_batches: str = option(
         'fresh',
@@ -136,6 +150,7 @@ class TrainConfig(Options):
         None,
         'K of vae_vampprior: number of learned images whose posteriors form the prior.',
         minimum=1,
+        maximum=MAX_BATCH_SIZE,
     )
     adversarial_weight: float | None = option(
         None,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 
 import pytest
@@ -34,6 +35,7 @@ class Example(Options):
     """Options as a method from outside the package defines them, without string annotations."""
 
     weight: float | None = option(None, 'A weight.', above=0.0, maximum=2.0)
+    rate: float = option(1.0, 'A number without limits of its own.')
     names: str = option('a,b', 'Some names.', choices=('a', 'b', 'c'), several=True)
     log_every: int = option(5, 'Interval.', minimum=1, identity=False)
 
@@ -49,6 +51,11 @@ def test_options_convert_integers_to_float():
         (dict(weight=0.0), '--weight=0.0: too small. Use a value above 0.0.'),
         (dict(weight=2.5), '--weight=2.5: too large. Use at most 2.0.'),
         (dict(log_every=0), '--log_every=0: too small. Use at least 1.'),
+        (dict(log_every=10**9), '--log_every=1000000000: too large. Use at most 999999999.'),
+        (dict(rate=1e39), '--rate=1e+39: too large. Use at most 1e+30.'),
+        (dict(rate=math.inf), '--rate=inf: not a finite number. Use one.'),
+        (dict(rate=-math.inf), '--rate=-inf: not a finite number. Use one.'),
+        (dict(rate=math.nan), '--rate=nan: not a finite number. Use one.'),
         (dict(names='a,d'), '--names=d: unknown. Choose one of a, b, c.'),
         (dict(names='a,'), '--names=: unknown. Choose one of a, b, c.'),
         (dict(names=''), '--names=: empty. Give a value, or leave the flag out.'),
@@ -58,6 +65,14 @@ def test_options_refuse_values_outside_limits(given, message):
     with pytest.raises(UsageError) as error:
         Example(**given)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    'argument', ['--critic_steps=101', '--training_steps=2147483648', '--width_multiplier=17']
+)
+def test_train_options_refuse_sizes_that_cannot_be_meant(argument):
+    with pytest.raises(UsageError, match=f'{argument}.*: too large'):
+        from_arguments(TrainConfig, [argument])
 
 
 @pytest.mark.parametrize('options', REQUIRED)
@@ -74,6 +89,11 @@ def test_options_have_the_same_checks_as_keyword_arguments(options):
     given = REQUIRED.get(options, dict(workdir='x'))
     with pytest.raises(UsageError, match='--device=nonsense: unknown. Choose one of auto'):
         options(**given, device='nonsense')
+
+
+def test_options_refuse_integers_that_no_float_holds():
+    with pytest.raises(UsageError, match=r'--rate=10+: too large\. Use at most 1e\+30\.'):
+        Example(rate=10**400)
 
 
 PROGRAMS = [cli.load(program.config) for program in cli.PROGRAMS.values()]
