@@ -76,6 +76,30 @@ def mirrored():
 
 
 @pytest.fixture
+def unprivileged(tmp_path):
+    """`with unprivileged():` runs as a user whom file permissions bind, also if tests run as root.
+
+    That user can write in `tmp_path`, and every other file there has the permissions of others.
+    """
+
+    @contextlib.contextmanager
+    def drop():
+        if os.geteuid():
+            yield
+            return
+        for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest hides them from others
+            folder.chmod(folder.stat().st_mode | 0o711)
+        os.chown(tmp_path, 65534, -1)
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return drop
+
+
+@pytest.fixture
 def program():
     """`program('train', '--flag=...')`: runs `bin/train.py`; returns the finished process."""
 

@@ -6,18 +6,47 @@ fails to load. Here, each checkpoint has a manifest with the sizes and SHA-256 o
 last. Files without a matching manifest are not a checkpoint.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
+import stat
 from collections.abc import Callable
+from typing import BinaryIO
 
 import tensorflow as tf
 
 from flexae_tf.errors import CorruptRunError, MissingDataError
 from flexae_tf.files import tensorflow_path, write_json
+
+# Key of the variable `step` in a checkpoint of TensorFlow; snapshots of weights have none.
+_STEP = 'step/.ATTRIBUTES/VARIABLE_VALUE'
+
+
+def steps_in(folder: pathlib.Path, *names: str) -> list[int]:
+    """Returns the steps that have files of some kinds, valid or not, in rising order.
+
+    Args:
+        folder: folder of the files, which may be missing.
+        names: the kinds: 'ckpt', 'weights'.
+
+    Raises:
+        CorruptRunError: the folder cannot be read.
+    """
+    try:
+        files = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CorruptRunError(
+            f'{folder}: cannot be read ({error.strerror}). Make it a readable folder.'
+        ) from None
+    pattern = re.compile(rf'(?:{"|".join(names)})-(\d{{9}})\.')
+    return sorted({int(match.group(1)) for match in map(pattern.match, files) if match})
 
 
 class Checkpoints:
@@ -29,6 +58,9 @@ class Checkpoints:
         name: the kind: 'ckpt' (everything) or 'weights'.
         identity: hash of the configuration; stored in the manifest and checked.
         keep: number of checkpoints to keep; None for all.
+
+    Attributes:
+        restored: `digest` of the checkpoint that was restored last; None before that.
     """
 
     def __init__(
@@ -45,12 +77,15 @@ class Checkpoints:
         self._name = name
         self._identity = identity
         self._keep = keep
+        self.restored: str | None = None
 
     def steps(self) -> list[int]:
-        """Returns the steps that have files, valid or not, in rising order."""
-        pattern = re.compile(rf'{self._name}-(\d{{9}})\.')
-        matches = (pattern.match(path.name) for path in self._folder.glob(f'{self._name}-*'))
-        return sorted({int(match.group(1)) for match in matches if match})
+        """Returns the steps that have files, valid or not, in rising order.
+
+        Raises:
+            CorruptRunError: the folder cannot be read.
+        """
+        return steps_in(self._folder, self._name)
 
     def save(self, step: int) -> None:
         """Writes the checkpoint of `step`, then removes the oldest ones beyond `keep`.
@@ -59,24 +94,26 @@ class Checkpoints:
             CorruptRunError: the files could not be written, for example because the disk is full.
                 They are removed; older checkpoints stay.
         """
-        manifest = self._manifest_path(step)
-        manifest.unlink(missing_ok=True)
-        self._remove_temporary()
         try:
+            self._remove(step)
             with tensorflow_path(self._folder) as folder:
                 self._checkpoint.write(os.path.join(folder, self._prefix(step).name))
             files = {p.name: _fingerprint(p) for p in self._files(step)}
-            write_json(manifest, {'step': step, 'config': self._identity, 'files': files})
+            write_json(
+                self._manifest_path(step), {'step': step, 'config': self._identity, 'files': files}
+            )
         except (OSError, tf.errors.OpError) as error:
-            self._remove(step)
+            with contextlib.suppress(OSError):  # a disk that became read-only keeps its files
+                self._remove(step)
             raise CorruptRunError(
                 f'{self._folder}: checkpoint of step {step} could not be written '
-                f'({_first_line(error)}). Free disk space.'
+                f'({_first_line(error)}). Free disk space, or make the folder writable.'
             ) from None
         if self._keep:
             # Corrupt files of a later step must not push out the checkpoint just written.
             for old in [s for s in self.steps() if s <= step][: -self._keep]:
-                self._remove(old)
+                with contextlib.suppress(OSError):  # the next save tries again
+                    self._remove(old)
 
     def restore(self, step: int) -> None:
         """Restores the checkpoint of `step`.
@@ -89,10 +126,14 @@ class Checkpoints:
             raise MissingDataError(
                 f'{self._folder}: no checkpoint of step {step}. Choose another step.'
             )
-        problem = self._problem(step)
+        problem = self._load(step)
+        if problem and step not in self.steps():
+            raise MissingDataError(
+                f'{self._folder}: checkpoint of step {step} was removed while it was read. '
+                'Choose a later one.'
+            )
         if problem:
             raise self._corrupt(step, problem, 'Choose another step')
-        self._read(step)
 
     def restore_latest(self, log: Callable[[str], None]) -> int | None:
         """Restores the newest valid checkpoint.
@@ -104,17 +145,25 @@ class Checkpoints:
             Its step; None if there are no files.
 
         Raises:
-            MissingDataError: it was removed while it was read.
             CorruptRunError: there are files, but no valid checkpoint.
         """
-        steps = self.steps()
-        for step in reversed(steps):
-            problem = self._problem(step)
-            if not problem:
-                self._read(step)
-                return step
-            log(f'WARNING: checkpoint of step {step} {problem}; falling back to the previous one')
-        if steps:
+        warned = set()
+        while True:
+            found = {step: self.digest(step) for step in self.steps()}
+            for step in reversed(found):
+                problem = self._load(step)
+                if not problem:
+                    return step
+                if self.digest(step) == found[step] and step not in warned:
+                    warned.add(step)
+                    log(
+                        f'WARNING: checkpoint of step {step} {problem}; falling back to the '
+                        'previous one'
+                    )
+            # A training that runs beside this process may have replaced all of them meanwhile.
+            if found == {step: self.digest(step) for step in self.steps()}:
+                break
+        if found:
             raise CorruptRunError(
                 f'{self._folder}: no checkpoint is valid. Move that folder away to start again.'
             )
@@ -123,49 +172,56 @@ class Checkpoints:
     def digest(self, step: int) -> str | None:
         """Returns 12 hex digits that identify the contents of a checkpoint; None if missing."""
         try:
-            return hashlib.sha256(self._manifest_path(step).read_bytes()).hexdigest()[:12]
-        except FileNotFoundError:
+            return _digest(_read(self._manifest_path(step)))
+        except OSError:
             return None
 
-    def _problem(self, step: int) -> str | None:
-        """Returns the problem of the checkpoint of `step`; None if it is valid."""
+    def _load(self, step: int) -> str | None:
+        """Restores a checkpoint and returns None, or returns its problem.
+
+        Raises:
+            CorruptRunError: the files are valid, but hold other variables than the code has.
+        """
+        name = self._prefix(step).name
         try:
-            manifest = json.loads(self._manifest_path(step).read_text())
-            identity, expected = manifest['config'], dict(manifest['files'])
+            content = _read(self._manifest_path(step))
+            manifest = json.loads(content)
+            identity, of_step, files = manifest['config'], manifest['step'], dict(manifest['files'])
         except FileNotFoundError:
             return 'is incomplete (it has no manifest)'
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return 'is corrupt (its manifest cannot be read)'
         if identity != self._identity:
             return 'belongs to another configuration'
-        for name, fingerprint in expected.items():
+        if of_step != step:
+            return f'is corrupt (its manifest is of step {of_step})'
+        if f'{name}.index' not in files or not all(map(self._pattern(step).fullmatch, files)):
+            return 'is corrupt (its manifest names other files)'
+        for file, fingerprint in files.items():
             try:
-                if _fingerprint(self._folder / name) != fingerprint:
-                    return f'is corrupt ({name} has changed)'
+                if _fingerprint(self._folder / file) != fingerprint:
+                    return f'is corrupt ({file} has changed)'
             except FileNotFoundError:
-                return f'is corrupt ({name} is missing)'
-        return None
-
-    def _read(self, step: int) -> None:
+                return f'is corrupt ({file} is missing)'
+            except OSError as error:
+                return f'is corrupt ({file} cannot be read: {error.strerror})'
         try:
             with tensorflow_path(self._folder) as folder:
-                prefix = os.path.join(folder, self._prefix(step).name)
+                prefix = os.path.join(folder, name)
+                reader = tf.train.load_checkpoint(prefix)
+                if reader.has_tensor(_STEP) and reader.get_tensor(_STEP) != step:
+                    return f'is corrupt (it holds the state of step {reader.get_tensor(_STEP)})'
                 self._checkpoint.read(prefix).assert_consumed()
-        except AssertionError as error:
+        except (AssertionError, ValueError) as error:
             raise self._corrupt(
                 step,
                 f'holds other variables than this version of the code ({_first_line(error)})',
                 'Use the version that wrote it',
             ) from None
         except tf.errors.OpError as error:
-            if not self._manifest_path(step).exists():
-                raise MissingDataError(
-                    f'{self._folder}: checkpoint of step {step} was removed while it was read. '
-                    'Choose a later one.'
-                ) from None
-            raise self._corrupt(
-                step, f'cannot be read ({_first_line(error)})', 'Check the disk'
-            ) from None
+            return f'cannot be read ({_first_line(error)})'
+        self.restored = _digest(content)
+        return None
 
     def _corrupt(self, step: int, problem: str, action: str) -> CorruptRunError:
         return CorruptRunError(f'{self._folder}: checkpoint of step {step} {problem}. {action}.')
@@ -177,19 +233,24 @@ class Checkpoints:
         return self._prefix(step).with_suffix('.manifest.json')
 
     def _files(self, step: int) -> list[pathlib.Path]:
-        name = self._prefix(step).name
-        return sorted([*self._folder.glob(f'{name}.index'), *self._folder.glob(f'{name}.data-*')])
+        return [
+            self._folder / name
+            for name in sorted(os.listdir(self._folder))
+            if self._pattern(step).fullmatch(name)
+        ]
+
+    def _pattern(self, step: int) -> re.Pattern:
+        return re.compile(rf'{self._prefix(step).name}\.(?:index|data-\d{{5}}-of-\d{{5}})')
 
     def _remove(self, step: int) -> None:
-        self._manifest_path(step).unlink(missing_ok=True)  # first: it makes the files valid
-        for path in self._files(step):
-            path.unlink(missing_ok=True)
-        self._remove_temporary()
-
-    def _remove_temporary(self) -> None:
-        """Removes the folders that TensorFlow leaves behind if it fails or is killed."""
-        for folder in self._folder.glob(f'{self._name}-*_temp'):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Removes the files of a step, and what TensorFlow leaves behind if it fails."""
+        left = self._folder.glob(f'{self._name}-*_temp')
+        # The manifest first: it makes the files valid.
+        for path in (self._manifest_path(step), *self._files(step), *left):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def check_complete(checkpoint: tf.train.Checkpoint, variables: list) -> None:
@@ -217,9 +278,31 @@ def check_names(variables: list) -> None:
 
 def _fingerprint(path: pathlib.Path) -> list:
     """Returns [size in bytes, SHA-256] of a file."""
-    with open(path, 'rb') as file:
-        return [path.stat().st_size, hashlib.file_digest(file, 'sha256').hexdigest()]
+    with _open(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        return [size, hashlib.file_digest(file, 'sha256').hexdigest()]
+
+
+def _digest(manifest: bytes) -> str:
+    return hashlib.sha256(manifest).hexdigest()[:12]
+
+
+def _read(path: pathlib.Path) -> bytes:
+    with _open(path) as file:
+        return file.read()
+
+
+def _open(path: pathlib.Path) -> BinaryIO:
+    """Opens a file to read; a pipe or device is an error instead of an endless read."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = open(descriptor, 'rb')  # noqa: SIM115 (the caller closes it)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, 'not a file', str(path))
+    return file
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """Returns the first line of a message, without TensorFlow's names of operations."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r'^\{\{.*?\}\} | \[Op:\w+\]$', '', line)

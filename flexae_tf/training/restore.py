@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import re
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -13,7 +12,7 @@ from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
 from flexae_tf.methods import build_method
 from flexae_tf.methods.base import Method
-from flexae_tf.training.checkpoints import Checkpoints, check_complete, check_names
+from flexae_tf.training.checkpoints import Checkpoints, check_complete, check_names, steps_in
 from flexae_tf.training.workdir import Workdir, recorded_source
 
 # Options that networks depend on.
@@ -65,7 +64,7 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
 
     Raises:
         UsageError: `checkpoint` is neither 'last' nor a number.
-        MissingDataError: there is no run, or no such checkpoint, or it was just removed.
+        MissingDataError: there is no run, or no such checkpoint.
         CorruptRunError: the checkpoint is corrupt.
     """
     folder = Workdir(workdir)
@@ -87,13 +86,8 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
                 f'{found or "none, train the run first"}.'
             )
         store = _restore_first(holders, step)
-    digest = store.digest(step)
-    if digest is None:
-        raise MissingDataError(
-            f'{folder.path}: the checkpoint of step {step} was just removed. Repeat the command.'
-        )
-    digests = {s.digest(step) for s in (checkpoints, snapshots)} - {None}
-    return Run(method, config, spec, folder, step, digest, frozenset(digests))
+    digests = {store.restored, *(s.digest(step) for s in (checkpoints, snapshots))} - {None}
+    return Run(method, config, spec, folder, step, store.restored, frozenset(digests))
 
 
 def pin_source(config: ResolvedConfig) -> ResolvedConfig:
@@ -159,9 +153,7 @@ def saved_steps(workdir: str | os.PathLike) -> list[int]:
     """
     folder = Workdir(workdir)
     folder.read()
-    names = (path.name for path in folder.checkpoints.glob('*'))
-    matches = (re.match(r'(?:ckpt|weights)-(\d{9})\.', name) for name in names)
-    steps = sorted({int(match.group(1)) for match in matches if match})
+    steps = steps_in(folder.checkpoints, 'ckpt', 'weights')
     if not steps:
         raise _no_checkpoint(folder)
     return steps

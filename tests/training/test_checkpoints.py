@@ -1,4 +1,6 @@
 import json
+import os
+import threading
 
 import keras
 import pytest
@@ -95,6 +97,24 @@ def truncate_index(folder):
     (folder / 'ckpt-000000030.index').write_bytes(b'')
 
 
+def manifest_of_another_step(folder):
+    previous = (folder / 'ckpt-000000020.manifest.json').read_bytes()
+    (folder / 'ckpt-000000030.manifest.json').write_bytes(previous)
+
+
+def manifest_names_other_files(folder):
+    edit_manifest(folder, 30, lambda manifest: manifest['files'].update({'../x': [0, '']}))
+
+
+def edit_manifest(folder, step, edit):
+    """Edits a manifest as a person could, without a checksum."""
+    path = folder / f'ckpt-{step:09d}.manifest.json'
+    manifest = json.loads(path.read_text())
+    manifest.pop('checksum', None)
+    edit(manifest)
+    path.write_text(json.dumps(manifest))
+
+
 CORRUPTIONS = [
     truncate,
     flip_a_bit,
@@ -103,6 +123,8 @@ CORRUPTIONS = [
     remove_manifest,
     truncate_manifest,
     truncate_index,
+    manifest_of_another_step,
+    manifest_names_other_files,
 ]
 
 
@@ -110,12 +132,116 @@ CORRUPTIONS = [
 def test_checkpoints_skip_corrupt_files_with_a_warning(store, value, tmp_path, corrupt):
     fill(store, value, [10, 20, 30])
     corrupt(tmp_path)
+    assert_step_30_is_skipped(store, value)
+
+
+def assert_step_30_is_skipped(store, value):
     warnings = []
     assert store.restore_latest(warnings.append) == 20
     assert value.numpy().tolist() == [20, 20]
     assert len(warnings) == 1 and 'step 30' in warnings[0] and 'falling back' in warnings[0]
     with pytest.raises(CorruptRunError, match='step 30'):
         store.restore(30)
+    # Training writes the step again.
+    fill(store, value, [30])
+    assert store.restore_latest(pytest.fail) == 30 and value.numpy().tolist() == [30, 30]
+
+
+def link_to_nothing(path):
+    path.symlink_to('nowhere')
+
+
+def link_to_itself(path):
+    path.symlink_to(path)
+
+
+def folder_with_a_file(path):
+    path.mkdir()
+    (path / 'file').write_text('x')
+
+
+@pytest.mark.parametrize('part', ['data-00000-of-00001', 'index', 'manifest.json'])
+@pytest.mark.parametrize('make', [folder_with_a_file, link_to_nothing, link_to_itself, os.mkfifo])
+def test_checkpoints_skip_parts_that_are_no_files(store, value, tmp_path, make, part):
+    fill(store, value, [10, 20, 30])
+    path = tmp_path / f'ckpt-000000030.{part}'
+    path.unlink()
+    make(path)
+    assert_step_30_is_skipped(store, value)
+
+
+@pytest.mark.parametrize('part', ['data-00000-of-00001', 'index', 'manifest.json'])
+def test_checkpoints_skip_unreadable_parts(store, value, tmp_path, part, unprivileged):
+    with unprivileged():
+        fill(store, value, [10, 20, 30])
+        (tmp_path / f'ckpt-000000030.{part}').chmod(0)
+        assert_step_30_is_skipped(store, value)
+
+
+def test_checkpoints_in_an_unreadable_folder_are_an_error(store, value, tmp_path, unprivileged):
+    with unprivileged():
+        fill(store, value, [10])
+        tmp_path.chmod(0o300)
+        with pytest.raises(CorruptRunError, match='cannot be read .Permission denied'):
+            store.restore_latest(pytest.fail)
+
+
+def copy_step(folder, step, to):
+    for path in folder.glob(f'ckpt-{step:09d}.*'):
+        copy = folder / path.name.replace(f'{step:09d}', f'{to:09d}')
+        copy.write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ('edited', 'problem'),
+    [
+        ((), 'its manifest is of step 20'),
+        (('step',), 'its manifest names other files'),
+        (('step', 'files'), 'it holds the state of step 20'),
+    ],
+)
+def test_checkpoints_copied_under_a_newer_name_are_skipped(value, tmp_path, edited, problem):
+    step = tf.Variable(0, dtype=tf.int64)
+    store = Checkpoints(
+        tmp_path, tf.train.Checkpoint(value=value, step=step), name='ckpt', identity='abc'
+    )
+    for number in (20, 30):
+        step.assign(number)
+        fill(store, value, [number])
+    copy_step(tmp_path, 20, to=40)
+
+    def edit(manifest):
+        new = {
+            'step': 40,
+            'files': {
+                name.replace('0020', '0040'): entry for name, entry in manifest['files'].items()
+            },
+        }
+        manifest.update({key: new[key] for key in edited})
+
+    edit_manifest(tmp_path, 40, edit)
+    warnings = []
+    assert store.restore_latest(warnings.append) == 30
+    assert step.numpy() == 30 and value.numpy().tolist() == [30, 30]
+    assert [problem in warning for warning in warnings] == [True]
+    with pytest.raises(CorruptRunError, match=problem):
+        store.restore(40)
+
+
+def test_checkpoints_are_read_beside_a_training_that_removes_them(store, value, tmp_path):
+    other = tf.Variable([0.0, 0.0])
+    writer = Checkpoints(
+        tmp_path, tf.train.Checkpoint(value=other), name='ckpt', identity='abc', keep=1
+    )
+    fill(writer, other, [0])
+    training = threading.Thread(target=fill, args=(writer, other, range(1, 100)))
+    training.start()
+    seen = []
+    while training.is_alive():
+        seen.append(store.restore_latest(lambda _: None))
+        assert value.numpy().tolist() == [seen[-1]] * 2 and len(store.restored) == 12
+    training.join()
+    assert seen == sorted(seen) and len(set(seen)) > 5
 
 
 def test_checkpoints_without_valid_files_are_an_error(store, value, tmp_path):
