@@ -16,7 +16,7 @@ PACKAGE = ROOT / 'flexae_tf'
 # From the ground up: a file imports only from its own room and from the rooms before it.
 ROOMS = [
     ['errors'],
-    ['files'],
+    ['files', 'foreign_files'],
     ['environment', 'streams'],
     ['noise'],
     ['losses'],

@@ -7,14 +7,16 @@ read.
 from __future__ import annotations
 
 import contextlib
+import io
 import lzma
 import math
+import os
 import re
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -22,6 +24,7 @@ import numpy as np
 
 from flexae_tf.data.folder_layout import SPLITS
 from flexae_tf.errors import MissingDataError
+from flexae_tf.foreign_files import BoundedReader, check_unpacked, open_regular
 
 # Exceptions that numpy and zipfile raise for a file that is corrupt, encrypted or of another type.
 UNREADABLE = (
@@ -40,7 +43,11 @@ UNREADABLE = (
     MemoryError,
     OSError,
 )
-NPY_MAGIC = b'\x93NUMPY'
+CURE = 'Write it again with numpy.savez, or give a folder of images'
+NPY_MAGIC, SUFFIX = b'\x93NUMPY', '.npy'
+MAX_HEADER = 2**14  # bytes
+MAX_LISTED, MAX_SHOWN = 10, 60  # arrays, and characters of a name, in a message
+MAX_RATIO = 250  # of unpacked to packed bytes; 113 for the images of dSprites, masks of shapes
 
 # Names in public archives: x_train, trainX, train_images, test_labels, imgs, samples, y, ...
 _NAME = re.compile(
@@ -58,7 +65,13 @@ class Array(NamedTuple):
     dtype: np.dtype
 
     def __str__(self) -> str:
-        return f'{self.name} ({self.dtype} {list(self.shape)})'
+        name = self.name if self.name.isprintable() else ascii(self.name)
+        return f'{name[:MAX_SHOWN]} ({self.dtype} {list(self.shape)})'
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes in memory."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 class Part(NamedTuple):
@@ -76,7 +89,7 @@ def find_parts(path: Path) -> list[Part]:
     Raises:
         MissingDataError: the file is unreadable or its arrays are ambiguous.
     """
-    arrays = _headers(path)
+    arrays = headers(path)
     if len(arrays) == 1:
         return [Part(arrays[0], None)]
     found, ambiguous = {}, False  # (split, role) -> array
@@ -87,7 +100,7 @@ def find_parts(path: Path) -> list[Part]:
     splits = {split for split, role in found if role == 'images'}
     if ambiguous or (splits != {''} and ('' in splits or 'train' not in splits)):
         raise MissingDataError(
-            f'{path}: holds {", ".join(map(str, arrays)) or "no arrays"}. Save the images as the '
+            f'{path}: holds {_listed(arrays)}. Save the images as the '
             "only array, as 'images' and 'labels', or as 'x_train', 'y_train', 'x_test' and "
             "'y_test'."
         )
@@ -113,6 +126,12 @@ def only_part(path: Path) -> Array:
     return array
 
 
+def _listed(arrays: Sequence[Array]) -> str:
+    """Returns names and shapes of the first arrays."""
+    others = ', ...' if len(arrays) > MAX_LISTED else ''
+    return (', '.join(map(str, arrays[:MAX_LISTED])) or 'no arrays') + others
+
+
 def _split_and_role(array: Array) -> tuple[str, str] | None:
     """Returns split ('' if unknown) and role ('images' or 'labels') by the name of an array."""
     name = array.name.lower().replace('_', '')
@@ -126,17 +145,26 @@ def _split_and_role(array: Array) -> tuple[str, str] | None:
     return SPLITS.get(split, ''), 'labels' if match['labels'] else 'images'
 
 
-def _headers(path: Path) -> list[Array]:
-    """Reads the headers of all arrays of a file."""
-    with _missing_if_unreadable(path), path.open('rb') as file:
+def headers(path: Path, *, label: str = '', cure: str = CURE) -> list[Array]:
+    """Reads the headers of all arrays of a file.
+
+    Args:
+        path: the file.
+        label: text in front of the path in error messages.
+        cure: their last sentence.
+
+    Raises:
+        MissingDataError: the file is unreadable, or smaller than its headers announce.
+    """
+    with _missing_if_unreadable(path, label, cure), open_regular(path) as file:
         if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
             file.seek(0)
-            return [_read_header(file, path.stem, path.stat().st_size)]
+            return [_read_header(file, path.stem, os.fstat(file.fileno()).st_size)]
         arrays = []
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(BoundedReader(file)) as archive:
             for member in archive.infolist():
-                if member.filename.endswith('.npy'):
-                    name = member.filename.removesuffix('.npy')
+                if member.filename.endswith(SUFFIX):
+                    name = member.filename.removesuffix(SUFFIX)
                     with archive.open(member) as content:
                         arrays.append(_read_header(content, name, member.file_size))
         return arrays
@@ -144,43 +172,54 @@ def _headers(path: Path) -> list[Array]:
 
 def _read_header(file: IO[bytes], name: str, num_bytes: int) -> Array:
     """Reads the header of an array in a file of `num_bytes` bytes."""
+    head = io.BytesIO(file.read(MAX_HEADER))  # numpy would read any size that a file announces
     read = (
         np.lib.format.read_array_header_1_0
-        if np.lib.format.read_magic(file) == (1, 0)
+        if np.lib.format.read_magic(head) == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read(file)
-    array, held = Array(name, shape, dtype), num_bytes - file.tell()
+    shape, _, dtype = read(head)
+    array, held = Array(name, shape, dtype), num_bytes - head.tell()
     # Checked up front: numpy would allocate whatever size a corrupt header announces.
-    if min(shape, default=0) < 0 or (
-        math.prod(shape) * dtype.itemsize > held and not dtype.hasobject
-    ):
+    if min(shape, default=0) < 0 or (array.num_bytes > held and not dtype.hasobject):
         raise ValueError(f'{held} bytes for {array}')
     return array
 
 
-def read(path: Path, array: Array) -> np.ndarray:
+def read(path: Path, array: Array, *, label: str = '', cure: str = CURE) -> np.ndarray:
     """Reads one array; an .npy file is mapped into memory.
 
+    Args:
+        path: the file.
+        array: one of its `headers`.
+        label: text in front of the path in error messages.
+        cure: their last sentence.
+
     Raises:
-        MissingDataError: the file is unreadable.
+        MissingDataError: the file is unreadable, or so small that its contents are no data.
     """
-    with _missing_if_unreadable(path):
-        loaded = np.load(path, mmap_mode='r')
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return loaded[array.name]
+    with _missing_if_unreadable(path, label, cure), open_regular(path) as file:
+        if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
+            return np.lib.format.open_memmap(path, mode='r')
+        size = os.fstat(file.fileno()).st_size
+        with zipfile.ZipFile(BoundedReader(file)) as archive:
+            member = archive.getinfo(array.name + SUFFIX)
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f'{array} is compressed in another way than by numpy')
+            # Either size may be a lie.
+            check_unpacked(array.num_bytes, min(member.compress_size, size), ratio=MAX_RATIO)
+            with archive.open(member) as content:
+                return np.lib.format.read_array(content, allow_pickle=False)
 
 
 @contextlib.contextmanager
-def _missing_if_unreadable(path: Path) -> Iterator[None]:
+def _missing_if_unreadable(path: Path, label: str, cure: str) -> Iterator[None]:
     """Turns the exceptions of numpy and zipfile into `MissingDataError`."""
     try:
         yield
     except UNREADABLE as error:
-        problem = str(error).partition('\n')[0] or type(error).__name__
+        problem = getattr(error, 'strerror', None) or str(error).partition('\n')[0]
+        problem = problem[:200] or type(error).__name__
         raise MissingDataError(
-            f'{path}: not a readable .npy or .npz file ({problem}). Write it again with '
-            'numpy.savez, or give a folder of images.'
+            f'{label}{path}: not a readable .npy or .npz file ({problem}). {cure}.'
         ) from error

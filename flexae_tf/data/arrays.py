@@ -22,6 +22,8 @@ from flexae_tf.errors import MissingDataError
 
 NUMBERS = 'buif'  # kinds of types: bool, unsigned, int and float
 MIN_SIDE = 4  # side of the smallest image that is stored as one row of values
+MAX_EXAMPLES = 2**24  # 17 million; ImageNet-21k has 14 million
+MAX_CLASSES = 2**31
 BLOCK = 100  # images that are converted at a time
 
 
@@ -109,6 +111,7 @@ def load_images(
         UsageError: not enough memory.
     """
     images = only_part(path)
+    _image_shape(path, images, value_range)  # refuses numbers that no permutation can have
     order = fixed_permutation(images.shape[0], Purpose.EVALUATION)[:max_images]
     return _resize(_read_images(path, images, value_range, order), resize_to)
 
@@ -127,7 +130,8 @@ def load_vectors(path: Path, *, max_vectors: int) -> np.ndarray:
     vectors = only_part(path)
     if len(vectors.shape) != 2 or min(vectors.shape) < 1 or vectors.dtype.kind not in NUMBERS:
         raise MissingDataError(f'{path}: {vectors} are not vectors. Save an array [n, d].')
-    memory.check(math.prod(vectors.shape) * vectors.dtype.itemsize, f'vectors of {path}')
+    _check_number(path, vectors)
+    memory.check(vectors.num_bytes, f'vectors of {path}')
     order = fixed_permutation(vectors.shape[0], Purpose.EVALUATION)[:max_vectors]
     x = read(path, vectors)[order].astype(np.float32)
     if not np.isfinite(x).all():
@@ -191,7 +195,16 @@ def _image_shape(path: Path, images: Array, value_range: str | None) -> tuple[in
             f'{path}: {images} has another shape than images. Save [n, h, w], [n, h, w, 1 or 3] or '
             '[n, 1 or 3, h, w].'
         )
+    _check_number(path, images)
     return shape
+
+
+def _check_number(path: Path, examples: Array) -> None:
+    """Raises `MissingDataError` for more than `MAX_EXAMPLES` examples."""
+    if examples.shape[0] > MAX_EXAMPLES:
+        raise MissingDataError(
+            f'{path}: {examples} are more than {MAX_EXAMPLES} examples. Save fewer.'
+        )
 
 
 def _resized_shape(
@@ -258,6 +271,8 @@ def _read_labels(path: Path, part: Part) -> np.ndarray | None:
         return None
     if labels.shape in ((num,), (num, 1)) and labels.dtype.kind in 'iu':
         classes = read(path, labels).reshape(num)
-        if classes.min() >= 0:
+        if classes.min() >= 0 and classes.max() < MAX_CLASSES:
             return classes.astype(np.int64)
-    raise MissingDataError(f'{path}: labels {labels}. Give every image one integer >= 0.')
+    raise MissingDataError(
+        f'{path}: labels {labels}. Give every image one integer >= 0 and < {MAX_CLASSES}.'
+    )

@@ -4,15 +4,24 @@ import hashlib
 import json
 import os
 import pathlib
+import typing
 from typing import NamedTuple
 
 import numpy as np
 
-from flexae_tf.data.array_files import UNREADABLE
+from flexae_tf.data import array_files, memory
+from flexae_tf.data.array_files import Array
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.files import atomic_path
 from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import Protocol
+
+_MESSAGE = dict(label='--reference_statistics=', cure='Choose another file')
+_MAX_PROTOCOL = 2**16  # bytes
+_BLOCK = 256  # rows that are compared at a time
+# Types of the fields of a protocol that are not `str | None`.
+_TYPES = {'num': int, 'crop': int | None, 'minmax_normalize': bool, 'tfgan_network': bool}
+_TYPES |= dict.fromkeys(('dataset', 'split'), str)
 
 
 class Statistics(NamedTuple):
@@ -64,26 +73,70 @@ def read_statistics(path: str | os.PathLike, *, allow_unverified: bool) -> Stati
         UsageError: the file has no protocol and `allow_unverified` is off.
     """
     path = pathlib.Path(path)
-    try:
-        with np.load(path) as arrays:
-            mean, covariance = np.float64(arrays['mu']), np.float64(arrays['sigma'])
-            verified = 'protocol' in arrays
-            # Without a count the covariance is assumed to have full rank.
-            num = int(arrays['n']) if verified or 'n' in arrays else mean.size + 1
-            found = Protocol(**json.loads(str(arrays['protocol']))) if verified else None
-    except UNREADABLE as error:
-        raise _invalid(path, f'not a readable .npz file with mu and sigma ({error})') from None
-    if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
-        raise _invalid(path, f'mu {mean.shape} and sigma {covariance.shape} do not fit each other')
+    arrays = {array.name: array for array in array_files.headers(path, **_MESSAGE)}
+    if missing := {'mu', 'sigma'} - arrays.keys():
+        raise _invalid(path, f'holds no array {min(missing)}')
+    shape = arrays['mu'].shape
+    if len(shape) != 1 or not shape[0] or arrays['sigma'].shape != 2 * shape:
+        raise _invalid(path, f'{arrays["mu"]} and {arrays["sigma"]} do not fit each other')
+    memory.check(3 * arrays['sigma'].num_bytes, f'sigma of {path}')
+    if any(arrays[name].dtype.kind not in 'fiu' for name in ('mu', 'sigma')):
+        raise _invalid(path, f'{arrays["mu"]} and {arrays["sigma"]} are not real numbers')
+    mean, covariance = (
+        np.asarray(_read(path, arrays[name]), np.float64) for name in ('mu', 'sigma')
+    )
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise _invalid(path, 'mu or sigma hold values that are not finite')
+    if not _is_symmetric(covariance) or covariance.diagonal().min() < 0:
+        raise _invalid(path, 'sigma is not a covariance')
+    # Without a count the covariance is assumed to have full rank.
+    num = _count(path, arrays['n']) if 'n' in arrays else mean.size + 1
+    found = _protocol(path, arrays['protocol'], num) if 'protocol' in arrays else None
     if found is None and not allow_unverified:
         raise UsageError(
             f'--reference_statistics={path}: does not state which images it describes. Add '
             '--allow_unverified_statistics to use it; names of scores then end in _unverified.'
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    with array_files.open_regular(path) as file:
+        digest = hashlib.file_digest(file, 'sha256').hexdigest()[:12]
     return Statistics(Moments(mean, covariance, num), found, digest)
+
+
+def _read(path: pathlib.Path, array: Array) -> np.ndarray:
+    return array_files.read(path, array, **_MESSAGE)
+
+
+def _is_symmetric(matrix: np.ndarray) -> bool:
+    parts = [slice(start, start + _BLOCK) for start in range(0, len(matrix), _BLOCK)]
+    return all(np.allclose(matrix[part], matrix[:, part].T) for part in parts)
+
+
+def _count(path: pathlib.Path, array: Array) -> int:
+    """Returns the number of examples."""
+    if array.shape or array.dtype.kind not in 'iu':
+        raise _invalid(path, f'{array} is not a number of examples')
+    num = int(_read(path, array))
+    if num < 2:
+        raise _invalid(path, f'n is {num}, but statistics need 2 examples')
+    return num
+
+
+def _protocol(path: pathlib.Path, array: Array, num: int) -> Protocol:
+    """Returns the protocol of statistics of `num` examples."""
+    if array.shape or array.dtype.kind != 'U' or array.num_bytes > _MAX_PROTOCOL:
+        raise _invalid(path, f'{array} is not a protocol')
+    try:
+        fields = json.loads(str(_read(path, array)))
+        for name, value in fields.items():
+            expected = _TYPES.get(name, str | None)
+            if type(value) not in (typing.get_args(expected) or (expected,)):
+                raise ValueError(f'{name} is {value!r:.60}')
+        protocol = Protocol(**fields)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _invalid(path, f'the protocol is invalid ({str(error)[:200]})') from None
+    if protocol.num != num:
+        raise _invalid(path, f'n is {num}, but {protocol.num} in the protocol')
+    return protocol
 
 
 def check_statistics(path: str | os.PathLike, found: Protocol, protocol: Protocol) -> None:

@@ -1,3 +1,4 @@
+import os
 import struct
 import zipfile
 
@@ -355,7 +356,7 @@ def test_load_refuses_corrupt_headers_before_it_allocates(tmp_path, kind, conten
     else:
         with zipfile.ZipFile(path, 'w') as archive:
             archive.writestr('images.npy', content)
-    monkeypatch.setattr(np, 'load', None)  # the headers suffice
+    monkeypatch.setattr(arrays, 'read', None)  # the headers suffice
     refused(path, 'not a readable .npy or .npz file', 'numpy.savez')
 
 
@@ -363,7 +364,7 @@ def test_load_refuses_an_archive_that_unpacks_to_more_than_memory(tmp_path, monk
     path = save(tmp_path, images=np.zeros([1000, 100, 100], np.uint8))
     assert path.stat().st_size < 20_000
     monkeypatch.setattr(memory, 'available', lambda: 10**7)
-    monkeypatch.setattr(np, 'load', None)
+    monkeypatch.setattr(arrays, 'read', None)
     with pytest.raises(UsageError, match='GiB of memory needed'):
         data.load(config(path))
 
@@ -425,3 +426,93 @@ def test_load_images_refuses_a_data_set(tmp_path):
     path = save(tmp_path, x_train=IMAGES, x_test=IMAGES)
     with pytest.raises(MissingDataError, match='holds a data set .* the only array'):
         to_score(path)
+
+
+def pack(path, content, *, size=None, compression=zipfile.ZIP_DEFLATED, name='images'):
+    """Writes an .npz file with one entry, which claims to have `size` bytes."""
+    with zipfile.ZipFile(path, 'w', compression) as archive:
+        archive.writestr(f'{name}.npy', content)
+    if size is not None:
+        packed = bytearray(path.read_bytes())
+        start = packed.index(b'PK\x01\x02') + 24  # the size in the table of contents
+        packed[start : start + 4] = struct.pack('<I', size)
+        path.write_bytes(packed)
+
+
+def test_load_refuses_a_small_file_that_unpacks_to_a_large_one(tmp_path):
+    path = tmp_path / 'bomb.npz'
+    pack(path, header((20_000, 64, 64)) + bytes(20_000 * 64 * 64))
+    assert path.stat().st_size < 100_000
+    refused(path, 'unpack to 81920000, too many')
+    pack(path, header((500_000, 64, 64)), size=2**31)  # the size is a lie
+    refused(path, 'unpack to 2048000000, too many')
+
+
+@pytest.mark.parametrize('compression', [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_load_refuses_other_compressions_than_of_numpy(tmp_path, compression):
+    """zipfile unpacks them in one piece, whatever its size."""
+    path = tmp_path / 'data.npz'
+    pack(path, header((40, 5, 5)) + bytes(1000), compression=compression)
+    refused(path, 'compressed in another way')
+
+
+def test_load_refuses_a_header_of_many_bytes(tmp_path):
+    path = tmp_path / 'data.npz'
+    content = b'\x93NUMPY\x02\x00' + struct.pack('<I', 2**31) + b'{' * 10**6
+    pack(path, content)
+    refused(path, 'not a readable .npy or .npz file')
+
+
+def test_load_refuses_a_table_of_many_entries(tmp_path):
+    path = tmp_path / 'data.npz'
+    with zipfile.ZipFile(path, 'w') as archive:
+        for i in range(20_000):
+            archive.writestr(f'{i}.npy', b'')
+    refused(path, 'a header or a table of more than')
+
+
+@pytest.mark.parametrize('kind', ['npy', 'npz'])
+def test_load_refuses_more_examples_than_can_be_meant(tmp_path, kind):
+    path = tmp_path / f'data.{kind}'
+    start = header((2**24 + 1, 4, 4))
+    if kind == 'npz':
+        pack(path, start, size=2**30)
+    else:
+        path.write_bytes(start)
+        os.truncate(path, 2**30)  # without content on the disk
+    for read in (to_score, lambda path: data.load(config(path))):
+        with pytest.raises(MissingDataError, match='more than 16777216 examples'):
+            read(path)
+
+
+@pytest.mark.parametrize('largest', [2**31, 2**64 - 1])
+def test_load_refuses_classes_that_cannot_be_meant(tmp_path, largest):
+    labels = np.full(40, largest, np.uint64)
+    refused(save(tmp_path, x_train=IMAGES, y_train=labels), 'y_train', '< 2147483648')
+
+
+@pytest.mark.parametrize('dtype', ['>u1', '>i2', '>f4', '>f8'])
+def test_load_reads_big_endian_and_fortran_order(tmp_path, dtype):
+    stored = np.asfortranarray(IMAGES.astype(dtype))
+    path = save(tmp_path, images=stored, labels=LABELS.astype('>i8'))
+    dataset = data.load(config(path, value_range='0..255' if dtype != '>u1' else None))
+    images = {image.tobytes() for image in IMAGES}
+    assert {image.tobytes() for image in dataset.train.x} <= images
+    assert dataset.spec.num_classes == 4
+
+
+@pytest.mark.parametrize('target', ['pipe', '/dev/zero'])
+def test_load_refuses_files_without_an_end(tmp_path, target):
+    path = tmp_path / 'data.npz'
+    if target == 'pipe':
+        os.mkfifo(path)
+    else:
+        path.symlink_to(target)
+    with pytest.raises(MissingDataError, match='not a regular file'):
+        to_score(path)
+
+
+def test_load_shows_a_short_name_in_one_line(tmp_path):
+    path = tmp_path / 'data.npz'
+    pack(path, header((40, 5, 5, 5)) + bytes(5000), name='\x1b[31m' + 'x' * 60_000)
+    refused(path, 'another shape than images', "'\\x1b[31mxxx")
