@@ -1,7 +1,9 @@
 """Networks in archives, unpacked atomically into a cache; the cache itself."""
 
 import atexit
+import contextlib
 import functools
+import gzip
 import hashlib
 import os
 import pathlib
@@ -9,9 +11,17 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
+from typing import BinaryIO
+
+from flexae_tf.foreign_files import FREE, MAX_READ, BoundedReader, check_unpacked, open_regular
 
 SUFFIXES = ('.tar', '.tar.gz', '.tgz', '.zip')
 FROZEN_GRAPH = 'classify_image_graph_def.pb'  # in inception-2015-12-05.tgz
+MAX_BYTES = 2**32  # of an archive
+MAX_MEMBERS = 1000  # a SavedModel has a few
+MAX_RATIO = 10  # of unpacked to packed bytes; weights hardly compress
+_UNREADABLE = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError)
 NETWORKS = ('saved_model.pb', 'saved_model.pbtxt', FROZEN_GRAPH)
 
 
@@ -42,7 +52,14 @@ def _temporary_cache(reason: str) -> pathlib.Path:
 
 def is_archive(path: pathlib.Path) -> bool:
     """Returns whether a file is a zip file or a tar file, by its name or by its content."""
-    return path.name.endswith(SUFFIXES) or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    if path.name.endswith(SUFFIXES):
+        return True
+    with open_regular(path) as file:
+        if zipfile.is_zipfile(BoundedReader(file)):
+            return True
+        with contextlib.suppress(*_UNREADABLE), _open_tar(file):
+            return True
+    return False
 
 
 def find_network(folder: pathlib.Path) -> pathlib.Path:
@@ -82,7 +99,9 @@ def unpack(archive: pathlib.Path, cache: pathlib.Path) -> pathlib.Path:
             exactly one network; the cache cannot be written. Each archive format raises its own
             errors; the caller reports them.
     """
-    with open(archive, 'rb') as file:
+    with open_regular(archive) as file:
+        if _size(file) > MAX_BYTES:
+            raise ValueError(f'more than {MAX_BYTES} bytes')
         target = cache / 'networks' / hashlib.file_digest(file, 'sha256').hexdigest()
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,19 +115,57 @@ def unpack(archive: pathlib.Path, cache: pathlib.Path) -> pathlib.Path:
 
 
 def _extract(archive: pathlib.Path, folder: pathlib.Path) -> None:
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as members:
-            for name in members.namelist():  # zipfile would rename these members
-                if name.startswith('/') or '..' in name.split('/'):
-                    raise zipfile.BadZipFile(f'{name!r} is outside the archive')
-            members.extractall(folder)
-        return
-    with tarfile.open(archive) as members:
-        members.extractall(folder, filter='data')
+    with open_regular(archive) as file:
+        if zipfile.is_zipfile(BoundedReader(file)):
+            _extract_zip(file, folder)
+        else:
+            _extract_tar(file, folder)
+
+
+def _extract_zip(file: BinaryIO, folder: pathlib.Path) -> None:
+    with zipfile.ZipFile(BoundedReader(file)) as archive:
+        members = archive.infolist()
+        check_unpacked(sum(m.file_size for m in members), _size(file), ratio=MAX_RATIO)
+        if len(members) > MAX_MEMBERS:
+            raise zipfile.BadZipFile(f'more than {MAX_MEMBERS} files')
+        for member in members:
+            name = member.filename
+            if name.startswith('/') or '..' in name.split('/'):  # zipfile would rename them
+                raise zipfile.BadZipFile(f'{name[:80]!r} is outside the archive')
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise zipfile.BadZipFile(f'{name[:80]!r} is compressed by an unusual method')
+        archive.extractall(folder)
+
+
+def _extract_tar(file: BinaryIO, folder: pathlib.Path) -> None:
+    with _open_tar(file) as archive:
+        for number, member in enumerate(archive):
+            if number == MAX_MEMBERS:
+                raise tarfile.ReadError(f'more than {MAX_MEMBERS} files')
+            if not (member.isreg() or member.isdir()) or member.size < 0:
+                raise tarfile.ReadError(f'{member.name[:80]!r} is a link or no file')
+            check_unpacked(member.size, _size(file), ratio=MAX_RATIO)
+            archive.extract(member, folder, filter='data')
         # tarfile stops at anything that is not a member and does not read gzip's checksum.
-        members.fileobj.seek(members.offset)
-        if members.fileobj.read()[:1024] != bytes(1024):
+        archive.fileobj.seek(archive.offset)
+        if archive.fileobj.read(1024) != bytes(1024):
             raise tarfile.ReadError('unexpected end of data')
+        while archive.fileobj.read(MAX_READ):
+            pass
+
+
+def _open_tar(file: BinaryIO) -> tarfile.TarFile:
+    """Opens a tar file, compressed by gzip or not, of bounded unpacked size."""
+    file.seek(0)
+    is_compressed = file.read(2) == b'\x1f\x8b'
+    file.seek(0)
+    size = max(FREE, MAX_RATIO * _size(file))
+    unpacked = BoundedReader(gzip.GzipFile(fileobj=file) if is_compressed else file, size)
+    return tarfile.open(fileobj=unpacked, mode='r:')
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _rename(folder: pathlib.Path, target: pathlib.Path) -> None:

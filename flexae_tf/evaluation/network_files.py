@@ -24,6 +24,7 @@ INCEPTION_2015 = 'f34cb9b774a4547b5e214ef4202e5775a9c0f436'
 URL = 'http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz'
 ARCHIVE = 'inception-2015-12-05.tgz'
 KAGGLE_HANDLE = 'tensorflow/inception/tensorFlow1/tfgan-eval-inception/1'
+MAX_GRAPH = 2**29  # bytes; the Inception graph has 96 million
 REMEDY = f'Give the folder or archive of a SavedModel, or {ARCHIVE}.'
 _TIMEOUT = 10.0  # seconds without an answer
 
@@ -78,6 +79,8 @@ def from_path(
         if found.is_dir():
             checksum, is_inception_2015 = saved_model_checksum(found), False
         else:
+            if found.stat().st_size > MAX_GRAPH:
+                raise ValueError(f'a graph of more than {MAX_GRAPH} bytes')
             blob = git_blob_id(found)
             checksum, is_inception_2015 = blob[:12], blob == INCEPTION_2015
         return NetworkFiles(flag, path, remedy, found, checksum, is_inception_2015)

@@ -171,18 +171,83 @@ def test_unpack_writes_inside_the_cache_only(pack, cache, tmp_path, suffix, name
     assert not list(tmp_path.glob('escaped')) and not pathlib.Path('/escaped').exists()
 
 
-def test_unpack_refuses_links_outside(cache, tmp_path):
-    (tmp_path / 'secret').write_text('mine')
-    for member_type, target in [
+@pytest.mark.parametrize(
+    'kind, target',
+    [
         (tarfile.SYMTYPE, '../../../../secret'),
         (tarfile.LNKTYPE, '../secret'),
-    ]:
-        archive = tmp_path / 'net.tar'
-        with tarfile.open(archive, 'w') as members:
-            member = tarfile.TarInfo('saved_model.pb')
-            member.type, member.linkname = member_type, target
-            members.addfile(member)
-        assert 'outside' in refusal(archive, cache)
+        (tarfile.SYMTYPE, 'variables'),
+        (tarfile.CHRTYPE, ''),
+        (tarfile.BLKTYPE, ''),
+        (tarfile.FIFOTYPE, ''),
+    ],
+)
+def test_unpack_refuses_links_and_devices(cache, tmp_path, kind, target):
+    (tmp_path / 'secret').write_text('mine')
+    archive = tmp_path / 'net.tar'
+    with tarfile.open(archive, 'w') as members:
+        member = tarfile.TarInfo('saved_model.pb')
+        member.type, member.linkname = kind, target
+        members.addfile(member)
+    assert "'saved_model.pb' is a link or no file" in refusal(archive, cache)
+
+
+@pytest.mark.parametrize('suffix', ['.tgz', '.zip'])
+def test_unpack_refuses_bombs_by_ratio(pack, cache, suffix):
+    files = {f'assets/{i}': bytes(2**24) for i in range(5)}
+    archive = pack(f'net{suffix}', {**FILES, **files})
+    assert archive.stat().st_size < 100_000
+    words = {'.tgz': 'unpacks to more than 67108864', '.zip': 'bytes unpack to 8389'}[suffix]
+    assert words in refusal(archive, cache)
+
+
+@pytest.mark.parametrize('suffix', ['.tgz', '.zip'])
+def test_unpack_refuses_bombs_by_count(pack, cache, suffix):
+    files = {f'{i:x}': b'' for i in range(1001)}
+    assert 'more than 1000 files' in refusal(pack(f'net{suffix}', files), cache)
+
+
+def tar_header(kind, size, content=b''):
+    """Returns a header of tar that announces a size, which may be negative, and its content."""
+    member = tarfile.TarInfo('saved_model.pb')
+    member.type = kind
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = b'\x80' + size.to_bytes(11, 'big') if size >= 0 else b'\xff' * 12
+    header[148:156] = b' ' * 8
+    header[148:156] = b'%06o\0 ' % sum(header)
+    return bytes(header) + content
+
+
+@pytest.mark.parametrize('suffix', ['.tar', '.tgz'])
+@pytest.mark.parametrize(
+    'kind, size, content',
+    [
+        (tarfile.REGTYPE, 2**40, b''),
+        (tarfile.REGTYPE, -1, bytes(2048)),
+        (tarfile.XHDTYPE, 2**33, b''),  # tarfile reads these headers at once
+        (tarfile.GNUTYPE_LONGNAME, 2**27, bytes(2**27)),
+        (tarfile.GNUTYPE_SPARSE, 2**40, b''),
+    ],
+)
+def test_unpack_refuses_sizes_that_cannot_be_meant(cache, tmp_path, suffix, kind, size, content):
+    archive = tmp_path / f'net{suffix}'
+    packed = tar_header(kind, size, content)
+    archive.write_bytes(gzip.compress(packed, 1) if suffix == '.tgz' else packed)
+    assert refusal(archive, cache)
+
+
+def test_unpack_refuses_a_bomb_behind_the_members(pack, cache):
+    archive = pack('net.tgz')
+    archive.write_bytes(archive.read_bytes() + gzip.compress(bytes(2**27)))
+    assert 'unpacks to more than 67108864 bytes' in refusal(archive, cache)
+
+
+@pytest.mark.parametrize('name', ['net.tgz', 'net'])
+def test_unpack_does_not_wait_for_a_pipe(cache, tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match='not a regular file'):
+        assert archives.is_archive(tmp_path / name)
+        archives.unpack(tmp_path / name, cache)
 
 
 def test_unpack_refuses_missing_archive(cache, tmp_path):
