@@ -4,19 +4,17 @@ Flags are checked before TensorFlow is imported. `python -m flexae_tf.cli PROGRA
 program like `bin/PROGRAM.py` and `flexae-PROGRAM`.
 """
 
-import contextlib
 import dataclasses
 import importlib
-import os
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from flexae_tf import streams
+from flexae_tf import shutdown, streams
 from flexae_tf.environment import import_tensorflow
 from flexae_tf.errors import Interrupted, MissingDataError, UsageError, UserError
+from flexae_tf.shutdown import GracefulShutdown
 
 
 class Program(NamedTuple):
@@ -106,22 +104,27 @@ HELP = {'--help', '-help', '-h', '--helpfull', '--helpshort'}
 def run(name: str, arguments: Sequence[str]) -> None:
     """Runs a program; returns if it succeeds and exits otherwise.
 
-    A `UserError`, an error of a file or Ctrl-C exits with its code and one line on standard error.
-    Any other exception is a bug and shows its traceback.
+    A `UserError`, an error of a file or a signal exits with its code and one line on standard
+    error. Any other exception is a bug and shows its traceback.
 
     Args:
         name: key of `PROGRAMS`.
         arguments: command line without the program's name.
     """
+    with GracefulShutdown(leave=name):
+        _run(name, arguments)
+
+
+def _run(name: str, arguments: Sequence[str]) -> None:
     try:
         if HELP.isdisjoint(arguments):
             call(name, arguments)
         else:
             print(help_text(name), end='')
+    except Interrupted as error:
+        shutdown.leave(name, error)
     except UserError as error:
         _fail(name, str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail(name, *_interrupted('while it ran'))
     except OSError as error:
         if not error.errno:
             raise
@@ -146,7 +149,10 @@ def call(name: str, arguments: Sequence[str]) -> None:
     options = parse(name, arguments)
     _check_names(options)
     request = load(program.check)(options) if program.check else (options,)
-    main = _import(name)
+    if program.needs_tensorflow:
+        import_tensorflow()
+    main = load(program.main)
+    shutdown.check('while it started')
     main(*request)
 
 
@@ -208,39 +214,22 @@ def _check_names(options: Any) -> None:
                 load(find)(name)
 
 
-def _import(name: str) -> Callable[..., None]:
-    """Imports TensorFlow and the program; Ctrl-C exits at once."""
-    program = PROGRAMS[name]
-
-    def interrupt(number: int, _: Any) -> NoReturn:
-        # An exception could be swallowed by the import, or leave a half-imported package.
-        with contextlib.suppress(OSError):
-            os.write(2, f'{name}: error: {_interrupted("while it started")[0]}\n'.encode())
-        os._exit(128 + number)
-
-    previous = signal.signal(signal.SIGINT, interrupt)
-    if program.needs_tensorflow:
-        import_tensorflow()
-    main = load(program.main)
-    signal.signal(signal.SIGINT, previous)
-    return main
-
-
-def _interrupted(when: str) -> tuple[str, int]:
-    error = Interrupted(signal.SIGINT, when, saved='finished parts are saved')
-    return str(error), error.exit_code
-
-
 def _fail(name: str, message: str, exit_code: int) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     print(f'{name}: error: {" ".join(message.split())}', file=sys.stderr, flush=True)
     sys.exit(exit_code)
 
 
+def _start(name: str, arguments: Sequence[str]) -> None:
+    streams.make_robust()
+    try:
+        run(name, arguments)
+    finally:
+        shutdown.ignore_signals()
+
+
 def _program(name: str) -> Callable[[], None]:
     def main() -> None:
-        streams.make_robust()
-        run(name, sys.argv[1:])
+        _start(name, sys.argv[1:])
 
     main.__doc__ = f'Runs `bin/{name}.py`, `flexae-{name}`.'
     return main
@@ -253,10 +242,9 @@ benchmark, doctor = map(_program, ('benchmark', 'doctor'))
 
 def main() -> None:
     """Runs `python -m flexae_tf.cli PROGRAM --flags`."""
-    streams.make_robust()
     name, *arguments = sys.argv[1:] or ['--help']
     if name in PROGRAMS:
-        run(name, arguments)
+        _start(name, arguments)
     elif name in HELP:
         lines = [f'  {name:10} {program.summary}' for name, program in PROGRAMS.items()]
         print('\n'.join(['Usage: python -m flexae_tf.cli PROGRAM --flag=value ...', '', *lines]))

@@ -41,11 +41,11 @@ class FailedRunError(UserError):
 
 
 class Interrupted(UserError):
-    """A program stopped by SIGTERM or Ctrl-C.
+    """A program was stopped by a signal.
 
     Args:
         number: number of the signal. The exit code is 128 + number: 143 for SIGTERM, 130 for
-            Ctrl-C.
+            Ctrl-C (SIGINT).
         when: state of the program, as in 'at step 100'.
         saved: what was saved, and how to continue.
     """

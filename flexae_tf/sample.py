@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from flexae_tf import shutdown
 from flexae_tf.config import SampleConfig
 from flexae_tf.data.batches import iterate_batches
 from flexae_tf.densities import densities, fit_program
@@ -17,7 +18,6 @@ from flexae_tf.files import atomic_path, tensorflow_path
 from flexae_tf.image_grid import grid, to_uint8, write_png
 from flexae_tf.training import distribution
 from flexae_tf.training.restore import open_run
-from flexae_tf.training.shutdown import GracefulShutdown
 
 # Inputs and output of the signatures of an export that are used.
 SIGNATURES = {'latents': ({'num', 'seed'}, 'latents'), 'decode': ({'latents'}, 'images')}
@@ -38,17 +38,16 @@ def sample(config: SampleConfig) -> None:
     """
     print(distribution.choose_devices(config.device), flush=True)
     output = _prepare_output(config)
-    with GracefulShutdown() as shutdown:
-        sample_latents, decode = _open_source(config)
-        z = sample_latents(config.num_samples, config.sample_seed).numpy()
-        _check(z, config.num_samples, config)
-        check_interrupt = functools.partial(shutdown.check, 'between batches', 'nothing is written')
-        batches = _examples(decode, z, config, check_interrupt)
-        with _write_errors(config):
-            if config.output_dir:
-                _write_images(output, batches, len(z))
-            else:
-                _write_file(output, np.concatenate(list(batches)), z)
+    sample_latents, decode = _open_source(config)
+    z = sample_latents(config.num_samples, config.sample_seed).numpy()
+    _check(z, config.num_samples, config)
+    check_interrupt = functools.partial(shutdown.check, 'between batches', 'nothing is written')
+    batches = _examples(decode, z, config, check_interrupt)
+    with _write_errors(config):
+        if config.output_dir:
+            _write_images(output, batches, len(z))
+        else:
+            _write_file(output, np.concatenate(list(batches)), z)
     print(f'wrote {len(z)} samples to {output}')
 
 

@@ -120,9 +120,10 @@ def program():
 def here():
     """`here('train', '--flag=...')`: runs a program in this process, without its slow start."""
     from flexae_tf import cli
+    from flexae_tf.shutdown import GracefulShutdown
 
     def call(name, *flags):
-        with contextlib.chdir(ROOT):
+        with contextlib.chdir(ROOT), GracefulShutdown():
             cli.call(name, flags)
 
     return call

@@ -16,7 +16,7 @@ PACKAGE = ROOT / 'flexae_tf'
 # From the ground up: a file imports only from its own room and from the rooms before it.
 ROOMS = [
     ['errors'],
-    ['files', 'foreign_files'],
+    ['files', 'foreign_files', 'shutdown'],
     ['environment', 'streams'],
     ['noise'],
     ['losses'],
@@ -64,6 +64,7 @@ TENSORFLOW_FREE = [
     'methods.resolve',
     'methods.table',
     'metrics.protocol',
+    'shutdown',
     'training.workdir',
 ]
 

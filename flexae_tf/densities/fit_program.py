@@ -3,13 +3,12 @@
 import dataclasses
 import functools
 
-from flexae_tf import data
+from flexae_tf import data, shutdown
 from flexae_tf.config.fit import FitConfig
 from flexae_tf.densities import DENSITIES, densities
 from flexae_tf.errors import UsageError
 from flexae_tf.training import distribution
 from flexae_tf.training.restore import Run, open_run
-from flexae_tf.training.shutdown import GracefulShutdown
 
 
 def fit(config: FitConfig) -> None:
@@ -54,10 +53,9 @@ def fit_missing(
     if name is None or densities.is_fitted(run, name, steps):
         return densities.attach(run, density)
     config = dataclasses.replace(run.config, data_dir=data_dir) if data_dir else run.config
-    with GracefulShutdown() as shutdown:
-        check_interrupt = functools.partial(shutdown.check, 'while fitting a density')
-        dataset = data.load(config)
-        run.workdir.check_examples(dataset)
-        fitted = densities.fit(run, name, dataset, steps=steps, check_interrupt=check_interrupt)
-        check_interrupt()
+    check_interrupt = functools.partial(shutdown.check, 'while fitting a density')
+    dataset = data.load(config)
+    run.workdir.check_examples(dataset)
+    fitted = densities.fit(run, name, dataset, steps=steps, check_interrupt=check_interrupt)
+    check_interrupt()
     return fitted

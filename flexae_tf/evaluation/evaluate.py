@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flexae_tf import data
+from flexae_tf import data, shutdown
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.data import memory
 from flexae_tf.densities import densities
@@ -24,7 +24,6 @@ from flexae_tf.metrics.protocol import raw_protocol
 from flexae_tf.metrics.table import SELECTION_METRIC
 from flexae_tf.training import distribution
 from flexae_tf.training.restore import Run, open_run, saved_steps
-from flexae_tf.training.shutdown import GracefulShutdown
 from flexae_tf.training.workdir import Workdir
 
 # First step of the "late" checkpoints as a share of the newest: the authors select among the
@@ -47,12 +46,11 @@ def evaluate(config: EvaluateConfig) -> None:
     for name in config.metric_names():
         table.find(name)
     print(distribution.choose_devices(config.device), flush=True)
-    with GracefulShutdown() as shutdown:
-        check_interrupt = functools.partial(shutdown.check, 'between batches')
-        if config.fake:
-            evaluate_fakes(config, check_interrupt)
-        else:
-            _evaluate_run(config, check_interrupt)
+    check_interrupt = functools.partial(shutdown.check, 'between batches')
+    if config.fake:
+        evaluate_fakes(config, check_interrupt)
+    else:
+        _evaluate_run(config, check_interrupt)
     print(f'peak memory {memory.peak():.1f} GB')
 
 

@@ -10,12 +10,11 @@ import time
 from collections.abc import Sequence
 
 import flexae_tf
-from flexae_tf import data
+from flexae_tf import data, shutdown
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, Interrupted, MissingDataError, UsageError, UserError
 from flexae_tf.experiments.plans import Job
 from flexae_tf.files import lock
-from flexae_tf.training.shutdown import SignalRelay
 
 PROGRAMS = (sys.executable, '-m', 'flexae_tf.cli')
 PACKAGE = pathlib.Path(flexae_tf.__file__).resolve().parents[1]  # folder of the package
@@ -26,29 +25,28 @@ def execute(jobs: Sequence[Job]) -> dict[str, str]:
     """Trains and evaluates every job that is not complete; returns reasons of failures by name.
 
     Processes may share a folder: each job is run by one of them, and the others wait for it.
-    SIGTERM or Ctrl-C is relayed to the running command and raises `Interrupted`.
+    A signal is relayed to the running command and raises `Interrupted`.
     """
     failures: dict[str, str] = {}
     waiting, announced = list(jobs), False
-    with SignalRelay() as relay:
-        while waiting:
-            held = []
-            for job in waiting:
-                try:
-                    if not _run(job, relay, f'[{jobs.index(job) + 1}/{len(jobs)}]'):
-                        held.append(job)
-                except Interrupted:
-                    raise
-                except (UserError, OSError) as error:
-                    failures[job.name] = str(error)
-                    print(f'FAILED {job.name}: {error}', flush=True)
-            if held == waiting:
-                for job in () if announced else held:
-                    print(f'{job.name}: waiting for another process', flush=True)
-                announced = True
-                time.sleep(POLL_SECONDS)
-                relay.check('while waiting for another process')
-            waiting = held
+    while waiting:
+        held = []
+        for job in waiting:
+            try:
+                if not _run(job, f'[{jobs.index(job) + 1}/{len(jobs)}]'):
+                    held.append(job)
+            except Interrupted:
+                raise
+            except (UserError, OSError) as error:
+                failures[job.name] = str(error)
+                print(f'FAILED {job.name}: {error}', flush=True)
+        if held == waiting:
+            for job in () if announced else held:
+                print(f'{job.name}: waiting for another process', flush=True)
+            announced = True
+            time.sleep(POLL_SECONDS)
+            shutdown.check('while waiting for another process')
+        waiting = held
     return failures
 
 
@@ -121,7 +119,7 @@ def duration(seconds: float) -> str:
     return f'{seconds / 60.0:.0f} min' if seconds < 3600.0 else f'{seconds / 3600.0:.1f} h'
 
 
-def _run(job: Job, relay: SignalRelay, label: str) -> bool:
+def _run(job: Job, label: str) -> bool:
     """Runs the missing commands of a job; returns False if another process holds the job."""
     job.check()
     if not job.commands(missing=True):
@@ -135,7 +133,7 @@ def _run(job: Job, relay: SignalRelay, label: str) -> bool:
             return False
         for command in job.commands(missing=True):
             print(f'{label} {text(command)}', flush=True)
-            _call(job, command, relay, label, file.fileno())
+            _call(job, command, label, file.fileno())
         if job.commands(missing=True):
             raise FailedRunError(
                 f'{job.workdir.path}: no checkpoint of step {job.steps} or no scores, although '
@@ -144,8 +142,8 @@ def _run(job: Job, relay: SignalRelay, label: str) -> bool:
     return True
 
 
-def _call(job: Job, command: Sequence[str], relay: SignalRelay, label: str, held: int) -> None:
-    relay.check(f'before {job.name}')
+def _call(job: Job, command: Sequence[str], label: str, held: int) -> None:
+    shutdown.check(f'before {job.name}')
     path = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get('PYTHONPATH')]))
     process = subprocess.Popen(
         [*PROGRAMS, *command],
@@ -159,12 +157,12 @@ def _call(job: Job, command: Sequence[str], relay: SignalRelay, label: str, held
         process_group=0,  # Ctrl-C reaches it only through the relay; twice would end it at once
     )
     lines = []
-    with process, relay.to(process):
+    with process, shutdown.relayed(process):
         for line in map(str.rstrip, process.stdout):
             lines += [line] if line else []
             print(f'{label} {line}', flush=True)
     code = process.returncode
-    relay.check(f'in {job.name}')
+    shutdown.check(f'in {job.name}')
     if code < 0:
         hint = ' (out of memory?)' if code == -9 else ''
         raise FailedRunError(f'{command[0]}: killed by signal {-code}{hint}')

@@ -38,7 +38,7 @@ class PrintLog:
     """The log of a training without workdir: prints messages and stores nothing.
 
     Attributes:
-        stop_note: arguments for `GracefulShutdown.check` besides the step.
+        stop_note: arguments for `shutdown.check` besides the step.
     """
 
     stop_note = ('not saved: it has no workdir',)

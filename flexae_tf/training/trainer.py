@@ -1,16 +1,18 @@
 """The training loop. It knows nothing about a method except its public interface."""
 
+import contextlib
 import math
 import time
 
 import tensorflow as tf
 
-from flexae_tf import data
+from flexae_tf import data, shutdown
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import Dataset, DatasetSpec
 from flexae_tf.data.batches import Batches
 from flexae_tf.errors import NonFiniteLossError, UsageError
 from flexae_tf.methods import build_method
+from flexae_tf.shutdown import GracefulShutdown
 from flexae_tf.training import dry_run
 from flexae_tf.training.distribution import (
     check_shares,
@@ -21,7 +23,6 @@ from flexae_tf.training.distribution import (
 from flexae_tf.training.flops import graph_flop
 from flexae_tf.training.restore import initial_state, initialize, pin_source
 from flexae_tf.training.run_log import PrintLog, WorkdirLog
-from flexae_tf.training.shutdown import GracefulShutdown
 from flexae_tf.training.summaries import Summaries
 from flexae_tf.training.throughput import Throughput, eta
 from flexae_tf.training.workdir import Workdir
@@ -118,14 +119,18 @@ class Trainer:
 
         Raises:
             NonFiniteLossError: a loss or gradient is not finite; nothing is saved after it.
-            Interrupted: SIGTERM or Ctrl-C was received; the state is saved.
+            Interrupted: a signal was received; the state is saved.
             UsageError: the workdir cannot be used, or the device has too little memory.
             CorruptRunError: no checkpoint is valid, or the disk is full.
         """
-        with GracefulShutdown() as shutdown, self._log.opened(self._dataset):
-            self._train(shutdown)
+        with (
+            GracefulShutdown(),
+            self._log.opened(self._dataset),
+            contextlib.ExitStack() as self._deferral,
+        ):
+            self._train()
 
-    def _train(self, shutdown: GracefulShutdown) -> None:
+    def _train(self) -> None:
         config, log, total = self.config, self._log, self.config.training_steps
 
         # Resume, or start from the weights of another run, which is not needed any more then.
@@ -153,6 +158,7 @@ class Trainer:
             step = self._advance(step)
             log_due = self._due(step, config.log_every_steps)
             if not compiled:
+                self._deferral.enter_context(shutdown.deferred())  # from now on there is a state
                 throughput.flop, compiled = self._count_flop(), True
                 if not log_due:
                     throughput.restart(step)
@@ -174,13 +180,13 @@ class Trainer:
                 log.append('stats', step, record, self._summaries.descriptions)
 
             # Save; the snapshot first, so that a run killed in between writes both again.
-            last, stopping = step == total, shutdown.requested is not None
+            last, stopping = step == total, shutdown.requested() is not None
             if self._due(step, config.snapshot_every_steps):
                 log.save_snapshot(step, required=last)
             if self._due(step, config.save_every_steps) or stopping:
                 log.save_checkpoint(step, required=last or stopping)
 
-            # Stop on SIGTERM or Ctrl-C.
+            # Stop on a signal.
             if stopping:
                 shutdown.check(f'after step {step}', *log.stop_note)
         log.finish(step)

@@ -7,13 +7,13 @@ import shutil
 import numpy as np
 import pytest
 
+from flexae_tf import shutdown
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.densities import densities
 from flexae_tf.densities.latent_models import MODELS, model_config
 from flexae_tf.errors import Interrupted, NonFiniteLossError, UsageError
 from flexae_tf.training.restore import open_run
-from flexae_tf.training.shutdown import GracefulShutdown
 from flexae_tf.training.trainer import Trainer
 from tests.densities.conftest import DENSITY_STEPS
 from tests.methods.building import build
@@ -24,9 +24,8 @@ def test_fit_resumes_bit_identically_after_an_interruption(
 ):
     name = 'latent_gan'
     asked = itertools.count(1)  # once after each compiled call of the training loop
-    requested = property(lambda _: 15 if next(asked) >= 3 else None)
     with monkeypatch.context() as patch:
-        patch.setattr(GracefulShutdown, 'requested', requested)
+        patch.setattr(shutdown, 'requested', lambda: 15 if next(asked) >= 3 else None)
         with pytest.raises(Interrupted):
             densities.fit(run, name, dataset, steps=DENSITY_STEPS)
     folder = densities.density_folder(run, name)

@@ -29,6 +29,7 @@ from flexae_tf.files import read_jsonl
 from flexae_tf.image_grid import to_uint8, write_png
 from flexae_tf.metrics.frechet import frechet_distance, moments
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images
+from flexae_tf.shutdown import GracefulShutdown
 from tests.evaluation.conftest import scores_of
 from tests.evaluation.networks import frozen_inception
 from tests.metrics.test_table import OUTSIDE
@@ -182,7 +183,7 @@ def test_evaluate_resumes_after_interrupt(own, score, monkeypatch, tmp_path):
         return outputs(self, images)
 
     monkeypatch.setattr(FeatureNetwork, 'outputs', stopping)
-    with pytest.raises(Interrupted) as stopped:
+    with pytest.raises(Interrupted) as stopped, GracefulShutdown():
         score(folder, **options)
     assert stopped.value.exit_code == 143
     kept = len(list((folder / 'features').glob('*.npz')))

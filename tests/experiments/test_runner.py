@@ -6,15 +6,13 @@ import fcntl
 import os
 import re
 import signal
-import subprocess
 import unittest.mock
 
 import pytest
 
 from flexae_tf import methods
-from flexae_tf.errors import FailedRunError, Interrupted
+from flexae_tf.errors import FailedRunError
 from flexae_tf.experiments import plans, runner
-from flexae_tf.training.shutdown import SignalRelay
 from tests.experiments.conftest import wait_for
 
 LOCK = '.reproduce.lock'
@@ -152,16 +150,6 @@ def test_file_system_without_locks_gives_a_warning(planned, calls, monkeypatch, 
     assert runner.execute(planned(0.5)) == {}
     assert calls() == ['train 0.5', 'evaluate 0.5']
     assert 'WARNING: ' in capsys.readouterr().out
-
-
-def test_signal_between_programs_stops(monkeypatch):
-    with SignalRelay() as relay:
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Interrupted) as stopped:
-            relay.check('before the next')
-        assert stopped.value.exit_code == 143
-        with subprocess.Popen(['sleep', '60']) as process, relay.to(process):
-            assert process.wait(timeout=10) == -signal.SIGTERM
 
 
 def test_show_prints_state_commands_time_and_disk(planned, calls, capsys):

@@ -1,0 +1,206 @@
+"""Signals: the first and the second one, in programs and in library use, also inside C++."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from flexae_tf import shutdown
+from flexae_tf.errors import Interrupted
+from flexae_tf.shutdown import GracefulShutdown
+from tests.conftest import ROOT
+
+# A program in an operation that holds up the main thread and its signal handlers, like a compiled
+# call of TensorFlow.
+PROGRAM = """
+import subprocess, sys, threading, time
+from flexae_tf import shutdown
+from flexae_tf.shutdown import GracefulShutdown
+
+def busy(seconds=60.0):
+    print('ready', flush=True)
+    blocked = threading.Lock()
+    blocked.acquire()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        blocked.acquire(timeout=end - time.monotonic())
+
+shutdown.PATIENCE = 0.5
+with GracefulShutdown(leave='train') as stop:
+"""
+
+
+@pytest.fixture
+def start():
+    """`start('busy()', nohup=True)`: a program that executes these lines and then ends."""
+    started = []
+
+    def run(*lines, nohup=False):
+        code = PROGRAM + ''.join(f'    {line}\n' for line in lines)
+        command = [*(['nohup'] if nohup else []), sys.executable, '-c', code]
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, **pipes))
+        assert started[-1].stdout.readline() == 'ready\n'
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def end(process):
+    """Returns exit code, standard error, and the seconds until the end."""
+    started = time.monotonic()
+    _, errors = process.communicate(timeout=30)
+    return process.returncode, errors, time.monotonic() - started
+
+
+def line(number):
+    return f'train: error: stopped by signal {number} while it ran, finished parts are saved\n'
+
+
+@pytest.mark.parametrize('number', shutdown.SIGNALS)
+def test_program_that_has_only_started_leaves_by_the_first_signal(start, number):
+    process = start('shutdown.PATIENCE = 60.0', 'busy()')
+    process.send_signal(number)
+    code, errors, seconds = end(process)
+    assert (code, errors) == (128 + number, line(number)) and seconds < 5.0
+
+
+def test_program_leaves_when_its_patience_ends(start):
+    process = start('shutdown.check()', 'busy()')
+    process.send_signal(signal.SIGTERM)
+    code, errors, seconds = end(process)
+    assert (code, errors) == (143, line(15)) and 0.4 < seconds < 10.0
+
+
+def test_program_can_end_by_itself_before_its_patience_ends(start):
+    process = start(
+        'shutdown.PATIENCE = 60.0',
+        'shutdown.check()',
+        'busy(0.5)',
+        'try: shutdown.check("after step 7")',
+        'except Exception as error: shutdown.leave("train", error)',
+    )
+    process.send_signal(signal.SIGUSR1)
+    code, errors, _ = end(process)
+    assert code == 138
+    assert errors == (
+        'train: error: stopped by signal 10 after step 7, all saved: the same command resumes\n'
+    )
+
+
+def test_deferred_work_is_finished_after_the_first_signal(start):
+    process = start('shutdown.check()', 'with shutdown.deferred(): busy(2.0); print("done")')
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors) == (0, 'done\n', '')
+
+
+def test_second_signal_leaves_during_deferred_work(start):
+    process = start('shutdown.check()', 'with shutdown.deferred(): busy()')
+    for number in (signal.SIGTERM, signal.SIGTERM):  # one cause, as from `timeout`
+        process.send_signal(number)
+        time.sleep(shutdown.REPETITION / 10)
+    for _ in range(3):  # the kernel repeats it
+        process.send_signal(signal.SIGXCPU)
+        time.sleep(1.5 * shutdown.REPETITION)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    code, errors, seconds = end(process)
+    assert (code, errors) == (143, line(15)) and seconds < 5.0
+
+
+def test_hangup_is_ignored_under_nohup(start):
+    process = start('busy(1.0)', nohup=True)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=30) == 0
+
+
+def test_full_pipe_that_is_not_read_does_not_keep_the_program(start):
+    fill = 'import os; os.set_blocking(2, False)', 'while True:', '    os.write(2, b"x" * 65536)'
+    process = start(
+        'import contextlib',
+        'with contextlib.suppress(BlockingIOError): exec(' + repr('\n'.join(fill)) + ')',
+        'import os; os.set_blocking(2, True); busy()',
+    )
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 143
+
+
+def test_signals_are_relayed_to_a_child_that_may_finish(start):
+    child = (
+        'import signal, sys, time; signal.signal(signal.SIGUSR2, lambda *_: time.sleep(1) or '
+        'print("relayed") or sys.exit()); print("ready", flush=True); time.sleep(60)'
+    )
+    process = start(
+        'shutdown.check()',
+        f'with subprocess.Popen([sys.executable, "-c", {child!r}]) as child, '
+        'shutdown.relayed(child): child.wait()',
+        'shutdown.check()',
+    )
+    process.send_signal(signal.SIGUSR2)
+    output, errors = process.communicate(timeout=30)
+    assert output == 'relayed\n' and 'Interrupted: stopped by signal 12 between' in errors
+
+
+def test_relay_sends_a_signal_that_came_before_the_child():
+    with GracefulShutdown():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted) as stopped:
+            shutdown.check('before the next')
+        assert stopped.value.exit_code == 143
+        with subprocess.Popen(['sleep', '60']) as process, shutdown.relayed(process):
+            assert process.wait(timeout=10) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize('number', shutdown.SIGNALS)
+def test_library_records_the_first_signal(number):
+    before = signal.getsignal(number)
+    with GracefulShutdown():
+        shutdown.check('before the signal')
+        assert shutdown.requested() is None
+        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGTERM)  # the process continues
+        assert shutdown.requested() == number
+        with pytest.raises(Interrupted, match='after step 7') as interrupted:
+            shutdown.check('after step 7')
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert interrupted.value.exit_code == 128 + number
+    assert signal.getsignal(number) == before
+    shutdown.check('after the end')
+
+
+def test_context_joins_the_outer_one():
+    with GracefulShutdown():
+        with GracefulShutdown():
+            signal.raise_signal(signal.SIGTERM)
+        assert shutdown.requested() == signal.SIGTERM
+    assert shutdown.requested() is None
+
+
+def test_program_restores_handlers_when_it_ends():
+    before, threads = signal.getsignal(signal.SIGTERM), threading.active_count()
+    with GracefulShutdown(leave='train'):
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.set_wakeup_fd(-1) == -1 and threading.active_count() == threads
+
+
+def test_context_does_nothing_outside_the_main_thread():
+    before, results = signal.getsignal(signal.SIGTERM), []
+
+    def run():
+        with GracefulShutdown():
+            results.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert results == [before]
