@@ -51,7 +51,10 @@ class Interrupted(UserError):
     """
 
     def __init__(
-        self, number: int, when: str, saved: str = 'all saved: the same command resumes'
+        self,
+        number: int,
+        when: str,
+        saved: str = 'finished parts are saved: the same command resumes',
     ) -> None:
         super().__init__(f'stopped by signal {number} {when}, {saved}')
         self.exit_code = 128 + number

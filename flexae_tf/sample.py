@@ -1,7 +1,6 @@
 """The sample program: samples of a run or of an export as PNG files or arrays."""
 
 import contextlib
-import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -9,7 +8,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from flexae_tf import shutdown
 from flexae_tf.config import SampleConfig
 from flexae_tf.data.batches import iterate_batches
 from flexae_tf.densities import densities, fit_program
@@ -33,7 +31,7 @@ def sample(config: SampleConfig) -> None:
             and a PNG file was requested.
         MissingDataError: the source is neither a run nor an export, or its density is missing.
         NonFiniteLossError: a sample is not finite. Nothing is written.
-        Interrupted: SIGTERM or Ctrl-C was received. Nothing is written.
+        Interrupted: a signal was received. Nothing is written.
         UserError: as `open_sampler`, and with `--fit_missing` as the fit program.
     """
     print(distribution.choose_devices(config.device), flush=True)
@@ -41,8 +39,7 @@ def sample(config: SampleConfig) -> None:
     sample_latents, decode = _open_source(config)
     z = sample_latents(config.num_samples, config.sample_seed).numpy()
     _check(z, config.num_samples, config)
-    check_interrupt = functools.partial(shutdown.check, 'between batches', 'nothing is written')
-    batches = _examples(decode, z, config, check_interrupt)
+    batches = _examples(decode, z, config)
     with _write_errors(config):
         if config.output_dir:
             _write_images(output, batches, len(z))
@@ -78,14 +75,11 @@ def _write_errors(config: SampleConfig) -> Iterator[None]:
 
 
 def _examples(
-    decode: Callable[[tf.Tensor], tf.Tensor],
-    z: np.ndarray,
-    config: SampleConfig,
-    check_interrupt: Callable[[], None],
+    decode: Callable[[tf.Tensor], tf.Tensor], z: np.ndarray, config: SampleConfig
 ) -> Iterator[np.ndarray]:
     """Yields batches of uint8 images [n, h, w, c], or of float32 vectors."""
     left = len(z)
-    for x in iterate_batches(decode, z, config.batch_size, check_interrupt):
+    for x in iterate_batches(decode, z, config.batch_size):
         _check(x, min(left, config.batch_size), config)
         left -= len(x)
         if x.ndim != 4 and not str(config.output_file).endswith('.npz'):

@@ -30,6 +30,7 @@ REPETITION = 0.25
 
 _active: GracefulShutdown | None = None
 _unfinished = threading.RLock()  # held by work that a signal must let finish
+_depth = 0  # how many times it is held
 _leaving = threading.Lock()  # acquired once, by the thread that ends the process
 _children: list[subprocess.Popen] = []
 
@@ -40,7 +41,7 @@ def requested() -> int | None:
 
 
 def check(when: str = 'between batches', *saved: str) -> None:
-    """Raises `Interrupted` after a signal.
+    """Raises `Interrupted` after a signal, except in work that is `deferred`.
 
     Args:
         when: the state of the program, such as 'after step 7'.
@@ -48,15 +49,20 @@ def check(when: str = 'between batches', *saved: str) -> None:
     """
     if _active:
         _active.polled = True
-    if number := requested():
+    if (number := requested()) and not _depth:
         raise Interrupted(number, when, *saved)
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
     """Context of work that the first signal must let finish, however long it takes."""
+    global _depth
     with _unfinished:
-        yield
+        _depth += 1
+        try:
+            yield
+        finally:
+            _depth -= 1
 
 
 @contextlib.contextmanager
@@ -181,4 +187,4 @@ class GracefulShutdown:
                 deadline = time.monotonic() + PATIENCE
 
     def _leave(self) -> NoReturn:
-        leave(self._program, Interrupted(self.number, 'while it ran', 'finished parts are saved'))
+        leave(self._program, Interrupted(self.number, 'while it ran'))

@@ -61,7 +61,10 @@ def end(process):
 
 
 def line(number):
-    return f'train: error: stopped by signal {number} while it ran, finished parts are saved\n'
+    return (
+        f'train: error: stopped by signal {number} while it ran, finished parts are saved: the '
+        'same command resumes\n'
+    )
 
 
 @pytest.mark.parametrize('number', shutdown.SIGNALS)
@@ -84,22 +87,31 @@ def test_program_can_end_by_itself_before_its_patience_ends(start):
         'shutdown.PATIENCE = 60.0',
         'shutdown.check()',
         'busy(0.5)',
-        'try: shutdown.check("after step 7")',
+        'try: shutdown.check("after step 7", "all saved")',
         'except Exception as error: shutdown.leave("train", error)',
     )
     process.send_signal(signal.SIGUSR1)
     code, errors, _ = end(process)
     assert code == 138
-    assert errors == (
-        'train: error: stopped by signal 10 after step 7, all saved: the same command resumes\n'
-    )
+    assert errors == ('train: error: stopped by signal 10 after step 7, all saved\n')
 
 
 def test_deferred_work_is_finished_after_the_first_signal(start):
-    process = start('shutdown.check()', 'with shutdown.deferred(): busy(2.0); print("done")')
+    process = start(
+        'shutdown.check()', 'with shutdown.deferred(): busy(2.0); shutdown.check(); print("done")'
+    )
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output, errors) == (0, 'done\n', '')
+
+
+def test_check_raises_after_deferred_work():
+    with GracefulShutdown():
+        with shutdown.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            shutdown.check()
+        with pytest.raises(Interrupted):
+            shutdown.check()
 
 
 def test_second_signal_leaves_during_deferred_work(start):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from flexae_tf import noise
+from flexae_tf import noise, shutdown
 from flexae_tf.errors import UsageError
 
 MARGIN = 0.5  # images with added noise may leave [0, 1]; images in another range leave it further
@@ -91,20 +91,14 @@ def as_input(x: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
 
 
 def map_batches(
-    function: Callable[[tf.Tensor], tf.Tensor],
-    x: np.ndarray,
-    batch_size: int,
-    check_interrupt: Callable[[], None] | None = None,
+    function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, batch_size: int
 ) -> np.ndarray:
     """Returns the results of `iterate_batches` as one array, float32 [n, ...]."""
-    return np.concatenate(list(iterate_batches(function, x, batch_size, check_interrupt)))
+    return np.concatenate(list(iterate_batches(function, x, batch_size)))
 
 
 def iterate_batches(
-    function: Callable[[tf.Tensor], tf.Tensor],
-    x: np.ndarray,
-    batch_size: int,
-    check_interrupt: Callable[[], None] | None = None,
+    function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, batch_size: int
 ) -> Iterator[np.ndarray]:
     """Applies a function to all rows of an array, `batch_size` rows at a time.
 
@@ -113,16 +107,16 @@ def iterate_batches(
             function receives one shape only and a `tf.function` is traced once.
         x: uint8 images, which `function` receives in [0, 1], or float32 arrays.
         batch_size: rows of a batch.
-        check_interrupt: called before every batch; raises when the program is to stop. None for
-            no check.
 
     Yields:
         The results of each batch without the padding, float32 [batch, ...].
+
+    Raises:
+        Interrupted: a signal was received.
     """
     batch_size = min(batch_size, len(x))
     for start in range(0, len(x), batch_size):
-        if check_interrupt:
-            check_interrupt()
+        shutdown.check()
         rows = x[start : start + batch_size]
         padding = [(0, batch_size - len(rows))] + [(0, 0)] * (x.ndim - 1)
         padded = as_float(tf.constant(np.pad(rows, padding)))

@@ -16,7 +16,7 @@ class DensitySpec:
 
     Attributes:
         module: module of this package with `build(name, run, tensors) -> Prior` and
-            `fit(name, run, dataset, folder, steps, check_interrupt) -> tensors`.
+            `fit(name, run, dataset, folder, steps) -> tensors`.
         trained_by_steps: whether the density is trained by gradient steps (`--density_steps`).
     """
 

@@ -11,7 +11,6 @@ import os
 import pathlib
 import shlex
 import types
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +99,6 @@ def fit(
     dataset: Dataset,
     *,
     steps: int | None = None,
-    check_interrupt: Callable[[], None] | None = None,
 ) -> Run:
     """Returns `run` sampling from the requested density, which is fitted if it is missing.
 
@@ -112,14 +110,12 @@ def fit(
         dataset: the run's own data; the density is fitted to the codes of its training examples.
         steps: training steps of a density that is trained by steps; None for its default, or for
             the number of steps of a density that exists.
-        check_interrupt: called before every batch that is encoded; raises when the program is to
-            stop. None for no check.
 
     Raises:
         UsageError: too few examples; the density does not take `steps`, or was trained, completely
             or partly, with other `steps`; another process fits it; the folder is not writable.
         CorruptRunError: the density's files are corrupt.
-        Interrupted: SIGTERM or Ctrl-C; the next call resumes.
+        Interrupted: a signal was received; the next call resumes.
     """
     name = chosen_density(run, density)
     if name is None:
@@ -128,7 +124,7 @@ def fit(
         raise UsageError(f'--density_steps={steps}: {name} is not trained by steps. Omit it.')
     if not is_fitted(run, name, steps):
         try:
-            _fit(run, name, dataset, steps, check_interrupt)
+            _fit(run, name, dataset, steps)
         except OSError as error:
             raise UsageError(
                 f'{density_folder(run, name)}: not writable ({error.strerror}). Fix its '
@@ -193,7 +189,6 @@ def _fit(
     name: str,
     dataset: Dataset,
     steps: int | None,
-    check_interrupt: Callable[[], None] | None,
 ) -> None:
     """Fits a missing density, in one process at a time."""
     path = _manifest(run, name)
@@ -213,7 +208,7 @@ def _fit(
             print(f'{path.parent}: fitted to another checkpoint; replacing it', flush=True)
         print(f'fitting {name} to the codes of step {run.step}', flush=True)
         path.unlink(missing_ok=True)
-        tensors = _module(name).fit(name, run, dataset, path.parent, steps, check_interrupt)
+        tensors = _module(name).fit(name, run, dataset, path.parent, steps)
         with atomic_path(path.with_suffix('.npz')) as temporary:
             np.savez(temporary, **tensors)
         manifest = _Manifest(sorted(run.digests), _sha256(path.with_suffix('.npz')), steps)

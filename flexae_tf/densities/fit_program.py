@@ -1,7 +1,6 @@
 """The fit program: fits a density to the codes of a trained run."""
 
 import dataclasses
-import functools
 
 from flexae_tf import data, shutdown
 from flexae_tf.config.fit import FitConfig
@@ -47,15 +46,14 @@ def fit_missing(
         MissingDataError: the data are absent or unreadable.
         UsageError: the run was trained on other examples, or as `densities.fit`.
         UserError: as `densities.fit`.
-        Interrupted: SIGTERM or Ctrl-C, handled between batches.
+        Interrupted: a signal was received.
     """
     name = densities.chosen_density(run, density)
     if name is None or densities.is_fitted(run, name, steps):
         return densities.attach(run, density)
     config = dataclasses.replace(run.config, data_dir=data_dir) if data_dir else run.config
-    check_interrupt = functools.partial(shutdown.check, 'while fitting a density')
     dataset = data.load(config)
     run.workdir.check_examples(dataset)
-    fitted = densities.fit(run, name, dataset, steps=steps, check_interrupt=check_interrupt)
-    check_interrupt()
+    fitted = densities.fit(run, name, dataset, steps=steps)
+    shutdown.check('while fitting a density')
     return fitted

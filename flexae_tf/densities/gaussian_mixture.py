@@ -1,7 +1,6 @@
 """A mixture of Gaussians fitted to codes (Ghosh et al. 2020, RAE)."""
 
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
 from sklearn import mixture
@@ -22,7 +21,6 @@ def fit(
     dataset: Dataset,
     folder: pathlib.Path,
     steps: None,
-    check_interrupt: Callable[[], None] | None,
 ) -> dict[str, np.ndarray]:
     """Fits a mixture with full covariances to one posterior sample of every training example.
 
@@ -34,7 +32,6 @@ def fit(
         dataset: the run's own data.
         folder: unused; nothing is stored before the fit is complete.
         steps: unused.
-        check_interrupt: called before every batch that is encoded, not while the mixture is fitted.
 
     Returns:
         `weights` [k], `means` [k, m] and lower triangular `scale_tril` [k, m, m].
@@ -44,9 +41,7 @@ def fit(
         NonFiniteLossError: codes that are not finite, or lie in fewer than m dimensions.
     """
     del name, folder, steps
-    codes = sample_codes(
-        run.method, dataset.train.x, seed=run.config.seed, check_interrupt=check_interrupt
-    )
+    codes = sample_codes(run.method, dataset.train.x, seed=run.config.seed)
     if len(codes) < COMPONENTS:
         raise UsageError(
             f'{run.workdir.path}: {len(codes)} training examples are too few for {COMPONENTS} '

@@ -29,7 +29,7 @@ class LatentModel:
     """Settings of a method that is trained on codes.
 
     Attributes:
-        encode: (method, x, seed=, check_interrupt=) -> codes [n, width * latent_dim] to train on.
+        encode: (method, x, seed=) -> codes [n, width * latent_dim] to train on.
         width: size of such a code in multiples of latent_dim.
         build_prior: trained model -> prior of codes [latent_dim].
         batch_size: None for the batch size of the run.
@@ -56,7 +56,6 @@ def fit(
     dataset: Dataset,
     folder: pathlib.Path,
     steps: int | None,
-    check_interrupt: Callable[[], None] | None,
 ) -> dict[str, np.ndarray]:
     """Trains a latent model on one device and returns its weights.
 
@@ -68,18 +67,16 @@ def fit(
         dataset: the run's own data.
         folder: becomes the workdir of the training.
         steps: training steps; None for the default of the model.
-        check_interrupt: called before every batch that is encoded; the trainer handles signals
-            during the training.
 
     Returns:
         Weights by path.
 
     Raises:
         UsageError: the folder holds a training of other `steps`.
-        Interrupted: SIGTERM or Ctrl-C.
+        Interrupted: a signal was received.
         UserError: as `Trainer.train`.
     """
-    train, held_out = map(Split, _codes(name, run, dataset, folder, check_interrupt))
+    train, held_out = map(Split, _codes(name, run, dataset, folder))
     spec = DatasetSpec(
         CODES,
         'vectors',
@@ -115,8 +112,6 @@ def fit(
         Dataset(spec, train, held_out, held_out),
         strategy=tf.distribute.get_strategy(),
     )
-    if check_interrupt:
-        check_interrupt()
     try:
         trainer.train()
     except Interrupted:
@@ -165,7 +160,6 @@ def _codes(
     run: Run,
     dataset: Dataset,
     folder: pathlib.Path,
-    check_interrupt: Callable[[], None] | None,
 ) -> list[np.ndarray]:
     """Returns codes of training and held-out examples, computed once and stored in the folder.
 
@@ -180,9 +174,7 @@ def _codes(
         shutil.rmtree(folder)
         folder.mkdir()
     codes = [
-        MODELS[name].encode(
-            run.method, split.x, seed=run.config.seed, check_interrupt=check_interrupt
-        )
+        MODELS[name].encode(run.method, split.x, seed=run.config.seed)
         for split in (dataset.train, dataset.validation)
     ]
     with atomic_path(path) as temporary:

@@ -26,7 +26,6 @@ class Context:
         network: feature network; None for raw values.
         real_features: extracts features of real examples, stored for all runs.
         own_features: extracts features of the scored examples.
-        check_interrupt: called between batches and metrics; raises `Interrupted` after a signal.
     """
 
     config: EvaluateConfig
@@ -35,13 +34,11 @@ class Context:
     network: FeatureNetwork | None
     real_features: Callable[..., Features]
     own_features: Callable[..., Features]
-    check_interrupt: Callable[[], None]
 
 
 def prepare(
     config: EvaluateConfig,
     workdir: Workdir | None,
-    check_interrupt: Callable[[], None],
     *,
     images: bool,
     measured: Protocol | None = None,
@@ -52,7 +49,6 @@ def prepare(
         config: options of the evaluation.
         workdir: of the run whose sets are scored; None for images from files, whose scores go only
             to `--output_file`.
-        check_interrupt: called between batches.
         images: whether examples are images, not vectors.
         measured: protocol of statistics whose feature space is the default; None for the defaults
             of the options.
@@ -65,14 +61,13 @@ def prepare(
     )
     network = _load_network(config, images=images, measured=measured)
     if network:
-        options = dict(batch_size=config.batch_size, check_interrupt=check_interrupt)
         own_folder = (workdir.path if workdir else network.cache) / 'features'
-        real_features = NetworkFeatures(network, network.cache / 'features', **options)
-        own_features = NetworkFeatures(network, own_folder, **options)
+        real_features = NetworkFeatures(network, network.cache / 'features', config.batch_size)
+        own_features = NetworkFeatures(network, own_folder, config.batch_size)
     else:
         real_features = own_features = RawFeatures()
     summaries = ScoreSummaries(workdir)
-    return Context(config, log, summaries, network, real_features, own_features, check_interrupt)
+    return Context(config, log, summaries, network, real_features, own_features)
 
 
 def _output_file(config: EvaluateConfig) -> pathlib.Path | None:

@@ -1,14 +1,13 @@
 """The evaluation program: images -> features -> scores in scores.jsonl."""
 
 import dataclasses
-import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from flexae_tf import data, shutdown
+from flexae_tf import data
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.data import memory
 from flexae_tf.densities import densities
@@ -41,20 +40,19 @@ def evaluate(config: EvaluateConfig) -> None:
 
     Raises:
         UserError: an error that the user can fix.
-        Interrupted: SIGTERM or Ctrl-C was received.
+        Interrupted: a signal was received.
     """
     for name in config.metric_names():
         table.find(name)
     print(distribution.choose_devices(config.device), flush=True)
-    check_interrupt = functools.partial(shutdown.check, 'between batches')
     if config.fake:
-        evaluate_fakes(config, check_interrupt)
+        evaluate_fakes(config)
     else:
-        _evaluate_run(config, check_interrupt)
+        _evaluate_run(config)
     print(f'peak memory {memory.peak():.1f} GB')
 
 
-def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -> None:
+def _evaluate_run(config: EvaluateConfig) -> None:
     started = time.monotonic()
 
     # 1. The run, its data and the feature network.
@@ -62,7 +60,7 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
     _, spec = workdir.read()
     selection = config.checkpoint or ('late' if config.protocol == 'authors' else 'last')
     steps = _candidate_steps(selection, saved_steps(config.workdir))
-    context = prepare(config, workdir, check_interrupt, images=spec.kind == 'images')
+    context = prepare(config, workdir, images=spec.kind == 'images')
     run_config, dataset = image_sets.data_of_run(config)
 
     # 2. The real sides of examples and of pairs.
@@ -93,7 +91,7 @@ def _evaluate_run(config: EvaluateConfig, check_interrupt: Callable[[], None]) -
         if {'samples', 'latents'} & set(sets):
             run = _with_density(context, run, dataset)
         newest = ModelId(run.step, run.digest, run.config.seed, selected_by, run.density)
-        for image_set in image_sets.of_run(run, x, newest, config, check_interrupt):
+        for image_set in image_sets.of_run(run, x, newest, config):
             if image_set.name not in sets:
                 continue
             values = scoring.score(context, image_set, *real_sides[image_set.name])
@@ -162,7 +160,7 @@ def _best_step(
     for run in _open_runs(context.config, steps):
         run = _with_density(context, run, dataset)
         model = ModelId(run.step, run.digest, run.config.seed, None, run.density)
-        (samples,) = image_sets.of_run(run, held_out, model, only_samples, context.check_interrupt)
+        (samples,) = image_sets.of_run(run, held_out, model, only_samples)
         values = scoring.score(context, samples, reference)
         distances[run.step] = values[SELECTION_METRIC.name]
     best = min(distances, key=distances.__getitem__)
@@ -206,5 +204,5 @@ def _with_density(context: Context, run: Run, dataset: data.Dataset) -> Run:
     """Returns the run sampling from the requested density, fitted only with `--fit_missing`."""
     density = context.config.density
     if context.config.fit_missing:
-        return densities.fit(run, density, dataset, check_interrupt=context.check_interrupt)
+        return densities.fit(run, density, dataset)
     return densities.attach(run, density)

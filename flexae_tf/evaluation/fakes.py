@@ -9,7 +9,6 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -48,12 +47,12 @@ class RealSide(NamedTuple):
         return self._replace(protocol=dataclasses.replace(self.protocol, num=num, **changes), x=x)
 
 
-def evaluate_fakes(config: EvaluateConfig, check_interrupt: Callable[[], None]) -> None:
+def evaluate_fakes(config: EvaluateConfig) -> None:
     """Scores `--fake`. Records go only to `--output_file`.
 
     Raises:
         UserError: an error that the user can fix.
-        Interrupted: SIGTERM or Ctrl-C was received.
+        Interrupted: a signal was received.
     """
     image_files.check_options(
         [pathlib.Path(p) for p in (config.real, config.fake, _own_images(config)) if p],
@@ -70,7 +69,7 @@ def evaluate_fakes(config: EvaluateConfig, check_interrupt: Callable[[], None]) 
 
     # 2. The feature space.
     images = real.protocol.features != 'vectors'
-    context = prepare(config, None, check_interrupt, images=images, measured=real.measured)
+    context = prepare(config, None, images=images, measured=real.measured)
     reference = references.example_reference(context, real.protocol, real.x)
     if not reference.metrics:
         raise UsageError(f'--metrics={config.metrics}: needs the sets of a run. Choose others.')

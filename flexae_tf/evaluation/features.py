@@ -5,11 +5,11 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable
 
 import numpy as np
 from tqdm import tqdm
 
+from flexae_tf import shutdown
 from flexae_tf.data.array_files import UNREADABLE
 from flexae_tf.errors import NonFiniteLossError, UsageError
 from flexae_tf.evaluation.feature_network import FeatureNetwork
@@ -39,21 +39,12 @@ class NetworkFeatures:
         network: the network.
         feature_dir: folder of the blocks; created with the first block.
         batch_size: images per call of the network.
-        check_interrupt: called before every batch; raises `Interrupted` after a signal.
     """
 
-    def __init__(
-        self,
-        network: FeatureNetwork,
-        feature_dir: pathlib.Path,
-        *,
-        batch_size: int,
-        check_interrupt: Callable[[], None],
-    ) -> None:
+    def __init__(self, network: FeatureNetwork, feature_dir: pathlib.Path, batch_size: int) -> None:
         self._network = network
         self._feature_dir = feature_dir
         self._batch_size = batch_size
-        self._check_interrupt = check_interrupt
         self._protocol = {
             'network': network.checksum,
             'layer': network.layer,
@@ -71,6 +62,7 @@ class NetworkFeatures:
         Raises:
             UsageError: the folder cannot be written.
             NonFiniteLossError: a feature is not finite.
+            Interrupted: a signal was received; finished blocks are stored.
         """
         started, computed = time.monotonic(), 0
         bar = tqdm(total=len(x), desc=f'features of {label}', disable=not sys.stderr.isatty())
@@ -100,7 +92,7 @@ class NetworkFeatures:
     def _compute(self, block: np.ndarray, bar: tqdm) -> Features:
         batches = []
         for start in range(0, len(block), self._batch_size):
-            self._check_interrupt()
+            shutdown.check()
             outputs = self._network.outputs(block[start : start + self._batch_size])
             if not np.isfinite(outputs.features).all():
                 raise NonFiniteLossError(

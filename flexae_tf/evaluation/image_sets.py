@@ -68,7 +68,6 @@ def of_run(
     x: np.ndarray,
     model: ModelId,
     config: EvaluateConfig,
-    check_interrupt: Callable[[], None],
 ) -> Iterator[ImageSet]:
     """Yields the requested sets of a run: reconstructions of `x`, and as many samples.
 
@@ -77,18 +76,17 @@ def of_run(
         x: real examples [n, ...].
         model: identifies the run.
         config: options of the evaluation.
-        check_interrupt: called before every batch.
     """
 
     decode = tf.function(run.method.decode)  # traced once for all repeats
 
     def reconstruct(_: int) -> np.ndarray:
         reconstruct_batch = tf.function(run.method.reconstruct)
-        return _finite(map_batches(reconstruct_batch, x, config.batch_size, check_interrupt), run)
+        return _finite(map_batches(reconstruct_batch, x, config.batch_size), run)
 
     def sample(repeat: int) -> np.ndarray:
         z = run.method.sample_latent(len(x), config.sample_seed + repeat).numpy()
-        return _finite(map_batches(decode, z, config.batch_size, check_interrupt), run)
+        return _finite(map_batches(decode, z, config.batch_size), run)
 
     requested = config.sets.split(',')
     if 'reconstructions' in requested:
@@ -123,14 +121,12 @@ def train_examples(dataset: Dataset, num: int, *, split: str, seed: int) -> Imag
     return ImageSet('train', 'training examples', model, lambda _: x[:num], is_real=True)
 
 
-def codes_of_data(
-    run: Run, x: np.ndarray, config: EvaluateConfig, check_interrupt: Callable[[], None]
-) -> np.ndarray:
+def codes_of_data(run: Run, x: np.ndarray, config: EvaluateConfig) -> np.ndarray:
     """Returns codes of examples [n, m]; posterior samples if the encoder is stochastic."""
     if run.method.method_spec.posterior == 'deterministic':
-        z = map_batches(tf.function(run.method.encode), x, config.batch_size, check_interrupt)
+        z = map_batches(tf.function(run.method.encode), x, config.batch_size)
     else:
-        z = sample_codes(run.method, x, seed=config.sample_seed, check_interrupt=check_interrupt)
+        z = sample_codes(run.method, x, seed=config.sample_seed)
     return _finite(z, run)
 
 

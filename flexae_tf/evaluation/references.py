@@ -124,7 +124,7 @@ def code_reference(context: Context, run: Run, raw: Protocol, x: np.ndarray) -> 
     return Reference(
         dataclasses.replace(raw, features=CODES[deterministic]),
         table.select_of_codes(context.config.metric_names(), has_critic=method.has_critic),
-        lambda: Features(image_sets.codes_of_data(run, x, context.config, context.check_interrupt)),
+        lambda: Features(image_sets.codes_of_data(run, x, context.config)),
         lambda z_hat, _: Features(z_hat, critic_distance=critic),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flexae_tf import shutdown
 from flexae_tf.errors import NonFiniteLossError
 from flexae_tf.evaluation.context import Context
 from flexae_tf.evaluation.image_sets import ImageSet
@@ -50,7 +51,7 @@ def score(context: Context, image_set: ImageSet, *references: Reference) -> dict
             features.append(reference.extract(examples, image_set))
     for reference, metrics in missing.items():
         for metric, protocol, identity in metrics:
-            context.check_interrupt()
+            shutdown.check('between metrics')
             values |= _compute(
                 context, metric, protocol, identity, reference.features, sets[reference], image_set
             )

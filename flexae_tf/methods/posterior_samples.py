@@ -20,7 +20,6 @@ def sample_codes(
     *,
     seed: int,
     compiled: Callable | None = None,
-    check_interrupt: Callable[[], None] | None = None,
 ) -> np.ndarray:
     """Samples q(z given x) once for each example; a deterministic method returns its codes.
 
@@ -30,7 +29,6 @@ def sample_codes(
         seed: seed of the first batch; each batch has a seed of its own.
         compiled: `tf.function` of the method's `sample_posterior`, for a caller that samples
             often; None to compile it in this call.
-        check_interrupt: as for `map_batches`.
 
     Returns:
         float32 [n, latent_dim].
@@ -41,12 +39,10 @@ def sample_codes(
     def sample_batch(batch: tf.Tensor) -> tf.Tensor:
         return sample(batch, tf.constant(next(seeds) % 2**31))
 
-    return map_batches(sample_batch, x, BATCH, check_interrupt)
+    return map_batches(sample_batch, x, BATCH)
 
 
-def posterior_parameters(
-    method: Method, x: np.ndarray, *, seed: int, check_interrupt: Callable[[], None] | None = None
-) -> np.ndarray:
+def posterior_parameters(method: Method, x: np.ndarray, *, seed: int) -> np.ndarray:
     """Returns mean and log variance of q(z given x) side by side, float32 [n, 2 latent_dim].
 
     A posterior that is not Gaussian is represented by a sample with log variance `NO_SPREAD`.
@@ -55,14 +51,13 @@ def posterior_parameters(
         method: the method.
         x: examples [n, ...].
         seed: as for `sample_codes`.
-        check_interrupt: as for `map_batches`.
     """
     if method.method_spec.posterior != 'gaussian':
-        codes = sample_codes(method, x, seed=seed, check_interrupt=check_interrupt)
+        codes = sample_codes(method, x, seed=seed)
         return np.concatenate([codes, np.full_like(codes, NO_SPREAD)], axis=1)
 
     @tf.function
     def parameters(batch: tf.Tensor) -> tf.Tensor:
         return tf.concat(method.posterior(batch, training=False), axis=1)
 
-    return map_batches(parameters, x, BATCH, check_interrupt)
+    return map_batches(parameters, x, BATCH)

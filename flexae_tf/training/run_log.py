@@ -38,10 +38,10 @@ class PrintLog:
     """The log of a training without workdir: prints messages and stores nothing.
 
     Attributes:
-        stop_note: arguments for `shutdown.check` besides the step.
+        stop_note: state of the files after a signal, for the message.
     """
 
-    stop_note = ('not saved: it has no workdir',)
+    stop_note = 'not saved: it has no workdir'
 
     @contextlib.contextmanager
     def opened(self, dataset: Dataset) -> Iterator[None]:
@@ -105,7 +105,7 @@ class WorkdirLog(PrintLog):
         state: further variables to save and restore.
     """
 
-    stop_note = ()
+    stop_note = 'all saved: the same command resumes'
 
     def __init__(
         self, workdir: Workdir, config: ResolvedConfig, method: Method, state: State

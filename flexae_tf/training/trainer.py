@@ -10,7 +10,7 @@ from flexae_tf import data, shutdown
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import Dataset, DatasetSpec
 from flexae_tf.data.batches import Batches
-from flexae_tf.errors import NonFiniteLossError, UsageError
+from flexae_tf.errors import Interrupted, NonFiniteLossError, UsageError
 from flexae_tf.methods import build_method
 from flexae_tf.shutdown import GracefulShutdown
 from flexae_tf.training import dry_run
@@ -150,6 +150,7 @@ class Trainer:
             self._summaries.write_first()
 
         # The first call compiles, so it does not count in the measured speed.
+        shutdown.check('before the first step')
         log.message('compiling the first iteration')
         throughput, compiled = Throughput(step, batch_size=config.batch_size), False
 
@@ -188,7 +189,7 @@ class Trainer:
 
             # Stop on a signal.
             if stopping:
-                shutdown.check(f'after step {step}', *log.stop_note)
+                raise Interrupted(shutdown.requested(), f'after step {step}', log.stop_note)
         log.finish(step)
 
     def _due(self, step: int, every: int) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from flexae_tf import shutdown
 from flexae_tf.config import ExportConfig
 from flexae_tf.data import Split
 from flexae_tf.densities import DENSITIES, check_name, densities, find, gaussian_mixture
@@ -113,15 +114,11 @@ def test_density_remains_valid_after_its_checkpoint_is_removed(run, dataset, mon
 
 
 @pytest.mark.parametrize('name', DENSITIES)
-def test_fit_checks_for_interrupts_while_it_encodes(name, run, dataset):
-    checks = itertools.count()
-
-    def check_interrupt():
-        if next(checks) == 2:
-            raise Interrupted(15, 'between batches')
-
+def test_fit_polls_signals_while_it_encodes(name, run, dataset, monkeypatch):
+    polls = itertools.count()
+    monkeypatch.setattr(shutdown, 'requested', lambda: 15 if next(polls) == 2 else None)
     with pytest.raises(Interrupted):
-        densities.fit(run, name, dataset, check_interrupt=check_interrupt)
+        densities.fit(run, name, dataset)
     assert not densities.is_fitted(run, name)
 
 
