@@ -9,12 +9,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from flexae_tf.checked_files import write_json
 from flexae_tf.config import ExportConfig
 from flexae_tf.data.batches import as_float
 from flexae_tf.densities import densities
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
-from flexae_tf.files import tensorflow_path, write_json
+from flexae_tf.files import tensorflow_path
 from flexae_tf.methods.base import Method
 from flexae_tf.priors import TransformedNormal
 from flexae_tf.training import distribution

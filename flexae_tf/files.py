@@ -1,16 +1,15 @@
-"""Paths, atomic writes, JSON lines and file locks."""
+"""Paths, atomic writes and file locks."""
 
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import pathlib
 import re
 import tempfile
 import uuid
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
 
 from flexae_tf.errors import MissingDataError, UsageError
 
@@ -113,37 +112,6 @@ def lock(file: IO) -> None:
             'this folder.',
             flush=True,
         )
-
-
-def append_jsonl(path: pathlib.Path, record: dict[str, Any]) -> None:
-    """Appends one record as a new line, also after an incomplete last line."""
-    with open(path, 'a+b') as file:
-        if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b'\n':
-            file.write(b'\n')
-        file.write(json.dumps(record).encode() + b'\n')
-
-
-def read_jsonl(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the records of a file without incomplete lines; [] if the file is missing."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text().splitlines():
-        with contextlib.suppress(ValueError):
-            records.append(json.loads(line))
-    return records
-
-
-def truncate_jsonl(path: pathlib.Path, step: int) -> None:
-    """Drops the records after `step`; the resumed run writes them again."""
-    if path.exists():
-        kept = [r for r in read_jsonl(path) if r['step'] <= step]
-        write_text(path, ''.join(json.dumps(r) + '\n' for r in kept))
-
-
-def write_json(path: pathlib.Path, document: Any) -> None:
-    """Writes a JSON document atomically."""
-    write_text(path, json.dumps(document, indent=2) + '\n')
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -13,8 +13,8 @@ import sklearn.svm
 
 import flexae_tf
 from flexae_tf import data
+from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import TrainConfig
-from flexae_tf.files import read_jsonl
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif('FLEXAE_TF_SOAK' not in os.environ, reason='bin/test --soak')

@@ -17,6 +17,7 @@ PACKAGE = ROOT / 'flexae_tf'
 ROOMS = [
     ['errors'],
     ['files', 'foreign_files', 'shutdown'],
+    ['checked_files'],
     ['environment', 'streams'],
     ['noise'],
     ['losses'],

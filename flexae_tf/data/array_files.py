@@ -8,41 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import lzma
 import math
 import os
 import re
-import struct
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 
+from flexae_tf.checked_files import UNREADABLE
 from flexae_tf.data.folder_layout import SPLITS
 from flexae_tf.errors import MissingDataError
 from flexae_tf.foreign_files import BoundedReader, check_unpacked, open_regular
 
-# Exceptions that numpy and zipfile raise for a file that is corrupt, encrypted or of another type.
-UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    tokenize.TokenError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    ArithmeticError,
-    MemoryError,
-    OSError,
-)
 CURE = 'Write it again with numpy.savez, or give a folder of images'
 NPY_MAGIC, SUFFIX = b'\x93NUMPY', '.npy'
 MAX_HEADER = 2**14  # bytes

@@ -6,7 +6,6 @@ holds the tensors of a density. `density.json` is written last; without it the d
 
 import hashlib
 import importlib
-import json
 import os
 import pathlib
 import shlex
@@ -15,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flexae_tf.checked_files import read_json, write_json
 from flexae_tf.data import Dataset
 from flexae_tf.densities import OWN_PRIOR, find
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
-from flexae_tf.files import atomic_path, lock, write_json
+from flexae_tf.files import atomic_path, lock
 from flexae_tf.methods.base import Method
 from flexae_tf.training.restore import Run, open_run
 
@@ -35,6 +35,9 @@ class _Manifest(NamedTuple):
     checkpoint: list[str]
     sha256: str
     steps: int | None
+
+
+_SCHEMA = {'checkpoint': [str], 'sha256': str, 'steps': int | None}
 
 
 def load_run(
@@ -218,14 +221,16 @@ def _fit(
 def _read(run: Run, name: str) -> _Manifest:
     """Returns the manifest of a density after a check of its tensors."""
     path = _manifest(run, name)
-    tensors = path.with_suffix('.npz')
+    tensors, cure = path.with_suffix('.npz'), _repair(run, name)
     try:
-        manifest = _Manifest(**json.loads(path.read_text()))
+        manifest = _Manifest(**read_json(path, _SCHEMA, cure=cure.removesuffix('.')))
         unchanged = manifest.sha256 == _sha256(tensors)
-    except (OSError, ValueError, TypeError) as error:
-        raise CorruptRunError(f'{path}: unreadable ({error}). {_repair(run, name)}') from None
+    except OSError as error:
+        raise CorruptRunError(
+            f'{error.filename}: cannot be read ({error.strerror}). {cure}'
+        ) from None
     if not unchanged:
-        raise CorruptRunError(f'{tensors}: changed since it was written. {_repair(run, name)}')
+        raise CorruptRunError(f'{tensors}: changed since it was written. {cure}')
     return manifest
 
 

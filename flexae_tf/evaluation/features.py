@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from flexae_tf import shutdown
-from flexae_tf.data.array_files import UNREADABLE
+from flexae_tf.checked_files import UNREADABLE
 from flexae_tf.errors import NonFiniteLossError, UsageError
 from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.files import atomic_path

@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flexae_tf.checked_files import append_jsonl, read_jsonl
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import archives, network_files
-from flexae_tf.files import append_jsonl, read_jsonl, stat_digest, write_text
+from flexae_tf.files import stat_digest, write_text
 
 DEFAULT_NETWORK = 'default'
 
@@ -156,6 +157,7 @@ class ScoreLog:
 
     Raises:
         UsageError: a file cannot be written or is not a file of scores.
+        CorruptRunError: a line is corrupt.
     """
 
     def __init__(
@@ -262,10 +264,9 @@ class ScoreLog:
 
 def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
     """Returns the records of a file after a check that it can be written."""
-    try:
-        records = read_jsonl(path) if path else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f'{path}: not a file of scores ({error}). Choose another file.') from None
+    if path and path.exists() and not path.is_file():
+        raise UsageError(f'{path}: not a file of scores. Choose another file.')
+    records = read_jsonl(path) if path else []
     if path and not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(
             f'{path}: cannot be written. Make it writable, choose another file, or score a copy of '

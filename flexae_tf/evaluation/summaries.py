@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from flexae_tf.checked_files import read_jsonl
 from flexae_tf.errors import UsageError
-from flexae_tf.files import read_jsonl, write_bytes
+from flexae_tf.files import write_bytes
 from flexae_tf.metrics.protocol import FRECHET, Protocol
 from flexae_tf.metrics.table import METRICS
 from flexae_tf.training import event_files

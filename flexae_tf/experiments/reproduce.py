@@ -13,6 +13,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from flexae_tf import data, methods
+from flexae_tf.checked_files import write_json
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.environment import code_version, import_tensorflow
 from flexae_tf.errors import UserError
@@ -22,7 +23,7 @@ from flexae_tf.experiments.figures import Image
 from flexae_tf.experiments.plans import Evaluation, Job
 from flexae_tf.experiments.results import Score
 from flexae_tf.experiments.tables import Table
-from flexae_tf.files import write_bytes, write_json, write_text
+from flexae_tf.files import write_bytes, write_text
 
 HERE = pathlib.Path(__file__).parent  # package data lies beside this module
 RESULTS, TEMPLATE = HERE / 'RESULTS.md', HERE / 'RESULTS.template'

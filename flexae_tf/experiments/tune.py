@@ -8,13 +8,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from flexae_tf.checked_files import write_json
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import score_log
 from flexae_tf.evaluation.markdown_table import markdown_table
 from flexae_tf.experiments import plans, runner
-from flexae_tf.files import write_json
 
 
 class Grid(NamedTuple):

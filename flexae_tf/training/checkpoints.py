@@ -20,8 +20,9 @@ from typing import BinaryIO
 
 import tensorflow as tf
 
+from flexae_tf.checked_files import write_json
 from flexae_tf.errors import CorruptRunError, MissingDataError
-from flexae_tf.files import tensorflow_path, write_json
+from flexae_tf.files import tensorflow_path
 
 # Key of the variable `step` in a checkpoint of TensorFlow; snapshots of weights have none.
 _STEP = 'step/.ATTRIBUTES/VARIABLE_VALUE'

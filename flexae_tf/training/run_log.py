@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from flexae_tf import image_grid
+from flexae_tf.checked_files import append_jsonl, truncate_jsonl
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.config.options import to_flagfile
 from flexae_tf.data import Dataset, catalog
 from flexae_tf.errors import CorruptRunError
-from flexae_tf.files import append_jsonl, truncate_jsonl
 from flexae_tf.methods.base import Method
 from flexae_tf.methods.table import METHODS
 from flexae_tf.training import event_files

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from flexae_tf import data
+from flexae_tf.checked_files import read_jsonl, write_json
 from flexae_tf.config import ResolvedConfig, TrainConfig
 from flexae_tf.config.options import to_flagfile
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
 from flexae_tf.environment import environment
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
-from flexae_tf.files import local_path, lock, read_jsonl, write_json, write_text
+from flexae_tf.files import local_path, lock, write_text
 from flexae_tf.methods import config_class, resolve
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.data import Purpose, fixed_permutation
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation.evaluate import evaluate
-from flexae_tf.files import read_jsonl
 from flexae_tf.methods.posterior_samples import sample_codes
 from flexae_tf.metrics import latent
 from flexae_tf.training.run_log import PrintLog

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from flexae_tf import data
+from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import EvaluateConfig, TrainConfig
 from flexae_tf.evaluation.evaluate import evaluate
-from flexae_tf.files import read_jsonl
 from flexae_tf.methods import resolve
 from flexae_tf.training.trainer import Trainer
 from tests.conftest import shorten_networks

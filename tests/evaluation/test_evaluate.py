@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from flexae_tf import data
+from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import RESIZES, EvaluateConfig
 from flexae_tf.config.evaluate import SETS
 from flexae_tf.densities.densities import load_run
@@ -25,7 +26,6 @@ from flexae_tf.evaluation import network_files, preprocessing, verification
 from flexae_tf.evaluation.evaluate import evaluate
 from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.evaluation.score_log import completed
-from flexae_tf.files import read_jsonl
 from flexae_tf.image_grid import to_uint8, write_png
 from flexae_tf.metrics.frechet import frechet_distance, moments
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images
@@ -653,8 +653,9 @@ def test_declared_network_names_its_scores(tmp_path):
 def test_output_file_must_take_scores(tmp_path):
     np.savez(tmp_path / 'a.npz', images=some_images(0))
     options = dict(real=str(tmp_path / 'a.npz'), fake=str(tmp_path / 'a.npz'), features='pixels')
-    for output in ('a.npz', '.', 'no/where.jsonl'):
-        with pytest.raises(UsageError):
+    outputs = {'.': UsageError, 'no/where.jsonl': UsageError, 'a.npz': CorruptRunError}
+    for output, error in outputs.items():
+        with pytest.raises(error):
             evaluate(EvaluateConfig(**options, output_file=str(tmp_path / output)))
 
 

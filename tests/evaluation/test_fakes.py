@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from flexae_tf import data
+from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import EvaluateConfig, TrainConfig
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.evaluation.evaluate import evaluate
-from flexae_tf.files import read_jsonl
 from flexae_tf.image_grid import write_png
 from flexae_tf.metrics.frechet import frechet_distance
 from flexae_tf.metrics.pixels import pixel_features

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.evaluation.score_log import (
@@ -14,7 +15,6 @@ from flexae_tf.evaluation.score_log import (
     requested_network,
     score_id,
 )
-from flexae_tf.files import read_jsonl
 
 
 def records(*stems, step=5):

@@ -17,9 +17,9 @@ from tensorboard.plugins.hparams.metadata import SESSION_END_INFO_TAG, SESSION_S
 from tensorboard.util.grpc_util import ChannelCredsType
 from tensorboard.util.tensor_util import make_ndarray
 
+from flexae_tf.checked_files import append_jsonl
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation.summaries import ScoreSummaries
-from flexae_tf.files import append_jsonl
 from flexae_tf.metrics.protocol import Protocol
 from flexae_tf.training.workdir import Workdir
 from tests.evaluation.conftest import scores_of

@@ -5,10 +5,10 @@ import types
 import numpy as np
 import pytest
 
+from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import TrainConfig
 from flexae_tf.data.decoding import DECODER
 from flexae_tf.experiments.results import RECORDED
-from flexae_tf.files import read_jsonl
 from flexae_tf.metrics.protocol import SUFFIXES, Protocol, fingerprint, raw_protocol
 
 PIXELS = Protocol(dataset='mnist', split='test', num=10_000)

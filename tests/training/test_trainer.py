@@ -15,8 +15,9 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import flexae_tf
+from flexae_tf.checked_files import read_jsonl
 from flexae_tf.errors import CorruptRunError, NonFiniteLossError, UsageError
-from flexae_tf.files import read_jsonl, tensorflow_path
+from flexae_tf.files import tensorflow_path
 from flexae_tf.training import event_files
 from flexae_tf.training.checkpoints import Checkpoints
 from flexae_tf.training.trainer import Trainer
