@@ -17,7 +17,7 @@ from flexae_tf.data import Dataset, DatasetSpec, Split, memory
 from flexae_tf.data.batches import Batches
 from flexae_tf.methods import AUTOENCODERS, resolve
 from flexae_tf.metrics.table import METRICS, Features
-from flexae_tf.training import distribution, dry_run
+from flexae_tf.training import disk_space, distribution, dry_run
 from flexae_tf.training.trainer import Trainer
 
 NETWORK_BATCH = 64  # images in a call of the Inception network
@@ -103,8 +103,8 @@ def methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
         report['seconds'] = {m: round(median, 4) for m, median in medians.items()}
         report['over_flexae'] = {m: round(median / flexae, 3) for m, median in medians.items()}
     methods = {name: trainer.method for name, trainer in trainers.items()}
-    report['checkpoint_bytes'] = {m: dry_run.num_bytes(x.state) for m, x in methods.items()}
-    report['snapshot_bytes'] = {m: dry_run.num_bytes(x.weights) for m, x in methods.items()}
+    report['checkpoint_bytes'] = {m: disk_space.num_bytes(x.state) for m, x in methods.items()}
+    report['snapshot_bytes'] = {m: disk_space.num_bytes(x.weights) for m, x in methods.items()}
     return report
 
 

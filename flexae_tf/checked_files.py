@@ -230,8 +230,8 @@ def check_manifest(folder: pathlib.Path, *, cure: str = _CURE) -> None:
 
 def fingerprint(path: pathlib.Path) -> list:
     """Returns [size in bytes, SHA-256] of a file."""
-    with open(path, 'rb') as file:
-        return [path.stat().st_size, hashlib.file_digest(file, 'sha256').hexdigest()]
+    with open_regular(path) as file:
+        return [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, 'sha256').hexdigest()]
 
 
 def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import pathlib
@@ -94,24 +95,32 @@ def _is_literal(path: str) -> bool:
     return not re.search(r'[][*?\\\udc80-\udcff]', path)
 
 
-def lock(file: IO) -> None:
+def lock(file: IO, *, wait: bool = False) -> None:
     """Locks an open file until it is closed here and in all processes that inherit it.
 
-    Prints a warning and continues on file systems without locks.
+    Prints a warning, once for a file, and continues on file systems without locks.
+
+    Args:
+        file: the file.
+        wait: whether to wait for a process that holds the lock.
 
     Raises:
         BlockingIOError: another process holds the lock.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
             raise
-        print(
-            f'WARNING: {file.name}: cannot be locked ({error.strerror}). Run only one process in '
-            'this folder.',
-            flush=True,
-        )
+        _warn_without_locks(file.name, error.strerror)
+
+
+@functools.cache
+def _warn_without_locks(name: str, reason: str) -> None:
+    print(
+        f'WARNING: {name}: cannot be locked ({reason}). Run only one process in this folder.',
+        flush=True,
+    )
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

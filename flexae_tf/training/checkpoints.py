@@ -7,25 +7,23 @@ last. Files without a matching manifest are not a checkpoint.
 """
 
 import contextlib
-import errno
 import hashlib
-import json
 import os
 import pathlib
 import re
 import shutil
-import stat
 from collections.abc import Callable
-from typing import BinaryIO
 
 import tensorflow as tf
 
-from flexae_tf.checked_files import write_json
+from flexae_tf.checked_files import fingerprint, parse_json, write_json
 from flexae_tf.errors import CorruptRunError, MissingDataError
 from flexae_tf.files import tensorflow_path
+from flexae_tf.foreign_files import open_regular
 
 # Key of the variable `step` in a checkpoint of TensorFlow; snapshots of weights have none.
 _STEP = 'step/.ATTRIBUTES/VARIABLE_VALUE'
+_MANIFEST = {'step': int, 'config': str, 'files': {'*': [int | str]}}
 
 
 def steps_in(folder: pathlib.Path, *names: str) -> list[int]:
@@ -99,7 +97,7 @@ class Checkpoints:
             self._remove(step)
             with tensorflow_path(self._folder) as folder:
                 self._checkpoint.write(os.path.join(folder, self._prefix(step).name))
-            files = {p.name: _fingerprint(p) for p in self._files(step)}
+            files = {p.name: fingerprint(p) for p in self._files(step)}
             write_json(
                 self._manifest_path(step), {'step': step, 'config': self._identity, 'files': files}
             )
@@ -186,21 +184,21 @@ class Checkpoints:
         name = self._prefix(step).name
         try:
             content = _read(self._manifest_path(step))
-            manifest = json.loads(content)
-            identity, of_step, files = manifest['config'], manifest['step'], dict(manifest['files'])
+            manifest = parse_json(self._manifest_path(step), content, _MANIFEST)
         except FileNotFoundError:
             return 'is incomplete (it has no manifest)'
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, CorruptRunError):
             return 'is corrupt (its manifest cannot be read)'
-        if identity != self._identity:
+        if manifest['config'] != self._identity:
             return 'belongs to another configuration'
-        if of_step != step:
-            return f'is corrupt (its manifest is of step {of_step})'
+        if manifest['step'] != step:
+            return f'is corrupt (its manifest is of step {manifest["step"]})'
+        files = manifest['files']
         if f'{name}.index' not in files or not all(map(self._pattern(step).fullmatch, files)):
             return 'is corrupt (its manifest names other files)'
-        for file, fingerprint in files.items():
+        for file, recorded in files.items():
             try:
-                if _fingerprint(self._folder / file) != fingerprint:
+                if fingerprint(self._folder / file) != recorded:
                     return f'is corrupt ({file} has changed)'
             except FileNotFoundError:
                 return f'is corrupt ({file} is missing)'
@@ -277,30 +275,13 @@ def check_names(variables: list) -> None:
         raise RuntimeError(f'variables of the same name: {", ".join(repeated)}')
 
 
-def _fingerprint(path: pathlib.Path) -> list:
-    """Returns [size in bytes, SHA-256] of a file."""
-    with _open(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        return [size, hashlib.file_digest(file, 'sha256').hexdigest()]
-
-
 def _digest(manifest: bytes) -> str:
     return hashlib.sha256(manifest).hexdigest()[:12]
 
 
 def _read(path: pathlib.Path) -> bytes:
-    with _open(path) as file:
+    with open_regular(path) as file:
         return file.read()
-
-
-def _open(path: pathlib.Path) -> BinaryIO:
-    """Opens a file to read; a pipe or device is an error instead of an endless read."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    file = open(descriptor, 'rb')  # noqa: SIM115 (the caller closes it)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, 'not a file', str(path))
-    return file
 
 
 def _first_line(error: Exception) -> str:

@@ -1,11 +1,6 @@
 """Sizes and requirements of a run, printed before its first step (`--dry_run`)."""
 
 import dataclasses
-import math
-import os
-import pathlib
-import shutil
-from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
@@ -16,6 +11,8 @@ from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import MissingDataError
 from flexae_tf.methods import build_method
 from flexae_tf.methods.base import Method
+from flexae_tf.training import disk_space
+from flexae_tf.training.disk_space import mib, num_bytes
 from flexae_tf.training.distribution import check_shares, choose_strategy
 from flexae_tf.training.flops import graph_flop
 from flexae_tf.training.restore import initialize
@@ -49,25 +46,21 @@ def show(config: ResolvedConfig, spec: DatasetSpec) -> None:
     for network in networks(method):
         print(f'  {network.name:<10} {count_parameters(network) / 1e6:.3f} million')
     flop = step_flop(method, config.batch_size)
-    state, weights = num_bytes(method.state), num_bytes(method.weights)
+    state = num_bytes(method.state)
     print(f'one iteration: {flop / 1e12:.4g} TFLOP')
-    print(f'memory: {_mib(state)} of weights and moments, {_mib(_activations(method, config))}')
+    print(f'memory: {mib(state)} of weights and moments, {mib(_activations(method, config))}')
     print('        of activations in the auto-encoder step (an estimate)')
-    every = config.snapshot_every_steps
-    snapshots = math.ceil(config.training_steps / every) if every else 0  # the last step has one
-    # One more than are kept: the new checkpoint is written before the oldest is removed.
-    disk = (config.keep_checkpoints + 1) * state + snapshots * weights
-    free = shutil.disk_usage(_existing(config.workdir or '.')).free
-    print(f'disk: {_mib(disk)} of checkpoints; {_mib(free)} free')
+    disk, free = disk_space.needed(config, method), disk_space.free(config.workdir or '.')
+    print(f'disk: {mib(disk)} of checkpoints; {mib(free)} free')
     if disk > free:
-        print('WARNING: not enough disk: lower --keep_checkpoints or raise --snapshot_every_steps')
+        print(f'WARNING: not enough disk: {disk_space.HINT}')
     try:
         dataset = data.load(dataclasses.replace(config, download=False))
     except MissingDataError as error:
         raise MissingDataError(f'{error} Nothing else is missing.') from None
     print(
         f'data: {len(dataset.train)} training, {len(dataset.validation)} validation, '
-        f'{len(dataset.test)} test examples, {_mib(dataset.train.x.nbytes)} in host memory'
+        f'{len(dataset.test)} test examples, {mib(dataset.train.x.nbytes)} in host memory'
     )
     print('nothing is missing')
 
@@ -80,11 +73,6 @@ def networks(method: Method) -> list[keras.Model]:
 def count_parameters(network: keras.Model) -> int:
     """Returns the number of trainable parameters; batch-norm averages do not count."""
     return sum(int(tf.size(v.value)) for v in network.trainable_variables)
-
-
-def num_bytes(variables: Iterable) -> int:
-    """Returns the size of variables in bytes."""
-    return 4 * sum(int(tf.size(v.value)) for v in variables)
 
 
 def step_flop(method: Method, batch_size: int) -> int:
@@ -103,15 +91,3 @@ def _activations(method: Method, config: ResolvedConfig) -> int:
         for layer in network.layers
     ]
     return sum(config.batch_size * size * tf.TensorShape(s[1:]).num_elements() for s in outputs)
-
-
-def _existing(path: str) -> pathlib.Path:
-    """Returns `path`, or its nearest parent that exists."""
-    folder = pathlib.Path(os.path.abspath(path))
-    while not folder.exists():
-        folder = folder.parent
-    return folder
-
-
-def _mib(size: int) -> str:
-    return f'{size / 2**20:,.0f} MiB'

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from flexae_tf import image_grid
-from flexae_tf.checked_files import append_jsonl, truncate_jsonl
+from flexae_tf.checked_files import append_jsonl, read_jsonl, truncate_jsonl
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.config.options import to_flagfile
 from flexae_tf.data import Dataset, catalog
 from flexae_tf.errors import CorruptRunError
 from flexae_tf.methods.base import Method
 from flexae_tf.methods.table import METHODS
-from flexae_tf.training import event_files
+from flexae_tf.training import disk_space, event_files
 from flexae_tf.training.checkpoints import Checkpoints
 from flexae_tf.training.distribution import describe_devices
 from flexae_tf.training.event_files import EventFile
@@ -113,7 +113,9 @@ class WorkdirLog(PrintLog):
         self._workdir = workdir
         self._config = config
         self._hyperparameters = _hyperparameters(config, method)
+        self._method = method
         self._resumed = 0
+        self._saved: int | None = None  # step of the newest checkpoint
         self._checkpoints, self._snapshots = stores(workdir, config, method, state)
 
     @contextlib.contextmanager
@@ -122,17 +124,14 @@ class WorkdirLog(PrintLog):
 
         Raises:
             UsageError: the workdir cannot be used, see `Workdir.open`.
-            CorruptRunError: a file could not be written later.
+            CorruptRunError: a file could not be written later, or the workdir was moved or removed.
         """
         self._workdir.open(self._config, dataset)
         try:
             with contextlib.ExitStack() as self._open_files:
                 yield
         except OSError as error:
-            raise CorruptRunError(
-                f'{self._workdir.path}: cannot be written any more ({error}). Free disk space or '
-                'fix its permissions; the same command resumes.'
-            ) from None
+            raise self._describe(error) from None
         finally:
             self._workdir.close()
 
@@ -140,7 +139,7 @@ class WorkdirLog(PrintLog):
         """Restores the newest valid checkpoint and drops the log lines after its step.
 
         Raises:
-            MissingDataError: the checkpoint was removed while it was read.
+            UsageError: the rest of the run does not fit on the disk.
             CorruptRunError: there are checkpoints, but none is valid; or there is only a snapshot
                 of a step at which a checkpoint was due.
         """
@@ -154,6 +153,14 @@ class WorkdirLog(PrintLog):
             )
         if step is not None:
             self.message(f'resuming at step {step}')
+        elif recorded := max((r['step'] for r in read_jsonl(self._workdir.stats)), default=0):
+            self.message(
+                f'WARNING: step {recorded} was recorded, but no checkpoint is left; starting at '
+                'step 0 again'
+            )
+        if (step or 0) < self._config.training_steps:
+            disk_space.check(self._workdir.checkpoints, self._config, self._method)
+        self._saved = step
         for path in (self._workdir.stats, self._workdir.perf):
             truncate_jsonl(path, step or 0)
         for folder in (self._workdir.tensorboard, self._workdir.tensorboard / 'scores'):
@@ -180,6 +187,7 @@ class WorkdirLog(PrintLog):
         descriptions: Mapping[str, str] | None = None,
     ) -> None:
         """Appends scalars, by TensorBoard tag, to NAME.jsonl and to TensorBoard."""
+        self._workdir.check_place()
         descriptions = descriptions or {}
         for tag, value in values.items():
             self._events.add(step, event_files.scalar(tag, value, descriptions.get(tag, '')))
@@ -191,6 +199,7 @@ class WorkdirLog(PrintLog):
 
     def image(self, tag: str, file_name: str, step: int, image: np.ndarray) -> None:
         """Writes an image [h, w, c] (uint8) to TensorBoard and to samples/FILE_NAME."""
+        self._workdir.check_place()
         png = image_grid.to_png(image)
         (self._workdir.samples / file_name).write_bytes(png)
         self._events.add(step, event_files.image(tag, png))
@@ -231,14 +240,36 @@ class WorkdirLog(PrintLog):
         return EventFile(file, start=self._resumed + 1 if self._resumed else 0)
 
     def _save(self, store: Checkpoints, step: int, tag: str, *, required: bool) -> None:
+        self._workdir.check_place()
         started = time.monotonic()
         try:
             store.save(step)
         except CorruptRunError as error:
             if required:
-                raise
+                raise CorruptRunError(f'{error} {self._describe_saved()}') from None
             self.message(f'WARNING: {error} Training continues without this checkpoint.')
+        else:
+            if store is self._checkpoints:
+                self._saved = step
         self._events.add(step, event_files.scalar(tag, time.monotonic() - started))
+
+    def _describe(self, error: OSError) -> CorruptRunError:
+        """Returns the error that ends a training that cannot write any more."""
+        reason = ': '.join(filter(None, (error.strerror or str(error), error.filename)))
+        problem, action = (
+            (f'cannot be written any more ({reason})', 'Free disk space or make it writable')
+            if self._workdir.is_in_place()
+            else ('was moved or removed during training', 'Move it back')
+        )
+        return CorruptRunError(
+            f'{self._workdir.path}: {problem}. {action}. {self._describe_saved()}'
+        )
+
+    def _describe_saved(self) -> str:
+        left = not self._workdir.is_in_place() or self._checkpoints.digest(self._saved or 0)
+        if self._saved is None or not left:
+            return 'No checkpoint is left; the same command starts again.'
+        return f'The steps after {self._saved} are lost; the same command resumes there.'
 
 
 def _hyperparameters(config: ResolvedConfig, method: Method) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import datetime
+import errno
 import hashlib
 import json
 import os
 import pathlib
+import re
 import statistics
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -112,10 +114,11 @@ class Workdir:
         self.stats = self.path / 'stats.jsonl'
         self.perf = self.path / 'perf.jsonl'
         self.scores = self.path / 'scores.jsonl'
-        self._lock = None
+        self._lock: IO | None = None
+        self._folder: int | None = None  # held, so that no other folder gets its number
 
     def open(self, config: ResolvedConfig, dataset: Dataset) -> None:
-        """Locks the folder and writes `config.json` and `flags.txt`.
+        """Locks the folder until `close` and writes `config.json` and `flags.txt`.
 
         Args:
             config: the resolved configuration.
@@ -137,26 +140,76 @@ class Workdir:
         try:
             for folder in (self.path, self.checkpoints, self.samples):
                 folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / '.lock', 'w')  # noqa: SIM115 (held while training)
-            lock(self._lock)
+            self._take_lock()
+            self._folder = os.open(self.path, os.O_RDONLY)
+            self.check(config)  # again: another process may have started a run meanwhile
             write_json(self._config_path, document)
             flags = to_flagfile(config, skip=('workdir',))
             write_text(self.path / 'flags.txt', f'--workdir=$FLAGFILE_DIR\n{flags}')
-        except BlockingIOError:
-            raise UsageError(
-                f'{self.path}: another process trains in it. Wait until it ends, or use another '
-                '--workdir.'
-            ) from None
         except OSError as error:
+            self.close()
             raise UsageError(
-                f'{self.path}: cannot be written ({error.strerror}). Use another --workdir.'
+                f'{error.filename or self.path}: cannot be written ({error.strerror}). Free disk '
+                'space, make it writable, or use another --workdir.'
             ) from None
+        except UsageError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Releases the lock."""
         if self._lock:
             self._lock.close()
-            self._lock = None
+        if self._folder is not None:
+            os.close(self._folder)
+        self._lock = self._folder = None
+
+    def is_in_place(self) -> bool:
+        """Returns whether the path still names the folder that was opened."""
+        try:
+            return os.path.samestat(os.fstat(self._folder), os.stat(self.path))
+        except OSError:
+            return False
+
+    def check_place(self) -> None:
+        """Checks, while it is open, that the folder is still there; makes removed parts again.
+
+        Raises:
+            FileNotFoundError: it was moved or removed. Without this check, the rest of the run
+                would be written into a new folder, or into another run.
+            UsageError: its lock was removed, and another process took it.
+            OSError: a part cannot be made.
+        """
+        if not self._lock:
+            return
+        if not self.is_in_place():
+            raise FileNotFoundError(errno.ENOENT, 'moved or removed', str(self.path))
+        if not self._holds_lock():
+            self._lock.close()
+            self._take_lock()
+            self.log(f'WARNING: {self.path}/.lock: was removed; created again')
+        for folder in (self.checkpoints, self.samples):
+            if not folder.is_dir():
+                folder.mkdir()
+                self.log(f'WARNING: {folder}: was removed with its files; created again')
+
+    def _take_lock(self) -> None:
+        self._lock = open(self.path / '.lock', 'w')  # noqa: SIM115 (held while training)
+        try:
+            lock(self._lock)
+        except BlockingIOError:
+            self.close()
+            raise UsageError(
+                f'{self.path}: another process trains in it. Wait until it ends, or use another '
+                '--workdir.'
+            ) from None
+
+    def _holds_lock(self) -> bool:
+        """Returns whether other processes meet the lock; not if its file was removed."""
+        try:
+            return os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / '.lock'))
+        except FileNotFoundError:
+            return False
 
     def write_environment(self, device: str) -> None:
         """Writes `environment.json`: versions, command and `device`."""
@@ -180,8 +233,9 @@ class Workdir:
 
     def newest_step(self) -> int:
         """Returns the step of the newest checkpoint; 0 if there is none."""
-        paths = self.checkpoints.glob('ckpt-*.manifest.json')
-        return max((int(path.name[5:14]) for path in paths), default=0)
+        names = (path.name for path in self.checkpoints.glob('ckpt-*'))
+        matches = (re.fullmatch(r'ckpt-(\d{9})\.manifest\.json', name) for name in names)
+        return max((int(match.group(1)) for match in matches if match), default=0)
 
     def digest(self, step: int) -> str | None:
         """Returns the digest of the checkpoint of a step; None before it is written."""
@@ -194,6 +248,7 @@ class Workdir:
     def log(self, message: str) -> None:
         """Prints one line and appends it, with the time (UTC), to `log.txt`."""
         print(message, flush=True)
+        self.check_place()
         if self.path.is_dir():
             now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M:%S')
             with open(
