@@ -188,7 +188,11 @@ def _find_places(folder: Path, stack: contextlib.ExitStack) -> list[_Place]:
         inside = Path(parent).relative_to(folder)
         is_deep = len(inside.parts) >= MAX_DEPTH
         folders[:] = [] if is_deep else sorted(f for f in folders if not is_hidden(f))
-        names += [(inside / name).as_posix() for name in sorted(files) if not is_hidden(name)]
+        names += [
+            (inside / name).as_posix()
+            for name in sorted(files)
+            if not is_hidden(name) and os.path.isfile(os.path.join(parent, name))
+        ]
     for name in names:
         if name.endswith('.zip'):
             path = folder / name

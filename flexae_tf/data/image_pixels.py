@@ -10,9 +10,10 @@ import tensorflow as tf
 from flexae_tf.data.image_formats import (
     HEAD,
     UnreadableImageError,
+    check_size,
     exif_orientation,
     format_of,
-    jpeg_orientation,
+    jpeg_metadata,
     png_metadata,
 )
 
@@ -78,7 +79,7 @@ def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode_jpeg(content: bytes) -> tuple[np.ndarray, int]:
-    return decode_plain(content).numpy(), jpeg_orientation(io.BytesIO(content))
+    return decode_plain(content).numpy(), jpeg_metadata(content)[0]
 
 
 def _decode_png(content: bytes) -> tuple[np.ndarray, int]:
@@ -97,10 +98,7 @@ def _decode_gif(content: bytes) -> tuple[np.ndarray, int]:
         if content[position + 1] == 0xF9 and content[position + 3] & 1:
             content[position + 3] &= 0xFE  # draws transparent pixels in their colour: white
             transparent = content[position + 6]
-        position += 2
-        while content[position]:
-            position += content[position] + 1
-        position += 1
+        position = _gif_blocks_end(content, position + 2)
     left, top, width, height, flags = struct.unpack_from('<4HB', content, position + 1)
     struct.pack_into('<2H', content, position + 1, 0, 0)  # TensorFlow's canvas is the frame
     size = _gif_table_size(content[10])
@@ -108,9 +106,12 @@ def _decode_gif(content: bytes) -> tuple[np.ndarray, int]:
         table, size = position + 10, _gif_table_size(flags)
     if transparent is not None and 3 * transparent < size:
         content[table + 3 * transparent : table + 3 * transparent + 3] = bytes([WHITE] * 3)
-    frame = tf.io.decode_image(bytes(content), channels=3, expand_animations=False).numpy()
     screen_width, screen_height = struct.unpack_from('<2H', content, 6)
     shape = max(screen_height, top + height), max(screen_width, left + width), 3
+    check_size(shape[1], shape[0], len(content))
+    end = _gif_blocks_end(content, position + 11 + _gif_table_size(flags))
+    content = content[:end] + b';'  # TensorFlow would decode all frames
+    frame = tf.io.decode_image(bytes(content), channels=3, expand_animations=False).numpy()
     image = np.full(shape, WHITE, np.uint8)
     image[top : top + height, left : left + width] = frame
     return image, 1
@@ -118,6 +119,13 @@ def _decode_gif(content: bytes) -> tuple[np.ndarray, int]:
 
 def _gif_table_size(flags: int) -> int:
     return 3 * 2 ** (1 + (flags & 7)) if flags & 0x80 else 0
+
+
+def _gif_blocks_end(content: bytes, position: int) -> int:
+    """Returns the position after blocks of data, each behind its size."""
+    while content[position]:
+        position += content[position] + 1
+    return position + 1
 
 
 def _riff_chunks(content: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
@@ -131,12 +139,14 @@ def _riff_chunks(content: bytes, position: int) -> Iterator[tuple[bytes, bytes]]
 def _decode_webp(content: bytes) -> tuple[np.ndarray, int]:
     chunks = {}
     for name, data in _riff_chunks(content, 12):
-        chunks.setdefault(name, data)
+        if name in (b'EXIF', b'ANMF', b'VP8X'):
+            chunks.setdefault(name, data)
     orientation = exif_orientation(chunks.get(b'EXIF', b''))
     if b'ANMF' not in chunks:
         return tf.io.decode_webp(content, channels=0).numpy()[0], orientation
     # TensorFlow decodes some animations only: the first frame becomes a file of its own.
     canvas, frame = chunks[b'VP8X'], chunks[b'ANMF']
+    check_size(*(1 + value for value in _uint24(frame[6:12])), len(content))
     header = canvas[:1].translate(_STILL) + canvas[1:4] + frame[6:12]
     body = b'WEBPVP8X' + struct.pack('<I', len(header)) + header + frame[16:]
     still = b'RIFF' + struct.pack('<I', len(body)) + body

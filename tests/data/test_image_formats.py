@@ -1,3 +1,7 @@
+import os
+import struct
+import time
+
 import pytest
 import tensorflow as tf
 
@@ -55,15 +59,59 @@ def test_inspect_names_formats_that_cannot_be_decoded(tmp_path, content, problem
         inspect(tmp_path, content)
 
 
-def test_inspect_accepts_headers_that_are_truncated_or_corrupt(tmp_path):
+def test_inspect_accepts_truncated_files_with_a_size(tmp_path):
     jpeg = tf.io.encode_jpeg(tf.zeros([4, 4, 3], tf.uint8)).numpy()
-    for content in (jpeg, png(4), png(3, tf.uint16)):
+    for content, start in ((jpeg, 168), (png(4), 25), (png(3, tf.uint16), 25)):
         for length in range(8, len(content)):  # the decoder refuses the rest
-            assert inspect(tmp_path, content[:length]) in (PLAIN, SPECIAL, DEEP)
-    for size in (b'\0\0', b'\0\1', b'\xff\xff'):  # of a segment, its own two bytes included
+            if length >= start:
+                assert inspect(tmp_path, content[:length]) in (PLAIN, SPECIAL, DEEP)
+            elif length < 24:
+                with pytest.raises(UnreadableImageError, match='a corrupt or truncated'):
+                    inspect(tmp_path, content[:length])
+    for size in (b'\0\0', b'\0\1'):  # of a segment, its own two bytes included
         assert inspect(tmp_path, jpeg[:2] + b'\xff\xe1' + size + jpeg[2:]) == PLAIN
 
 
-def test_inspect_names_errors_of_the_system(tmp_path):
-    with pytest.raises(UnreadableImageError, match='^no such file or directory$'):
+WEBP = b'RIFF\0\0\0\0WEBP'
+JXL_BOX = b'\0\0\0\x0cJXL \r\n\x87\n'
+SIZES = {  # beginnings of files that announce 60000 x 50000 pixels, or about as many
+    'JPEG': b'\xff\xd8\xff\xe0\0\4xx\xff\xc0\0\x11\x08' + struct.pack('>2H', 50_000, 60_000),
+    'JPEG behind 100 kB': b'\xff\xd8'
+    + 2 * (b'\xff\xe2\xff\xff' + bytes(65_533))
+    + b'\xff\xc2\0\x11\x08'
+    + struct.pack('>2H', 50_000, 60_000),
+    'PNG': b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR' + struct.pack('>2I', 60_000, 50_000) + b'\x08\2',
+    'GIF': b'GIF89a' + struct.pack('<2H', 60_000, 50_000),
+    'BMP': b'BM' + bytes(12) + struct.pack('<I2i', 40, 60_000, -50_000),
+    'WebP VP8': WEBP + b'VP8 \0\0\0\0' + bytes(6) + struct.pack('<2H', 16_383, 16_383),
+    'WebP VP8L': WEBP + b'VP8L\0\0\0\0\x2f' + struct.pack('<I', 16_383 | 16_382 << 14),
+    'WebP VP8X': WEBP + b'VP8X\0\0\0\0' + bytes(4) + struct.pack('<I', 59_999)[:3] + b'\x4f\xc3\0',
+    # Bits from the lowest: 0, selector 2, 18 bits of height - 1, ratio 1 (square).
+    'JPEG XL': b'\xff\x0a' + (2 << 1 | 49_999 << 3 | 1 << 21).to_bytes(4, 'little'),
+    'JPEG XL in boxes': JXL_BOX
+    + b'\0\0\0\x0cftypjxl '
+    + b'\0\0\0\0jxlc\xff\x0a'
+    + (2 << 1 | 49_999 << 3 | 1 << 21).to_bytes(4, 'little')
+    + bytes(16),
+}
+
+
+@pytest.mark.parametrize('name', SIZES)
+def test_inspect_refuses_pixels_that_a_small_file_cannot_mean(tmp_path, name):
+    with pytest.raises(UnreadableImageError, match=r'^(6|5|16)\d+x\d+ pixels in \d+ bytes$'):
+        inspect(tmp_path, SIZES[name])
+
+
+def test_inspect_refuses_bytes_that_a_small_image_cannot_need(tmp_path):
+    (tmp_path / 'file').write_bytes(png(3))
+    os.truncate(tmp_path / 'file', 10**10)  # without content on the disk
+    with pytest.raises(UnreadableImageError, match='^10000000000 bytes for 4x4 pixels$'):
         image_formats.inspect(str(tmp_path / 'file'))
+
+
+def test_inspect_ends_in_metadata_of_many_parts(tmp_path):
+    started = time.monotonic()
+    jpeg = tf.io.encode_jpeg(tf.zeros([4, 4, 3], tf.uint8)).numpy()
+    assert inspect(tmp_path, jpeg[:2] + b'\xff' * 10**6 + jpeg[2:]) == PLAIN
+    assert inspect(tmp_path, png(3) + 10**6 * b'\0\0\0\0tEXt\0\0\0\0') == PLAIN
+    assert time.monotonic() - started < 2.0

@@ -225,7 +225,7 @@ def tar_header(kind, size, content=b''):
         (tarfile.REGTYPE, 2**40, b''),
         (tarfile.REGTYPE, -1, bytes(2048)),
         (tarfile.XHDTYPE, 2**33, b''),  # tarfile reads these headers at once
-        (tarfile.GNUTYPE_LONGNAME, 2**27, bytes(2**27)),
+        (tarfile.GNUTYPE_LONGNAME, 2**21, bytes(2**21)),
         (tarfile.GNUTYPE_SPARSE, 2**40, b''),
     ],
 )
