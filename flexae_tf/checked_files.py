@@ -174,7 +174,7 @@ def write_arrays(path: pathlib.Path, **arrays: Any) -> None:
     """Writes arrays by name and their checksum to an .npz file, atomically."""
     with atomic_path(path) as temporary:
         # First: a flip in the directory of the file can hide the entries after another one.
-        np.savez(temporary, checksum=_arrays_checksum(arrays), **arrays)
+        np.savez(temporary, checksum=arrays_checksum(arrays), **arrays)
 
 
 def read_arrays(path: pathlib.Path, *, cure: str = _CURE) -> dict[str, np.ndarray]:
@@ -192,7 +192,7 @@ def read_arrays(path: pathlib.Path, *, cure: str = _CURE) -> dict[str, np.ndarra
         raise
     except UNREADABLE as error:
         raise CorruptRunError(f'{path}: cannot be read ({_reason(error)}). {cure}.') from None
-    if stored is not None and str(stored) != _arrays_checksum(arrays):
+    if stored is not None and str(stored) != arrays_checksum(arrays):
         raise CorruptRunError(f'{path}: changed since it was written. {cure}.')
     return arrays
 
@@ -349,7 +349,8 @@ def _line_of(content: bytes, keys: Sequence[str]) -> int:
     return 1 + text[:position].count('\n')
 
 
-def _arrays_checksum(arrays: dict[str, Any]) -> str:
+def arrays_checksum(arrays: dict[str, Any]) -> str:
+    """Returns sixteen hexadecimal digits of names, types, shapes and values of arrays."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         array = np.asarray(array)

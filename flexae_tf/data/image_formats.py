@@ -107,7 +107,7 @@ def _from_start(file: BinaryIO, function: Callable[[bytes], Any]) -> Any:
 
 
 def check_size(width: int, height: int, num_bytes: int) -> None:
-    """Refuses images that nobody could have meant, before they are read and decoded.
+    """Refuses sizes that cannot be meant, before the image is read and decoded.
 
     Raises:
         UnreadableImageError: too many pixels, or too many pixels or bytes for the other number.

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flexae_tf.checked_files import arrays_checksum, write_arrays
 from flexae_tf.data import array_files, memory
 from flexae_tf.data.array_files import Array
 from flexae_tf.errors import MissingDataError, UsageError
-from flexae_tf.files import atomic_path
 from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import Protocol
 
@@ -39,22 +39,21 @@ class Statistics(NamedTuple):
 
 
 def save_statistics(path: str | os.PathLike, moments: Moments, protocol: Protocol) -> None:
-    """Writes `mu`, `sigma`, `n`, `protocol` (JSON) and `id` to an .npz file, atomically.
+    """Writes `mu`, `sigma`, `n`, `protocol` (JSON), `id` and a checksum to an .npz file.
 
     Raises:
         UsageError: the file cannot be written.
     """
     path, protocol = pathlib.Path(os.path.abspath(path)), protocol.real_side()
     try:
-        with atomic_path(path) as temporary:
-            np.savez(
-                temporary,
-                mu=moments.mean,
-                sigma=moments.covariance,
-                n=moments.num,
-                protocol=json.dumps(protocol.fields()),
-                id=protocol.id,
-            )
+        write_arrays(
+            path,
+            mu=moments.mean,
+            sigma=moments.covariance,
+            n=moments.num,
+            protocol=json.dumps(protocol.fields()),
+            id=protocol.id,
+        )
     except OSError as error:
         raise UsageError(
             f'--write_statistics={path}: cannot be written ({error.strerror}). Choose another path.'
@@ -89,6 +88,11 @@ def read_statistics(path: str | os.PathLike, *, allow_unverified: bool) -> Stati
         raise _invalid(path, 'mu or sigma hold values that are not finite')
     if not _is_symmetric(covariance) or covariance.diagonal().min() < 0:
         raise _invalid(path, 'sigma is not a covariance')
+    if 'checksum' in arrays:
+        names = {'mu', 'sigma', 'n', 'protocol', 'id'} & arrays.keys()
+        content = {name: _read(path, arrays[name]) for name in names}
+        if arrays_checksum(content) != str(_read(path, arrays['checksum'])):
+            raise _invalid(path, 'was changed since it was written')
     # Without a count the covariance is assumed to have full rank.
     num = _count(path, arrays['n']) if 'n' in arrays else mean.size + 1
     found = _protocol(path, arrays['protocol'], num) if 'protocol' in arrays else None

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from flexae_tf import data
 from flexae_tf.config import TrainConfig
-from flexae_tf.data import image_folder
+from flexae_tf.data import image_folder, memory
 from flexae_tf.data.dataset import Purpose, fixed_permutation
 from flexae_tf.errors import MissingDataError, UsageError
 
@@ -82,9 +82,10 @@ def test_load_reads_files_with_names_that_are_not_utf8(folder):
     )
 
 
-def test_load_refuses_more_images_than_memory(folder):
-    with pytest.raises(UsageError, match='30 images of 1000000x1000000: .* GiB of memory'):
-        load(folder, image_size=1_000_000)
+def test_load_refuses_more_images_than_memory(folder, monkeypatch):
+    monkeypatch.setattr(memory, 'available', lambda: 10**9)
+    with pytest.raises(UsageError, match='30 images of 4096x4096: 2.8 GiB of memory'):
+        load(folder, image_size=4096)
 
 
 def test_load_resizes_to_64_by_default(folder):

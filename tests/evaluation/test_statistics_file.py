@@ -31,6 +31,20 @@ def test_read_statistics_returns_what_was_saved(tmp_path):
     assert read.moments.num == 9 and read.protocol == Protocol(**FIELDS)
 
 
+def test_read_statistics_notices_changes(tmp_path):
+    path = tmp_path / 'real.npz'
+    save_statistics(path, moments(np.random.default_rng(0).random([9, 3])), Protocol(**FIELDS))
+    with np.load(path) as loaded:
+        arrays = dict(loaded)
+    assert len(str(arrays['checksum'])) == 16
+    np.savez(path, **{**arrays, 'sigma': 2 * arrays['sigma']})
+    with pytest.raises(MissingDataError, match='was changed since it was written'):
+        read_statistics(path, allow_unverified=False)
+    del arrays['checksum']  # as earlier versions wrote
+    np.savez(path, **arrays)
+    assert read_statistics(path, allow_unverified=False).protocol == Protocol(**FIELDS)
+
+
 @pytest.mark.parametrize('dtype', ['<f4', '>f8', '>i4'])
 def test_read_statistics_accepts_files_of_other_programs(tmp_path, dtype):
     path = write(tmp_path, mu=MEAN.astype(dtype), sigma=np.asfortranarray(COVARIANCE.astype(dtype)))
