@@ -193,3 +193,11 @@ def shorten_networks(monkeypatch):
         last_kernel=4,
     )
     monkeypatch.setitem(architectures.ARCHITECTURES, 'mnist', row)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints the results of long tests, also if they pass: lines that begin with SOAK."""
+    for report in terminalreporter.getreports('passed') + terminalreporter.getreports('failed'):
+        for line in report.capstdout.splitlines():
+            if line.startswith('SOAK '):
+                terminalreporter.write_line(line)

@@ -1,14 +1,6 @@
-"""Long tests, run by `bin/test --soak`: they train until something is learned."""
-
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
+"""Trainings until something is learned."""
 
 import numpy as np
-import pytest
 import sklearn.svm
 
 import flexae_tf
@@ -16,8 +8,6 @@ from flexae_tf import data
 from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import TrainConfig
 from tests.conftest import ROOT
-
-pytestmark = pytest.mark.skipif('FLEXAE_TF_SOAK' not in os.environ, reason='bin/test --soak')
 
 
 def test_flexae_samples_synthetic_data_almost_like_reconstructions(program, tmp_path):
@@ -52,26 +42,3 @@ def test_quickstart_samples_are_recognizable_digits(program, tmp_path):
     assert np.mean(confidence.max(axis=1) > 0.7) > 0.55
     shares = np.bincount(confidence.argmax(axis=1), minlength=10) / len(samples)
     assert shares.min() > 0.02 and shares.max() < 0.3
-
-
-def test_run_killed_at_random_times_equals_an_uninterrupted_run(program, tmp_path):
-    def flags(name):
-        return ['--dataset=synthetic_2d', '--training_steps=6000', '--save_every_steps=200'] + [
-            f'--workdir={tmp_path}/{name}'
-        ]
-
-    rng = random.Random(0)
-    for _ in range(6):
-        command = [sys.executable, ROOT / 'bin' / 'train.py', *flags('killed')]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(3.0, 30.0))
-        process.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
-        process.wait()
-    for name in ('killed', 'uninterrupted'):
-        assert program('train', *flags(name), timeout=1200).returncode == 0
-    last = 'checkpoints/ckpt-000006000.manifest.json'
-    assert (tmp_path / 'killed' / last).read_text() == (
-        tmp_path / 'uninterrupted' / last
-    ).read_text()
-    logs = [(tmp_path / name / 'stats.jsonl').read_text() for name in ('killed', 'uninterrupted')]
-    assert logs[0] == logs[1]

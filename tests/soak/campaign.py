@@ -1,0 +1,254 @@
+"""Starts programs, stops them at chosen moments, and compares the runs that they leave."""
+
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flexae_tf.checked_files import read_jsonl
+from tests.conftest import ROOT
+
+# Narrow networks that compile and train within seconds.
+STEPS = 1000
+VECTORS = ['--dataset=synthetic_2d', '--train_examples=500', '--validation_examples=100']
+IMAGES = ['--dataset=digits', '--width_multiplier=0.05', '--latent_dim=8']
+TRAINING = [f'--training_steps={STEPS}', '--log_every_steps=25', '--save_every_steps=50']
+TRAINING += ['--sample_every_steps=400', '--eval_every_steps=200', '--snapshot_every_steps=200']
+TRAINING += ['--batch_size=16', '--critic_steps=1', '--device=cpu']
+
+COMPARED = ('stats.jsonl', 'scores.jsonl', 'checkpoints/*', 'samples/*')
+COMPARED += ('densities/*/*/density.npz', 'densities/*/*/stats.jsonl', 'artifacts/**/*.md')
+DURATIONS = {'seconds', 'checksum'}  # parts of a score that differ between equal runs
+
+
+class Process:
+    """A program in a process of its own, whose output goes to a file.
+
+    Args:
+        command: name of the program and its flags.
+        prefix: command that runs it.
+    """
+
+    def __init__(self, command: Sequence[str], *, prefix: Sequence[str] = ()) -> None:
+        name, *flags = command
+        self.started = time.time()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (open while the process runs)
+        self._process = subprocess.Popen(
+            [*prefix, sys.executable, ROOT / 'bin' / f'{name}.py', *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+        )
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far."""
+        return os.pread(self._file.fileno(), 1 << 24, 0).decode(errors='replace')
+
+    def reaches(self, moment: Callable[['Process'], bool], *, timeout: float = 300.0) -> bool:
+        """Waits for a moment; returns False if the program ended before."""
+        deadline = time.monotonic() + timeout
+        while not moment(self):
+            if self._process.poll() is not None:
+                return False
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.002)
+        return True
+
+    def send(self, number: int) -> None:
+        """Sends a signal, unless the program has ended."""
+        self._process.send_signal(number)
+
+    def wait(self, *, timeout: float = 600.0) -> int:
+        """Waits for the end without a traceback; returns the exit code."""
+        try:
+            code = self._process.wait(timeout)
+        finally:
+            self._process.kill()
+        assert 'Traceback' not in self.output, self.output
+        return code
+
+    def error(self) -> str:
+        """Returns the one line of the error that the program ended with."""
+        (line,) = (line for line in self.output.splitlines() if ': error: ' in line)
+        return line
+
+
+class Phase(NamedTuple):
+    """A part of a program: it begins at a moment, and kills come within the seconds after it."""
+
+    name: str
+    begins: Callable[[Process], bool]
+    seconds: float
+
+
+def start(seconds: float = 4.0) -> Phase:
+    """Returns the phase from the first moment of a program: flags, imports, data."""
+    return Phase('start', lambda _: True, seconds)
+
+
+def printed(text: str) -> Callable[[Process], bool]:
+    """Returns the moment at which a text was printed."""
+    return lambda process: text in process.output
+
+
+def changed(folder: pathlib.Path) -> Callable[[Process], bool]:
+    """Returns the moment at which a file was created in a folder."""
+
+    def moment(process: Process) -> bool:
+        try:
+            return folder.stat().st_mtime > process.started and any(folder.iterdir())
+        except OSError:
+            return False
+
+    return moment
+
+
+def training(method: str, workdir: pathlib.Path, data: Sequence[str] = VECTORS) -> list[str]:
+    """Returns the command of a training."""
+    flagfile = f'--flagfile={ROOT}/flags/methods/{method}.flags'
+    return ['train', flagfile, *data, *TRAINING, f'--workdir={workdir}']
+
+
+def training_phases(workdir: pathlib.Path) -> list[Phase]:
+    """Returns the phases of a training."""
+    return [
+        start(),
+        Phase('compile', printed('compiling'), 3.0),
+        Phase('steps', printed('\nstep '), 0.5),
+        Phase('save', changed(workdir / 'checkpoints'), 0.1),
+    ]
+
+
+def fit(workdir: pathlib.Path, density: str) -> list[str]:
+    """Returns the command that fits a density."""
+    steps = [] if density == 'gaussian_mixture' else ['--density_steps=60']
+    return ['fit', f'--workdir={workdir}', f'--density={density}', *steps, '--device=cpu']
+
+
+def fit_phases(density: str) -> list[Phase]:
+    """Returns the phases of a fit."""
+    phases = [start(), Phase('fit', printed('fitting'), 1.0)]
+    if density == 'gaussian_mixture':
+        return phases
+    return [
+        *phases,
+        Phase('compile', printed('compiling'), 3.0),
+        Phase('end', printed('60/60'), 1.0),
+    ]
+
+
+def evaluation(run: pathlib.Path, network: pathlib.Path, *, cache: pathlib.Path) -> list[str]:
+    """Returns the command that evaluates a run with all metrics that apply."""
+    images = 'digits' in (run / 'flags.txt').read_text()
+    features = [f'--inception_path={network}'] if images else []
+    flags = ['--num_examples=400', '--bootstrap=5', f'--cache_dir={cache}', '--device=cpu']
+    return ['evaluate', f'--workdir={run}', *features, *flags]
+
+
+def evaluation_phases(run: pathlib.Path, *, images: bool) -> list[Phase]:
+    """Returns the phases of an evaluation."""
+    features = [Phase('features', changed(run / 'features'), 1.0)] if images else []
+    return [start(), *features, Phase('metrics', printed('standard protocol'), 2.0)]
+
+
+def export(run: pathlib.Path) -> list[str]:
+    """Returns the command that exports a run."""
+    return ['export', f'--workdir={run}', '--device=cpu']
+
+
+def reproduce(output: pathlib.Path) -> list[str]:
+    """Returns the command that trains, fits and evaluates a method for a table."""
+    flags = ['--artifact=methods', '--methods=two_stage_vae', '--dataset=digits', '--seeds=1']
+    flags += ['--scale=smoke', '--features=pixels', '--device=cpu']
+    return ['reproduce', *flags, f'--output_dir={output}']
+
+
+def copies(run: pathlib.Path, folder: pathlib.Path, number: int) -> list[pathlib.Path]:
+    """Returns copies of a run, named run, run1, ... in reverse order."""
+    return [shutil.copytree(run, folder / f'run{i or ""}') for i in reversed(range(number))]
+
+
+def complete(*commands: Sequence[str]) -> None:
+    """Runs programs that must succeed."""
+    for command in commands:
+        process = Process(command)
+        assert process.wait() == 0, process.output
+
+
+def kill(
+    command: Sequence[str],
+    phases: Sequence[Phase],
+    times: int,
+    finished: Callable[[], None],
+    seed: int = 0,
+) -> Counter:
+    """Kills a program at random moments of its phases, `times` in each, and then completes it.
+
+    Args:
+        command: name of the program and its flags, the same after every kill.
+        phases: phases in which the program is killed.
+        times: number of kills in each phase.
+        finished: called when the program has succeeded; compares what it left, and removes it.
+        seed: seed of the moments.
+
+    Returns:
+        Number of kills by phase.
+    """
+    rng, killed = random.Random(seed), Counter()
+    plan = [phase for phase in phases for _ in range(times)]
+    rng.shuffle(plan)
+    missed = 0
+    while plan:
+        process = Process(command)
+        if process.reaches(plan[-1].begins):
+            time.sleep(rng.uniform(0.0, plan[-1].seconds))
+            process.send(signal.SIGKILL)
+        if process.wait() == -signal.SIGKILL:
+            killed[plan.pop().name] += 1
+            missed = 0
+        else:
+            missed += 1
+            assert missed < 10, f'{plan[-1].name}: never reached: {process.output}'
+            assert process.wait() == 0, process.output
+            finished()
+    complete(command)
+    finished()
+    return killed
+
+
+def differing(a: pathlib.Path, b: pathlib.Path) -> list[str]:
+    """Returns the files of two equal runs that differ, except for durations."""
+    files = {path.relative_to(f) for f in (a, b) for g in COMPARED for path in f.glob(g)}
+    visible = sorted(map(str, (file for file in files if file.name[0] != '.')))
+    assert visible
+    return [name for name in visible if _content(a / name) != _content(b / name)]
+
+
+def _content(path: pathlib.Path) -> Any:
+    """Returns the part of a file that is equal in equal runs; None if it is missing."""
+    if not path.exists():
+        return None
+    if path.suffix == '.npz':
+        with np.load(path) as arrays:
+            return {name: arrays[name].tobytes() for name in arrays}
+    if path.name == 'scores.jsonl':
+        return [{k: r[k] for k in r.keys() - DURATIONS} for r in read_jsonl(path)]
+    return path.read_bytes()
+
+
+def report(campaign: str, subject: str, counts: Counter, note: str = '') -> None:
+    """Prints a row of the table of proofs in training/RUNS.md."""
+    cases = ', '.join(f'{number} {name}' for name, number in counts.items())
+    print(f'SOAK {campaign} {subject}: {counts.total()} cases ({cases}){note}')
