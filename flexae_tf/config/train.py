@@ -219,6 +219,12 @@ class TrainConfig(Options):
     snapshot_every_steps: int = runtime_option(
         10_000, 'Keep a snapshot of the weights this often; 0: never.', minimum=0
     )
+    replay_step: int | None = runtime_option(
+        None,
+        'Repeat the run from its newest checkpoint at or before this step, and print the operation '
+        'with the first value that is not finite; write nothing.',
+        minimum=0,
+    )
     dry_run: bool = runtime_option(
         False, 'Print the plan of the run and its requirements; train nothing.'
     )

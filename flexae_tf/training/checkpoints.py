@@ -8,6 +8,7 @@ last. Files without a matching manifest are not a checkpoint.
 
 import contextlib
 import hashlib
+import math
 import os
 import pathlib
 import re
@@ -134,11 +135,12 @@ class Checkpoints:
         if problem:
             raise self._corrupt(step, problem, 'Choose another step')
 
-    def restore_latest(self, log: Callable[[str], None]) -> int | None:
+    def restore_latest(self, log: Callable[[str], None], *, until: float = math.inf) -> int | None:
         """Restores the newest valid checkpoint.
 
         Args:
             log: called with a warning for every corrupt checkpoint that is skipped.
+            until: the newest step to consider.
 
         Returns:
             Its step; None if there are no files.
@@ -148,7 +150,7 @@ class Checkpoints:
         """
         warned = set()
         while True:
-            found = {step: self.digest(step) for step in self.steps()}
+            found = {step: self.digest(step) for step in self.steps() if step <= until}
             for step in reversed(found):
                 problem = self._load(step)
                 if not problem:
@@ -160,7 +162,7 @@ class Checkpoints:
                         'previous one'
                     )
             # A training that runs beside this process may have replaced all of them meanwhile.
-            if found == {step: self.digest(step) for step in self.steps()}:
+            if found == {step: self.digest(step) for step in self.steps() if step <= until}:
                 break
         if found:
             raise CorruptRunError(

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from flexae_tf import image_grid
-from flexae_tf.checked_files import append_jsonl, read_jsonl, truncate_jsonl
+from flexae_tf.checked_files import append_jsonl, read_jsonl, truncate_jsonl, write_json
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.config.options import to_flagfile
 from flexae_tf.data import Dataset, catalog
-from flexae_tf.errors import CorruptRunError
+from flexae_tf.errors import CorruptRunError, UsageError
 from flexae_tf.methods.base import Method
 from flexae_tf.methods.table import METHODS
 from flexae_tf.training import disk_space, event_files
@@ -51,6 +51,11 @@ class PrintLog:
 
     def resume(self) -> None:
         """Restores the newest valid checkpoint, if there is one."""
+
+    def restore(self, step: int, dataset: Dataset) -> int:
+        """Restores the newest valid checkpoint at or before `step`; returns its step, or 0."""
+        del step, dataset
+        return 0
 
     def saved_steps(self) -> list[int]:
         """Returns the steps that have a checkpoint, in rising order."""
@@ -90,6 +95,9 @@ class PrintLog:
 
     def save_snapshot(self, step: int, *, required: bool) -> None:
         """Saves the weights."""
+
+    def write_non_finite(self, record: dict[str, Any]) -> None:
+        """Records values that are not finite."""
 
     def finish(self, step: int) -> None:
         """Notes that the training is complete."""
@@ -165,7 +173,29 @@ class WorkdirLog(PrintLog):
             truncate_jsonl(path, step or 0)
         for folder in (self._workdir.tensorboard, self._workdir.tensorboard / 'scores'):
             event_files.truncate_events(folder, -1 if step is None else step)
+        self._workdir.non_finite.unlink(missing_ok=True)
         self._resumed = step or 0
+
+    def restore(self, step: int, dataset: Dataset) -> int:
+        """Restores the newest valid checkpoint at or before `step`, and writes nothing.
+
+        Returns:
+            Its step; 0 for the initial weights if the run has no checkpoint yet.
+
+        Raises:
+            UsageError: every checkpoint is of a later step, or the run has other data.
+            MissingDataError: the workdir holds no run, or the checkpoint was just removed.
+            CorruptRunError: no checkpoint at or before `step` is valid.
+        """
+        self._workdir.read()
+        self._workdir.check_examples(dataset)
+        saved = self.saved_steps()
+        if saved and step < saved[0]:
+            raise UsageError(
+                f'--replay_step={step}: the oldest checkpoint is of step {saved[0]}. Use that step '
+                'or a later one.'
+            )
+        return self._checkpoints.restore_latest(print, until=step) or 0
 
     def saved_steps(self) -> list[int]:
         """Returns the steps that have a checkpoint, valid or not, in rising order."""
@@ -211,6 +241,10 @@ class WorkdirLog(PrintLog):
     def save_snapshot(self, step: int, *, required: bool) -> None:
         """Saves the weights; a failure is a warning unless `required`."""
         self._save(self._snapshots, step, 'perf/snapshot_seconds', required=required)
+
+    def write_non_finite(self, record: dict[str, Any]) -> None:
+        """Writes `nonfinite.json`."""
+        write_json(self._workdir.non_finite, record)
 
     def finish(self, step: int) -> None:
         """Writes the end of the run for TensorBoard."""

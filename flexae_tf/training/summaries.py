@@ -1,5 +1,7 @@
 """Statistics on held-out examples and image grids of a running training."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 
@@ -12,6 +14,7 @@ from flexae_tf.metrics import frechet, latent
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images
 from flexae_tf.metrics.protocol import raw_protocol
 from flexae_tf.training import event_files
+from flexae_tf.training.numerics import NonFiniteValues
 from flexae_tf.training.run_log import PrintLog
 
 MONITORED = 1000  # held-out examples that the statistics use
@@ -26,6 +29,9 @@ class Summaries:
         method: the method that is trained.
         dataset: its validation examples are used for statistics, its test images for grids.
         log: destination of histograms and images.
+
+    Raises:
+        NonFiniteValues: a code, an image or a statistic is not finite; raised by the methods.
     """
 
     def __init__(self, method: Method, dataset: Dataset, log: PrintLog) -> None:
@@ -68,6 +74,7 @@ class Summaries:
         z, x_hat = self._codes_and_reconstructions(x)
         if self._method.method_spec.posterior != 'deterministic':
             z = sample_codes(self._method, x, seed=SAMPLE_SEED, compiled=self._sample_posterior)
+            _check({'latent/z': z})
         z_hat = self._sample_latent(max(len(x), GRID))
         codes = {'z': z} if z_hat is None else {'z': z, 'z_hat': z_hat[: len(x)]}
         for name, values in codes.items():
@@ -88,6 +95,7 @@ class Summaries:
                 f'latent/{name}_scale': latent.scale(values),
                 f'latent/{name}_rank': latent.effective_rank(values),
             }
+        _check(statistics)
         return statistics
 
     def evaluate(self) -> dict[str, float]:
@@ -96,13 +104,15 @@ class Summaries:
         fakes = {'reconstructions': self._codes_and_reconstructions(x)[1]}
         z_hat = self._sample_latent(len(x))
         if z_hat is not None:
-            fakes['samples'] = self._map(self._decode, z_hat)
-        return {
+            fakes['samples'] = self._decoded('samples', z_hat)
+        distances = {
             self._score_tag(image_set): frechet.frechet_distance(
                 pixel_features(x), pixel_features(postprocess_images(fake))
             )
             for image_set, fake in fakes.items()
         }
+        _check(distances)
+        return distances
 
     def _score_tag(self, image_set: str) -> str:
         return f'metrics/{self._protocol.name(image_set)}'
@@ -111,14 +121,19 @@ class Summaries:
         """Returns the same codes [num, latent_dim] at every step; None without a prior."""
         if self._method.prior is None:
             return None
-        return self._method.sample_latent(num, SAMPLE_SEED).numpy()
+        z_hat = self._method.sample_latent(num, SAMPLE_SEED).numpy()
+        _check({'latent/z_hat': z_hat})
+        return z_hat
 
     def _codes_and_reconstructions(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        z = self._map(self._encode, x)
-        return z, self._map(self._decode, z)
+        z = map_batches(self._encode, x, self._method.config.batch_size)
+        _check({'latent/z': z})
+        return z, self._decoded('reconstructions', z)
 
-    def _map(self, function: tf.types.experimental.GenericFunction, x: np.ndarray) -> np.ndarray:
-        return map_batches(function, x, self._method.config.batch_size)
+    def _decoded(self, name: str, z: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+        x_hat = map_batches(self._decode, z, batch_size or self._method.config.batch_size)
+        _check({name: x_hat})
+        return x_hat
 
     def _write_grids(self, step: int, z_hat: np.ndarray | None) -> None:
         name = f'{step:09d}.png'
@@ -128,12 +143,19 @@ class Summaries:
         self._log.image('reconstructions', f'recon_{name}', step, pairs)
         if z_hat is None:
             return
-        samples = map_batches(self._decode, z_hat[:GRID], GRID)
+        samples = self._decoded('samples', z_hat[:GRID], GRID)
         self._write_grid('samples', f'fakes_{name}', step, samples)
         weights = np.linspace(0.0, 1.0, 8, dtype=np.float32)[None, :, None]
         path = (1.0 - weights) * z_hat[:8, None] + weights * z_hat[8:16, None]
-        between = map_batches(self._decode, path.reshape([-1, z_hat.shape[1]]), GRID)
+        between = self._decoded('interpolations', path.reshape([-1, z_hat.shape[1]]), GRID)
         self._write_grid('interpolations', f'interp_{name}', step, between)
 
     def _write_grid(self, tag: str, file_name: str, step: int, images: np.ndarray) -> None:
         self._log.image(tag, file_name, step, image_grid.grid(image_grid.to_uint8(images)))
+
+
+def _check(values: Mapping[str, float | np.ndarray]) -> None:
+    """Raises `NonFiniteValues` with the names of the values that are not finite."""
+    names = [name for name, value in values.items() if not np.isfinite(value).all()]
+    if names:
+        raise NonFiniteValues(names)

@@ -3,6 +3,8 @@
 import contextlib
 import math
 import time
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -21,6 +23,7 @@ from flexae_tf.training.distribution import (
     mean_over_replicas,
 )
 from flexae_tf.training.flops import graph_flop
+from flexae_tf.training.numerics import NonFiniteValues, are_finite, trace_non_finite
 from flexae_tf.training.restore import initial_state, initialize, pin_source
 from flexae_tf.training.run_log import PrintLog, WorkdirLog
 from flexae_tf.training.summaries import Summaries
@@ -46,7 +49,11 @@ def train(config: ResolvedConfig, spec: DatasetSpec) -> None:
         return
     replicas = choose_strategy().num_replicas_in_sync
     check_shares(config.batch_size, replicas, jit_compile=config.jit_compile)
-    Trainer(config, data.load(config)).train()
+    trainer = Trainer(config, data.load(config))
+    if config.replay_step is None:
+        trainer.train()
+    else:
+        trainer.replay(config.replay_step)
 
 
 class Trainer:
@@ -89,6 +96,7 @@ class Trainer:
         with self._strategy.scope():
             self.method = build_method(config, dataset.spec)
             self.state = initial_state(self.method)
+        self._variables = {v.path: v for v in self.method.state if tf.as_dtype(v.dtype).is_floating}
         self._batches = Batches(
             dataset.train.x,
             batches_per_step=self.method.batches_per_step,
@@ -118,7 +126,8 @@ class Trainer:
         """Resumes from the newest valid checkpoint and trains until `training_steps`.
 
         Raises:
-            NonFiniteLossError: a loss or gradient is not finite; nothing is saved after it.
+            NonFiniteLossError: a loss, a gradient, a variable, a statistic or an image of a grid is
+                not finite; nothing is saved after it.
             Interrupted: a signal was received; the state is saved.
             UsageError: the workdir cannot be used, or the device has too little memory.
             CorruptRunError: no checkpoint is valid, or the disk is full.
@@ -128,7 +137,48 @@ class Trainer:
             self._log.opened(self._dataset),
             contextlib.ExitStack() as self._deferral,
         ):
-            self._train()
+            try:
+                self._train()
+            except NonFiniteValues as found:
+                raise self._non_finite_error(found.names) from None
+
+    def replay(self, step: int) -> None:
+        """Prints the cause of values that are not finite in or before an iteration.
+
+        Trains from the newest checkpoint at or before it. The first iteration after which a value
+        is not finite is repeated, operation by operation. Nothing is written.
+
+        Args:
+            step: number of the iteration, as in the error message of the training.
+
+        Raises:
+            UsageError: every checkpoint is of a later step, or the run has other data.
+            UserError: see `WorkdirLog.restore`.
+            Interrupted: a signal was received.
+        """
+        start = self._log.restore(step, self._dataset)
+        print(f'replaying from step {start}', flush=True)
+        summaries = Summaries(self.method, self._dataset, PrintLog())
+        with GracefulShutdown():
+            for repeated in range(start, step + 1):
+                shutdown.check(f'before step {repeated}', 'nothing is written')
+                variables = [*self.method.state, *self.state]
+                before = [tf.identity(tf.convert_to_tensor(v)) for v in variables]
+                try:
+                    self._run(repeated, 1)
+                except NonFiniteValues as found:
+                    for variable, value in zip(variables, before, strict=True):
+                        variable.assign(value)
+                    self._print_origin(repeated, found, self._iterate_on_replicas)
+                    return
+                if self._due(repeated + 1, self.config.log_every_steps):
+                    self._take_means()
+            try:
+                summaries.sample(step + 1)
+            except NonFiniteValues as found:
+                self._print_origin(step, found, lambda _: summaries.sample(step + 1))
+                return
+        print(f'steps {start} to {step}: all values are finite')
 
     def _train(self) -> None:
         config, log, total = self.config, self._log, self.config.training_steps
@@ -211,42 +261,57 @@ class Trainer:
         count = min(count, max(1, int(SECONDS_PER_CALL / self._seconds_per_step)))
         started = time.monotonic()
         try:
-            bad_step = int(
-                self.run_steps(tf.constant(step, tf.int64), tf.constant(count, tf.int64))
-            )
+            self._run(step, count)
         except tf.errors.ResourceExhaustedError:
             raise UsageError(self._describe_memory_error(step)) from None
         if math.isfinite(self._seconds_per_step):
             self._seconds_per_step = (time.monotonic() - started) / count
         else:
             self._seconds_per_step = SECONDS_PER_CALL  # the first call was mostly compilation
-        if bad_step >= 0:
-            raise NonFiniteLossError(self._describe_non_finite(bad_step))
         return step + count
+
+    def _run(self, step: int, count: int) -> None:
+        """Runs `count` iterations from `step` on; raises `NonFiniteValues` for values and state."""
+        self.run_steps(tf.constant(step, tf.int64), tf.constant(count, tf.int64))
+        for names, finite in zip(
+            (self.method.tags, self._variables), self._check_state(), strict=True
+        ):
+            bad = [name for name, ok in zip(names, finite.numpy(), strict=True) if not ok]
+            if bad:
+                raise NonFiniteValues(bad)
+
+    @tf.function
+    def _check_state(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns whether the sum of each value, and each variable of the method, is finite."""
+        values = tf.math.is_finite(self.state.totals[:-1])
+        return values, are_finite(list(self._variables.values()))
 
     @tf.function
     def run_steps(self, start: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Runs the iterations start .. start + count - 1, until one is not finite.
+
+        The loop checks losses, gradient norms and batch-norm averages. No loss depends on the
+        averages, but a weight that is not finite makes the losses of the next iteration so.
 
         Args:
             start: number of the first iteration, int64.
             count: number of iterations, int64.
 
         Returns:
-            The iteration with a non-finite loss or gradient; -1 if there is none.
+            Number of finished iterations since the start of the training.
         """
-        bad_step = tf.constant(-1, tf.int64)
+        averages = [v for v in self._variables.values() if not v.trainable]
         for step in tf.range(start, start + count):
-            values = mean_over_replicas(
-                self._strategy,
-                lambda: self._iterate(self._batches(step), step),  # noqa: B023
-            )
+            values = self._iterate_on_replicas(step)
             self.state.totals.assign_add(tf.concat([values, [1.0]], axis=0))
             self.state.step.assign_add(1)
-            if not tf.reduce_all(tf.math.is_finite(values)):
-                bad_step = step
+            if not tf.reduce_all(are_finite([self.state.totals, *averages])):
                 break
-        return bad_step
+        return self.state.step.read_value()
+
+    def _iterate_on_replicas(self, step: tf.Tensor) -> tf.Tensor:
+        """Runs iteration `step` on every device; returns the means of its values."""
+        return mean_over_replicas(self._strategy, lambda: self._iterate(self._batches(step), step))
 
     def _iteration(self, batches: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """Runs one `train_step`; returns its values in the order of the method's tags."""
@@ -290,12 +355,42 @@ class Trainer:
             '--width_multiplier, use --critic_batches=shared, or use more GPUs.'
         )
 
-    def _describe_non_finite(self, step: int) -> str:
-        *sums, _ = self.state.totals.read_value().numpy().tolist()
-        names = [t for t, s in zip(self.method.tags, sums, strict=True) if not math.isfinite(s)]
+    def _non_finite_error(self, names: list[str]) -> NonFiniteLossError:
+        """Records the last iteration in `nonfinite.json`; returns the error that names it."""
+        step = max(int(self.state.step.read_value()) - 1, 0)
+        self._log.write_non_finite(
+            {
+                'step': step,
+                'seed': self.config.seed,
+                'not_finite': names,
+                'batch_indices': self._batch_indices(step),
+            }
+        )
         saved = self._log.saved_steps()
         kept = f'the checkpoint of step {saved[-1]} is kept' if saved else 'nothing is saved yet'
-        return (
-            f'{", ".join(names)}: not finite at step {step}; {kept}. Use lower learning rates, '
-            '--precision=float32 or another --seed, in another --workdir.'
+        return NonFiniteLossError(
+            f'{_listing(names)}: not finite at step {step}; {kept}. Use lower learning rates, '
+            '--precision=float32 or another --seed, in another --workdir; add '
+            f'--replay_step={step} to this command to find the cause.'
         )
+
+    def _batch_indices(self, step: int) -> list[list[int]]:
+        """Returns the indices of the training examples of a step, over all devices."""
+        run = self._strategy.run(self._batches.indices, [tf.constant(step, tf.int64)])
+        return tf.concat(self._strategy.experimental_local_results(run), axis=1).numpy().tolist()
+
+    def _print_origin(
+        self, step: int, found: NonFiniteValues, repeat: Callable[[tf.Tensor], Any]
+    ) -> None:
+        """Prints the first operation with a result that is not finite when `repeat` runs again."""
+        print(f'{_listing(found.names)}: not finite at step {step} (seed {self.config.seed})')
+        print(f'batch indices: {self._batch_indices(step)}', flush=True)
+        origins: list[str] = []
+        with contextlib.suppress(NonFiniteValues), trace_non_finite(origins):
+            repeat(tf.constant(step, tf.int64))
+        print(f'first value that is not finite: {"".join(origins) or "none, op by op"}')
+
+
+def _listing(names: list[str]) -> str:
+    more = f' and {len(names) - 10} more' if len(names) > 10 else ''
+    return ', '.join(names[:10]) + more

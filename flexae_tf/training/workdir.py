@@ -114,6 +114,7 @@ class Workdir:
         self.stats = self.path / 'stats.jsonl'
         self.perf = self.path / 'perf.jsonl'
         self.scores = self.path / 'scores.jsonl'
+        self.non_finite = self.path / 'nonfinite.json'
         self._lock: IO | None = None
         self._folder: int | None = None  # held, so that no other folder gets its number
 
