@@ -40,15 +40,22 @@ def trace_non_finite(found: list[str]) -> Iterator[None]:
     This is the first result with a value that is not finite of an operation whose inputs are all
     finite, in the order of the program: forward pass, gradients, updates of variables. Functions of
     TensorFlow run eagerly. In contrast to `tf.debugging.enable_check_numerics`, the statistics of
-    batch norm and the variables after an update are checked, and the description names the layer.
+    batch norm and the variables after an update are checked, and the description names the layer
+    (not for gradients, whose layer TensorFlow does not record).
     """
 
     def check(
-        kind: str, inputs: Sequence, _: Any, outputs: Sequence, name: Any = None, graph: Any = None
+        kind: str | bytes,
+        inputs: Sequence,
+        attributes: Any,
+        outputs: Sequence,
+        name: Any = None,
+        graph: tf.Graph | None = None,
     ) -> None:
-        del name
+        del attributes, name
         if found or graph or not inputs:
             return
+        kind = tf.compat.as_str(kind)
         if kind in ('AssignAddVariableOp', 'AssignSubVariableOp'):  # no output, but a new value
             variable, change = inputs
             outputs = [tf.raw_ops.ReadVariableOp(resource=variable, dtype=change.dtype)]

@@ -60,6 +60,7 @@ class Summaries:
             self._log.image('reals', 'reals.png', 0, image_grid.grid(self._reals))
             self._write_grids(0, self._sample_latent(GRID))
 
+    @np.errstate(over='ignore', invalid='ignore')  # an error instead of a warning, see _check
     def sample(self, step: int) -> dict[str, float]:
         """Writes grids and histograms, and computes statistics of codes and reconstructions.
 

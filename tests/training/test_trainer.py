@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import operator
 import os
 import pathlib
 import re
@@ -15,8 +16,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import flexae_tf
-from flexae_tf.checked_files import read_jsonl
-from flexae_tf.errors import CorruptRunError, NonFiniteLossError, UsageError
+from flexae_tf.checked_files import read_json, read_jsonl
+from flexae_tf.errors import CorruptRunError, MissingDataError, NonFiniteLossError, UsageError
 from flexae_tf.files import tensorflow_path
 from flexae_tf.training import event_files
 from flexae_tf.training.checkpoints import Checkpoints
@@ -186,13 +187,73 @@ def test_trainer_stops_at_non_finite_loss_and_keeps_checkpoint(config, synthetic
     ):
         trainer.train()
     assert sorted(p.name for p in (run / 'checkpoints').iterdir()) == before
+    schema = dict(step=int, seed=int, not_finite=[str], batch_indices=[[int]])
+    record = read_json(run / 'nonfinite.json', schema)
+    indices = trainer._batches.indices(tf.constant(11, tf.int64)).numpy().tolist()
+    assert record == dict(step=11, seed=0, not_finite=['loss/gen'], batch_indices=indices)
+    assert np.shape(indices) == (2, 16)
     train(longer, synthetic)  # the run can be resumed
+    assert not (run / 'nonfinite.json').exists()
 
 
-def test_trainer_divergence_is_exit_code_5(refused_here, tmp_path):
-    flags = ['--dataset=synthetic_2d', f'--workdir={tmp_path}/run', '--ae_learning_rate=1e30']
-    refused_here(5, ['not finite', 'learning rates'], 'train', *flags, '--training_steps=50')
-    assert not list((tmp_path / 'run' / 'checkpoints').iterdir())
+@pytest.mark.parametrize('part', ['encoder.trainable_variables', 'ae_optimizer.variables'])
+def test_trainer_stops_at_variable_that_is_not_finite(config, synthetic, run, monkeypatch, part):
+    # No loss shows it: a moment of the optimizer, or the update of a weight in the last iteration.
+    trainer = Trainer(config(workdir=str(run), training_steps=12), synthetic)
+    healthy = trainer.method.train_step
+    variable = operator.attrgetter(part)(trainer.method)[-1]
+
+    def diverging(batches, step):
+        values = healthy(batches, step)
+        variable.assign(tf.where(step == 11, np.inf, variable))
+        return values
+
+    monkeypatch.setattr(trainer.method, 'train_step', diverging)
+    with pytest.raises(NonFiniteLossError, match=f'^{variable.path}: not finite at step 11'):
+        trainer.train()
+    assert json.loads((run / 'nonfinite.json').read_text())['not_finite'] == [variable.path]
+    assert not (run / 'checkpoints' / 'ckpt-000000012.manifest.json').exists()
+
+
+def test_trainer_stops_at_output_that_is_not_finite(config, synthetic, tmp_path):
+    trainer = Trainer(config(workdir=str(tmp_path), sample_every_steps=1), synthetic)
+    trainer.method.prior.sample = lambda num, seed: tf.fill([num, 2], np.inf)
+    with pytest.raises(NonFiniteLossError, match='^latent/z_hat: not finite at step 0'):
+        trainer.train()
+    assert not list((tmp_path / 'checkpoints').iterdir())
+
+
+def test_trainer_replays_only_steps_that_checkpoints_allow(
+    config, synthetic, run, tmp_path, capsys
+):
+    trainer = Trainer(config(workdir=str(run)), synthetic)
+    with pytest.raises(UsageError, match='--replay_step=4: the oldest checkpoint is of step 6'):
+        trainer.replay(4)
+    trainer.replay(7)
+    assert 'from step 6\nsteps 6 to 7: all values are finite' in capsys.readouterr().out
+    trainer = Trainer(config(workdir=str(tmp_path / 'none')), synthetic)
+    with pytest.raises(MissingDataError, match='none: holds no run'):
+        trainer.replay(0)
+
+
+def test_trainer_divergence_is_exit_code_5_and_can_be_replayed(
+    refused_here, here, tmp_path, capsys
+):
+    run = tmp_path / 'run'
+    flags = ['--dataset=synthetic_2d', f'--workdir={run}', '--ae_learning_rate=1e30']
+    flags += ['--critic_steps=1', '--training_steps=50']
+    refused_here(5, ['not finite', 'learning rates', '--replay_step=0'], 'train', *flags)
+    assert not list((run / 'checkpoints').iterdir())
+    # The cause of the failure, without writing anything.
+    before = {path: path.stat().st_mtime_ns for path in run.rglob('*')}
+    capsys.readouterr()
+    here('train', *flags, '--replay_step=3')
+    said = capsys.readouterr().out
+    assert 'not finite at step 0 (seed 0)' in said
+    # Only the auto-encoder step has such a rate, and the critic steps encode after it.
+    assert 'first value that is not finite: MatMul of encoder/' in said
+    assert f'{ROOT}/flexae_tf/methods/flexae.py:' in said and 'z = self.encoder(' in said
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob('*')}
 
 
 def test_trainer_continues_with_full_disk_but_needs_last_checkpoint(
