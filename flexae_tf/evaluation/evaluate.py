@@ -1,8 +1,9 @@
 """The evaluation program: images -> features -> scores in scores.jsonl."""
 
 import dataclasses
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def _evaluate_run(config: EvaluateConfig) -> None:
     workdir = Workdir(config.workdir)
     _, spec = workdir.read()
     selection = config.checkpoint or ('late' if config.protocol == 'authors' else 'last')
-    steps = _candidate_steps(selection, saved_steps(config.workdir))
+    saved_steps(config.workdir)  # an error before data and network are loaded
     context = prepare(config, workdir, images=spec.kind == 'images')
     run_config, dataset = image_sets.data_of_run(config)
 
@@ -77,17 +78,18 @@ def _evaluate_run(config: EvaluateConfig) -> None:
 
     # 3. The checkpoint, if validation examples select it.
     selected_by = None
+    runs = _open_runs(config, selection)
     if selection == 'best_validation':
         selected_by = selection
         held_out = image_sets.real_examples(dataset, 'validation', config.num_examples)
         protocol = raw_protocol(run_config, spec, split='validation', x=held_out)
         validation = references.example_reference(context, protocol, held_out)
-        steps = [_best_step(context, steps, dataset, held_out, validation)]
+        runs = [_best_run(context, runs, dataset, held_out, validation)]
 
     # 4. Reconstructions, samples and codes of every checkpoint.
     newest = ModelId()
     distances: dict[str, list[dict[str, Any]]] = {'reconstructions': [], 'samples': []}
-    for run in _open_runs(config, steps):
+    for run in runs:
         if {'samples', 'latents'} & set(sets):
             run = _with_density(context, run, dataset)
         newest = ModelId(run.step, run.digest, run.config.seed, selected_by, run.density)
@@ -146,25 +148,28 @@ def _sets_with_metrics(
     return sets
 
 
-def _best_step(
+def _best_run(
     context: Context,
-    steps: Sequence[int],
+    runs: Iterable[Run],
     dataset: data.Dataset,
     held_out: np.ndarray,
     validation: Reference,
-) -> int:
-    """Returns the checkpoint whose samples are nearest to the validation examples."""
+) -> Run:
+    """Returns the run at the checkpoint whose samples are nearest to the validation examples.
+
+    It is not opened again, because a running training may have removed the checkpoint since.
+    """
     reference = dataclasses.replace(validation, metrics=[SELECTION_METRIC])
-    distances = {}
+    best, smallest = None, math.inf
     only_samples = dataclasses.replace(context.config, sets='samples', repeats=1)
-    for run in _open_runs(context.config, steps):
+    for run in runs:
         run = _with_density(context, run, dataset)
         model = ModelId(run.step, run.digest, run.config.seed, None, run.density)
         (samples,) = image_sets.of_run(run, held_out, model, only_samples)
-        values = scoring.score(context, samples, reference)
-        distances[run.step] = values[SELECTION_METRIC.name]
-    best = min(distances, key=distances.__getitem__)
-    print(f'step {best} is best on {len(held_out)} validation examples', flush=True)
+        distance = scoring.score(context, samples, reference)[SELECTION_METRIC.name]
+        if distance < smallest:
+            best, smallest = run, distance
+    print(f'step {best.step} is best on {len(held_out)} validation examples', flush=True)
     return best
 
 
@@ -177,27 +182,32 @@ def _candidate_steps(selection: str, steps: list[int]) -> list[int | None]:
     return [None if selection == 'last' else int(selection)]
 
 
-def _open_runs(config: EvaluateConfig, steps: Sequence[int | None]) -> Iterator[Run]:
-    """Yields the run at each checkpoint.
+def _open_runs(config: EvaluateConfig, selection: str) -> Iterator[Run]:
+    """Yields the run at each selected checkpoint.
 
-    If several were requested, corrupt checkpoints and those that a running training has removed
-    are skipped with a warning.
+    If several were selected, corrupt checkpoints and those that a running training has removed
+    are skipped with a warning. If it has removed all of them, its newer ones are yielded.
     """
-    found = False
-    for step in steps:
-        try:
-            run = open_run(config.workdir, 'last' if step is None else step)
-        except (CorruptRunError, MissingDataError) as error:
-            if len(steps) == 1:
-                raise
-            print(f'WARNING: skipped: {error}', flush=True)
-            continue
-        found = True
-        yield run
-    if not found:
-        raise CorruptRunError(
-            f'{config.workdir}: no requested checkpoint is valid. Train the run again.'
-        )
+    tried: list[int | None] = []
+    while steps := _candidate_steps(selection, saved_steps(config.workdir)):
+        if set(steps) <= set(tried):
+            raise CorruptRunError(
+                f'{config.workdir}: no requested checkpoint is valid. Train the run again.'
+            )
+        found = False
+        for step in steps:
+            try:
+                run = open_run(config.workdir, 'last' if step is None else step)
+            except (CorruptRunError, MissingDataError) as error:
+                if len(steps) == 1:
+                    raise
+                print(f'WARNING: skipped: {error}', flush=True)
+                continue
+            found = True
+            yield run
+        if found:
+            return
+        tried += steps
 
 
 def _with_density(context: Context, run: Run, dataset: data.Dataset) -> Run:

@@ -14,7 +14,7 @@ from flexae_tf.config import EvaluateConfig
 from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import archives, network_files
-from flexae_tf.files import stat_digest, write_text
+from flexae_tf.files import lock, stat_digest, write_text
 
 DEFAULT_NETWORK = 'default'
 
@@ -207,21 +207,23 @@ class ScoreLog:
     def add(self, records: Sequence[dict[str, Any]]) -> None:
         """Writes and prints the scores of one metric.
 
+        Scores that another process recorded meanwhile are printed instead.
+
         Raises:
             UsageError: the file cannot be written.
         """
         for record in records:
             record |= {'parts': len(records), 'request': self._request, 'code': self._code}
-            if self._path:
-                _append(self._path, record)
-            self._records.append(record)
-            self.show(record)
+        self._records = _append(self._path, records) if self._path else self._records + [*records]
+        recorded = {_key(record): record for record in self._records}
+        for record in records:
+            self.show(recorded[_key(record)])
 
     def show(self, record: dict[str, Any], *, note: str = '') -> None:
         """Prints a requested score with its standard deviations and appends it to the file."""
         self._shown[record['id']] = None
         if self._also_write_to:
-            _append(self._also_write_to, record)
+            _append(self._also_write_to, [record])
         spreads = [
             f'{record[name]:.2g} {label}'
             for name, label in (
@@ -258,8 +260,8 @@ class ScoreLog:
             'step': step,
             **({'network': network} if network else {}),
         }
-        if self._path and end not in [{k: r.get(k) for k in end} for r in self._records]:
-            _append(self._path, {**end, 'seconds': round(seconds, 1)})
+        if self._path:
+            _append(self._path, [{**end, 'seconds': round(seconds, 1)}])
 
 
 def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
@@ -275,10 +277,29 @@ def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
     return records
 
 
-def _append(path: pathlib.Path, record: dict[str, Any]) -> None:
+def _append(path: pathlib.Path, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Appends the records that a file does not have; returns its records.
+
+    Evaluations of one run may write at the same time, so the file is read again under its lock.
+    """
     try:
-        append_jsonl(path, record)
+        with open(path, 'ab') as file:
+            lock(file, wait=True)
+            found = read_jsonl(path)
+            known = {_key(record) for record in found}
+            for record in records:
+                if _key(record) not in known:
+                    append_jsonl(path, record)
+                    found.append(record)
     except OSError as error:
         raise UsageError(
             f'{path}: cannot be written ({error.strerror}). Free disk space or choose another path.'
         ) from None
+    return found
+
+
+def _key(record: dict[str, Any]) -> tuple:
+    """Returns the identity of a line: equal lines differ only in how they were computed."""
+    if 'id' in record:
+        return record['id'], record['metric'], record.get('parts')
+    return (json.dumps(record | {'seconds': None}, sort_keys=True),)

@@ -494,6 +494,38 @@ def test_evaluate_skips_removed_checkpoint_of_several(own, score, monkeypatch):
         score(folder, checkpoint='11', **options)
 
 
+def test_evaluate_scores_newer_checkpoints_if_all_selected_were_removed(own, score, monkeypatch):
+    from flexae_tf.evaluation import evaluate as program
+
+    folder, _ = own
+    listed = iter([[8], [5, 6], [5, 6, 8, 12]])
+    monkeypatch.setattr(program, 'saved_steps', lambda _: next(listed))
+    options = dict(num_examples=40, metrics='fd', sets='samples', features='pixels')
+    score(folder, checkpoint='all', **options)
+    assert [record['step'] for record in scores_of(folder)] == [8, 12]
+    monkeypatch.setattr(program, 'saved_steps', lambda _: [5, 6])
+    with pytest.raises(CorruptRunError, match='no requested checkpoint is valid'):
+        score(folder, checkpoint='all', **options)
+
+
+def test_best_validation_needs_its_checkpoint_only_once(own, score, monkeypatch):
+    from flexae_tf.evaluation import evaluate as program
+
+    folder, _ = own
+    select = program._best_run
+
+    def select_and_remove(*args):
+        best = select(*args)
+        for path in folder.glob('checkpoints/*'):
+            path.unlink()
+        return best
+
+    monkeypatch.setattr(program, '_best_run', select_and_remove)
+    options = dict(num_examples=40, metrics='fd', sets='samples', features='pixels')
+    (fd,) = score(folder, checkpoint='best_validation', **options).values()
+    assert fd['split'] == 'test' and fd['selection'] == 'best_validation'
+
+
 # Statistics in a file
 
 

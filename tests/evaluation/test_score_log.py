@@ -1,11 +1,15 @@
 """Scores as JSON lines."""
 
+import concurrent.futures
+import errno
+import fcntl
 import json
 import os
+import time
 
 import pytest
 
-from flexae_tf.checked_files import read_jsonl
+from flexae_tf.checked_files import append_jsonl, read_jsonl
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.evaluation.score_log import (
@@ -156,3 +160,53 @@ def test_path_must_hold_scores(tmp_path):
 def test_score_id_depends_on_identity_and_stem():
     ids = {score_id(i, s) for i in ({'step': 1}, {'step': 2}, {}) for s in ('fd', 'kd')}
     assert len(ids) == 6 and all(len(id_) == 16 for id_ in ids)
+
+
+def test_several_evaluations_write_each_score_once(path, tmp_path):
+    """Three logs that were opened before any score was written, in threads."""
+    also = tmp_path / 'other.jsonl'
+    logs = [ScoreLog(path, request='a', also_write_to=also) for _ in range(3)]
+
+    def write(log):
+        for step in range(20):
+            log.add(records('fd', 'kd', step=step)[1])
+        log.complete(step=19, checkpoint='x', network=None, seconds=time.monotonic())
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        list(threads.map(write, logs))
+    lines = read_jsonl(path)
+    pairs = {(line['step'], line['stem']) for line in lines[:-1]}
+    assert len(lines) == 41 and len(pairs) == 40 and len(read_jsonl(also)) == 40
+    assert len(completed(path, 'a', 'x')) == 40
+
+
+def test_add_prints_what_another_evaluation_recorded(path, capsys):
+    logs = [ScoreLog(path, request='a') for _ in range(2)]
+    for log, value in zip(logs, (1.0, 2.0), strict=True):
+        _, group = records('fd')
+        group[0]['value'] = value
+        log.add(group)
+    assert [line['value'] for line in read_jsonl(path)] == [1.0]
+    assert capsys.readouterr().out.count('fd 1  (') == 2
+
+
+def test_add_records_again_beside_lines_of_an_older_version(path):
+    identity, group = records('fd')
+    append_jsonl(path, group[0])  # without the number of scores of the metric
+    log = ScoreLog(path, request='a')
+    assert log.find(identity) == []
+    log.add(group)
+    assert len(ScoreLog(path, request='a').find(identity)) == 1
+
+
+def test_lock_continues_with_a_warning_without_locks(tmp_path, monkeypatch, capsys):
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'flock', flock)
+    log = ScoreLog(tmp_path / 'scores.jsonl', request='a')
+    for step in (1, 2):
+        log.add(records('fd', step=step)[1])
+    assert len(read_jsonl(tmp_path / 'scores.jsonl')) == 2
+    out = capsys.readouterr().out
+    assert out.count('scores.jsonl: cannot be locked (No locks available)') == 1
