@@ -136,8 +136,7 @@ class Sampler(tf.Module):
             UsageError: the folder exists or is not writable.
         """
         folder = pathlib.Path(folder)
-        if folder.exists():
-            raise UsageError(f'{folder}: already exists. Remove it, or use another --export_dir.')
+        _check_new(folder)
         signatures = {name: getattr(self, name) for name in SIGNATURES if hasattr(self, name)}
         temporary = folder.with_name(f'.export-{uuid.uuid4().hex[:8]}')
         try:
@@ -152,6 +151,7 @@ class Sampler(tf.Module):
                 write_json(temporary / 'model_card.json', card)
             os.rename(temporary, folder)
         except (OSError, tf.errors.OpError) as error:
+            _check_new(folder)  # another export may have written it meanwhile
             raise UsageError(
                 f'{folder}: not writable ({error}). Use another --export_dir.'
             ) from None
@@ -190,6 +190,12 @@ def model_card(run: Run) -> dict[str, Any]:
         'code': code_version(),
         'tensorflow': tf.__version__,
     }
+
+
+def _check_new(folder: pathlib.Path) -> None:
+    """Raises `UsageError` if there is anything in the place of a new folder."""
+    if os.path.lexists(folder):
+        raise UsageError(f'{folder}: already exists. Remove it, or use another --export_dir.')
 
 
 def _to_uint8(images: tf.Tensor) -> tf.Tensor:

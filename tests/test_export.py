@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -267,6 +268,26 @@ def test_export_folder_can_have_any_name(name, tmp_path, here):
 def test_save_refuses_an_existing_folder(method, folder):
     with pytest.raises(UsageError, match='exists'):
         Sampler(method).save(folder)
+
+
+def test_save_refuses_a_folder_that_another_export_wrote_meanwhile(tmp_path, monkeypatch):
+    folder, save = tmp_path / 'model', tf.saved_model.save
+
+    def save_and_copy(model, path, **options):
+        save(model, path, **options)
+        shutil.copytree(path, folder)
+
+    monkeypatch.setattr(tf.saved_model, 'save', save_and_copy)
+    with pytest.raises(UsageError, match='model: already exists. Remove it'):
+        Sampler(make('wae_normal', VECTORS)).save(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ['model']
+    assert tf.saved_model.load(str(folder)).signatures
+
+
+def test_save_refuses_a_link_to_nothing(method, tmp_path):
+    (tmp_path / 'model').symlink_to('nowhere')
+    with pytest.raises(UsageError, match='exists'):
+        Sampler(method).save(tmp_path / 'model')
 
 
 def test_save_leaves_nothing_after_a_failure(method, tmp_path, monkeypatch):
