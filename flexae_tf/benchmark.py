@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from flexae_tf import data
+from flexae_tf import data, shutdown
 from flexae_tf.config import BenchmarkConfig, TrainConfig
 from flexae_tf.config.options import from_arguments
 from flexae_tf.config.train import training_flagfiles
@@ -140,6 +140,7 @@ def metrics_speed() -> dict[str, float | dict[str, float]]:
     for name, metric in METRICS.items():
         if metric.of_codes:
             continue
+        shutdown.check('between metrics')
         started = time.perf_counter()
         metric.compute(*(images if metric.of_pairs else features))
         seconds[name] = round(time.perf_counter() - started, 1)
@@ -147,6 +148,7 @@ def metrics_speed() -> dict[str, float | dict[str, float]]:
 
 
 def _step_seconds(trainer: Trainer, step: int) -> float:
+    shutdown.check('between steps')
     started = time.perf_counter()
     trainer.run_steps(tf.constant(step, tf.int64), tf.constant(1, tf.int64)).numpy()
     return time.perf_counter() - started

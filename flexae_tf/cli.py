@@ -1,18 +1,18 @@
 """Command-line programs: one table, lazily imported, with one-line errors and exit codes.
 
-Flags are checked before TensorFlow is imported. `python -m flexae_tf.cli PROGRAM --flags` runs a
-program like `bin/PROGRAM.py` and `flexae-PROGRAM`.
+Flags are checked before TensorFlow is imported. Slow imports are inside functions, because Python
+shows the traceback of a Ctrl-C until `run` receives signals.
+
+`python -m flexae_tf.cli PROGRAM --flags` runs a program like `bin/PROGRAM.py` and
+`flexae-PROGRAM`.
 """
 
-import dataclasses
 import importlib
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from flexae_tf import shutdown, streams
-from flexae_tf.environment import import_tensorflow
 from flexae_tf.errors import Interrupted, MissingDataError, UsageError, UserError
 from flexae_tf.shutdown import GracefulShutdown
 
@@ -150,7 +150,7 @@ def call(name: str, arguments: Sequence[str]) -> None:
     _check_names(options)
     request = load(program.check)(options) if program.check else (options,)
     if program.needs_tensorflow:
-        import_tensorflow()
+        load('environment:import_tensorflow')()
     main = load(program.main)
     shutdown.check('while it started')
     main(*request)
@@ -181,6 +181,9 @@ def load(path: str) -> Any:
 
 def help_text(name: str) -> str:
     """Returns the text of `--help`: summary, flags with defaults, and the names in the tables."""
+    import dataclasses
+    import textwrap
+
     program = PROGRAMS[name]
     fields = dataclasses.fields(load(program.config))
     others = ''.join(f'{f.metadata["positional"]} ... ' for f in fields if f.metadata['positional'])

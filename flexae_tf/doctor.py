@@ -4,7 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
-from flexae_tf import data
+from flexae_tf import data, shutdown
 from flexae_tf.config import DoctorConfig, TrainConfig
 from flexae_tf.data.catalog import DATASETS
 from flexae_tf.environment import environment
@@ -33,6 +33,7 @@ def doctor(config: DoctorConfig) -> None:
     state = 'correct' if tf.reduce_all(product == float(MATRIX_SIZE)) else 'WRONG'
     print(f'matrix product: {state}')
     for name in DATASETS:
+        shutdown.check('between data sets')
         print(f'data set {name}: {_dataset_state(name, config.data_dir)}')
     print(f'{"feature" if config.feature_network else "Inception"} network: {_network(config)}')
 

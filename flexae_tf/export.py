@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from flexae_tf import shutdown
 from flexae_tf.checked_files import write_json
 from flexae_tf.config import ExportConfig
 from flexae_tf.data.batches import as_float
@@ -138,6 +139,9 @@ class Sampler(tf.Module):
         folder = pathlib.Path(folder)
         _check_new(folder)
         signatures = {name: getattr(self, name) for name in SIGNATURES if hasattr(self, name)}
+        for function in signatures.values():
+            shutdown.check('between signatures')
+            function.get_concrete_function()  # the slow part, before anything is written
         temporary = folder.with_name(f'.export-{uuid.uuid4().hex[:8]}')
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from flexae_tf.errors import Interrupted
@@ -66,17 +66,27 @@ def deferred() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def relayed(process: subprocess.Popen) -> Iterator[None]:
-    """Context that sends signals on to a child, also one that came while it started.
+def child(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen]:
+    """Context of a child, another program of the package, that receives the signals of this one.
 
-    The first signal lets the child finish.
+    The first signal lets the child finish. Signals that come before its `GracefulShutdown` wait.
+
+    Args:
+        command: as for `subprocess.Popen`.
+        options: as for `subprocess.Popen`.
     """
     with deferred():
-        _children.append(process)
-        if number := requested():
-            process.send_signal(number)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            yield
+            process = subprocess.Popen(command, **options)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _children.append(process)
+        try:
+            if number := requested():
+                process.send_signal(number)
+            with process:
+                yield process
         finally:
             _children.remove(process)
 
@@ -134,6 +144,8 @@ class GracefulShutdown:
         for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
                 self._previous[number] = signal.signal(number, self._handle)
+        if self._program:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked by `child`
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -259,7 +259,10 @@ class TestStart:
             '    raise ResourceExhaustedError("OOM when allocating\\nlines")\n'
             'doctor.doctor = main\n'
             'cli.run("doctor", [])\n'
-        ).replace('cli, doctor', 'cli; cli.import_tensorflow(); from flexae_tf import doctor')
+        ).replace(
+            'cli, doctor',
+            'cli; cli.load("environment:import_tensorflow")(); from flexae_tf import doctor',
+        )
         done = python(code, env=os.environ | {'KERAS_BACKEND': 'jax'})
         assert (done.returncode, done.stdout) == (2, 'tensorflow\n')
         assert done.stderr.count('\n') == 1 and 'is full (OOM when allocating). Free' in done.stderr

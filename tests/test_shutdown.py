@@ -32,6 +32,7 @@ def busy(seconds=60.0):
 shutdown.PATIENCE = 0.5
 with GracefulShutdown(leave='train') as stop:
 """
+PIPES = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture
@@ -42,8 +43,7 @@ def start():
     def run(*lines, nohup=False):
         code = PROGRAM + ''.join(f'    {line}\n' for line in lines)
         command = [*(['nohup'] if nohup else []), sys.executable, '-c', code]
-        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-        started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, **pipes))
+        started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=ROOT, **PIPES))
         assert started[-1].stdout.readline() == 'ready\n'
         return started[-1]
 
@@ -146,29 +146,26 @@ def test_full_pipe_that_is_not_read_does_not_keep_the_program(start):
 
 
 def test_signals_are_relayed_to_a_child_that_may_finish(start):
-    child = (
-        'import signal, sys, time; signal.signal(signal.SIGUSR2, lambda *_: time.sleep(1) or '
-        'print("relayed") or sys.exit()); print("ready", flush=True); time.sleep(60)'
-    )
+    child = PROGRAM.replace('0.5', '60.0')
+    child += '    shutdown.check(); busy(1.0); shutdown.check("in the child")'
     process = start(
         'shutdown.check()',
-        f'with subprocess.Popen([sys.executable, "-c", {child!r}]) as child, '
-        'shutdown.relayed(child): child.wait()',
+        f'with shutdown.child([sys.executable, "-c", {child!r}]): pass',
         'shutdown.check()',
     )
     process.send_signal(signal.SIGUSR2)
-    output, errors = process.communicate(timeout=30)
-    assert output == 'relayed\n' and 'Interrupted: stopped by signal 12 between' in errors
+    _, errors = process.communicate(timeout=30)
+    assert 'stopped by signal 12 in the child' in errors and '12 between batches' in errors
 
 
-def test_relay_sends_a_signal_that_came_before_the_child():
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_child_receives_a_signal_that_came_before_it(number):
+    """Until the child receives signals, they would end it by a traceback or without a message."""
     with GracefulShutdown():
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Interrupted) as stopped:
-            shutdown.check('before the next')
-        assert stopped.value.exit_code == 143
-        with subprocess.Popen(['sleep', '60']) as process, shutdown.relayed(process):
-            assert process.wait(timeout=10) == -signal.SIGTERM
+        os.kill(os.getpid(), number)
+        with shutdown.child([sys.executable, '-c', PROGRAM + '    busy()'], cwd=ROOT, **PIPES) as p:
+            _, errors = p.communicate(timeout=30)
+    assert (p.returncode, errors) == (128 + number, line(number))
 
 
 @pytest.mark.parametrize('number', shutdown.SIGNALS)

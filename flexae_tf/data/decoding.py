@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from flexae_tf import shutdown
 from flexae_tf.data import image_pixels, memory
 from flexae_tf.data.image_formats import DEEP, PLAIN, ImageFile
 from flexae_tf.errors import MissingDataError
@@ -190,6 +191,7 @@ def _map_parallel(
     results = encoded.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     results = results.as_numpy_iterator()
     for i, name in enumerate(tqdm(names, desc='reading images', disable=not sys.stderr.isatty())):
+        shutdown.check('while reading images')
         try:
             result = next(results)
         except tf.errors.OpError as error:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from flexae_tf import shutdown
 from flexae_tf.data import image_formats
 from flexae_tf.data.image_formats import ImageFile
 from flexae_tf.errors import MissingDataError
@@ -64,6 +65,7 @@ def find_images(folder: Path, flag: str) -> tuple[list[ImageFile], dict[str, str
     }
 
     def inspect(paths: list[str]) -> list[str | Exception]:
+        shutdown.check('while reading images')
         results = []
         for path in paths:
             try:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from flexae_tf import shutdown
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation import (
     archives,
@@ -158,6 +159,7 @@ class FeatureNetwork:
         batches = []
         with _exact_products():
             for start in range(0, len(images), self._batch_size):
+                shutdown.check()
                 batch = images[start : start + self._batch_size].astype(np.float32)
                 missing = self._batch_size - len(batch)
                 padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])

@@ -9,7 +9,6 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from flexae_tf import shutdown
 from flexae_tf.checked_files import UNREADABLE
 from flexae_tf.errors import NonFiniteLossError, UsageError
 from flexae_tf.evaluation.feature_network import FeatureNetwork
@@ -92,7 +91,6 @@ class NetworkFeatures:
     def _compute(self, block: np.ndarray, bar: tqdm) -> Features:
         batches = []
         for start in range(0, len(block), self._batch_size):
-            shutdown.check()
             outputs = self._network.outputs(block[start : start + self._batch_size])
             if not np.isfinite(outputs.features).all():
                 raise NonFiniteLossError(

@@ -145,7 +145,8 @@ def _run(job: Job, label: str) -> bool:
 def _call(job: Job, command: Sequence[str], label: str, held: int) -> None:
     shutdown.check(f'before {job.name}')
     path = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get('PYTHONPATH')]))
-    process = subprocess.Popen(
+    lines = []
+    with shutdown.child(
         [*PROGRAMS, *command],
         env=os.environ | {'PYTHONPATH': path},
         stdin=subprocess.DEVNULL,
@@ -154,10 +155,8 @@ def _call(job: Job, command: Sequence[str], label: str, held: int) -> None:
         text=True,
         errors='replace',
         pass_fds=(held,),  # the job stays locked until the command ends, if this process is killed
-        process_group=0,  # Ctrl-C reaches it only through the relay; twice would end it at once
-    )
-    lines = []
-    with process, shutdown.relayed(process):
+        process_group=0,  # Ctrl-C reaches it only as a signal that is sent on
+    ) as process:
         for line in map(str.rstrip, process.stdout):
             lines += [line] if line else []
             print(f'{label} {line}', flush=True)

@@ -4,14 +4,18 @@ FD = |mu_r - mu_f|^2 + tr(S_r) + tr(S_f) - 2 tr((S_r S_f)^{1/2})    (Heusel et a
 
 Let S_r = A A^T and S_f = B B^T. For any roots A and B, the last trace is the sum of the singular
 values of A^T B. Singular values of a real matrix are real, so no term is added to a diagonal.
+
+Decompositions are NumPy's, because SciPy's hold the lock of the interpreter: for minutes the thread
+of `shutdown` could not receive a signal.
 """
 
 import contextlib
 import dataclasses
+import math
 
 import numpy as np
-import scipy.linalg
 
+from flexae_tf import shutdown
 from flexae_tf.metrics.checks import checked_pair, checked_samples
 
 
@@ -53,7 +57,7 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
     real_mean, real_root = _mean_and_root(real)
     fake_mean, fake_root = _mean_and_root(fake)
     variance = np.sum(real_root**2) + np.sum(fake_root**2)
-    overlap = scipy.linalg.svdvals(real_root @ fake_root.T).sum()
+    overlap = np.linalg.svd(real_root @ fake_root.T, compute_uv=False).sum()
     return _distance(real_mean - fake_mean, variance, overlap)
 
 
@@ -94,13 +98,17 @@ def frechet_distance_infinity(
         raise ValueError(f'at least 4 fakes are needed, not {len(fake)}')
     sizes = np.linspace(len(fake) // 2, len(fake), num_points).astype(int)
     rng = np.random.default_rng(seed)
-    subsets = (fake[rng.choice(len(fake), size, replace=False)] for size in sizes)
+
+    def subset(size: int) -> np.ndarray:
+        shutdown.check('between subsets')
+        return fake[rng.choice(len(fake), size, replace=False)]
+
     if min(len(real), sizes[0]) > real.shape[1]:
         a = moments(real)
         root = _covariance_root(a.covariance)  # the slowest step, once for all subsets
-        distances = [_distance_by_root(root, a, moments(subset)) for subset in subsets]
+        distances = [_distance_by_root(root, a, moments(subset(size))) for size in sizes]
     else:
-        distances = [frechet_distance(real, subset) for subset in subsets]
+        distances = [frechet_distance(real, subset(size)) for size in sizes]
     return float(np.polynomial.Polynomial.fit(1.0 / sizes, distances, 1)(0.0))
 
 
@@ -132,6 +140,7 @@ def frechet_distance_sd(
     rng = np.random.default_rng(seed)
     distances = []
     for _ in range(num_resamples):
+        shutdown.check('between resamples')
         rows = rng.integers(len(real), size=len(real))
         fake_rows = rows if paired else rng.integers(len(fake), size=len(fake))
         distances.append(frechet_distance(real[rows], fake[fake_rows]))
@@ -140,14 +149,16 @@ def frechet_distance_sd(
 
 def _distance_by_root(root: np.ndarray, a: Moments, b: Moments) -> float:
     """Returns the Frechet distance, given a root [d, rank] of the covariance of a."""
-    squares = scipy.linalg.eigvalsh(root.T @ b.covariance @ root)
+    squares = np.linalg.eigvalsh(root.T @ b.covariance @ root)
     overlap = np.sqrt(np.maximum(squares, 0.0)).sum()
     return _distance(a.mean - b.mean, np.trace(a.covariance) + np.trace(b.covariance), overlap)
 
 
 def _distance(gap: np.ndarray, variance: float, overlap: float) -> float:
-    # Rounding makes the distance of equal sets slightly positive or negative.
-    return max(0.0, float(gap @ gap + variance - 2.0 * overlap))
+    distance = float(gap @ gap + variance - 2.0 * overlap)
+    if not math.isfinite(distance):
+        raise ValueError('moments hold values that are not finite')
+    return max(0.0, distance)  # rounding makes the distance of equal sets slightly negative
 
 
 def _mean_and_root(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,13 +174,13 @@ def _mean_and_root(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _covariance_root(covariance: np.ndarray) -> np.ndarray:
     """Returns an A [d, rank] with A A^T = covariance."""
-    with contextlib.suppress(scipy.linalg.LinAlgError):
-        root = scipy.linalg.cholesky(covariance, lower=True)
+    with contextlib.suppress(np.linalg.LinAlgError):
+        root = np.linalg.cholesky(covariance)
         pivots = np.diag(root)
         # Ten times faster than eigenvectors, with equal accuracy unless a direction is constant.
         if pivots.min() > 1e-4 * pivots.max():
             return root
-    values, vectors = scipy.linalg.eigh(covariance)
+    values, vectors = np.linalg.eigh(covariance)
     # A zero eigenvalue comes out as 1e-16 of the largest; its square root would be 1e-8.
     kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
     return vectors[:, kept] * np.sqrt(values[kept])

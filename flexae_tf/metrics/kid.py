@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flexae_tf import shutdown
 from flexae_tf.metrics.checks import checked_pair
 
 
@@ -46,6 +47,7 @@ def kernel_distance(
     rng = np.random.default_rng(seed)
 
     def subset(samples: np.ndarray) -> np.ndarray:
+        shutdown.check('between subsets')
         return samples[rng.choice(len(samples), min(subset_size, len(samples)), replace=False)]
 
     estimates = [_mmd(subset(real), subset(fake)) for _ in range(num_subsets)]

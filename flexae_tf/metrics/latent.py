@@ -4,7 +4,6 @@
 """
 
 import numpy as np
-import scipy.linalg
 from scipy.spatial import distance
 
 from flexae_tf.metrics.checks import checked_pair, checked_samples
@@ -65,7 +64,7 @@ def effective_rank(z: np.ndarray) -> float:
     Raises:
         ValueError: fewer than two codes, or a value that is not finite.
     """
-    values = np.maximum(scipy.linalg.eigvalsh(moments(z).covariance), 0.0)
+    values = np.maximum(np.linalg.eigvalsh(moments(z).covariance), 0.0)
     if not values.any():
         return 0.0
     shares = values[values > 0.0] / values.sum()

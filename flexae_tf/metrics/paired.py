@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from flexae_tf import shutdown
+
 LEVELS = 255.0  # difference of the largest and smallest value
 SSIM_WINDOW = 11  # side of the Gaussian window, and so the smallest side of an image
 SSIM_SIGMA = 1.5
@@ -63,6 +65,9 @@ def _of_pairs(function: Callable[..., Any], x: np.ndarray, x_hat: np.ndarray) ->
     """Returns a function of batches of pairs for all pairs, float64 [n]."""
     if x.ndim != 4 or x.shape != x_hat.shape or not len(x):
         raise ValueError(f'pairs must be images of one shape, not {x.shape} and {x_hat.shape}')
-    starts = range(0, len(x), _BATCH)
-    batches = ([np.float32(a[i : i + _BATCH]) for a in (x, x_hat)] for i in starts)
-    return np.concatenate([function(*batch).numpy().astype(np.float64) for batch in batches])
+    values = []
+    for start in range(0, len(x), _BATCH):
+        shutdown.check()
+        batch = [np.float32(a[start : start + _BATCH]) for a in (x, x_hat)]
+        values.append(function(*batch).numpy().astype(np.float64))
+    return np.concatenate(values)

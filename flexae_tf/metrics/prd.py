@@ -14,6 +14,7 @@ import numpy as np
 import threadpoolctl
 from sklearn.cluster import MiniBatchKMeans
 
+from flexae_tf import shutdown
 from flexae_tf.metrics.checks import checked_pair
 
 
@@ -108,6 +109,7 @@ def _clusterings(
         return [(labels[len(fake) :], labels[: len(fake)])] * len(seeds)
 
     def cluster(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        shutdown.check('between clusterings')
         means = MiniBatchKMeans(
             num_clusters, n_init=10, batch_size=1024, random_state=seed, compute_labels=False
         ).fit(samples)

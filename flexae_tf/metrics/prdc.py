@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flexae_tf import shutdown
 from flexae_tf.metrics.checks import checked_pair
 
 BLOCK = 1000  # rows of distances held at a time
@@ -103,6 +104,7 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.
     """Yields blocks of rows of a [n, d] and their squared distances [rows, m] to b [m, d]."""
     norms = np.sum(b * b, axis=1)
     for start in range(0, len(a), BLOCK):
+        shutdown.check('between blocks of distances')
         rows = slice(start, start + BLOCK)
         squares = (-2.0 * a[rows]) @ b.T
         squares += np.sum(a[rows] * a[rows], axis=1)[:, None]

@@ -21,6 +21,7 @@ import hashlib, json, os, pathlib, signal, sys, time
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.config.options import from_arguments
 program, *arguments = sys.argv[1:]
+signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 root = pathlib.Path(__file__).parent
 flags = dict(a[2:].split('=', 1) for a in arguments)
 workdir = pathlib.Path(flags['workdir'])
