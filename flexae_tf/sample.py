@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,7 @@ from flexae_tf.config import SampleConfig
 from flexae_tf.data.batches import iterate_batches
 from flexae_tf.densities import densities, fit_program
 from flexae_tf.errors import MissingDataError, NonFiniteLossError, UsageError
+from flexae_tf.evaluation import network_files
 from flexae_tf.files import atomic_path, tensorflow_path
 from flexae_tf.image_grid import grid, to_uint8, write_png
 from flexae_tf.training import distribution
@@ -91,17 +92,22 @@ def _examples(
 
 
 def _check(values: np.ndarray, num: int, config: SampleConfig) -> None:
-    """Raises `UserError` unless there are `num` rows of finite values."""
-    if len(values) != num:
-        raise MissingDataError(
-            f'--source={config.source}: returned {len(values)} samples, not {num}. Export the '
-            'model again.'
-        )
+    """Raises `UserError` unless there are `num` vectors or images of finite values."""
+    shape = values.shape
+    is_image = len(shape) == 4 and shape[3] in (1, 3)
+    if not (is_image or len(shape) == 2) or shape[0] != num or 0 in shape:
+        raise _wrong_shape(config.source, shape, num)
     if not np.isfinite(values).all():
         raise NonFiniteLossError(
             f'--source={config.source}: samples of the model are not finite. Use an earlier '
             'checkpoint.'
         )
+
+
+def _wrong_shape(source: str, shape: Sequence[int], num: int) -> MissingDataError:
+    return MissingDataError(
+        f'--source={source}: returned {list(shape)}, not {num} samples. Export the model again.'
+    )
 
 
 def _write_file(path: pathlib.Path, x: np.ndarray, z: np.ndarray) -> None:
@@ -153,6 +159,7 @@ def _open_source(config: SampleConfig) -> tuple[Callable, Callable]:
 def _load_export(source: pathlib.Path) -> tuple[Callable, Callable]:
     """Returns the same functions of a SavedModel."""
     try:
+        network_files.saved_model_files(source)
         with tensorflow_path(source) as path:
             model = tf.saved_model.load(path)
         for name, (inputs, output) in SIGNATURES.items():
@@ -160,17 +167,33 @@ def _load_export(source: pathlib.Path) -> tuple[Callable, Callable]:
             found = set(signature.structured_input_signature[1])
             if found != inputs or signature.structured_outputs[output].dtype != tf.float32:
                 raise ValueError(f'signature {name} has other inputs or outputs')
-    except (OSError, KeyError, ValueError, AttributeError, tf.errors.OpError) as error:
+    except tf.errors.ResourceExhaustedError:
+        raise
+    except Exception as error:  # TensorFlow raises many kinds of errors
         raise MissingDataError(
-            f'--source={source}: not an export of flexae_tf ({error}). Check the path.'
+            f'--source={source}: not an export of flexae_tf ({network_files.one_line(error)}). '
+            'Check the path.'
         ) from None
 
-    # Both functions hold `model`, which owns the variables.
+    # The functions hold `model`, which owns the variables.
+    def call(name: str, **arguments: tf.Tensor) -> tf.Tensor:
+        try:
+            return model.signatures[name](**arguments)[SIGNATURES[name][1]]
+        except tf.errors.ResourceExhaustedError:
+            raise
+        except (TypeError, ValueError, tf.errors.OpError) as error:
+            raise MissingDataError(
+                f'--source={source}: signature {name} fails ({network_files.one_line(error)}). '
+                'Export the model again.'
+            ) from None
+
     def sample_latents(num: int, seed: int) -> tf.Tensor:
-        arguments = dict(num=tf.constant(num), seed=tf.constant(seed))
-        return model.signatures['latents'](**arguments)['latents']
+        return call('latents', num=tf.constant(num), seed=tf.constant(seed))
 
     def decode(z: tf.Tensor) -> tf.Tensor:
-        return model.signatures['decode'](latents=z)['images']
+        x = call('decode', latents=z)
+        if x.shape[:1] != z.shape[:1]:
+            raise _wrong_shape(os.fspath(source), x.shape, len(z))
+        return x
 
     return sample_latents, decode

@@ -1,6 +1,7 @@
 """The sample program: files, folders of images, and sources that are refused."""
 
 import errno
+import os
 
 import numpy as np
 import pytest
@@ -51,9 +52,10 @@ class Foreign(tf.Module):
         rows: number of samples that `decode` returns; None for all.
         value: value of the pixels of codes that are not positive.
         output: name of the output of `decode`.
+        change: function of these samples that `decode` returns.
     """
 
-    def __init__(self, latents=0.0, rows=None, value=0.5, output='images'):
+    def __init__(self, latents=0.0, rows=None, value=0.5, output='images', change=tf.identity):
         super().__init__()
         num, seed = (tf.TensorSpec([], tf.int32, name=name) for name in ('num', 'seed'))
         codes = tf.TensorSpec([None, 1], tf.float32, name='latents')
@@ -64,7 +66,7 @@ class Foreign(tf.Module):
 
         def decode(latents):
             x = tf.where(latents > 4.0, value, 0.5)[:rows]
-            return {output: tf.tile(x[:, None, None], [1, 2, 2, 1])}
+            return {output: change(tf.tile(x[:, None, None], [1, 2, 2, 1]))}
 
         self.latents = tf.function(sample_latents, input_signature=[num, seed])
         self.decode = tf.function(decode, input_signature=[codes])
@@ -180,16 +182,45 @@ class TestForeignModel:
             (dict(value=np.nan), 5, ['not finite']),
             (dict(value=np.inf), 5, ['not finite']),
             (dict(latents=np.nan), 5, ['not finite']),
-            (dict(rows=2), 3, ['2 samples, not 3']),
+            (dict(rows=2), 3, ['[2, 2, 2, 1], not 3 samples']),
+            (dict(rows=0), 3, ['[0, 2, 2, 1], not 3 samples']),
             (dict(output='x'), 3, ['not an export']),
         ],
-        ids=['nan', 'inf', 'nan codes', 'few', 'names'],
+        ids=['nan', 'inf', 'nan codes', 'few', 'none', 'names'],
     )
     def test_invalid_samples_are_refused(self, tmp_path, refused_here, output, model, code, words):
         flag = Foreign(**model).save(tmp_path / 'model')
         flags = [flag, '--num_samples=9', '--batch_size=3', output.format(tmp_path)]
         refused_here(code, [flag, *words], 'sample', *flags)
         assert not list(tmp_path.glob('x*/*')) and not (tmp_path / 'x.npz').exists()
+
+    @pytest.mark.parametrize(
+        ('change', 'words'),
+        [
+            (lambda x: tf.repeat(x, 2, axis=0), '[6, 2, 2, 1], not 3 samples'),
+            (lambda x: x[..., 0], '[3, 2, 2], not 3 samples'),
+            (lambda x: tf.repeat(x, 2, axis=3), '[3, 2, 2, 2], not 3 samples'),
+            (lambda x: x[:, :0], '[3, 0, 2, 1], not 3 samples'),
+            (lambda x: tf.reduce_sum(x), '[], not 3 samples'),
+            (lambda x: tf.ensure_shape(tf.repeat(x, tf.shape(x)[0], 3), [None, 2, 2, 5]), 'fails'),
+        ],
+    )
+    def test_other_shapes_are_refused(self, tmp_path, refused_here, change, words):
+        flag = Foreign(change=change).save(tmp_path / 'model')
+        flags = [flag, '--num_samples=9', '--batch_size=3', f'--output_dir={tmp_path}/x']
+        refused_here(3, [flag, words], 'sample', *flags)
+        assert not list((tmp_path / 'x').iterdir())
+
+    @pytest.mark.parametrize('kind', ['pipe', 'device', 'folder'])
+    def test_parts_that_are_no_files_are_refused(self, tmp_path, refused_here, kind):
+        flag = Foreign().save(tmp_path / 'model')
+        part = tmp_path / 'model/variables/variables.index'
+        part.unlink()
+        if kind == 'pipe':
+            os.mkfifo(part)
+        else:
+            part.symlink_to('/dev/zero' if kind == 'device' else tmp_path)
+        refused_here(3, [flag, 'not a regular'], 'sample', flag, f'--output_file={tmp_path}/x.npz')
 
     def test_valid_samples_are_written(self, tmp_path, here):
         flag = Foreign(value=1.0).save(tmp_path / 'model')

@@ -163,9 +163,28 @@ class FeatureNetwork:
                 batch = images[start : start + self._batch_size].astype(np.float32)
                 missing = self._batch_size - len(batch)
                 padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
-                outputs = extract(tf.constant(padded))
-                batches.append([output.numpy()[: len(batch)] for output in outputs])
+                outputs = self._checked(extract, tf.constant(padded))
+                batches.append([output[: len(batch)] for output in outputs])
         return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+    def _checked(self, extract: Callable, images: tf.Tensor) -> list[np.ndarray]:
+        """Returns outputs for a batch; a network may compute anything."""
+        try:
+            outputs = [output.numpy() for output in extract(images)]
+        except tf.errors.ResourceExhaustedError:
+            raise
+        except tf.errors.OpError as error:
+            raise self._unusable(images.shape, network_files.one_line(error)) from error
+        for output in outputs:
+            if len(output) != self._batch_size or not output.shape[1]:
+                raise self._unusable(images.shape, f'it returns {list(output.shape)}')
+        return outputs
+
+    def _unusable(self, shape: Sequence[int], problem: str) -> MissingDataError:
+        return MissingDataError(
+            f'{self.files.flag}: the network does not take images {shape} ({problem}). Choose '
+            'another network.'
+        )
 
     def _golden_features(self, layer: str) -> np.ndarray | None:
         """Returns the features of golden images; None if the network has no such layer."""
@@ -224,14 +243,16 @@ class FeatureNetwork:
                 f'--feature_layer={",".join(names)}: the network has no such output, only {error}. '
                 f'Choose one of these, or another {self.files.flag}.'
             ) from None
-        except (TypeError, ValueError) as error:
-            raise MissingDataError(
-                f'{self.files.flag}: the network does not take images {prepared.shape} '
-                f'({network_files.one_line(error)}). Choose another network.'
-            ) from error
+        except (TypeError, ValueError, tf.errors.OpError) as error:
+            raise self._unusable(prepared.shape, network_files.one_line(error)) from error
 
     def _vectors(self, output: tf.Tensor, name: str) -> tf.Tensor:
         """Returns an output as float32 [batch_size, d]."""
+        if not isinstance(output, tf.Tensor):
+            raise MissingDataError(
+                f'--feature_layer={name}: the output is a {type(output).__name__}, not a vector '
+                f'for each image. Choose another layer, or another {self.files.flag}.'
+            )
         shape = output.shape
         is_number = output.dtype.is_floating or output.dtype.is_integer
         is_vector = shape.rank is None or (
@@ -244,7 +265,10 @@ class FeatureNetwork:
                 f'--feature_layer={name}: the output is {output.dtype.name} {shape}, not a vector '
                 f'for each image. Choose another layer, or another {self.files.flag}.'
             )
-        return tf.reshape(tf.cast(output, tf.float32), [self._batch_size, -1])
+        sides = tf.shape(output)
+        # The number of rows is checked later: -1 would hide a wrong one.
+        rows = [sides[0], tf.reduce_prod(sides[1:])]
+        return tf.reshape(tf.cast(output, tf.float32), rows)
 
 
 @contextlib.contextmanager

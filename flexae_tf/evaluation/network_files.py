@@ -5,6 +5,7 @@ content identifies a network. The place that it came from does not.
 """
 
 import contextlib
+import errno
 import hashlib
 import importlib
 import os
@@ -184,16 +185,35 @@ def git_blob_id(path: pathlib.Path) -> str:
 
 
 def saved_model_checksum(folder: pathlib.Path) -> str:
-    """Returns 12 digits of the SHA-256 of the files that TensorFlow reads from a SavedModel."""
+    """Returns 12 digits of the SHA-256 of the files that TensorFlow reads from a SavedModel.
+
+    Raises:
+        OSError: as `saved_model_files`.
+    """
+    digest = hashlib.sha256()
+    for relative, path in saved_model_files(folder).items():
+        digest.update(f'{relative} {path.stat().st_size}\n'.encode())
+        _update(digest.update, path)
+    return digest.hexdigest()[:12]
+
+
+def saved_model_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Returns the files that TensorFlow reads from a SavedModel, by sorted relative name.
+
+    Raises:
+        OSError: there is a pipe or a device, which TensorFlow would wait for; or a link to a
+            folder, whose files would not be found here.
+    """
     # `fingerprint.pb` holds a random number of each export and is left out.
     read = ('saved_model.pb', 'saved_model.pbtxt', 'variables', 'assets')
-    paths = {os.fspath(p.relative_to(folder)): p for p in folder.rglob('*') if p.is_file()}
-    digest = hashlib.sha256()
-    for relative, path in sorted(paths.items()):
-        if relative.split(os.sep)[0] in read:
-            digest.update(f'{relative} {path.stat().st_size}\n'.encode())
-            _update(digest.update, path)
-    return digest.hexdigest()[:12]
+    found = {}
+    for path in folder.rglob('*'):
+        relative = os.fspath(path.relative_to(folder))
+        if relative.split(os.sep)[0] in read and (path.is_symlink() or not path.is_dir()):
+            if not path.is_file():
+                raise OSError(errno.EINVAL, 'not a regular file', os.fspath(path))
+            found[relative] = path
+    return dict(sorted(found.items()))
 
 
 def _update(update: Callable[[bytes], None], path: pathlib.Path) -> None:

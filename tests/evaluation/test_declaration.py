@@ -1,7 +1,9 @@
 """Feature networks other than Inception."""
 
 import json
+import os
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -151,3 +153,56 @@ def test_declaration_is_needed(tmp_path, cache):
     pathlib.Path(tmp_path / 'feature_network.json').write_text(json.dumps(VALID))
     with pytest.raises(MissingDataError, match='--feature_network=.*saved_model.pb'):
         network_of(str(tmp_path), cache)
+
+
+def hidden(x, value):
+    """Returns a value that TensorFlow does not know before the network runs."""
+    return tf.cast(0.0 * x[0, 0], tf.int32) + value
+
+
+class Foreign(tf.Module):
+    """A network that returns `change` of the means of its input."""
+
+    def __init__(self, change):
+        super().__init__()
+        self._change = change
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 16, 16, 3], tf.float32)])
+    def __call__(self, images):
+        return {'mean': self._change(tf.reduce_mean(images, axis=[1, 2]))}
+
+
+@pytest.mark.parametrize(
+    'change, words',
+    [
+        (lambda x: x[:0], 'not a vector for each image'),
+        (lambda x: x[: hidden(x, 0)], r'returns \[0, 3\]'),
+        (lambda x: x[: hidden(x, 1)], r'returns \[1, 3\]'),
+        (lambda x: tf.repeat(x, hidden(x, 2), axis=0), r'returns \[4, 3\]'),
+        (lambda x: x[:, : hidden(x, 0)], r'returns \[2, 0\]'),
+        (lambda x: tf.reshape(x, [hidden(x, 5), -1]), 'InvalidArgumentError'),
+        (lambda x: x * np.nan, 'not finite'),
+        (lambda x: tf.RaggedTensor.from_tensor(x), 'a RaggedTensor, not a vector'),
+    ],
+)
+def test_network_that_returns_other_shapes_is_refused(tmp_path, cache, change, words):
+    folder = tmp_path / 'network'
+    tf.saved_model.save(Foreign(change), str(folder))
+    (folder / 'feature_network.json').write_text(json.dumps(VALID))
+    with pytest.raises(MissingDataError, match=words) as error:
+        network_of(str(folder), cache).verify()
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('kind', ['pipe', 'device', 'folder'])
+def test_network_of_parts_that_are_no_files_is_refused(declare, cache, tmp_path, kind):
+    folder = tmp_path / 'network'
+    shutil.copytree(declare(), folder)
+    part = folder / 'variables' / 'variables.index'
+    part.unlink()
+    if kind == 'pipe':
+        os.mkfifo(part)
+    else:
+        part.symlink_to('/dev/zero' if kind == 'device' else tmp_path)
+    with pytest.raises(MissingDataError, match='not a regular file'):
+        network_of(str(folder), cache)
