@@ -185,6 +185,7 @@ class Trainer:
 
         # Resume, or start from the weights of another run, which is not needed any more then.
         log.resume()
+        self._require_finite()
         step, started = int(self.state.step.read_value()), bool(log.saved_steps())
         if step < total or not started:
             log.write_environment()
@@ -271,8 +272,12 @@ class Trainer:
         return step + count
 
     def _run(self, step: int, count: int) -> None:
-        """Runs `count` iterations from `step` on; raises `NonFiniteValues` for values and state."""
+        """Runs `count` iterations from `step` on, and checks their values and the state."""
         self.run_steps(tf.constant(step, tf.int64), tf.constant(count, tf.int64))
+        self._require_finite()
+
+    def _require_finite(self) -> None:
+        """Raises `NonFiniteValues` if a sum of values or a variable is not finite."""
         for names, finite in zip(
             (self.method.tags, self._variables), self._check_state(), strict=True
         ):

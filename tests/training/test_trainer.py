@@ -21,7 +21,9 @@ from flexae_tf.errors import CorruptRunError, MissingDataError, NonFiniteLossErr
 from flexae_tf.files import tensorflow_path
 from flexae_tf.training import event_files
 from flexae_tf.training.checkpoints import Checkpoints
+from flexae_tf.training.restore import stores
 from flexae_tf.training.trainer import Trainer
+from flexae_tf.training.workdir import Workdir
 from tests.conftest import ROOT
 from tests.training.conftest import assert_equal_states, remove_checkpoint, train
 
@@ -212,6 +214,20 @@ def test_trainer_stops_at_variable_that_is_not_finite(config, synthetic, run, mo
     with pytest.raises(NonFiniteLossError, match=f'^{variable.path}: not finite at step 11'):
         trainer.train()
     assert json.loads((run / 'nonfinite.json').read_text())['not_finite'] == [variable.path]
+    assert not (run / 'checkpoints' / 'ckpt-000000012.manifest.json').exists()
+
+
+def test_trainer_does_not_resume_from_variables_that_are_not_finite(config, synthetic, run):
+    # An earlier version may have saved such a checkpoint.
+    longer = config(workdir=str(run), training_steps=12)
+    trainer = Trainer(longer, synthetic)
+    trainer.state.step.assign(11)
+    variable = trainer.method.encoder.variables[0]
+    variable.assign(tf.fill(variable.shape, np.nan))
+    checkpoints, _ = stores(Workdir(run), longer, trainer.method, trainer.state)
+    checkpoints.save(11)
+    with pytest.raises(NonFiniteLossError, match=f'^{variable.path}: not finite at step 10'):
+        Trainer(longer, synthetic).train()
     assert not (run / 'checkpoints' / 'ckpt-000000012.manifest.json').exists()
 
 
