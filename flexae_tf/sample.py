@@ -141,7 +141,7 @@ def _open_source(config: SampleConfig) -> tuple[Callable, Callable]:
         run = open_run(source, config.checkpoint)
         attach = fit_program.fit_missing if config.fit_missing else densities.attach
         method = attach(run, config.density).method
-        return method.sample_latent, tf.function(method.decode)
+        return method.sample_latent, method.traced.decode
     if not (source / 'saved_model.pb').exists():
         raise MissingDataError(
             f'--source={source}: neither a run nor a SavedModel. Check the path.'

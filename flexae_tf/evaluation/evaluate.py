@@ -23,7 +23,7 @@ from flexae_tf.metrics import table
 from flexae_tf.metrics.protocol import raw_protocol
 from flexae_tf.metrics.table import SELECTION_METRIC
 from flexae_tf.training import distribution
-from flexae_tf.training.restore import Run, open_run, saved_steps
+from flexae_tf.training.restore import Run, RunReader, saved_steps
 from flexae_tf.training.workdir import Workdir
 
 # First step of the "late" checkpoints as a share of the newest: the authors select among the
@@ -157,10 +157,10 @@ def _best_run(
 ) -> Run:
     """Returns the run at the checkpoint whose samples are nearest to the validation examples.
 
-    It is not opened again, because a running training may have removed the checkpoint since.
+    Its checkpoint is not read again, because a running training may have removed it since.
     """
     reference = dataclasses.replace(validation, metrics=[SELECTION_METRIC])
-    best, smallest = None, math.inf
+    best, smallest, weights, prior = None, math.inf, [], None
     only_samples = dataclasses.replace(context.config, sets='samples', repeats=1)
     for run in runs:
         run = _with_density(context, run, dataset)
@@ -169,6 +169,10 @@ def _best_run(
         distance = scoring.score(context, samples, reference)[SELECTION_METRIC.name]
         if distance < smallest:
             best, smallest = run, distance
+            weights, prior = run.method.get_weights(), run.method.prior
+    # All runs have the same method, at the last checkpoint now.
+    best.method.set_weights(weights)
+    best.method.prior = prior
     print(f'step {best.step} is best on {len(held_out)} validation examples', flush=True)
     return best
 
@@ -188,7 +192,7 @@ def _open_runs(config: EvaluateConfig, selection: str) -> Iterator[Run]:
     If several were selected, corrupt checkpoints and those that a running training has removed
     are skipped with a warning. If it has removed all of them, its newer ones are yielded.
     """
-    tried: list[int | None] = []
+    reader, tried = RunReader(config.workdir), []
     while steps := _candidate_steps(selection, saved_steps(config.workdir)):
         if set(steps) <= set(tried):
             raise CorruptRunError(
@@ -197,7 +201,7 @@ def _open_runs(config: EvaluateConfig, selection: str) -> Iterator[Run]:
         found = False
         for step in steps:
             try:
-                run = open_run(config.workdir, 'last' if step is None else step)
+                run = reader.open('last' if step is None else step)
             except (CorruptRunError, MissingDataError) as error:
                 if len(steps) == 1:
                     raise

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from flexae_tf import data
 from flexae_tf.config import EvaluateConfig, TrainConfig
@@ -77,16 +76,14 @@ def of_run(
         model: identifies the run.
         config: options of the evaluation.
     """
-
-    decode = tf.function(run.method.decode)  # traced once for all repeats
+    traced = run.method.traced
 
     def reconstruct(_: int) -> np.ndarray:
-        reconstruct_batch = tf.function(run.method.reconstruct)
-        return _finite(map_batches(reconstruct_batch, x, config.batch_size), run)
+        return _finite(map_batches(traced.reconstruct, x, config.batch_size), run)
 
     def sample(repeat: int) -> np.ndarray:
         z = run.method.sample_latent(len(x), config.sample_seed + repeat).numpy()
-        return _finite(map_batches(decode, z, config.batch_size), run)
+        return _finite(map_batches(traced.decode, z, config.batch_size), run)
 
     requested = config.sets.split(',')
     if 'reconstructions' in requested:
@@ -124,7 +121,7 @@ def train_examples(dataset: Dataset, num: int, *, split: str, seed: int) -> Imag
 def codes_of_data(run: Run, x: np.ndarray, config: EvaluateConfig) -> np.ndarray:
     """Returns codes of examples [n, m]; posterior samples if the encoder is stochastic."""
     if run.method.method_spec.posterior == 'deterministic':
-        z = map_batches(tf.function(run.method.encode), x, config.batch_size)
+        z = map_batches(run.method.traced.encode, x, config.batch_size)
     else:
         z = sample_codes(run.method, x, seed=config.sample_seed)
     return _finite(z, run)

@@ -8,7 +8,6 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from flexae_tf import image_grid
 from flexae_tf.data import Dataset, DatasetSpec, Purpose, Split, fixed_permutation
@@ -49,7 +48,7 @@ class Gallery:
     @functools.cached_property
     def codes(self) -> np.ndarray:
         """Codes of all training images, float32 [n, latent_dim]."""
-        return map_batches(tf.function(self.method.encode), self.train.x, BATCH)
+        return map_batches(self.method.traced.encode, self.train.x, BATCH)
 
     def direction(self, name: str) -> np.ndarray:
         """Returns the mean code with an attribute minus the mean without: float64 [latent_dim]."""
@@ -84,7 +83,7 @@ class Gallery:
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Returns images uint8 [..., h, w, c] of codes [..., latent_dim]."""
         flat = z.reshape([-1, z.shape[-1]]).astype(np.float32)
-        x = image_grid.to_uint8(map_batches(self.method.decode, flat, BATCH))
+        x = image_grid.to_uint8(map_batches(self.method.traced.decode, flat, BATCH))
         return x.reshape([*z.shape[:-1], *x.shape[1:]])
 
     def latents(self, num: int) -> np.ndarray:
@@ -93,12 +92,12 @@ class Gallery:
 
     def reconstructions(self, x: np.ndarray) -> np.ndarray:
         """Returns a row of images above a row of their reconstructions."""
-        x_hat = image_grid.to_uint8(map_batches(self.method.reconstruct, x, BATCH))
+        x_hat = image_grid.to_uint8(map_batches(self.method.traced.reconstruct, x, BATCH))
         return image_grid.pairs(x, x_hat, columns=len(x))
 
     def traverse(self, split: Split, chosen: np.ndarray, names: list[str], positive: bool) -> Part:
         """Returns chosen images, moved along the directions of one attribute or one for each."""
-        z = map_batches(self.method.encode, split.x[chosen], BATCH)
+        z = map_batches(self.method.traced.encode, split.x[chosen], BATCH)
         directions = np.broadcast_to([self.direction(name) for name in names], z.shape)
         t = np.linspace(-REACH, REACH, COLUMNS)[:, None]
         images = self.decode(z[:, None] + t * directions[:, None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import enum
+import functools
 import re
 from collections.abc import Callable
 
@@ -172,6 +173,11 @@ class Method(keras.Model, abc.ABC):
             )
         return self.prior
 
+    @functools.cached_property
+    def traced(self) -> TracedFunctions:
+        """The functions below for many examples; a checkpoint does not include them."""
+        return TracedFunctions(self)
+
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the deterministic codes [batch, latent_dim] of examples [batch, ...]."""
         return self.encoder(x, training=False)
@@ -205,6 +211,39 @@ class Method(keras.Model, abc.ABC):
     def key(self, step: tf.Tensor, role: Role, index: int = 0) -> noise.Key:
         """Returns the key of this run's noise of a role at a step."""
         return noise.key(self.config.seed, step, role, index)
+
+
+class TracedFunctions:
+    """Functions of a method, each traced once for batches of every size.
+
+    `sample_posterior` is traced once for each size.
+    They read the weights when they are called, so they need no new trace after a training step or
+    after another checkpoint is restored.
+
+    Args:
+        method: the method.
+
+    Attributes:
+        encode: `Method.encode`.
+        decode: `Method.decode`.
+        reconstruct: `Method.reconstruct`.
+        sample_posterior: `Method.sample_posterior`.
+        posterior: mean and log variance of q(z given x) side by side, [batch, 2 latent_dim]; only
+            for a method with Gaussian posteriors.
+    """
+
+    def __init__(self, method: Method) -> None:
+        x = tf.TensorSpec([None, *method.spec.shape], tf.float32)
+        z = tf.TensorSpec([None, method.config.latent_dim], tf.float32)
+        self.encode = tf.function(method.encode, input_signature=[x])
+        self.decode = tf.function(method.decode, input_signature=[z])
+        self.reconstruct = tf.function(method.reconstruct, input_signature=[x])
+        # By size: TensorFlow rounds the product with noise of unknown size in another way.
+        self.sample_posterior = tf.function(method.sample_posterior)
+        self.posterior = tf.function(
+            lambda batch: tf.concat(method.posterior(batch, training=False), axis=1),
+            input_signature=[x],
+        )
 
 
 def six_gaussians(config: ResolvedConfig) -> GaussianMixture:

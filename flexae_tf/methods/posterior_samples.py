@@ -1,7 +1,6 @@
 """Codes of many examples, sampled from their posteriors, or the posteriors themselves."""
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -14,30 +13,21 @@ BATCH = 256
 NO_SPREAD = -20.0
 
 
-def sample_codes(
-    method: Method,
-    x: np.ndarray,
-    *,
-    seed: int,
-    compiled: Callable | None = None,
-) -> np.ndarray:
+def sample_codes(method: Method, x: np.ndarray, *, seed: int) -> np.ndarray:
     """Samples q(z given x) once for each example; a deterministic method returns its codes.
 
     Args:
         method: the method.
         x: examples [n, ...].
         seed: seed of the first batch; each batch has a seed of its own.
-        compiled: `tf.function` of the method's `sample_posterior`, for a caller that samples
-            often; None to compile it in this call.
 
     Returns:
         float32 [n, latent_dim].
     """
     seeds = itertools.count(seed)
-    sample = compiled or tf.function(method.sample_posterior)
 
     def sample_batch(batch: tf.Tensor) -> tf.Tensor:
-        return sample(batch, tf.constant(next(seeds) % 2**31))
+        return method.traced.sample_posterior(batch, tf.constant(next(seeds) % 2**31))
 
     return map_batches(sample_batch, x, BATCH)
 
@@ -55,9 +45,4 @@ def posterior_parameters(method: Method, x: np.ndarray, *, seed: int) -> np.ndar
     if method.method_spec.posterior != 'gaussian':
         codes = sample_codes(method, x, seed=seed)
         return np.concatenate([codes, np.full_like(codes, NO_SPREAD)], axis=1)
-
-    @tf.function
-    def parameters(batch: tf.Tensor) -> tf.Tensor:
-        return tf.concat(method.posterior(batch, training=False), axis=1)
-
-    return map_batches(parameters, x, BATCH)
+    return map_batches(method.traced.posterior, x, BATCH)

@@ -59,35 +59,76 @@ def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
 
     Args:
         workdir: folder of the run.
-        checkpoint: 'last' for the newest valid checkpoint, or the newest valid snapshot if there
-            are no checkpoints; else the step of a checkpoint or snapshot.
+        checkpoint: as for `RunReader.open`.
 
     Raises:
-        UsageError: `checkpoint` is neither 'last' nor a number.
-        MissingDataError: there is no run, or no such checkpoint.
-        CorruptRunError: the checkpoint is corrupt.
+        MissingDataError: there is no run.
+        UserError: as `RunReader.open`.
     """
-    folder = Workdir(workdir)
-    config, spec = folder.read()
-    method = build_method(config, spec)
-    checkpoints, snapshots = stores(folder, config, method, initial_state(method))
-    step = checkpoint_step(checkpoint)
-    if step is None:
-        store = checkpoints if checkpoints.steps() else snapshots
-        step = store.restore_latest(print)
+    return RunReader(workdir).open(checkpoint)
+
+
+class RunReader:
+    """Opens the checkpoints of a run one after another, all in one method.
+
+    So memory does not grow with the number of checkpoints, and functions are traced once.
+
+    Args:
+        workdir: folder of the run.
+
+    Attributes:
+        workdir: the folder.
+
+    Raises:
+        MissingDataError: there is no run.
+    """
+
+    def __init__(self, workdir: str | os.PathLike) -> None:
+        self.workdir = Workdir(workdir)
+        self._config, self._spec = self.workdir.read()
+        self._method = build_method(self._config, self._spec)
+        self._prior = self._method.prior
+        self._stores = stores(self.workdir, self._config, self._method, initial_state(self._method))
+
+    def open(self, checkpoint: str | int = 'last') -> Run:
+        """Returns the run at a checkpoint; the method of an earlier `Run` has its weights too.
+
+        Args:
+            checkpoint: 'last' for the newest valid checkpoint, or the newest valid snapshot if
+                there are no checkpoints; else the step of a checkpoint or snapshot.
+
+        Raises:
+            UsageError: `checkpoint` is neither 'last' nor a number.
+            MissingDataError: there is no such checkpoint.
+            CorruptRunError: the checkpoint is corrupt.
+        """
+        checkpoints, snapshots = self._stores
+        step = checkpoint_step(checkpoint)
         if step is None:
-            raise _no_checkpoint(folder)
-    else:
-        holders = [store for store in (checkpoints, snapshots) if step in store.steps()]
-        if not holders:
-            found = ', '.join(map(str, sorted({*checkpoints.steps(), *snapshots.steps()})))
-            raise MissingDataError(
-                f'{folder.checkpoints}: no checkpoint of step {step}. Choose one of '
-                f'{found or "none, train the run first"}.'
-            )
-        store = _restore_first(holders, step)
-    digests = {store.restored, *(s.digest(step) for s in (checkpoints, snapshots))} - {None}
-    return Run(method, config, spec, folder, step, store.restored, frozenset(digests))
+            store = checkpoints if checkpoints.steps() else snapshots
+            step = store.restore_latest(print)
+            if step is None:
+                raise _no_checkpoint(self.workdir)
+        else:
+            holders = [store for store in self._stores if step in store.steps()]
+            if not holders:
+                found = ', '.join(map(str, sorted({*checkpoints.steps(), *snapshots.steps()})))
+                raise MissingDataError(
+                    f'{self.workdir.checkpoints}: no checkpoint of step {step}. Choose one of '
+                    f'{found or "none, train the run first"}.'
+                )
+            store = _restore_first(holders, step)
+        self._method.prior = self._prior  # a density of another checkpoint may have replaced it
+        digests = {store.restored, *(s.digest(step) for s in self._stores)} - {None}
+        return Run(
+            self._method,
+            self._config,
+            self._spec,
+            self.workdir,
+            step,
+            store.restored,
+            frozenset(digests),
+        )
 
 
 def pin_source(config: ResolvedConfig) -> ResolvedConfig:

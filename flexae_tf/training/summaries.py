@@ -40,9 +40,6 @@ class Summaries:
         self._spec = dataset.spec
         self._held_out = dataset.validation.x[:MONITORED]
         self._reals = dataset.test.x[:GRID]
-        self._encode = tf.function(method.encode)
-        self._sample_posterior = tf.function(method.sample_posterior)
-        self._decode = tf.function(method.decode)
         self._protocol = raw_protocol(
             method.config, dataset.spec, split='validation', x=self._held_out
         )
@@ -74,7 +71,7 @@ class Summaries:
         x = self._held_out
         z, x_hat = self._codes_and_reconstructions(x)
         if self._method.method_spec.posterior != 'deterministic':
-            z = sample_codes(self._method, x, seed=SAMPLE_SEED, compiled=self._sample_posterior)
+            z = sample_codes(self._method, x, seed=SAMPLE_SEED)
             _check({'latent/z': z})
         z_hat = self._sample_latent(max(len(x), GRID))
         codes = {'z': z} if z_hat is None else {'z': z, 'z_hat': z_hat[: len(x)]}
@@ -127,12 +124,13 @@ class Summaries:
         return z_hat
 
     def _codes_and_reconstructions(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        z = map_batches(self._encode, x, self._method.config.batch_size)
+        z = map_batches(self._method.traced.encode, x, self._method.config.batch_size)
         _check({'latent/z': z})
         return z, self._decoded('reconstructions', z)
 
     def _decoded(self, name: str, z: np.ndarray, batch_size: int | None = None) -> np.ndarray:
-        x_hat = map_batches(self._decode, z, batch_size or self._method.config.batch_size)
+        batch_size = batch_size or self._method.config.batch_size
+        x_hat = map_batches(self._method.traced.decode, z, batch_size)
         _check({name: x_hat})
         return x_hat
 

@@ -522,8 +522,12 @@ def test_best_validation_needs_its_checkpoint_only_once(own, score, monkeypatch)
 
     monkeypatch.setattr(program, '_best_run', select_and_remove)
     options = dict(num_examples=40, metrics='fd', sets='samples', features='pixels')
+    expected = {step: score(folder, checkpoint=str(step), **options) for step in (8, 13)}
+    # The best is not the last to be opened.
+    monkeypatch.setattr(program, '_candidate_steps', lambda *_: [8, 13, 4])
     (fd,) = score(folder, checkpoint='best_validation', **options).values()
     assert fd['split'] == 'test' and fd['selection'] == 'best_validation'
+    assert fd['value'] == expected[fd['step']]['fd_pixels_40_gen']['value']
 
 
 # Statistics in a file

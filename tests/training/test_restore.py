@@ -3,7 +3,7 @@ import pytest
 
 import flexae_tf
 from flexae_tf.errors import MissingDataError
-from flexae_tf.training.restore import open_run, saved_steps
+from flexae_tf.training.restore import RunReader, open_run, saved_steps
 from tests.training.conftest import remove_checkpoint
 
 
@@ -37,3 +37,15 @@ def test_saved_steps_lists_checkpoints_and_snapshots(run, tmp_path):
         saved_steps(run)
     with pytest.raises(MissingDataError, match='holds no run'):
         saved_steps(tmp_path)
+
+
+def test_reader_opens_checkpoints_in_one_method_that_is_traced_once(run):
+    reader = RunReader(run)
+    for num, step in enumerate((10, 5, 9)):
+        opened, single = reader.open(step), open_run(run, step)
+        assert opened.step == step and opened.digests == single.digests
+        z = opened.method.sample_latent(3 + num, seed=0)
+        expected = single.method.sample(3 + num, seed=0)
+        np.testing.assert_allclose(opened.method.traced.decode(z), expected, atol=1e-6)
+        opened.method.prior = None  # as if a density replaced it
+    assert opened.method.traced.decode.experimental_get_tracing_count() == 1
