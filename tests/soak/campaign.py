@@ -1,5 +1,7 @@
 """Starts programs, stops them at chosen moments, and compares the runs that they leave."""
 
+import contextlib
+import fcntl
 import os
 import pathlib
 import random
@@ -7,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ DURATIONS = {'seconds', 'checksum'}  # parts of a score that differ between equa
 
 
 class Process:
-    """A program in a process of its own, whose output goes to a file.
+    """A program in a process of its own.
 
     Args:
         command: name of the program and its flags.
@@ -42,19 +43,27 @@ class Process:
     def __init__(self, command: Sequence[str], *, prefix: Sequence[str] = ()) -> None:
         name, *flags = command
         self.started = time.time()
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (open while the process runs)
+        self._printed = ''
+        # Not a file, because the prefix may limit the size of files.
+        self._pipe, write = os.pipe()
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 1 << 20)  # takes all output of a program
+        os.set_blocking(self._pipe, False)
         self._process = subprocess.Popen(
             [*prefix, sys.executable, ROOT / 'bin' / f'{name}.py', *flags],
             stdin=subprocess.DEVNULL,
-            stdout=self._file,
-            stderr=subprocess.STDOUT,
+            stdout=write,
+            stderr=write,
             cwd=ROOT,
         )
+        os.close(write)
 
     @property
     def output(self) -> str:
         """Everything printed so far."""
-        return os.pread(self._file.fileno(), 1 << 24, 0).decode(errors='replace')
+        with contextlib.suppress(BlockingIOError):
+            while block := os.read(self._pipe, 1 << 20):
+                self._printed += block.decode(errors='replace')
+        return self._printed
 
     def reaches(self, moment: Callable[['Process'], bool], *, timeout: float = 300.0) -> bool:
         """Waits for a moment; returns False if the program ended before."""
@@ -131,10 +140,10 @@ def training_phases(workdir: pathlib.Path) -> list[Phase]:
     ]
 
 
-def fit(workdir: pathlib.Path, density: str) -> list[str]:
+def fit(workdir: pathlib.Path, density: str, *, steps: int = 60) -> list[str]:
     """Returns the command that fits a density."""
-    steps = [] if density == 'gaussian_mixture' else ['--density_steps=60']
-    return ['fit', f'--workdir={workdir}', f'--density={density}', *steps, '--device=cpu']
+    length = [] if density == 'gaussian_mixture' else [f'--density_steps={steps}']
+    return ['fit', f'--workdir={workdir}', f'--density={density}', *length, '--device=cpu']
 
 
 def fit_phases(density: str) -> list[Phase]:
@@ -142,11 +151,8 @@ def fit_phases(density: str) -> list[Phase]:
     phases = [start(), Phase('fit', printed('fitting'), 1.0)]
     if density == 'gaussian_mixture':
         return phases
-    return [
-        *phases,
-        Phase('compile', printed('compiling'), 3.0),
-        Phase('end', printed('60/60'), 1.0),
-    ]
+    compile_phase = Phase('compile', printed('compiling'), 3.0)
+    return [*phases, compile_phase, compile_phase._replace(name='steps', seconds=10.0)]
 
 
 def evaluation(run: pathlib.Path, network: pathlib.Path, *, cache: pathlib.Path) -> list[str]:
