@@ -3,11 +3,13 @@
 import contextlib
 import os
 import pathlib
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from flexae_tf import shutdown
 from flexae_tf.config import SampleConfig
 from flexae_tf.data.batches import iterate_batches
 from flexae_tf.densities import densities, fit_program
@@ -119,19 +121,17 @@ def _write_file(path: pathlib.Path, x: np.ndarray, z: np.ndarray) -> None:
 
 
 def _write_images(folder: pathlib.Path, batches: Iterator[np.ndarray], num: int) -> None:
-    """Writes 000000.png, 000001.png, ...; an error removes the files."""
-    names = (folder / f'{i:0{max(6, len(str(num - 1)))}}.png' for i in range(num))
-    written = []
-    try:
+    """Writes 000000.png, 000001.png, ...: all of them, or none."""
+    digits = max(6, len(str(num - 1)))
+    with tempfile.TemporaryDirectory(dir=folder, prefix='.writing-') as temporary:
+        names = []
         for x in batches:
             for image in x:
-                written.append(next(names))
-                write_png(written[-1], image)
-    except BaseException:
-        for path in written:
-            with contextlib.suppress(OSError):
-                path.unlink()
-        raise
+                names.append(f'{len(names):0{digits}}.png')
+                write_png(pathlib.Path(temporary, names[-1]), image)
+        with shutdown.deferred():
+            for name in names:
+                os.rename(os.path.join(temporary, name), folder / name)
 
 
 def _open_source(config: SampleConfig) -> tuple[Callable, Callable]:

@@ -39,7 +39,7 @@ def _robust(stream: io.TextIOWrapper | None, descriptor: int) -> io.TextIOWrappe
         io.BufferedWriter(_RobustFile(descriptor, 'w', closefd=False)),
         encoding=stream.encoding if stream else 'utf-8',
         errors='backslashreplace',
-        line_buffering=bool(stream) and (stream.line_buffering or stream.write_through),
+        line_buffering=True,  # a signal may end a program at any time
     )
 
 

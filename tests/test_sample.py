@@ -149,6 +149,7 @@ class TestFolder:
         def fail(path, image):
             real(path, image)
             written.append(path)
+            assert not list((tmp_path / 'x').glob('*.png'))  # what a kill would leave
             if len(written) == 4:
                 raise OSError(errno.ENOSPC, 'No space left on device')
 

@@ -239,7 +239,7 @@ class Trainer:
                 log.save_checkpoint(step, required=last or stopping)
 
             # Stop on a signal.
-            if stopping:
+            if stopping and not last:
                 raise Interrupted(shutdown.requested(), f'after step {step}', log.stop_note)
         log.finish(step)
 
