@@ -1,6 +1,5 @@
 """Starts programs, stops them at chosen moments, and compares the runs that they leave."""
 
-import contextlib
 import fcntl
 import os
 import pathlib
@@ -29,7 +28,7 @@ TRAINING += ['--batch_size=16', '--critic_steps=1', '--device=cpu']
 
 COMPARED = ('stats.jsonl', 'scores.jsonl', 'checkpoints/*', 'samples/*')
 COMPARED += ('densities/*/*/density.npz', 'densities/*/*/stats.jsonl', 'artifacts/**/*.md')
-DURATIONS = {'seconds', 'checksum'}  # parts of a score that differ between equal runs
+UNEQUAL = {'seconds', 'code', 'checksum'}  # parts of equal scores
 
 
 class Process:
@@ -45,9 +44,10 @@ class Process:
         self.started = time.time()
         self._printed = ''
         # Not a file, because the prefix may limit the size of files.
-        self._pipe, write = os.pipe()
+        read, write = os.pipe()
         fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 1 << 20)  # takes all output of a program
-        os.set_blocking(self._pipe, False)
+        os.set_blocking(read, False)
+        self._pipe = open(read, 'rb', buffering=0)  # noqa: SIM115 (read as long as it is used)
         self._process = subprocess.Popen(
             [*prefix, sys.executable, ROOT / 'bin' / f'{name}.py', *flags],
             stdin=subprocess.DEVNULL,
@@ -60,9 +60,8 @@ class Process:
     @property
     def output(self) -> str:
         """Everything printed so far."""
-        with contextlib.suppress(BlockingIOError):
-            while block := os.read(self._pipe, 1 << 20):
-                self._printed += block.decode(errors='replace')
+        while block := self._pipe.read(1 << 20):
+            self._printed += block.decode(errors='replace')
         return self._printed
 
     def reaches(self, moment: Callable[['Process'], bool], *, timeout: float = 300.0) -> bool:
@@ -250,7 +249,7 @@ def _content(path: pathlib.Path) -> Any:
         with np.load(path) as arrays:
             return {name: arrays[name].tobytes() for name in arrays}
     if path.name == 'scores.jsonl':
-        return [{k: r[k] for k in r.keys() - DURATIONS} for r in read_jsonl(path)]
+        return [{k: r[k] for k in r.keys() - UNEQUAL} for r in read_jsonl(path)]
     return path.read_bytes()
 
 

@@ -79,6 +79,7 @@ def test_three_evaluations(vectors, network, tmp_path):
 def test_evaluations_and_samples_beside_a_training_that_prunes(network, tmp_path):
     run = tmp_path / 'run'
     flags = ['--training_steps=1000000', '--save_every_steps=10', '--keep_checkpoints=1']
+    flags += ['--snapshot_every_steps=0']
     trainer = Process([*campaign.training('vae', run), *flags])
     assert trainer.reaches(campaign.changed(run / 'checkpoints'))
     assert trainer.reaches(lambda _: len(list((run / 'checkpoints').glob('*.manifest.json'))))
