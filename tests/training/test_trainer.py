@@ -17,7 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import flexae_tf
 from flexae_tf.checked_files import read_json, read_jsonl
-from flexae_tf.errors import CorruptRunError, MissingDataError, NonFiniteLossError, UsageError
+from flexae_tf.errors import (
+    CorruptRunError,
+    Interrupted,
+    MissingDataError,
+    NonFiniteLossError,
+    UsageError,
+)
 from flexae_tf.files import tensorflow_path
 from flexae_tf.training import event_files
 from flexae_tf.training.checkpoints import Checkpoints
@@ -379,6 +385,26 @@ def test_trainer_saves_on_sigterm_and_the_same_command_resumes(tmp_path, here):
         for n in 'ab'
     ]
     assert manifests[0] == manifests[1]  # byte for byte the same state
+
+
+@pytest.mark.parametrize('step', [4, 10])
+def test_trainer_saves_after_the_call_of_a_signal(config, synthetic, tmp_path, step, monkeypatch):
+    trainer = Trainer(config(workdir=str(tmp_path), save_every_steps=10), synthetic)
+    advance = trainer._advance
+
+    def advance_and_stop(start):
+        if (end := advance(start)) == step:
+            signal.raise_signal(signal.SIGUSR1)
+        return end
+
+    monkeypatch.setattr(trainer, '_advance', advance_and_stop)
+    if step == 10:
+        trainer.train()  # complete
+    else:
+        with pytest.raises(Interrupted, match='after step 4, all saved'):
+            trainer.train()
+    saved = (tmp_path / 'checkpoints').glob('ckpt-*.manifest.json')
+    assert [path.name for path in saved] == [f'ckpt-{step:09d}.manifest.json']
 
 
 def wait_for_content(path, process):
