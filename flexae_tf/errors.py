@@ -40,8 +40,8 @@ class FailedRunError(UserError):
     exit_code = 6
 
 
-class Interrupted(UserError):
-    """A program was stopped by a signal.
+class Interrupted(BaseException):
+    """A program was stopped by a signal. Like KeyboardInterrupt, it passes handlers of errors.
 
     Args:
         number: number of the signal. The exit code is 128 + number: 143 for SIGTERM, 130 for

@@ -88,7 +88,7 @@ def test_program_can_end_by_itself_before_its_patience_ends(start):
         'shutdown.check()',
         'busy(0.5)',
         'try: shutdown.check("after step 7", "all saved")',
-        'except Exception as error: shutdown.leave("train", error)',
+        'except BaseException as error: shutdown.leave("train", error)',
     )
     process.send_signal(signal.SIGUSR1)
     code, errors, _ = end(process)

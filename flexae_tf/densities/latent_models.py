@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import CODES, Dataset, DatasetSpec, Split
-from flexae_tf.errors import Interrupted, UsageError, UserError
+from flexae_tf.errors import UsageError, UserError
 from flexae_tf.files import atomic_path
 from flexae_tf.methods import build_method, resolve
 from flexae_tf.methods.base import Method
@@ -114,8 +114,6 @@ def fit(
     )
     try:
         trainer.train()
-    except Interrupted:
-        raise
     except UserError as error:
         raise type(error)(f'training {name} in {folder}: {error}') from None
     return {v.path: v.numpy() for v in trainer.method.weights}

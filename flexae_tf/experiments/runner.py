@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import flexae_tf
 from flexae_tf import data, shutdown
 from flexae_tf.config import ReproduceConfig
-from flexae_tf.errors import FailedRunError, Interrupted, MissingDataError, UsageError, UserError
+from flexae_tf.errors import FailedRunError, MissingDataError, UsageError, UserError
 from flexae_tf.experiments.plans import Job
 from flexae_tf.files import lock
 
@@ -35,8 +35,6 @@ def execute(jobs: Sequence[Job]) -> dict[str, str]:
             try:
                 if not _run(job, f'[{jobs.index(job) + 1}/{len(jobs)}]'):
                     held.append(job)
-            except Interrupted:
-                raise
             except (UserError, OSError) as error:
                 failures[job.name] = str(error)
                 print(f'FAILED {job.name}: {error}', flush=True)

@@ -11,7 +11,7 @@ import pytest
 
 from flexae_tf import data
 from flexae_tf.densities import DENSITIES, densities
-from flexae_tf.errors import MissingDataError
+from flexae_tf.errors import Interrupted, MissingDataError
 from flexae_tf.training.restore import open_run
 from flexae_tf.training.trainer import Trainer
 from tests.densities.conftest import DENSITY_STEPS
@@ -48,7 +48,7 @@ def test_fit_program_fits_an_earlier_checkpoint(config, synthetic, tmp_path, her
 
 
 @pytest.mark.parametrize('name', DENSITIES)
-def test_fit_program_stops_gracefully(name, run, refused_here, monkeypatch):
+def test_fit_program_stops_gracefully(name, run, here, monkeypatch):
     load = data.load
 
     def load_and_terminate(config):
@@ -57,7 +57,8 @@ def test_fit_program_stops_gracefully(name, run, refused_here, monkeypatch):
 
     monkeypatch.setattr(data, 'load', load_and_terminate)
     flags = [f'--workdir={run.workdir.path}', f'--density={name}']
-    refused_here(143, ['while fitting a density', 'resumes'], 'fit', *flags)
+    with pytest.raises(Interrupted, match='signal 15 .*resumes'):
+        here('fit', *flags)
     assert not densities.is_fitted(run, name)
 
 
