@@ -69,7 +69,7 @@ setup(
         'kaggle': ['kagglehub>=0.3'],
         'gpu': ['tensorflow[and-cuda]>=2.20'],  # the plain wheel does not use a GPU
         'test': [
-            *('pytest>=8', 'pytest-xdist>=3', 'ruff>=0.6'),
+            *('pytest>=8', 'pytest-xdist>=3', 'ruff>=0.6', 'hypothesis>=6.100'),
             'setuptools<82',  # TF-GAN, the oracle of metrics, imports tensorflow-hub
             # Converters and runtimes of exported models; their tests are skipped without them.
             *(f'{name}; sys_platform == "linux"' for name in CONVERTERS),

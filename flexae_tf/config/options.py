@@ -25,6 +25,7 @@ from flexae_tf.files import local_path
 # Limits of numbers without a maximum of their own: names of files have nine digits for a step, and
 # a larger float overflows in float32 arithmetic.
 MAXIMA = {'int': 999_999_999, 'float': 1e30}
+MAX_NAME = 60  # characters of a flag
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # Flagfiles that come with the package: in a wheel inside it, in a clone beside it.
@@ -258,6 +259,9 @@ def _parse(
     options: type[Options], arguments: Sequence[str], *, known_only: bool = False
 ) -> tuple[flags.FlagValues, list[str]]:
     """Returns flags, and the arguments that are no flags."""
+    for name in (argument.partition('=')[0] for argument in arguments):
+        if name.startswith('-') and len(name) > MAX_NAME:  # absl's search for a close one recurses
+            raise UsageError(f'{name[:MAX_NAME]}...: unknown flag. See --help.')
     values = flags.FlagValues()
     values.set_gnu_getopt(True)  # flags may follow other arguments
     define_flags(options, values)

@@ -45,6 +45,7 @@ def refusal(config, *arguments, **keywords):
     [
         ('--batch_sise=3', '--batch_sise: unknown flag. Did you mean --batch_size?'),
         ('--xyz', '--xyz: unknown flag. See --help.'),
+        ('--' + 'x' * 3000, '--' + 'x' * 58 + '...: unknown flag. See --help.'),
         ('--batch_size=many', '--batch_size=many: invalid value. Use an integer.'),
         ('--kl_weight=many', '--kl_weight=many: invalid value. Use a number.'),
         ('--download=many', '--download=many: invalid value. Use true or false.'),
