@@ -134,6 +134,13 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def make_folder(folder: pathlib.Path, root: pathlib.Path) -> None:
+    """Makes a folder in `root`, and its parents except `root`, which may be gone meanwhile."""
+    if folder != root:
+        make_folder(folder.parent, root)
+        folder.mkdir(exist_ok=True)
+
+
 @contextlib.contextmanager
 def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path with the same suffix, which replaces `path` on success.

@@ -1,5 +1,6 @@
 """The parts that all sets of an evaluation share: score log, feature network, feature folders."""
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -61,6 +62,8 @@ def prepare(
     )
     network = _load_network(config, images=images, measured=measured)
     if network:
+        with contextlib.suppress(OSError):  # a cache that is read-only may have all features
+            network.cache.mkdir(parents=True, exist_ok=True)
         own_folder = (workdir.path if workdir else network.cache) / 'features'
         real_features = NetworkFeatures(network, network.cache / 'features', config.batch_size)
         own_features = NetworkFeatures(network, own_folder, config.batch_size)

@@ -111,7 +111,7 @@ class NetworkFeatures:
         """Writes a block so that other processes read a complete block or none."""
         arrays = {name: array for name, array in features._asdict().items() if array is not None}
         try:
-            self._feature_dir.mkdir(parents=True, exist_ok=True)
+            self._feature_dir.mkdir(exist_ok=True)
             with atomic_path(path) as temporary:
                 np.savez(temporary, protocol=json.dumps(self._protocol), **arrays)
         except OSError as error:

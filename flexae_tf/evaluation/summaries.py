@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from flexae_tf.checked_files import read_jsonl
 from flexae_tf.errors import UsageError
-from flexae_tf.files import write_bytes
+from flexae_tf.files import make_folder, write_bytes
 from flexae_tf.metrics.protocol import FRECHET, Protocol
 from flexae_tf.metrics.table import METRICS
 from flexae_tf.training import event_files
@@ -108,7 +108,7 @@ class ScoreSummaries:
 
     def _write(self, path: pathlib.Path, content: bytes) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent, self._workdir.path)
             write_bytes(path, content)
         except OSError as error:
             raise UsageError(

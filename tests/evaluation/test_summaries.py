@@ -1,6 +1,7 @@
 """Scores in TensorBoard, as its own backends read them."""
 
 import os
+import shutil
 import threading
 import time
 
@@ -241,6 +242,14 @@ def test_folder_that_cannot_be_written_is_one_line(workdir, add):
     workdir.tensorboard.write_text('a file')
     with pytest.raises(UsageError, match=r'cannot be written \(.*\)\. Free disk space'):
         add(record(1))
+
+
+def test_removed_workdir_is_not_made_again(workdir):
+    shutil.rmtree(workdir.path)
+    angles = np.linspace(0.0, 1.0, 5)
+    with pytest.raises(UsageError, match=r'cannot be written \(No such file or directory\)'):
+        ScoreSummaries(workdir).save_curve('prd_pixels_500_gen', 1, 'id', (angles, angles))
+    assert not workdir.path.exists()
 
 
 def test_odd_folder_names_are_names(tmp_path):
