@@ -8,7 +8,8 @@ A schema describes JSON values:
 - a type such as `int`, `str | None` or `int | float`; `object` accepts any value;
 - `[schema]`, a list of such values;
 - `{key: schema}`, an object with exactly these keys. A key that ends in `?` is optional, and the
-  key `*` stands for all other keys.
+  key `*` stands for all other keys;
+- a function from an object to its schema.
 """
 
 import contextlib
@@ -55,6 +56,8 @@ SCALARS = {'step': int, '*': int | float}  # schema of statistics by step
 _CURE = 'Restore it from a copy, or remove it'
 _CURE_LINE = 'Restore the file from a copy, or remove that line'
 _MAX_DOCUMENT = 2**26  # bytes; the largest documents have some hundred kilobytes
+
+_MAX_INT = 2**63
 
 Schema = Any
 
@@ -109,7 +112,7 @@ def read_json(
 
 
 def parse_json(
-    path: pathlib.Path,
+    path: str | os.PathLike,
     content: bytes,
     schema: Schema,
     *,
@@ -177,8 +180,13 @@ def write_arrays(path: pathlib.Path, **arrays: Any) -> None:
         np.savez(temporary, checksum=arrays_checksum(arrays), **arrays)
 
 
-def read_arrays(path: pathlib.Path, *, cure: str = _CURE) -> dict[str, np.ndarray]:
+def read_arrays(path: pathlib.Path, *names: str, cure: str = _CURE) -> dict[str, np.ndarray]:
     """Returns all arrays of an .npz file except the checksum.
+
+    Args:
+        path: the file.
+        names: arrays that must be there.
+        cure: the action that the error message names.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -194,6 +202,8 @@ def read_arrays(path: pathlib.Path, *, cure: str = _CURE) -> dict[str, np.ndarra
         raise CorruptRunError(f'{path}: cannot be read ({_reason(error)}). {cure}.') from None
     if stored is not None and str(stored) != arrays_checksum(arrays):
         raise CorruptRunError(f'{path}: changed since it was written. {cure}.')
+    if missing := sorted({*names} - arrays.keys()):
+        raise CorruptRunError(f'{path}: no array {missing[0]!r}. {cure}.')
     return arrays
 
 
@@ -309,7 +319,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check(value: Any, schema: Schema, keys: tuple) -> None:
-    """Raises `_InvalidError` if a value does not fit a schema, or holds NaN or infinity."""
+    """Raises `_InvalidError` if a value does not fit a schema, or is a number out of range."""
+    if callable(schema) and not isinstance(schema, type):
+        _check_type(value, dict, keys)
+        schema = schema(value)
     if schema is object:
         containers = {dict: {'*': object}, list: [object]}
         schema = containers.get(type(value), type(value))
@@ -331,6 +344,8 @@ def _check(value: Any, schema: Schema, keys: tuple) -> None:
         _check_type(value, schema, keys)
         if isinstance(value, float) and not math.isfinite(value):
             raise _InvalidError(f'{_short(keys[-1])} is not finite', keys=keys)
+        if isinstance(value, int) and abs(value) >= _MAX_INT:
+            raise _InvalidError(f'{_short(keys[-1])} is too large', keys=keys)
 
 
 def _check_type(value: Any, expected: Any, keys: tuple) -> None:

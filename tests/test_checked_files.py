@@ -98,6 +98,7 @@ def test_documents_find_every_flip_and_cut(tmp_path):
         (TEXT.replace('[28, 1]', '\n{"h": 28}'), 1, "'shape' is no list"),
         (TEXT.replace('28', 'null'), 1, "'shape' is no int"),
         (TEXT.replace('3', '9' * 5000), 1, 'no valid JSON'),
+        (TEXT.replace('28', '9' * 50), 1, "'shape' is too large"),
         ('{"rate":\n' + '[' * 100_000, 1, 'nested too deeply'),
         (b'{"rate": 1,\n"\xff": 2}', 2, 'not UTF-8'),
         ('{"' + 'x' * 10**5 + '": 1}', 1, "no key 'rate'"),

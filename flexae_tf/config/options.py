@@ -178,6 +178,7 @@ _DEFINE = {
     'bool': flags.DEFINE_boolean,
     'str': flags.DEFINE_string,
 }
+_JSON_TYPES = {'int': int, 'float': int | float, 'bool': bool, 'str': str}
 _NOUNS = {'int': 'an integer', 'float': 'a number', 'bool': 'true or false', 'str': 'a text'}
 
 
@@ -186,6 +187,12 @@ def type_name(field: dataclasses.Field) -> str:
     annotation = field.type
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     return name.removesuffix(' | None')
+
+
+def json_schema(options: type[Options]) -> dict[str, Any]:
+    """Returns the schema of `Options.to_json`; an earlier version may lack some options."""
+    fields = dataclasses.fields(options)
+    return {f'{field.name}?': _JSON_TYPES[type_name(field)] | None for field in fields}
 
 
 def define_flags(options: type[Options], flag_values: flags.FlagValues) -> None:

@@ -4,7 +4,6 @@ A density belongs to the weights of one step, and one run can have several densi
 holds the tensors of a density. `density.json` is written last; without it the density is missing.
 """
 
-import hashlib
 import importlib
 import os
 import pathlib
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flexae_tf.checked_files import read_json, write_json
+from flexae_tf.checked_files import fingerprint, read_arrays, read_json, write_json
 from flexae_tf.data import Dataset
 from flexae_tf.densities import OWN_PRIOR, find
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
@@ -90,9 +89,15 @@ def attach(run: Run, density: str | None = None) -> Run:
         )
     manifest = _read(run, name)
     if not _is_of(manifest, run):
-        raise CorruptRunError(f'{path.parent}: fitted to another checkpoint. {_repair(run, name)}')
-    with np.load(path.with_suffix('.npz')) as tensors:
-        run.method.prior = _module(name).build(name, run, dict(tensors))
+        raise CorruptRunError(f'{path.parent}: fitted to another checkpoint. {_cure(run, name)}.')
+    tensors = read_arrays(path.with_suffix('.npz'), cure=_cure(run, name))
+    try:
+        run.method.prior = _module(name).build(name, run, tensors)
+    except (KeyError, ValueError) as error:
+        raise CorruptRunError(
+            f'{path.parent}: holds other tensors than this version of the code ({error}). '
+            f'{_cure(run, name)}.'
+        ) from None
     return run._replace(density=f'{name}-{manifest.sha256[:12]}')
 
 
@@ -214,23 +219,24 @@ def _fit(
         tensors = _module(name).fit(name, run, dataset, path.parent, steps)
         with atomic_path(path.with_suffix('.npz')) as temporary:
             np.savez(temporary, **tensors)
-        manifest = _Manifest(sorted(run.digests), _sha256(path.with_suffix('.npz')), steps)
+        _, sha256 = fingerprint(path.with_suffix('.npz'))
+        manifest = _Manifest(sorted(run.digests), sha256, steps)
         write_json(path, manifest._asdict())
 
 
 def _read(run: Run, name: str) -> _Manifest:
     """Returns the manifest of a density after a check of its tensors."""
     path = _manifest(run, name)
-    tensors, cure = path.with_suffix('.npz'), _repair(run, name)
+    tensors, cure = path.with_suffix('.npz'), _cure(run, name)
     try:
-        manifest = _Manifest(**read_json(path, _SCHEMA, cure=cure.removesuffix('.')))
-        unchanged = manifest.sha256 == _sha256(tensors)
+        manifest = _Manifest(**read_json(path, _SCHEMA, cure=cure))
+        _, sha256 = fingerprint(tensors)
     except OSError as error:
         raise CorruptRunError(
-            f'{error.filename}: cannot be read ({error.strerror}). {cure}'
+            f'{error.filename}: cannot be read ({error.strerror}). {cure}.'
         ) from None
-    if not unchanged:
-        raise CorruptRunError(f'{tensors}: changed since it was written. {cure}')
+    if manifest.sha256 != sha256:
+        raise CorruptRunError(f'{tensors}: changed since it was written. {cure}.')
     return manifest
 
 
@@ -242,8 +248,8 @@ def _is_of(manifest: _Manifest, run: Run) -> bool:
     return not run.digests.isdisjoint(manifest.checkpoint)
 
 
-def _repair(run: Run, name: str) -> str:
-    return f'Remove {density_folder(run, name)} and run {fit_command(run, name)}.'
+def _cure(run: Run, name: str) -> str:
+    return f'Remove {density_folder(run, name)} and run {fit_command(run, name)}'
 
 
 def _manifest(run: Run, name: str) -> pathlib.Path:
@@ -252,7 +258,3 @@ def _manifest(run: Run, name: str) -> pathlib.Path:
 
 def _module(name: str) -> types.ModuleType:
     return importlib.import_module(f'flexae_tf.densities.{find(name).module}')
-
-
-def _sha256(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

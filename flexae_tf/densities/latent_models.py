@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from flexae_tf.checked_files import read_arrays, write_arrays
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import CODES, Dataset, DatasetSpec, Split
 from flexae_tf.errors import UsageError, UserError
-from flexae_tf.files import atomic_path
 from flexae_tf.methods import build_method, resolve
 from flexae_tf.methods.base import Method
 from flexae_tf.methods.posterior_samples import posterior_parameters, sample_codes
@@ -166,15 +166,15 @@ def _codes(
     """
     path, names = folder / 'codes.npz', ('train', 'held_out')
     if path.exists():
-        with np.load(path) as stored:
-            if not run.digests.isdisjoint(stored['checkpoint'].tolist()):
-                return [stored[split] for split in names]
+        cure = f'Remove {folder}; the codes and the training on them start again'
+        stored = read_arrays(path, 'checkpoint', *names, cure=cure)
+        if not run.digests.isdisjoint(stored['checkpoint'].tolist()):
+            return [stored[split] for split in names]
         shutil.rmtree(folder)
         folder.mkdir()
     codes = [
         MODELS[name].encode(run.method, split.x, seed=run.config.seed)
         for split in (dataset.train, dataset.validation)
     ]
-    with atomic_path(path) as temporary:
-        np.savez(temporary, checkpoint=sorted(run.digests), **dict(zip(names, codes, strict=True)))
+    write_arrays(path, checkpoint=sorted(run.digests), **dict(zip(names, codes, strict=True)))
     return codes

@@ -3,6 +3,7 @@
 Importing this module does not import TensorFlow.
 """
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -14,8 +15,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from flexae_tf.checked_files import read_json
 from flexae_tf.config import CompareConfig, TrainConfig
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
+from flexae_tf.evaluation import score_log
 from flexae_tf.evaluation.markdown_table import markdown_table
 from flexae_tf.evaluation.score_log import as_samples
 from flexae_tf.files import write_text
@@ -28,6 +31,8 @@ CSV_HEADS = (
     *('run', 'method', 'dataset', 'seed', 'step', 'density', 'sample_seed'),
     *('metric', 'value', 'sd', 'n', 'split', 'protocol'),
 )
+
+_CONFIG = {'config': {'*': object}, 'data?': object, 'examples?': object}
 
 Record = dict[str, Any]  # a line of scores.jsonl
 ColumnKey = tuple[str, str, str]  # protocol id, stem and suffix of comparable scores
@@ -66,25 +71,23 @@ class Source:
     Attributes:
         name: name that distinguishes it from the other sources.
         config: configuration of the run; empty if unknown.
-        records: valid scores, the newest last.
-        corrupt: number of invalid lines.
+        records: scores, the newest last.
     """
 
     name: str
     config: dict[str, Any]
     records: list[Record] = dataclasses.field(default_factory=list)
-    corrupt: int = 0
 
 
 def compare(config: CompareConfig) -> None:
     """Prints a Markdown table of scores for each protocol, and writes `--output_file`.
 
-    Runs without scores and corrupt lines are left out with a warning. Scores whose protocol belongs
-    to one checkpoint, like a critic's distance, are left out.
+    Runs without scores are left out with a warning. Scores whose protocol belongs to one
+    checkpoint, like a critic's distance, are left out.
 
     Raises:
         MissingDataError: a path does not exist, or no run has scores.
-        CorruptRunError: no valid score, but corrupt lines.
+        CorruptRunError: a configuration or a score is corrupt.
         UsageError: `--output_file` is not writable.
     """
     estimators, suffixes = _estimators(config.metrics), _suffixes(config.sets)
@@ -126,17 +129,11 @@ def _read_all(paths: Sequence[str]) -> list[Source]:
         for path in absolute
         for source in _read(pathlib.Path(path), _printable(os.path.relpath(path, common)))
     ]
-    for source in found:
-        if source.corrupt:
-            print(
-                f'WARNING: {source.name}: {source.corrupt} invalid lines left out. Repeat the '
-                'evaluation.',
-                file=sys.stderr,
-            )
     without = [source.name for source in found if not source.records]
     if len(without) == len(found):
-        error = CorruptRunError if any(s.corrupt for s in found) else MissingDataError
-        raise error(f'{", ".join(without)}: no scores. Score the runs with bin/evaluate.py.')
+        raise MissingDataError(
+            f'{", ".join(without)}: no scores. Score the runs with bin/evaluate.py.'
+        )
     if without:
         print(f'WARNING: {", ".join(without)}: no scores. Left out.', file=sys.stderr)
     return [source for source in found if source.records]
@@ -147,50 +144,46 @@ def _read(path: pathlib.Path, name: str) -> list[Source]:
     config, file = {}, path
     if path.is_dir():
         file = path / 'scores.jsonl'
-        try:
-            config = dict(json.loads((path / 'config.json').read_bytes())['config'])
-        except (OSError, ValueError, KeyError, TypeError):
-            config = {}
-    try:
-        lines = file.read_bytes().split(b'\n') if file.exists() else []
-    except OSError as error:
-        raise MissingDataError(
-            f'{file}: unreadable ({error.strerror}). Fix it or leave it out.'
-        ) from None
+        with contextlib.suppress(FileNotFoundError):
+            config = read_json(path / 'config.json', _CONFIG)['config']
     found = [Source(name, config)]
-    for line in filter(None, lines):
-        try:
-            record = dict(json.loads(line))
-            if 'run' in record:  # precedes the scores of a recorded run
-                known = {name: record[name] for name in ('method', 'dataset', 'seed')}
-                found.append(Source(record['run'], record['options'] | known))
-            elif 'complete' not in record and not _of_one_checkpoint(record):
-                found[-1].records.append(_checked(record))
-        except (ValueError, KeyError, TypeError):
-            found[-1].corrupt += 1
+    for number, record in enumerate(score_log.read(file), 1):
+        if 'run' in record:  # precedes the scores of a recorded run
+            known = {name: record[name] for name in ('method', 'dataset', 'seed')}
+            found.append(Source(record['run'], record['options'] | known))
+        elif 'stem' in record and not _of_one_checkpoint(record):
+            if not _is_valid(record):
+                raise CorruptRunError(
+                    f'{file}:{number}: no score of protocol {record["protocol"]}. Remove that line.'
+                )
+            found[-1].records.append(_with_images(record))
     return found if len(found) == 1 or found[0].records else found[1:]
 
 
 def _of_one_checkpoint(record: Record) -> bool:
     """Returns whether the protocol of a score belongs to one checkpoint."""
     checkpoint = record.get('checkpoint')
-    return bool(checkpoint) and checkpoint in record['fields']['estimator']
+    return bool(checkpoint) and checkpoint in str(record['fields'].get('estimator'))
 
 
-def _checked(record: Record) -> Record:
-    """Returns a valid record; raises `ValueError`, `KeyError` or `TypeError` for another one.
+def _is_valid(record: Record) -> bool:
+    """Returns whether set and protocol of a score are known."""
+    try:
+        known = Protocol(**record['fields']).id == record['protocol']
+    except TypeError:  # other fields
+        return False
+    return known and as_samples(record)['set'] in SUFFIXES
 
-    Images from files, which are noted as `images`, are compared like samples of a run.
+
+def _with_images(record: Record) -> Record:
+    """Returns a record with the suffix of its set, and the path `images` of a score of files.
+
+    Images from files are compared like samples of a run.
     """
-    if Protocol(**record['fields']).id != record['protocol']:
-        raise ValueError(record['protocol'])
     source = record.get('source') or record.get('checkpoint')
     return as_samples(record) | {
         'images': _printable(source) if record['set'] == 'fake' else None,
         'suffix': SUFFIXES[as_samples(record)['set']],
-        'stem': str(record['stem']),
-        'value': float(record['value']),
-        'step': int(record['step']),
     }
 
 

@@ -7,11 +7,14 @@ import pathlib
 import re
 from typing import Any
 
+from flexae_tf.checked_files import parse_json
 from flexae_tf.config.evaluate import RESIZES
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation import tfgan
+from flexae_tf.foreign_files import open_regular
 
 FILE = 'feature_network.json'
+_MAX_BYTES = 2**16
 # First words of names of other scores, such as fd_mixed_7_5000_gen or fd_pixels_10k_gen.
 _RESERVED = ('pixels', 'vectors', 'mixed', 'pool', 'conv', 'logits', 'softmax', 'infinity')
 
@@ -57,25 +60,23 @@ def read(folder: str) -> Declaration:
     Raises:
         MissingDataError: the file is missing or invalid.
     """
-    path = pathlib.Path(folder, FILE)
+    label, cure = f'--feature_network={folder}: {FILE}', 'See "Feature network" in PROTOCOLS.md'
     try:
-        document = json.loads(path.read_text())
+        with open_regular(pathlib.Path(folder, FILE)) as file:
+            content = file.read(_MAX_BYTES)
+        document = parse_json(label, content, object, cure=cure, error=MissingDataError)
         return _parse(document)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise MissingDataError(
-            f'--feature_network={folder}: {FILE}: {reason}. See "Feature network" in PROTOCOLS.md.'
-        ) from None
+        raise MissingDataError(f'{label}: {reason}. {cure}.') from None
 
 
-def _parse(document: Any) -> Declaration:
+def _parse(document: dict[str, Any]) -> Declaration:
     """Returns a declaration.
 
     Raises:
         ValueError: a field is unknown, missing or invalid.
     """
-    if not isinstance(document, dict):
-        raise ValueError('not a JSON object')
     fields = {field.name: field for field in dataclasses.fields(Declaration)}
     for key in document:
         if key not in fields:

@@ -9,10 +9,9 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from flexae_tf.checked_files import UNREADABLE
-from flexae_tf.errors import NonFiniteLossError, UsageError
+from flexae_tf.checked_files import read_arrays, write_arrays
+from flexae_tf.errors import CorruptRunError, NonFiniteLossError, UsageError
 from flexae_tf.evaluation.feature_network import FeatureNetwork
-from flexae_tf.files import atomic_path
 from flexae_tf.metrics.pixels import pixel_features
 from flexae_tf.metrics.table import Features
 
@@ -70,7 +69,7 @@ class NetworkFeatures:
             for start in range(0, len(x), BLOCK):
                 block = x[start : start + BLOCK]
                 path = self._path(block)
-                features = _read(path)
+                features = self._read(path, len(block))
                 if features is None:
                     features = self._compute(block, bar)
                     self._write(path, features)
@@ -107,13 +106,29 @@ class NetworkFeatures:
         digest.update(np.ascontiguousarray(block).data)
         return self._feature_dir / f'{digest.hexdigest()[:32]}.npz'
 
+    def _read(self, path: pathlib.Path, num: int) -> Features | None:
+        """Returns the features of `num` images; None if they are missing or corrupt."""
+        names = ('rows', 'logits') if self._network.has_logits else ('rows',)
+        cure = 'The features are computed again'
+        try:
+            arrays = read_arrays(path, *names, cure=cure)
+            # Earlier versions stored no name.
+            if str(arrays.get('name', path.stem)) != path.stem or len(arrays['rows']) != num:
+                raise CorruptRunError(f'{path}: holds features of other images. {cure}.')
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except CorruptRunError as error:
+            print(f'WARNING: {error}', flush=True)
+            return None
+        return Features(*(arrays[name] for name in names))
+
     def _write(self, path: pathlib.Path, features: Features) -> None:
         """Writes a block so that other processes read a complete block or none."""
         arrays = {name: array for name, array in features._asdict().items() if array is not None}
         try:
             self._feature_dir.mkdir(exist_ok=True)
-            with atomic_path(path) as temporary:
-                np.savez(temporary, protocol=json.dumps(self._protocol), **arrays)
+            protocol = json.dumps(self._protocol)
+            write_arrays(path, name=path.stem, protocol=protocol, **arrays)
         except OSError as error:
             raise UsageError(
                 f'{self._feature_dir}: features cannot be written ({error.strerror}). Free disk '
@@ -126,12 +141,3 @@ def _concatenate(parts: list[Features]) -> Features:
     if parts[0].logits is None:
         return Features(rows)
     return Features(rows, np.concatenate([part.logits for part in parts]))
-
-
-def _read(path: pathlib.Path) -> Features | None:
-    """Returns a block; None if it is missing or corrupt."""
-    try:
-        with np.load(path) as arrays:
-            return Features(arrays['rows'], arrays.get('logits'))
-    except UNREADABLE:
-        return None

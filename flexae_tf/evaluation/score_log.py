@@ -18,6 +18,38 @@ from flexae_tf.files import lock, stat_digest, write_text
 
 DEFAULT_NETWORK = 'default'
 
+_NUMBER = int | float
+# Lines: a score, the end of a completed request, and the start of a run in a file of many runs.
+_SCORE = {
+    **dict.fromkeys(('metric', 'stem', 'set', 'protocol', 'protocol_name', 'id'), str),
+    **dict.fromkeys(('step', 'repeats'), int),
+    'value': _NUMBER,
+    'selection': str | None,
+    'fields': {'*': object},
+    **dict.fromkeys(('checkpoint?', 'density?', 'source?'), str | None),
+    **dict.fromkeys(('seed?', 'sample_seed?'), int | None),
+    **dict.fromkeys(('sd?', 'estimator_sd?', 'bootstrap_sd?'), _NUMBER | None),
+    'parts?': int,
+    '*': object,
+}
+_END = {
+    'complete': str,
+    'scores': [str],
+    'checkpoint': str | None,
+    'step': int,
+    'network?': str,
+    'seconds?': _NUMBER,
+}
+_RUN = {
+    **dict.fromkeys(('run', 'method', 'dataset', 'machine'), str),
+    **dict.fromkeys(('latent_dim', 'seed'), int),
+    'options': {'*': object},
+    'checkpoint': str | None,
+    'environment': {'*': str},
+    'seconds': _NUMBER | None,
+    'density_seconds': {'*': _NUMBER | None},
+}
+
 
 def score_id(identity: dict[str, Any], stem: str) -> str:
     """Returns sixteen hexadecimal digits that identify a score among all scores of a run.
@@ -29,6 +61,23 @@ def score_id(identity: dict[str, Any], stem: str) -> str:
     """
     text = json.dumps({**identity, 'stem': stem}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the lines of a file of scores; [] if it is missing.
+
+    Raises:
+        CorruptRunError: the file is unreadable, or a line is corrupt.
+    """
+    return read_jsonl(path, _schema)
+
+
+def _schema(line: dict[str, Any]) -> dict[str, Any]:
+    if 'complete' in line:
+        return _END
+    if 'run' in line:
+        return _RUN
+    return _SCORE if 'stem' in line else {'*': object}  # lines of early versions are ignored
 
 
 def completed(
@@ -46,7 +95,7 @@ def completed(
         checkpoint: digest of the checkpoint that must have been scored; None accepts any.
         network: `requested_network` that must have been used; None accepts any.
     """
-    return completed_in(read_jsonl(pathlib.Path(path)), request, checkpoint, network)
+    return completed_in(read(pathlib.Path(path)), request, checkpoint, network)
 
 
 def completed_in(
@@ -109,7 +158,7 @@ def read_runs(path: pathlib.Path) -> dict[str, tuple[dict[str, Any], list[dict[s
     A line with the key `run` precedes the lines of each run.
     """
     found: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
-    for line in read_jsonl(path):
+    for line in read(path):
         if 'run' in line:
             _, lines = found[line['run']] = (line, [])
         else:
@@ -268,7 +317,7 @@ def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
     """Returns the records of a file after a check that it can be written."""
     if path and path.exists() and not path.is_file():
         raise UsageError(f'{path}: not a file of scores. Choose another file.')
-    records = read_jsonl(path) if path else []
+    records = read(path) if path else []
     if path and not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(
             f'{path}: cannot be written. Make it writable, choose another file, or score a copy of '

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from flexae_tf.checked_files import read_jsonl
 from flexae_tf.errors import UsageError
+from flexae_tf.evaluation import score_log
 from flexae_tf.files import make_folder, write_bytes
 from flexae_tf.metrics.protocol import FRECHET, Protocol
 from flexae_tf.metrics.table import METRICS
@@ -64,13 +64,14 @@ class ScoreSummaries:
 
         Raises:
             UsageError: a file cannot be written.
+            CorruptRunError: a line of `scores.jsonl` is corrupt.
         """
         if not self._workdir:
             return
         while True:
             sub_runs: dict[str, list[dict[str, Any]]] = {}
-            for record in read_jsonl(self._workdir.scores):
-                if 'metric' in record:
+            for record in score_log.read(self._workdir.scores):
+                if 'stem' in record:
                     sub_runs.setdefault(_sub_run(record), []).append(record)
             # Another process may have read the scores before this one, and have written its file
             # after it. So read again after every write.
@@ -157,8 +158,8 @@ def _sub_run(record: dict[str, Any]) -> str:
         fields.get('layer') or fields['features'],
         None if record['protocol_name'] == 'standard' else record['protocol_name'],
         record['selection'],
-        record['density'],
-        f'seed{record["sample_seed"]}' if record['sample_seed'] else None,
+        record.get('density'),
+        f'seed{record["sample_seed"]}' if record.get('sample_seed') else None,
         f'{record["repeats"]}repeats' if record['repeats'] > 1 else None,
         Protocol(**fields).id,
     ]

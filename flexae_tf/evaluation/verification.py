@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from flexae_tf.checked_files import read_json, write_json
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation import preprocessing, tfgan
 from flexae_tf.evaluation.network_files import NetworkFiles
-from flexae_tf.files import write_text
 
 CHECKED_IN = pathlib.Path(__file__).with_name('golden')
+_SCHEMA = {'source': str, 'is_tfgan': bool, 'features': {'*': [[int | float]]}}
 RECORDED_LAYERS = (tfgan.FINAL_POOL, tfgan.LOGITS, 'mixed_7', 'mixed_8')
 SHAPES = ((28, 28, 1), (32, 32, 3), (64, 64, 3))  # MNIST, CIFAR-10, CelebA
 SIZE = 299
@@ -149,11 +150,11 @@ def verify_features(
             )
     if not known:
         earlier = records[own]['features'] if own in records else {}
-        text = _document({**earlier, layer: found}, source=files.source, is_tfgan=False)
+        document = _document({**earlier, layer: found}, source=files.source, is_tfgan=False)
         values = ' '.join(f'{value:.4g}' for value in found[0, :5])
         print(
             f'first use of {files.source}, checksum {files.checksum}, {layer}: golden features '
-            f'{values} ... {_keep(own, text)}'
+            f'{values} ... {_keep(own, document)}'
         )
 
 
@@ -168,7 +169,8 @@ def record(
         is_tfgan: whether the network is the Inception graph of 2015.
     """
     found = {name: summary(rows) for name, rows in features.items() if rows is not None}
-    return _document(found, source=pathlib.Path(files.source).name, is_tfgan=is_tfgan)
+    document = _document(found, source=pathlib.Path(files.source).name, is_tfgan=is_tfgan)
+    return json.dumps(document) + '\n'
 
 
 def summary(features: np.ndarray | None) -> np.ndarray | None:
@@ -209,30 +211,28 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     Raises:
         MissingDataError: the file is corrupt.
     """
+    cure = 'Remove that file of golden features; it is written again'
+    document = read_json(path, _SCHEMA, cure=cure, error=MissingDataError)
     try:
-        document = json.loads(path.read_text())
         features = {name: np.array(rows, float) for name, rows in document['features'].items()}
-        return {'is_tfgan': document['is_tfgan'] is True, 'features': features}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MissingDataError(
-            f'{path}: golden features cannot be read ({type(error).__name__}: {error}). Remove '
-            'that file; it is written again.'
-        ) from None
+    except ValueError as error:
+        raise MissingDataError(f'{path}: {error}. {cure}.') from None
+    return document | {'features': features}
 
 
-def _document(features: Mapping[str, np.ndarray], *, source: str, is_tfgan: bool) -> str:
+def _document(features: Mapping[str, np.ndarray], *, source: str, is_tfgan: bool) -> dict[str, Any]:
     rows = {
         name: [[float(f'{value:.7g}') for value in row] for row in array]
         for name, array in features.items()
     }
-    return json.dumps({'source': source, 'is_tfgan': is_tfgan, 'features': rows}) + '\n'
+    return {'source': source, 'is_tfgan': is_tfgan, 'features': rows}
 
 
-def _keep(path: pathlib.Path, text: str) -> str:
+def _keep(path: pathlib.Path, document: dict[str, Any]) -> str:
     """Writes a record; returns the end of a sentence about it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
+        write_json(path, document)
     except OSError as error:  # a network from a path needs no cache
         return f'are not kept: {path} cannot be written ({error.strerror})'
     return f'are kept in {path}'

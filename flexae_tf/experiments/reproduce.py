@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import datetime
 import functools
-import json
 import pathlib
 import re
 import shlex
@@ -13,7 +12,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from flexae_tf import data, methods
-from flexae_tf.checked_files import write_json
+from flexae_tf.checked_files import read_json, write_json
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.environment import code_version, import_tensorflow
 from flexae_tf.errors import UserError
@@ -263,10 +262,13 @@ def _draw(name: str, job: Job, record: pathlib.Path, density: str | None = None)
 
 def _captions(record: pathlib.Path, digest: str | None) -> dict[str, str]:
     """Returns captions of drawn images; {} unless all exist and show this checkpoint."""
-    document = json.loads(record.read_text()) if record.exists() else {}
+    try:
+        document = read_json(record, {'checkpoint': str | None, 'captions?': {'*': str}})
+    except FileNotFoundError:
+        return {}
     captions = document.get('captions', {record.stem: ''})  # recorded strips have no captions
     whole = all(record.with_name(f'{stem}.png').exists() for stem in captions)
-    return captions if whole and digest and document.get('checkpoint') == digest else {}
+    return captions if whole and digest and document['checkpoint'] == digest else {}
 
 
 @functools.lru_cache(maxsize=3)  # one for each data set: figures share the codes

@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import errno
 import hashlib
-import json
 import os
 import pathlib
 import re
@@ -14,14 +13,37 @@ from typing import IO, Any
 import numpy as np
 
 from flexae_tf import data
-from flexae_tf.checked_files import read_jsonl, write_json
+from flexae_tf.checked_files import SCALARS, read_json, read_jsonl, write_json
 from flexae_tf.config import ResolvedConfig, TrainConfig
-from flexae_tf.config.options import to_flagfile
+from flexae_tf.config.options import json_schema, to_flagfile
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
 from flexae_tf.environment import environment
-from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
+from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError, UserError
 from flexae_tf.files import local_path, lock, write_text
 from flexae_tf.methods import config_class, resolve
+
+_NUMBER, _SIZE = int | float, int | None
+_SPEC = {
+    'name': str,
+    'kind': str,
+    'shape': [int],
+    'train_size': _SIZE,
+    'test_size': _SIZE,
+    'value_range': [_NUMBER],
+    'num_classes?': _SIZE,
+    'attributes': [str],
+    'validation_size?': _SIZE,
+}
+_ENVIRONMENT = {
+    'code': str,
+    'python': str,
+    'platform?': str,
+    'cpus?': _SIZE,
+    'packages': {'*': str | None},
+    'command?': [str],
+    'device': str | None,
+}
+_DIMENSIONS = {'images': 3, 'vectors': 1}
 
 
 def check_request(config: TrainConfig) -> tuple[ResolvedConfig, DatasetSpec]:
@@ -217,18 +239,26 @@ class Workdir:
         write_json(self.path / 'environment.json', environment() | {'device': device})
 
     def read_environment(self) -> tuple[str, dict[str, str]]:
-        """Returns device, and versions by name, of the training; 'unknown' and {} if unknown."""
+        """Returns device, and versions by name, of the training; 'unknown' and {} if unknown.
+
+        Raises:
+            CorruptRunError: `environment.json` is corrupt.
+        """
         try:
-            noted = json.loads((self.path / 'environment.json').read_text())
-            packages = {name: version for name, version in noted['packages'].items() if version}
-            versions = {'code': noted['code'], 'Python': noted['python'], **packages}
-            return noted['device'] or 'unknown', versions
-        except (OSError, ValueError, KeyError):
+            noted = read_json(self.path / 'environment.json', _ENVIRONMENT)
+        except (FileNotFoundError, NotADirectoryError):
             return 'unknown', {}
+        packages = {name: version for name, version in noted['packages'].items() if version}
+        versions = {'code': noted['code'], 'Python': noted['python'], **packages}
+        return noted['device'] or 'unknown', versions
 
     def read_pace(self) -> tuple[float, int] | None:
-        """Returns median iterations per second and last step; None if nothing was recorded."""
-        lines = read_jsonl(self.perf)
+        """Returns median iterations per second and last step; None if nothing was recorded.
+
+        Raises:
+            CorruptRunError: `perf.jsonl` is corrupt.
+        """
+        lines = read_jsonl(self.perf, SCALARS)
         paces = [line['perf/steps_per_sec'] for line in lines if 'perf/steps_per_sec' in line]
         return (statistics.median(paces), lines[-1]['step']) if paces else None
 
@@ -319,30 +349,34 @@ class Workdir:
 
     def _document(self) -> dict[str, Any] | None:
         """Returns the contents of `config.json`; None if the file does not exist."""
+        path, cure = self._config_path, 'Restore the file, or use another --workdir'
+        schema = {'config': _options_schema, 'data': _SPEC, 'examples': str}
         try:
-            document = json.loads(self._config_path.read_text())
-            # A run that was moved or copied has another workdir now.
-            config = document['config'] | {'workdir': str(self.path)}
-            data_spec = document['data']
-            for name in ('shape', 'value_range', 'attributes'):
-                data_spec[name] = tuple(data_spec[name])
-            spec = DatasetSpec(**data_spec)
-            return {
-                'config': resolve(config_class(config['method'])(**config), spec),
-                'data': spec,
-                'examples': document['examples'],
-            }
+            document = read_json(path, schema, cure=cure)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:
-            raise UsageError(
-                f'{self._config_path}: cannot be read ({error.strerror}). Use another --workdir.'
-            ) from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptRunError(
-                f'{self._config_path}: corrupt ({error}). Restore the file, or use another '
-                '--workdir.'
-            ) from None
+        # A run that was moved or copied has another workdir now.
+        config, found = document['config'] | {'workdir': str(self.path)}, document['data']
+        for name in ('shape', 'value_range', 'attributes'):
+            found[name] = tuple(found[name])
+        spec = DatasetSpec(**found)
+        if (
+            len(spec.shape) != _DIMENSIONS.get(spec.kind)
+            or min(spec.shape) < 1
+            or len(spec.value_range) != 2
+        ):
+            raise CorruptRunError(f'{path}: describes data of an impossible shape. {cure}.')
+        try:
+            resolved = resolve(config_class(config['method'])(**config), spec)
+        except UserError as error:
+            raise type(error)(f'{path}: {error}') from None
+        return {'config': resolved, 'data': spec, 'examples': document['examples']}
+
+
+def _options_schema(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of the options in `config.json`, which depends on the method."""
+    method = config.get('method')
+    return json_schema(config_class(method)) if isinstance(method, str) else {'method': str}
 
 
 def _rounded(x: np.ndarray) -> np.ndarray:

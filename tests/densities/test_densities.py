@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from flexae_tf import shutdown
+from flexae_tf.checked_files import read_json, write_json
 from flexae_tf.config import ExportConfig
 from flexae_tf.data import Split
 from flexae_tf.densities import DENSITIES, check_name, densities, find, gaussian_mixture
@@ -84,9 +85,7 @@ def test_attach_refuses_corrupt_files(run, dataset):
 def test_fit_replaces_a_density_of_another_checkpoint(run, dataset):
     densities.fit(run, 'gaussian_mixture', dataset)
     manifest = manifest_of(run, 'gaussian_mixture')
-    other = json.loads(manifest.read_text()) | {'checkpoint': ['f' * 12]}
-    del other['checksum']
-    manifest.write_text(json.dumps(other))
+    write_json(manifest, read_json(manifest, object) | {'checkpoint': ['f' * 12]})
     with pytest.raises(CorruptRunError, match='another checkpoint'):
         densities.attach(run, 'gaussian_mixture')
     densities.fit(run, 'gaussian_mixture', dataset)

@@ -1,6 +1,5 @@
 """The fit program, and the programs that need its densities."""
 
-import json
 import os
 import re
 import shlex
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from flexae_tf import data
+from flexae_tf.checked_files import read_json, write_json
 from flexae_tf.densities import DENSITIES, densities
 from flexae_tf.errors import Interrupted, MissingDataError
 from flexae_tf.training.restore import open_run
@@ -79,8 +79,7 @@ def test_fit_program_refuses_wrong_flags(flags, words, trained_folder, refused_h
 
 def test_fit_program_refuses_other_data(run, refused_here):
     path = run.workdir.path / 'config.json'
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps(document | {'examples': 'f' * 12}))
+    write_json(path, read_json(path, object) | {'examples': 'f' * 12})
     refused_here(
         2,
         ['other training data'],

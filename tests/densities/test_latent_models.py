@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flexae_tf import shutdown
+from flexae_tf.checked_files import read_arrays, read_json, write_arrays, write_json
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.densities import densities
@@ -53,10 +54,11 @@ def test_fit_restarts_on_the_codes_of_another_checkpoint(fitted_folder, dataset,
     run = open_run(shutil.copytree(fitted_folder('latent_gan'), tmp_path / 'run'))
     before = densities.open_sampler(run.workdir.path, 'last', 'latent_gan')
     codes = densities.density_folder(run, 'latent_gan') / 'codes.npz'
-    with np.load(codes) as stored:
-        np.savez(codes, **{**stored, 'checkpoint': ['f' * 12], 'train': stored['train'] + 1.0})
+    other = {'checkpoint': ['f' * 12]}
+    stored = read_arrays(codes)
+    write_arrays(codes, **stored | other | {'train': stored['train'] + 1.0})
     manifest = codes.with_name('density.json')
-    manifest.write_text(manifest.read_text().replace(run.digest, 'f' * 12))
+    write_json(manifest, read_json(manifest, object) | other)
     after = densities.fit(run, 'latent_gan', dataset, steps=DENSITY_STEPS)
     with np.load(codes) as stored:
         assert stored['checkpoint'].tolist() == [run.digest]

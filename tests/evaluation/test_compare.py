@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from flexae_tf.errors import CorruptRunError, MissingDataError
+from flexae_tf.errors import MissingDataError
 from flexae_tf.experiments import results
 from flexae_tf.metrics.protocol import Protocol
 from flexae_tf.training.trainer import Trainer
@@ -34,6 +34,10 @@ def score(value, protocol=PIXELS, image_set='samples', stem='fd', step=100, **ch
         split=protocol.split,
         protocol=protocol.id,
         fields=protocol.fields(),
+        protocol_name=protocol.label,
+        repeats=1,
+        selection=None,
+        id='0',
     )
     return record | changes
 
@@ -177,17 +181,30 @@ def test_scores_of_one_checkpoints_protocol_are_left_out(run, compare):
     assert len(compare(folder)[0]) == 1
 
 
-def test_invalid_lines_and_runs_without_scores_are_left_out_with_a_warning(run, tmp_path, compare):
-    edited = score(0.1) | {'fields': STRETCHED.fields()}
-    invalid = ['{"metric": "fd', '[]', json.dumps(edited), '{"kind": "gen", "value": 1.0}']
-    folder = run('a', score(0.25), *invalid, {'complete': 'x', 'scores': []})
+def test_runs_without_scores_are_left_out_with_a_warning(run, tmp_path, compare):
+    end = {'complete': 'x', 'scores': [], 'checkpoint': None, 'step': 0}
     (tmp_path / 'empty').mkdir()
-    (tmp_path / 'notes.txt').write_bytes(b'\xff\n')
-    (table,), warnings = compare(folder, tmp_path / 'empty', tmp_path / 'notes.txt')
+    (table,), warnings = compare(run('a', score(0.25), end), tmp_path / 'empty')
     assert table[1:] == [['a', 'flexae', '100', '0.25']]
-    lines = warnings.splitlines()
-    assert len(lines) == 3 and 'a: 4 invalid lines' in lines[0] and 'notes.txt: 1' in lines[1]
-    assert 'empty, notes.txt: no scores' in lines[2]
+    assert warnings == 'WARNING: empty: no scores. Left out.\n'
+
+
+@pytest.mark.parametrize(
+    ('line', 'problem'),
+    [
+        ('{"metric": "fd', 'no valid JSON'),
+        ('[]', 'no JSON object'),
+        ({'stem': 'fd', 'value': 1.0}, "no key 'metric'"),
+        (score(0.1) | {'fields': STRETCHED.fields()}, 'no score of protocol'),
+        (score(0.1) | {'fields': {'colour': 1}}, 'no score of protocol'),
+        (score(0.1) | {'set': 'others'}, 'no score of protocol'),
+        (score(0.1) | {'value': '0.1'}, "'value' is no int | float"),
+        (score(0.1) | {'checksum': 'f' * 16}, 'changed since it was written'),
+    ],
+)
+def test_corrupt_lines_are_refused(run, refused_here, line, problem):
+    folder = run('a', score(0.25), line)
+    refused_here(4, [f'scores.jsonl:2: {problem}', 'emove that line'], 'compare', folder)
 
 
 def test_missing_paths_and_scores_are_refused(run, tmp_path, refused_here):
@@ -196,10 +213,8 @@ def test_missing_paths_and_scores_are_refused(run, tmp_path, refused_here):
     refused_here(3, [', '.join(missing)], 'compare', folder, *missing)
     (tmp_path / 'empty').mkdir()
     refused_here(3, ['empty: no scores', 'bin/evaluate.py'], 'compare', str(tmp_path / 'empty'))
-    corrupt = run('corrupt', '{"metric": "fd')
-    refused_here(CorruptRunError.exit_code, ['corrupt: no scores'], 'compare', corrupt)
     (tmp_path / 'empty/scores.jsonl').mkdir()
-    refused_here(3, ['scores.jsonl: unreadable'], 'compare', str(tmp_path / 'empty'))
+    refused_here(4, ['scores.jsonl: cannot be read'], 'compare', str(tmp_path / 'empty'))
 
 
 @pytest.mark.parametrize('name', ['a [1] *?', '$HOME', 'a=1,b=2', os.fsdecode(b'latin \xe9')])

@@ -29,6 +29,7 @@ def records(*stems, step=5):
             **identity,
             **dict(metric=stem, stem=stem, value=1.0, protocol='0', protocol_name='standard'),
             **dict(sd=None, estimator_sd=None, bootstrap_sd=None, repeats=1, density=None),
+            **dict(selection=None, fields={}),
             'id': score_id(identity, stem),
         }
         for stem in stems

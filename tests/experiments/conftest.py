@@ -67,6 +67,7 @@ elif not (root / 'silent').exists():
         line = dict(
             step=0 if name == 'train' else step, set=name, stem='fd', code='0', protocol=protocol,
             metric=f'fd_vectors_50_{name}', value=abs(weight - 0.1) + 1.0, request=request,
+            protocol_name='standard', selection=None, repeats=1,
             fields={'network': protocol, 'features': features},
         )
         lines.append(line | {'id': f'{name}-{protocol}-{digest}-{flags.get("density")}'})

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 import shutil
 
@@ -99,6 +100,58 @@ def test_workdir_without_valid_run_is_refused(run):
     (run / 'checkpoints').mkdir()
     with pytest.raises(MissingDataError, match='holds no checkpoint yet'):
         flexae_tf.load_run(run)
-    (run / 'config.json').write_text('{')
-    with pytest.raises(CorruptRunError, match='config.json: corrupt'):
-        flexae_tf.load_run(run)
+
+
+@pytest.mark.parametrize(
+    ('section', 'changes', 'problem'),
+    [
+        ('config', {'seed': '0'}, ":[0-9]+: 'seed' is no int"),
+        ('config', {'jit_compile': 0}, ":[0-9]+: 'jit_compile' is no bool"),
+        ('config', {'method': None}, ":[0-9]+: 'method' is no str"),
+        ('config', {'colour': 'red'}, ":[0-9]+: unknown key 'colour'"),
+        ('data', {'shape': [28, 28]}, ': describes data of an impossible shape'),
+        ('data', {'shape': []}, ': describes data of an impossible shape'),
+        ('data', {'shape': [0]}, ': describes data of an impossible shape'),
+        ('data', {'shape': 128}, ":[0-9]+: 'shape' is no list"),
+        ('data', {'value_range': [0.0]}, ': describes data of an impossible shape'),
+        ('data', {'kind': 'sounds'}, ': describes data of an impossible shape'),
+    ],
+)
+def test_config_of_a_run_must_be_valid(run, section, changes, problem):
+    path = run / 'config.json'
+    document = json.loads(path.read_text())
+    document[section] |= changes
+    del document['checksum']
+    path.write_text(json.dumps(document, indent=2))
+    with pytest.raises(CorruptRunError, match=f'config.json{problem}.*Restore the file'):
+        Workdir(run).read()
+
+
+def test_files_of_a_run_find_changes(run):
+    workdir = Workdir(run)
+    for name, old, new, read in (
+        ('config.json', '"seed": 0', '"seed": 1', workdir.read),
+        ('environment.json', '"python": "3', '"python": "2', workdir.read_environment),
+        ('perf.jsonl', '"step": 10', '"step": 11', workdir.read_pace),
+    ):
+        text = (run / name).read_text()
+        assert text.count(old) == 1
+        (run / name).write_text(text.replace(old, new))
+        with pytest.raises(CorruptRunError, match=f'{name}:[0-9]+: changed since it was written'):
+            read()
+
+
+def test_runs_of_earlier_versions_are_read(run):
+    expected = Workdir(run).read(), Workdir(run).read_environment(), Workdir(run).read_pace()
+    for path in (*run.glob('*.json'), *run.glob('checkpoints/*.json')):
+        document = json.loads(path.read_text())
+        del document['checksum']
+        path.write_text(json.dumps(document))
+    for path in run.glob('*.jsonl'):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            del line['checksum']
+        path.write_text('\n'.join(map(json.dumps, lines)))
+    workdir = Workdir(run)
+    assert (workdir.read(), workdir.read_environment(), workdir.read_pace()) == expected
+    flexae_tf.load_run(run)
