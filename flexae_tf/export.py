@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from flexae_tf import shutdown
-from flexae_tf.checked_files import write_json
+from flexae_tf.checked_files import write_json, write_manifest
 from flexae_tf.config import ExportConfig
 from flexae_tf.data.batches import as_float
 from flexae_tf.densities import densities
@@ -127,7 +127,7 @@ class Sampler(tf.Module):
             self.reconstruct_uint8 = tf.function(reconstruct_uint8, input_signature=[uint8])
 
     def save(self, folder: str | os.PathLike, *, card: dict | None = None) -> None:
-        """Writes the SavedModel atomically.
+        """Writes the SavedModel and `manifest.json`, with the checksums of its files, atomically.
 
         Args:
             folder: a new folder.
@@ -153,6 +153,7 @@ class Sampler(tf.Module):
                 )
             if card:
                 write_json(temporary / 'model_card.json', card)
+            write_manifest(temporary)
             os.rename(temporary, folder)
         except (OSError, tf.errors.OpError) as error:
             _check_new(folder)  # another export may have written it meanwhile

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf import shutdown
+from flexae_tf.checked_files import check_manifest
 from flexae_tf.config import SampleConfig
 from flexae_tf.data.batches import iterate_batches
 from flexae_tf.densities import densities, fit_program
@@ -158,6 +159,7 @@ def _open_source(config: SampleConfig) -> tuple[Callable, Callable]:
 
 def _load_export(source: pathlib.Path) -> tuple[Callable, Callable]:
     """Returns the same functions of a SavedModel."""
+    check_manifest(source, cure='Export the model again')
     try:
         network_files.saved_model_files(source)
         with tensorflow_path(source) as path:

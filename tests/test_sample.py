@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -233,6 +234,23 @@ class TestForeignModel:
         tf.saved_model.save(tf.Module(), str(tmp_path / 'model'))
         flags = [f'--source={tmp_path}/model', f'--output_file={tmp_path}/x.png']
         refused_here(3, ['not an export'], 'sample', *flags)
+
+
+@pytest.mark.parametrize('part', ['graph', 'variables', 'fingerprint', 'manifest', 'missing'])
+def test_sample_refuses_an_export_that_was_changed(part, source, tmp_path, refused_here):
+    model = shutil.copytree(source.removeprefix('--source='), tmp_path / 'model')
+    (data,) = (model / 'variables').glob('*.data-*')
+    names = {'graph': 'saved_model.pb', 'fingerprint': 'fingerprint.pb'}
+    path = data if part == 'variables' else model / names.get(part, 'manifest.json')
+    if part == 'missing':
+        path = model / 'variables/variables.index'
+        path.unlink()
+    else:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    flags = [f'--source={model}', f'--output_file={tmp_path}/x.npz']
+    refused_here(4, [path.name, 'Export the model again'], 'sample', *flags)
 
 
 @pytest.mark.parametrize('flag', ['--checkpoint=3', '--density=gaussian_mixture', '--fit_missing'])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from flexae_tf.checked_files import read_json, write_json
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation import network_graphs, preprocessing, verification
 from flexae_tf.evaluation.feature_network import FeatureNetwork
@@ -163,6 +164,9 @@ def test_features_of_first_use_are_stored(tiny, cache, capsys):
     rows[2, 4] += 0.02
     record['features']['pool_3'] = rows.tolist()
     path.write_text(json.dumps(record))
+    assert f'{path}:1: changed' in refusal(FeatureNetwork(tiny, 'pool_3', 4, cache=cache))
+    del record['checksum']
+    write_json(path, record)
     message = refusal(FeatureNetwork(tiny, 'pool_3', 4, cache=cache))
     assert re.search(r'differ from .* by 0\.\d+ of their norm', message)
     assert '--device=cpu' in message and f'{path}' in message
@@ -209,14 +213,18 @@ def test_features_that_are_not_finite_are_not_stored(tiny, cache, monkeypatch):
 
 @pytest.mark.parametrize(
     'text',
-    ['', '{"features"', '[]', '{}', '{"source": 1, "is_tfgan": false, "features": {"a": "b"}}'],
+    [
+        *('', '{"features"', '[]', '{}'),
+        '{"source": "a", "is_tfgan": false, "features": {"a": "b"}}',
+        '{"source": "a", "is_tfgan": 0, "features": {}}',
+    ],
 )
 def test_record_corrupt(network, cache, text):
     network.verify()
     path = record_of(network, cache)
     path.write_text(text)
     message = refusal(network)
-    assert f'{path}: golden' in message and 'Remove that file' in message
+    assert f'{path}:1: ' in message and 'Remove that file' in message
     path.unlink()
     network.verify()
 
@@ -224,9 +232,9 @@ def test_record_corrupt(network, cache, text):
 def test_record_of_another_size(network, cache):
     network.verify()
     path = record_of(network, cache)
-    record = json.loads(path.read_text())
+    record = read_json(path, object)
     record['features']['pool_3'].pop()
-    path.write_text(json.dumps(record))
+    write_json(path, record)
     assert 'by inf of' in refusal(network)
 
 
