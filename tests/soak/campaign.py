@@ -40,7 +40,7 @@ class Process:
     """
 
     def __init__(self, command: Sequence[str], *, prefix: Sequence[str] = ()) -> None:
-        name, *flags = command
+        self.name, *flags = command
         self.started = time.time()
         self._printed = ''
         # Not a file, because the prefix may limit the size of files.
@@ -49,7 +49,7 @@ class Process:
         os.set_blocking(read, False)
         self._pipe = open(read, 'rb', buffering=0)  # noqa: SIM115 (read as long as it is used)
         self._process = subprocess.Popen(
-            [*prefix, sys.executable, ROOT / 'bin' / f'{name}.py', *flags],
+            [*prefix, sys.executable, ROOT / 'bin' / f'{self.name}.py', *flags],
             stdin=subprocess.DEVNULL,
             stdout=write,
             stderr=write,
@@ -89,8 +89,11 @@ class Process:
 
     def error(self) -> str:
         """Returns the one line of the error that the program ended with."""
-        (line,) = (line for line in self.output.splitlines() if ': error: ' in line)
-        return line
+        lines = [
+            text for text in self.output.splitlines() if text.startswith(f'{self.name}: error: ')
+        ]
+        assert len(lines) == 1, self.output
+        return lines[0]
 
 
 class Phase(NamedTuple):
