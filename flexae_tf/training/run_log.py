@@ -122,6 +122,7 @@ class WorkdirLog(PrintLog):
         self._config = config
         self._hyperparameters = _hyperparameters(config, method)
         self._method = method
+        self._event_paths: dict[str, pathlib.Path] = {}  # by name of the property
         self._resumed = 0
         self._saved: int | None = None  # step of the newest checkpoint
         self._checkpoints, self._snapshots = stores(workdir, config, method, state)
@@ -217,7 +218,7 @@ class WorkdirLog(PrintLog):
         descriptions: Mapping[str, str] | None = None,
     ) -> None:
         """Appends scalars, by TensorBoard tag, to NAME.jsonl and to TensorBoard."""
-        self._workdir.check_place()
+        self._check_place()
         descriptions = descriptions or {}
         for tag, value in values.items():
             self._events.add(step, event_files.scalar(tag, value, descriptions.get(tag, '')))
@@ -229,7 +230,7 @@ class WorkdirLog(PrintLog):
 
     def image(self, tag: str, file_name: str, step: int, image: np.ndarray) -> None:
         """Writes an image [h, w, c] (uint8) to TensorBoard and to samples/FILE_NAME."""
-        self._workdir.check_place()
+        self._check_place()
         png = image_grid.to_png(image)
         (self._workdir.samples / file_name).write_bytes(png)
         self._events.add(step, event_files.image(tag, png))
@@ -253,7 +254,7 @@ class WorkdirLog(PrintLog):
     @functools.cached_property
     def _events(self) -> EventFile:
         """Events of the training; the first ones are the configuration and the charts."""
-        events = self._open_events(self._workdir.tensorboard)
+        events = self._open_events('_events', self._workdir.tensorboard)
         if not self._resumed:
             config = event_files.text('config', f'```\n{to_flagfile(self._config)}```')
             events.add(0, config, event_files.layout())
@@ -265,16 +266,25 @@ class WorkdirLog(PrintLog):
     @functools.cached_property
     def _session(self) -> EventFile:
         """Start and end of the run; all scalars below that folder are metrics of "HParams"."""
-        return self._open_events(self._workdir.tensorboard / 'scores')
+        return self._open_events('_session', self._workdir.tensorboard / 'scores')
 
-    def _open_events(self, folder: pathlib.Path) -> EventFile:
+    def _open_events(self, name: str, folder: pathlib.Path) -> EventFile:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / event_files.new_name()
+        self._event_paths[name] = path
         file = self._open_files.enter_context(path.open('ab'))
         return EventFile(file, start=self._resumed + 1 if self._resumed else 0)
 
-    def _save(self, store: Checkpoints, step: int, tag: str, *, required: bool) -> None:
+    def _check_place(self) -> None:
+        """Checks the folders, and opens event files again that were removed."""
         self._workdir.check_place()
+        for name, path in list(self._event_paths.items()):
+            if not path.exists():
+                self.message(f'WARNING: {path}: was removed; later steps are in a new file')
+                del self._event_paths[name], self.__dict__[name]
+
+    def _save(self, store: Checkpoints, step: int, tag: str, *, required: bool) -> None:
+        self._check_place()
         started = time.monotonic()
         try:
             store.save(step)

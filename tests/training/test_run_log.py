@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from flexae_tf.checked_files import append_jsonl
+from flexae_tf.checked_files import append_jsonl, read_jsonl
 from flexae_tf.errors import CorruptRunError, UsageError
 from flexae_tf.training.run_log import WorkdirLog
 from flexae_tf.training.workdir import Workdir
@@ -81,6 +81,17 @@ def test_run_log_makes_removed_folders_again_with_a_warning(log, synthetic, path
     with log.opened(synthetic):
         log.resume()
     assert 'resuming at step 10' in (path / 'log.txt').read_text()
+
+
+def test_run_log_opens_removed_event_files_again(log, synthetic, path):
+    with log.opened(synthetic):
+        log.append('stats', 8, {'loss/ae': 1.0})
+        shutil.rmtree(path / 'tb')
+        log.append('stats', 10, {'loss/ae': 2.0})
+    assert (path / 'log.txt').read_text().count('was removed; later steps are in a new') == 2
+    (events,) = (path / 'tb').glob('events*')
+    assert b'loss/ae' in events.read_bytes()
+    assert [line['step'] for line in read_jsonl(path / 'stats.jsonl')] == [8, 10]
 
 
 def test_run_log_takes_a_removed_lock_again(log, config, synthetic, path):
