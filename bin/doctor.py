@@ -3,6 +3,10 @@
 python bin/doctor.py --data_dir=DATA
 """
 
+import signal
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the program receives it
+
 import pathlib
 import sys
 

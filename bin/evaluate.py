@@ -4,6 +4,10 @@ python bin/evaluate.py --workdir=runs/mnist
 python bin/evaluate.py --real=IMAGES --fake=samples.npz --output_file=scores.jsonl
 """
 
+import signal
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the program receives it
+
 import pathlib
 import sys
 

@@ -3,6 +3,10 @@
 python bin/export.py --workdir=runs/mnist
 """
 
+import signal
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the program receives it
+
 import pathlib
 import sys
 

@@ -3,6 +3,10 @@
 python bin/fit.py --workdir=runs/mnist --density=gaussian_mixture
 """
 
+import signal
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the program receives it
+
 import pathlib
 import sys
 

@@ -4,6 +4,10 @@ python bin/reproduce.py --artifact=table1 --scale=small --output_dir=runs/paper
 python bin/reproduce.py --tune=beta_vae --dataset=mnist --scale=small --output_dir=runs/paper
 """
 
+import signal
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the program receives it
+
 import pathlib
 import sys
 

@@ -3,6 +3,10 @@
 python bin/sample.py --source=runs/mnist --num_samples=100 --output_file=samples.png
 """
 
+import signal
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the program receives it
+
 import pathlib
 import sys
 

@@ -4,6 +4,10 @@
         --flagfile=flags/datasets/mnist.flags --data_dir=DATA --workdir=runs/mnist
 """
 
+import signal
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the program receives it
+
 import pathlib
 import sys
 

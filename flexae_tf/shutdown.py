@@ -136,6 +136,7 @@ class GracefulShutdown:
             return self
         _active = self
         if self._program:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             self._read, self._write = os.pipe()
             os.set_blocking(self._write, False)
             signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
@@ -145,7 +146,7 @@ class GracefulShutdown:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
                 self._previous[number] = signal.signal(number, self._handle)
         if self._program:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked by `child`
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked here, or at the start
         return self
 
     def __exit__(self, *_: Any) -> None:

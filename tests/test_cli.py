@@ -297,6 +297,21 @@ class TestStart:
         assert ended.value.code == 3 and line.count('\n') == 1
         assert line.startswith(f'doctor: error: {words} Choose another path')
 
+    @pytest.mark.parametrize('name', cli.PROGRAMS)
+    def test_interrupt_of_a_script_waits_for_the_program(self, name):
+        code = (
+            'import os, pathlib, runpy, signal, sys\n'
+            'resolve, sys.argv = pathlib.Path.resolve, sys.argv[1:]\n'
+            'def stop(path):\n'
+            '    os.kill(os.getpid(), signal.SIGINT)\n'
+            '    return resolve(path)\n'
+            'pathlib.Path.resolve = stop  # before the import of the package\n'
+            'runpy.run_path(sys.argv[0], run_name="__main__")\n'
+        )
+        done = python(code, f'bin/{name}.py')
+        assert done.returncode == 130 and done.stderr.count('\n') == 1
+        assert done.stderr.startswith(f'{name}: error: stopped by signal 2 ')
+
     @pytest.mark.parametrize('point', ['import', 'main'])
     def test_interrupt_ends_in_one_line(self, point, tmp_path):
         """Ctrl-C while TensorFlow is imported, and in a program that does not poll."""
