@@ -30,7 +30,7 @@ def score(context: Context, image_set: ImageSet, *references: Reference) -> dict
         NonFiniteLossError: a score is not finite; no score of its metric is recorded.
     """
     values: dict[str, float] = {}
-    missing: dict[Reference, list[tuple[Metric, Protocol, dict[str, Any]]]] = {}
+    missing: dict[Reference, list[_Score]] = {}
     for reference in references:
         for metric in reference.metrics:
             estimator = metric.estimator.replace('{checkpoint}', str(image_set.model.checkpoint))
@@ -40,55 +40,65 @@ def score(context: Context, image_set: ImageSet, *references: Reference) -> dict
             recorded = context.log.show_recorded(identity, protocol.name)
             values |= recorded
             if not recorded:
-                missing.setdefault(reference, []).append((metric, protocol, identity))
+                missing.setdefault(reference, []).append(_Score(metric, protocol, identity))
     if not missing:
         return values
 
-    sets: dict[Reference, list[Features]] = {reference: [] for reference in missing}
+    # One repeat after the other, so that memory does not grow with their number.
     for repeat in range(image_set.repeats):
         examples = image_set.make(repeat)
-        for reference, features in sets.items():
-            features.append(reference.extract(examples, image_set))
-    for reference, metrics in missing.items():
-        for metric, protocol, identity in metrics:
-            shutdown.check('between metrics')
-            values |= _compute(
-                context, metric, protocol, identity, reference.features, sets[reference], image_set
-            )
+        for reference, scores in missing.items():
+            features = reference.extract(examples, image_set)
+            for score_ in scores:
+                shutdown.check('between metrics')
+                score_.add(reference.features, features, image_set)
+                if len(score_.results) == image_set.repeats:
+                    values |= _finish(context, score_, image_set)
     context.summaries.update()
     return values
 
 
-def _compute(
-    context: Context,
-    metric: Metric,
-    protocol: Protocol,
-    identity: dict[str, Any],
-    real: Features | Moments,
-    sets: Sequence[Features],
-    image_set: ImageSet,
-) -> dict[str, float]:
-    """Computes and records the scores of one metric; returns their values by stem."""
-    started = time.monotonic()
-    results = [metric.compute(real, features) for features in sets]
-    bootstrap_sd = None
-    if identity['bootstrap'] and isinstance(real, Features):
-        bootstrap_sd = metric.bootstrap_sd(
-            real.rows,
-            sets[0].rows,
-            num_resamples=identity['bootstrap'],
-            paired=image_set.paired,
-        )
-    seconds = time.monotonic() - started
-    if results[0].curve:
+@dataclasses.dataclass
+class _Score:
+    """The scores of one metric, while its repeats are computed."""
+
+    metric: Metric
+    protocol: Protocol
+    identity: dict[str, Any]
+    results: list[MetricResult] = dataclasses.field(default_factory=list)
+    bootstrap_sd: float | None = None  # only of the first repeat
+    seconds: float = 0.0
+
+    def add(self, real: Features | Moments, features: Features, image_set: ImageSet) -> None:
+        """Computes the metric for one repeat."""
+        started = time.monotonic()
+        self.results.append(self.metric.compute(real, features))
+        resamples = self.identity['bootstrap']
+        if len(self.results) == 1 and resamples and isinstance(real, Features):
+            self.bootstrap_sd = self.metric.bootstrap_sd(
+                real.rows, features.rows, num_resamples=resamples, paired=image_set.paired
+            )
+        self.seconds += time.monotonic() - started
+
+
+def _finish(context: Context, score_: _Score, image_set: ImageSet) -> dict[str, float]:
+    """Records the scores of one metric; returns their values by stem."""
+    protocol, identity, first = score_.protocol, score_.identity, score_.results[0]
+    if first.curve:
         context.summaries.save_curve(
-            protocol.name(image_set.name, metric.name),
+            protocol.name(image_set.name, score_.metric.name),
             image_set.model.step,
-            score_id(identity, next(iter(results[0].values))),
-            results[0].curve,
+            score_id(identity, next(iter(first.values))),
+            first.curve,
         )
     return _record(
-        context, identity, protocol, results, bootstrap_sd, seconds, source=image_set.source
+        context,
+        identity,
+        protocol,
+        score_.results,
+        score_.bootstrap_sd,
+        score_.seconds,
+        source=image_set.source,
     )
 
 
