@@ -3,11 +3,11 @@
 import dataclasses
 import itertools
 import shutil
+import signal
 
 import numpy as np
 import pytest
 
-from flexae_tf import shutdown
 from flexae_tf.checked_files import read_arrays, read_json, write_arrays, write_json
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
@@ -24,9 +24,16 @@ def test_fit_resumes_bit_identically_after_an_interruption(
     run, dataset, fitted_folder, monkeypatch
 ):
     name = 'latent_gan'
-    asked = itertools.count(1)  # once after each compiled call of the training loop
+    calls, advance = itertools.count(1), Trainer._advance
+
+    def advance_and_stop(trainer, step):
+        end = advance(trainer, step)
+        if next(calls) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return end
+
     with monkeypatch.context() as patch:
-        patch.setattr(shutdown, 'requested', lambda: 15 if next(asked) >= 3 else None)
+        patch.setattr(Trainer, '_advance', advance_and_stop)
         with pytest.raises(Interrupted):
             densities.fit(run, name, dataset, steps=DENSITY_STEPS)
     folder = densities.density_folder(run, name)
