@@ -200,6 +200,8 @@ def kill(
     phases: Sequence[Phase],
     times: int,
     finished: Callable[[], None],
+    *,
+    before: Callable[[], None] = lambda: None,
     seed: int = 0,
 ) -> Counter:
     """Kills a program at random moments of its phases, `times` in each, and then completes it.
@@ -209,6 +211,7 @@ def kill(
         phases: phases in which the program is killed.
         times: number of kills in each phase.
         finished: called when the program has succeeded; compares what it left, and removes it.
+        before: called before every start.
         seed: seed of the moments.
 
     Returns:
@@ -219,6 +222,7 @@ def kill(
     rng.shuffle(plan)
     missed = 0
     while plan:
+        before()
         process = Process(command)
         if process.reaches(plan[-1].begins):
             time.sleep(rng.uniform(0.0, plan[-1].seconds))
@@ -231,6 +235,7 @@ def kill(
             assert missed < 10, f'{plan[-1].name}: never reached: {process.output}'
             assert process.wait() == 0, process.output
             finished()
+    before()
     complete(command)
     finished()
     return killed
