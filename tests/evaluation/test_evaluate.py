@@ -395,9 +395,9 @@ def test_score_log_completes_a_cut_group(run, score):
     lines = (folder / 'scores.jsonl').read_text().splitlines(keepends=True)
     assert len(lines) == 3  # the last one closes the request
     (folder / 'scores.jsonl').write_text(lines[0] + lines[1][:20])
-    again = score(folder, num_examples=60, metrics='prd', sets='samples')
-    assert set(again) == set(first)
-    assert {k: r['value'] for k, r in first.items()} == {k: r['value'] for k, r in again.items()}
+    score(folder, num_examples=60, metrics='prd', sets='samples')
+    values = [(r['metric'], r['value']) for r in read_jsonl(folder / 'scores.jsonl') if 'stem' in r]
+    assert values == [(name, record['value']) for name, record in first.items()]
 
 
 def test_bootstrap_recomputes_only_its_metric(run, score):
