@@ -201,6 +201,7 @@ def test_programs(name, program, run, network, tmp_path):
         changed.append(content[: len(content) // 2])
     for corrupted in changed:
         path.write_bytes(corrupted)
+        shutil.rmtree(tmp_path / 'export', ignore_errors=True)
         process = Process(commands[program])
         code = process.wait()
         if code:
