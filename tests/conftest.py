@@ -87,7 +87,7 @@ def unprivileged(tmp_path):
         if os.geteuid():
             yield
             return
-        for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest hides them from others
+        for folder in (tmp_path, *tmp_path.parents[:3]):  # pytest hides them from others
             folder.chmod(folder.stat().st_mode | 0o711)
         os.chown(tmp_path, 65534, -1)
         os.seteuid(65534)

@@ -144,7 +144,7 @@ def test_workdir_of_another_run_is_not_taken(stubs, table_1, shown, tmp_path):
     (job,) = plans.plan(ReproduceConfig(**options, methods='beta_vae'))
     assert job.digest and results.collect([job])
     changed = dataclasses.replace(job.resolved, kl_weight=0.7)
-    document = {'config': changed, 'data': data.describe(job.config), 'examples': None}
+    document = {'config': changed, 'data': data.describe(job.config), 'examples': ''}
     text = json.dumps(document, default=dataclasses.asdict)
     (job.workdir.path / 'config.json').write_text(text)
     assert job.digest is None and results.collect([job]) == []

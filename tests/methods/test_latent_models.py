@@ -129,7 +129,9 @@ def test_latent_model_resumes_bit_identically(name, tmp_path):
     def store(method):
         workdir = Workdir(tmp_path)
         workdir.checkpoints.mkdir(exist_ok=True)
-        return stores(workdir, method.config, method, initial_state(method))[0]
+        state = initial_state(method)
+        state.step.assign(6)
+        return stores(workdir, method.config, method, state)[0]
 
     whole, resumed = (build(name, training_steps=10) for _ in '12')
     run(whole, range(6))

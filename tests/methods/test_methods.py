@@ -75,7 +75,9 @@ def test_training_lowers_the_loss_and_resumes_bit_identically(name, tmp_path):
     def store(method):
         workdir = Workdir(tmp_path)
         workdir.checkpoints.mkdir(exist_ok=True)
-        return stores(workdir, method.config, method, initial_state(method))[0]
+        state = initial_state(method)
+        state.step.assign(6)
+        return stores(workdir, method.config, method, state)[0]
 
     whole, resumed = make(name, VECTORS), make(name, VECTORS)
     errors = run(whole, range(6))
