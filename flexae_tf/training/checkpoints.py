@@ -82,10 +82,13 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """Returns the steps that have files, valid or not, in rising order.
 
+        The files of a first save that was killed are not counted: they have no manifest.
+
         Raises:
             CorruptRunError: the folder cannot be read.
         """
-        return steps_in(self._folder, self._name)
+        steps = steps_in(self._folder, self._name)
+        return [] if len(steps) == 1 and self._is_unfinished(steps[0]) else steps
 
     def save(self, step: int) -> None:
         """Writes the checkpoint of `step`, then removes the oldest ones beyond `keep`.
@@ -95,7 +98,8 @@ class Checkpoints:
                 They are removed; older checkpoints stay.
         """
         try:
-            self._remove(step)
+            for other in {step, *filter(self._is_unfinished, steps_in(self._folder, self._name))}:
+                self._remove(other)
             with tensorflow_path(self._folder) as folder:
                 self._checkpoint.write(os.path.join(folder, self._prefix(step).name))
             files = {p.name: fingerprint(p) for p in self._files(step)}
@@ -226,6 +230,10 @@ class Checkpoints:
 
     def _corrupt(self, step: int, problem: str, action: str) -> CorruptRunError:
         return CorruptRunError(f'{self._folder}: checkpoint of step {step} {problem}. {action}.')
+
+    def _is_unfinished(self, step: int) -> bool:
+        """Returns whether a kill ended a save: the manifest is written last."""
+        return not os.path.lexists(self._manifest_path(step))
 
     def _prefix(self, step: int) -> pathlib.Path:
         return self._folder / f'{self._name}-{step:09d}'

@@ -312,6 +312,12 @@ class WorkdirLog(PrintLog):
     def _describe_saved(self) -> str:
         left = not self._workdir.is_in_place() or self._checkpoints.digest(self._saved or 0)
         if self._saved is None or not left:
+            snapshot = max(self._snapshots.steps(), default=0)
+            if snapshot > self._config.save_every_steps:  # `resume` refuses to overwrite it
+                return (
+                    f'Only the snapshot of step {snapshot} is left: it can be evaluated; start '
+                    'again in another --workdir.'
+                )
             return 'No checkpoint is left; the same command starts again.'
         return f'The steps after {self._saved} are lost; the same command resumes there.'
 

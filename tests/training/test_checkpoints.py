@@ -41,6 +41,16 @@ def test_checkpoints_in_empty_folder_restore_nothing(store):
     assert store.restore_latest(print) is None
 
 
+def test_first_save_that_was_killed_is_no_checkpoint(store, value, tmp_path):
+    for step in (50, 30):  # the second save was killed, too
+        store.save(step)
+        (tmp_path / f'ckpt-{step:09d}.manifest.json').unlink()
+        assert list(tmp_path.iterdir())
+        assert store.steps() == [] and store.restore_latest(print) is None
+    fill(store, value, [40])
+    assert store.steps() == [40] and store.restore_latest(print) == 40
+
+
 def truncate(folder):
     path = next(folder.glob('ckpt-000000030.data*'))
     path.write_bytes(path.read_bytes()[:-3])
