@@ -45,7 +45,7 @@ def test_training_with_a_limit_of_file_sizes(tmp_path):
     command, outcomes = campaign.training('vae', run), Counter()
     for limit in TRAINING_LIMITS:
         process = Process(command, prefix=['prlimit', f'--fsize={limit}'])
-        outcomes[failed(process, 4)] += 1
+        outcomes[failed(process, 0, 4)] += 1
         if 'Only the snapshot' in process.error():
             shutil.rmtree(run)
     complete(command, campaign.training('vae', reference))
