@@ -1,7 +1,6 @@
 """The evaluation program: images -> features -> scores in scores.jsonl."""
 
 import dataclasses
-import gc
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,9 +45,6 @@ def evaluate(config: EvaluateConfig) -> None:
     """
     for name in config.metric_names():
         table.find(name)
-    # Frees the networks of an earlier call, which are in reference cycles. Python counts objects,
-    # not bytes, before it looks for cycles by itself.
-    gc.collect()
     print(distribution.choose_devices(config.device), flush=True)
     if config.fake:
         evaluate_fakes(config)

@@ -46,7 +46,7 @@ def test_training_with_a_limit_of_file_sizes(tmp_path):
     for limit in TRAINING_LIMITS:
         process = Process(command, prefix=['prlimit', f'--fsize={limit}'])
         outcomes[failed(process, 0, 4)] += 1
-        if 'Only the snapshot' in process.error():
+        if 'Only the snapshot' in process.output:
             shutil.rmtree(run)
     complete(command, campaign.training('vae', reference))
     assert not differing(reference, run)

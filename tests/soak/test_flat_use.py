@@ -1,5 +1,6 @@
 """Long use of one process: memory, open files, threads and traces must not grow."""
 
+import gc
 import functools
 import os
 import pathlib
@@ -137,6 +138,7 @@ def test_evaluations_of_one_process_are_flat(wide, network, tmp_path):
     used = []
     for step in range(1, CALLS + 1):
         evaluate(EvaluateConfig(**flags, checkpoint=str(step)))
+        gc.collect()  # networks are in reference cycles; Python looks for them only now and then
         used.append(usage())
     assert_flat(f'{CALLS} evaluations', used, memory=40.0)
 
