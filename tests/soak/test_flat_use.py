@@ -1,7 +1,7 @@
 """Long use of one process: memory, open files, threads and traces must not grow."""
 
-import gc
 import functools
+import gc
 import os
 import pathlib
 import shutil
