@@ -128,7 +128,10 @@ def parse_json(
 
 
 def append_jsonl(path: pathlib.Path, record: dict[str, Any]) -> None:
-    """Appends one record as a line, in place of an incomplete last line that a kill left."""
+    """Appends one record as a line, in place of an incomplete last line that a kill left.
+
+    Processes that write to the same file must hold its lock (`files.lock`).
+    """
     with open(path, 'a+b') as file:
         if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b'\n':
             file.seek(0)

@@ -21,6 +21,7 @@ from tensorboard.util.tensor_util import make_ndarray
 from flexae_tf.checked_files import append_jsonl
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation.summaries import ScoreSummaries
+from flexae_tf.files import lock
 from flexae_tf.metrics.protocol import Protocol
 from flexae_tf.training.workdir import Workdir
 from tests.evaluation.conftest import scores_of
@@ -149,7 +150,9 @@ def test_evaluations_at_the_same_time_keep_all_points(workdir):
     def evaluate(steps):
         summaries = ScoreSummaries(workdir)
         for step in steps:
-            append_jsonl(workdir.scores, record(step))
+            with open(workdir.scores, 'ab') as file:
+                lock(file, wait=True)
+                append_jsonl(workdir.scores, record(step))
             summaries.update()
 
     threads = [threading.Thread(target=evaluate, args=[range(n, 60, 6)]) for n in range(6)]
