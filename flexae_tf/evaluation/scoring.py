@@ -30,7 +30,7 @@ def score(context: Context, image_set: ImageSet, *references: Reference) -> dict
         NonFiniteLossError: a score is not finite; no score of its metric is recorded.
     """
     values: dict[str, float] = {}
-    missing: dict[Reference, list[_Score]] = {}
+    missing: dict[Reference, list[_PendingScore]] = {}
     for reference in references:
         for metric in reference.metrics:
             estimator = metric.estimator.replace('{checkpoint}', str(image_set.model.checkpoint))
@@ -40,7 +40,7 @@ def score(context: Context, image_set: ImageSet, *references: Reference) -> dict
             recorded = context.log.show_recorded(identity, protocol.name)
             values |= recorded
             if not recorded:
-                missing.setdefault(reference, []).append(_Score(metric, protocol, identity))
+                missing.setdefault(reference, []).append(_PendingScore(metric, protocol, identity))
     if not missing:
         return values
 
@@ -49,17 +49,17 @@ def score(context: Context, image_set: ImageSet, *references: Reference) -> dict
         examples = image_set.make(repeat)
         for reference, scores in missing.items():
             features = reference.extract(examples, image_set)
-            for score_ in scores:
+            for pending in scores:
                 shutdown.check('between metrics')
-                score_.add(reference.features, features, image_set)
-                if len(score_.results) == image_set.repeats:
-                    values |= _finish(context, score_, image_set)
+                pending.add(reference.features, features, image_set)
+                if len(pending.results) == image_set.repeats:
+                    values |= _finish(context, pending, image_set)
     context.summaries.update()
     return values
 
 
 @dataclasses.dataclass
-class _Score:
+class _PendingScore:
     """The scores of one metric, while its repeats are computed."""
 
     metric: Metric
@@ -81,12 +81,12 @@ class _Score:
         self.seconds += time.monotonic() - started
 
 
-def _finish(context: Context, score_: _Score, image_set: ImageSet) -> dict[str, float]:
+def _finish(context: Context, pending: _PendingScore, image_set: ImageSet) -> dict[str, float]:
     """Records the scores of one metric; returns their values by stem."""
-    protocol, identity, first = score_.protocol, score_.identity, score_.results[0]
+    protocol, identity, first = pending.protocol, pending.identity, pending.results[0]
     if first.curve:
         context.summaries.save_curve(
-            protocol.name(image_set.name, score_.metric.name),
+            protocol.name(image_set.name, pending.metric.name),
             image_set.model.step,
             score_id(identity, next(iter(first.values))),
             first.curve,
@@ -95,9 +95,9 @@ def _finish(context: Context, score_: _Score, image_set: ImageSet) -> dict[str, 
         context,
         identity,
         protocol,
-        score_.results,
-        score_.bootstrap_sd,
-        score_.seconds,
+        pending.results,
+        pending.bootstrap_sd,
+        pending.seconds,
         source=image_set.source,
     )
 

@@ -1,27 +1,29 @@
 """Mean and covariance of real features in an .npz file with the keys of TTUR and pytorch-fid."""
 
+import dataclasses
 import hashlib
 import json
 import os
 import pathlib
-import typing
 from typing import NamedTuple
 
 import numpy as np
 
-from flexae_tf.checked_files import arrays_checksum, write_arrays
+from flexae_tf.checked_files import arrays_checksum, parse_json, write_arrays
 from flexae_tf.data import array_files, memory
 from flexae_tf.data.array_files import Array
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import Protocol
 
-_MESSAGE = dict(label='--reference_statistics=', cure='Choose another file')
-_MAX_PROTOCOL = 2**16  # bytes
+_FLAG, _CURE = '--reference_statistics=', 'Choose another file'
+_MAX_TEXT = 2**16  # bytes
 _BLOCK = 256  # rows that are compared at a time
-# Types of the fields of a protocol that are not `str | None`.
-_TYPES = {'num': int, 'crop': int | None, 'minmax_normalize': bool, 'tfgan_network': bool}
-_TYPES |= dict.fromkeys(('dataset', 'split'), str)
+_NAMES = ('mu', 'sigma', 'n', 'protocol', 'id', 'checksum')
+# Types of the fields of a protocol; a file of an earlier version may lack some.
+_PROTOCOL = {f'{field.name}?': str | None for field in dataclasses.fields(Protocol)}
+_PROTOCOL |= {'num?': int, 'crop?': int | None, 'minmax_normalize?': bool, 'tfgan_network?': bool}
+_PROTOCOL |= {'dataset?': str, 'split?': str}
 
 
 class Statistics(NamedTuple):
@@ -72,7 +74,7 @@ def read_statistics(path: str | os.PathLike, *, allow_unverified: bool) -> Stati
         UsageError: the file has no protocol and `allow_unverified` is off.
     """
     path = pathlib.Path(path)
-    arrays = {array.name: array for array in array_files.headers(path, **_MESSAGE)}
+    arrays = {array.name: array for array in array_files.headers(path, label=_FLAG, cure=_CURE)}
     if missing := {'mu', 'sigma'} - arrays.keys():
         raise _invalid(path, f'holds no array {min(missing)}')
     shape = arrays['mu'].shape
@@ -81,21 +83,18 @@ def read_statistics(path: str | os.PathLike, *, allow_unverified: bool) -> Stati
     memory.check(3 * arrays['sigma'].num_bytes, f'sigma of {path}')
     if any(arrays[name].dtype.kind not in 'fiu' for name in ('mu', 'sigma')):
         raise _invalid(path, f'{arrays["mu"]} and {arrays["sigma"]} are not real numbers')
-    mean, covariance = (
-        np.asarray(_read(path, arrays[name]), np.float64) for name in ('mu', 'sigma')
-    )
+    content = {name: _read(path, arrays[name]) for name in _NAMES if name in arrays}
+    mean, covariance = (np.asarray(content[name], np.float64) for name in ('mu', 'sigma'))
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise _invalid(path, 'mu or sigma hold values that are not finite')
     if not _is_symmetric(covariance) or covariance.diagonal().min() < 0:
         raise _invalid(path, 'sigma is not a covariance')
-    if 'checksum' in arrays:
-        names = {'mu', 'sigma', 'n', 'protocol', 'id'} & arrays.keys()
-        content = {name: _read(path, arrays[name]) for name in names}
-        if arrays_checksum(content) != str(_read(path, arrays['checksum'])):
-            raise _invalid(path, 'was changed since it was written')
+    recorded = content.pop('checksum', None)
+    if recorded is not None and str(recorded) != arrays_checksum(content):
+        raise _invalid(path, 'was changed since it was written')
     # Without a count the covariance is assumed to have full rank.
-    num = _count(path, arrays['n']) if 'n' in arrays else mean.size + 1
-    found = _protocol(path, arrays['protocol'], num) if 'protocol' in arrays else None
+    num = _count(path, content['n']) if 'n' in content else mean.size + 1
+    found = _protocol(path, content['protocol'], num) if 'protocol' in content else None
     if found is None and not allow_unverified:
         raise UsageError(
             f'--reference_statistics={path}: does not state which images it describes. Add '
@@ -107,7 +106,9 @@ def read_statistics(path: str | os.PathLike, *, allow_unverified: bool) -> Stati
 
 
 def _read(path: pathlib.Path, array: Array) -> np.ndarray:
-    return array_files.read(path, array, **_MESSAGE)
+    if array.name not in ('mu', 'sigma') and array.num_bytes > _MAX_TEXT:
+        raise _invalid(path, f'{array} is no number or text')
+    return array_files.read(path, array, label=_FLAG, cure=_CURE)
 
 
 def _is_symmetric(matrix: np.ndarray) -> bool:
@@ -115,28 +116,26 @@ def _is_symmetric(matrix: np.ndarray) -> bool:
     return all(np.allclose(matrix[part], matrix[:, part].T) for part in parts)
 
 
-def _count(path: pathlib.Path, array: Array) -> int:
+def _count(path: pathlib.Path, array: np.ndarray) -> int:
     """Returns the number of examples."""
     if array.shape or array.dtype.kind not in 'iu':
-        raise _invalid(path, f'{array} is not a number of examples')
-    num = int(_read(path, array))
+        raise _invalid(path, f'n ({array.dtype} {list(array.shape)}) is not a number of examples')
+    num = int(array)
     if num < 2:
         raise _invalid(path, f'n is {num}, but statistics need 2 examples')
     return num
 
 
-def _protocol(path: pathlib.Path, array: Array, num: int) -> Protocol:
+def _protocol(path: pathlib.Path, array: np.ndarray, num: int) -> Protocol:
     """Returns the protocol of statistics of `num` examples."""
-    if array.shape or array.dtype.kind != 'U' or array.num_bytes > _MAX_PROTOCOL:
-        raise _invalid(path, f'{array} is not a protocol')
+    if array.shape or array.dtype.kind != 'U':
+        raise _invalid(path, f'protocol ({array.dtype} {list(array.shape)}) is not a text')
+    text = str(array).encode(errors='replace')
+    label = f'{_FLAG}{path}: protocol'
+    fields = parse_json(label, text, _PROTOCOL, cure=_CURE, error=MissingDataError)
     try:
-        fields = json.loads(str(_read(path, array)))
-        for name, value in fields.items():
-            expected = _TYPES.get(name, str | None)
-            if type(value) not in (typing.get_args(expected) or (expected,)):
-                raise ValueError(f'{name} is {value!r:.60}')
         protocol = Protocol(**fields)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise _invalid(path, f'the protocol is invalid ({str(error)[:200]})') from None
     if protocol.num != num:
         raise _invalid(path, f'n is {num}, but {protocol.num} in the protocol')

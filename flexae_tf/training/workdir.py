@@ -175,7 +175,7 @@ class Workdir:
                 f'{error.filename or self.path}: cannot be written ({error.strerror}). Free disk '
                 'space, make it writable, or use another --workdir.'
             ) from None
-        except UsageError:
+        except UserError:
             self.close()
             raise
 
