@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import Any
 
 import flexae_tf
+from flexae_tf import shutdown
 
 # Lines that TensorFlow writes at its start and that do not concern a user: informational lines,
 # a missing CUDA driver, and plug-ins that register twice.
@@ -49,11 +50,13 @@ def quiet_start() -> Iterator[None]:
     line_filter = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, start_new_session=True)
     stderr = os.dup(2)
     os.dup2(line_filter.stdin.fileno(), 2)
+    shutdown.error_output = stderr  # a program that leaves does not wait for the filter
     try:
         yield
     finally:
         sys.stderr.flush()
         os.dup2(stderr, 2)
+        shutdown.error_output = 2
         os.close(stderr)
         line_filter.stdin.close()
         line_filter.wait()

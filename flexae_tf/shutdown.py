@@ -28,6 +28,8 @@ PATIENCE = 5.0  # seconds after the first signal in which a program may end by i
 # process and to its group.
 REPETITION = 0.25
 
+error_output = 2  # descriptor for the last line of a program: standard error without a filter
+
 _active: GracefulShutdown | None = None
 _unfinished = threading.RLock()  # held by work that a signal must let finish
 _depth = 0  # how many times it is held
@@ -95,10 +97,10 @@ def leave(program: str, error: Interrupted) -> NoReturn:
     """Ends the process at once with the line of `error`; safe like SIGKILL for every file."""
     _leaving.acquire()
     poll = select.poll()
-    poll.register(2, select.POLLOUT)
+    poll.register(error_output, select.POLLOUT)
     if poll.poll(1000):  # a full pipe that is not read would keep the process
         with contextlib.suppress(OSError):
-            os.write(2, f'{program}: error: {error}\n'.encode())
+            os.write(error_output, f'{program}: error: {error}\n'.encode())
     os._exit(error.exit_code)
 
 

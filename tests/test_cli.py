@@ -374,6 +374,17 @@ class TestQuietStart:
         done = python(code)
         assert (done.returncode, done.stderr) == (-signal.SIGABRT, 'F0000 no AVX\n')
 
+    def test_quiet_start_does_not_delay_the_last_line_of_a_program(self):
+        code = (
+            'from flexae_tf import environment, errors, shutdown\n'
+            "environment._FILTER = ''  # passes nothing on\n"
+            'with environment.quiet_start():\n'
+            "    shutdown.leave('train', errors.Interrupted(15, 'at its start'))\n"
+        )
+        done = python(code)
+        assert done.returncode == 143
+        assert done.stderr.startswith('train: error: stopped by signal 15 at its start')
+
 
 def test_wheel_runs_outside_the_clone(tmp_path):
     source, target, work = (tmp_path / name for name in ('source', 'target', 'work'))

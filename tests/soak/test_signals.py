@@ -19,13 +19,13 @@ SECOND_SIGNAL_SECONDS = 2.0  # to the exit after the second signal
 def interrupt(subject, command, phases, *, removed=()):
     """Sends each signal in each phase, and two signals once; reports the longest time to exit.
 
-    The folders `removed` are removed before every run, which then repeats all its work.
+    The paths `removed` are removed before every run, which then repeats all its work.
     """
     for phase in phases:
         seconds = {}
         for signals in [*((number,) for number in SIGNALS), (signal.SIGTERM, signal.SIGINT)]:
-            for folder in removed:
-                shutil.rmtree(folder, ignore_errors=True)
+            for path in removed:
+                path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, True)
             seconds[signals] = ended_by(command, phase, *signals)
         *first, second = seconds.values()
         counts = Counter({'+'.join(number.name for number in signals): 1 for signals in seconds})
@@ -77,8 +77,9 @@ def test_evaluation(data, request, network, tmp_path):
     command = campaign.evaluation(run, network, cache=cache)
     command += ['--num_examples=10000']
     phases = campaign.evaluation_phases(run, images=data == 'images')
-    interrupt(f'evaluate {data}', command, phases, removed=[cache, run / 'features'])
-    command += ['--metrics=fd', '--bootstrap=1000000']
+    removed = [cache, run / 'features', run / 'scores.jsonl']
+    interrupt(f'evaluate {data}', command, phases, removed=removed)
+    command += ['--metrics=fd', '--bootstrap=100000']
     interrupt(f'evaluate {data}', command, [Phase('bootstrap', printed('CPU'), 14.0)])
 
 
