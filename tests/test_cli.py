@@ -351,6 +351,17 @@ class TestQuietStart:
         done = python(code)
         assert (done.returncode, done.stderr) == (0, '')
 
+    def test_start_is_quick(self):
+        code = (
+            'import sys\n'
+            'from flexae_tf.environment import import_tensorflow\n'
+            'import_tensorflow()\n'
+            'print(*{"matplotlib", "sklearn"} & sys.modules.keys())\n'
+            'import matplotlib, sklearn'
+        )
+        done = python(code)
+        assert (done.returncode, done.stdout) == (0, '\n')
+
     def test_quiet_start_keeps_other_lines(self, capfd):
         with quiet_start():
             os.write(2, b'I0000 00:00:1 7 port.cc:153] oneDNN custom operations are on.\n')

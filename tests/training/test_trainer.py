@@ -360,7 +360,7 @@ def test_trainer_saves_on_sigterm_and_the_same_command_resumes(tmp_path, here):
             '--dataset=synthetic_2d',
             '--batch_size=16',
             f'--workdir={tmp_path}/{name}',
-            '--critic_steps=1',
+            '--method=vae',
             '--training_steps=600',
             '--save_every_steps=100',
             '--sample_every_steps=200',
