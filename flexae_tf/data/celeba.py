@@ -215,8 +215,10 @@ def _load_official(folder: Path, files: _Files, crop: int) -> tuple[Split, Split
         found, missing = files.describe()
         raise MissingDataError(f'{folder}: holds {found}, but no {missing}. Add what is missing.')
     place, found = files.images
-    partition_path, partition = _read_list(*files.partition, columns=1)
-    attributes_path, attributes = _read_list(*files.attributes, columns=len(ATTRIBUTES))
+    partition_path, partition = _read_list(*files.partition, columns=1, values={TRAIN, 1, TEST})
+    attributes_path, attributes = _read_list(
+        *files.attributes, columns=len(ATTRIBUTES), values={-1, 1}
+    )
     for path, names in ((attributes_path, attributes.keys()), (place.path, found.keys())):
         if differing := names ^ partition.keys():
             raise MissingDataError(
@@ -240,8 +242,10 @@ def _load_official(folder: Path, files: _Files, crop: int) -> tuple[Split, Split
     return splits[0], splits[1]
 
 
-def _read_list(place: _Place, name: str, *, columns: int) -> tuple[Path, dict[str, np.ndarray]]:
-    """Reads an official .txt list or Kaggle's .csv list.
+def _read_list(
+    place: _Place, name: str, *, columns: int, values: set[int]
+) -> tuple[Path, dict[str, np.ndarray]]:
+    """Reads an official .txt list or Kaggle's .csv list, whose integers are all in `values`.
 
     Returns:
         Its path, and name of an image -> its integers, [columns].
@@ -252,7 +256,10 @@ def _read_list(place: _Place, name: str, *, columns: int) -> tuple[Path, dict[st
         for line in place.read(name).decode('utf-8-sig').splitlines():
             words = re.split(r'[,\s]+', line.strip())
             if words[0].endswith('.jpg'):
-                table[words[0]] = np.array(words[1:], int)
+                row = [int(word) for word in words[1:]]
+                if not values.issuperset(row):
+                    raise ValueError(f'the values of {words[0]} are not {sorted(values)}')
+                table[words[0]] = np.array(row)
             elif len(words) >= columns > 1 and tuple(words[-columns:]) != ATTRIBUTES:
                 raise ValueError('the attributes are not the official 40 in their order')
     except (OSError, zipfile.BadZipFile, ValueError) as error:

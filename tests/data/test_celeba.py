@@ -294,9 +294,18 @@ def test_load_refuses_a_partition_without_test_images(official):
     lines = [f'{name} 0' for name in PARTS]
     (official / 'list_eval_partition.txt').write_text('\n'.join(lines))
     refused(official, 'list_eval_partition.txt: part 2 is empty', 'Download it again')
+    (official / 'list_eval_partition.txt').write_text('\n'.join([*lines, '000099.jpg 3']))
+    refused(official, 'the values of 000099.jpg are not [0, 1, 2]', 'Download it again')
 
 
-@pytest.mark.parametrize('line', ['000013.jpg 1 -1', '000013.jpg one', ' '.join(['Age'] * 40)])
+@pytest.mark.parametrize(
+    'line',
+    [
+        *('000013.jpg 1 -1', '000013.jpg one', ' '.join(['Age'] * 40)),
+        '000013.jpg ' + ' '.join(['1'] * 39 + ['0']),
+        '000013.jpg ' + ' '.join(['1'] * 39 + ['9' * 30]),
+    ],
+)
 def test_load_refuses_a_corrupt_table(official, line):
     with (official / 'list_attr_celeba.txt').open('a') as file:
         file.write(line)
