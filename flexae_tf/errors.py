@@ -40,6 +40,12 @@ class FailedRunError(UserError):
     exit_code = 6
 
 
+class LostWorkerError(UserError):
+    """Another process of a distributed training ended, or does not answer."""
+
+    exit_code = 7
+
+
 class Interrupted(BaseException):
     """A program was stopped by a signal. Like KeyboardInterrupt, it passes handlers of errors.
 

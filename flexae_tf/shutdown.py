@@ -68,6 +68,26 @@ def deferred() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def by_kernel(seconds: int) -> Iterator[None]:
+    """Context of a call that holds Python's lock: any signal ends the process at once.
+
+    SIGALRM does so after `seconds`.
+    """
+    handlers = {
+        number: signal.signal(number, signal.SIG_DFL)
+        for number in SIGNALS
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def child(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen]:
     """Context of a child, another program of the package, that receives the signals of this one.
 

@@ -191,8 +191,11 @@ def type_name(field: dataclasses.Field) -> str:
 
 def json_schema(options: type[Options]) -> dict[str, Any]:
     """Returns the schema of `Options.to_json`; an earlier version may lack some options."""
-    fields = dataclasses.fields(options)
-    return {f'{field.name}?': _JSON_TYPES[type_name(field)] | None for field in fields}
+    return {
+        f'{field.name}?': _JSON_TYPES[type_name(field)]
+        | (bool | None if field.name in renamed.CONFIG_VALUES else None)
+        for field in dataclasses.fields(options)
+    }
 
 
 def define_flags(options: type[Options], flag_values: flags.FlagValues) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from flexae_tf.errors import UsageError
 
@@ -26,9 +27,20 @@ VALUES = {
     'metrics': {'kd': 'kid', 'improved': 'precision_recall', 'density': 'density_coverage'},
     'sets': {'rec': 'reconstructions', 'gen': 'samples', 'floor': 'train', 'codes': 'latents'},
     'generator_capacity': {f'capacity_{row}': str(row) for row in range(1, 7)},
+    'jit_compile': {'true': 'on', 'True': 'on', 'false': 'off', 'False': 'off'},
 }
+# Values of another type in config.json of earlier versions.
+CONFIG_VALUES = {'jit_compile': {True: 'on', False: 'auto'}}
 # Flags that moved to another program.
 MOVED = {'density_steps': 'bin/fit.py'}
+
+
+def update_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options of a config.json with the values of this version."""
+    return {
+        name: CONFIG_VALUES[name].get(value, value) if name in CONFIG_VALUES else value
+        for name, value in config.items()
+    }
 
 
 def check(arguments: Sequence[str], known: Sequence[str]) -> None:

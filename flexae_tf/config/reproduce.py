@@ -14,6 +14,7 @@ from flexae_tf.config.shared import (
     feature_layer_option,
     features_option,
     inception_path_option,
+    jit_compile_option,
 )
 from flexae_tf.errors import UsageError
 from flexae_tf.files import local_path
@@ -119,9 +120,7 @@ class ReproduceConfig(Options):
     inception_path: str | None = inception_path_option()
     cache_dir: str | None = cache_dir_option()
     device: str = device_option()
-    jit_compile: bool = runtime_option(
-        False, 'Compile the training steps with XLA; one device only.'
-    )
+    jit_compile: str = jit_compile_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()

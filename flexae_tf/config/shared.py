@@ -25,6 +25,16 @@ def device_option() -> Any:
     )
 
 
+def jit_compile_option() -> Any:
+    """Returns `--jit_compile`."""
+    return runtime_option(
+        'auto',
+        'Compile training steps with XLA. auto: on GPUs. With several devices XLA compiles the '
+        'parts between their collectives.',
+        choices=('auto', 'on', 'off'),
+    )
+
+
 def density_option() -> Any:
     """Returns `--density`."""
     return option(

@@ -14,6 +14,7 @@ from flexae_tf.config.shared import (
     MAX_LATENT_DIM,
     MAX_SEED,
     device_option,
+    jit_compile_option,
     skip_bad_images_option,
     value_range_option,
 )
@@ -199,13 +200,18 @@ class TrainConfig(Options):
         'encoder and decoder, tf32 elsewhere.',
         choices=('float32', 'tf32', 'mixed_bfloat16'),
     )
-    jit_compile: bool = runtime_option(
-        False, 'Compile the training step with XLA; one device only.'
-    )
+    jit_compile: str = jit_compile_option()
     deterministic: bool = runtime_option(
         False, 'Use only GPU kernels whose results are bit-reproducible; slower.'
     )
     device: str = device_option()
+    distribution: str = runtime_option(
+        'auto',
+        'Devices and processes that share each batch. auto: the processes that TF_CONFIG or a '
+        'Slurm step names, or all GPUs of the machine. none: one device. mirrored: all GPUs of '
+        'the machine in one process. multi_worker: one process for each GPU.',
+        choices=('auto', 'none', 'mirrored', 'multi_worker'),
+    )
 
     log_every_steps: int = runtime_option(100, 'Log the losses this often.', minimum=1)
     sample_every_steps: int = runtime_option(

@@ -353,7 +353,6 @@ def minimize(
     replicas = context.num_replicas_in_sync
     if replicas > 1:
         gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
-    # Optimizers of Keras sum the gradients of all replicas.
-    shares = [g / replicas for g in gradients] if replicas > 1 else gradients
-    optimizer.apply_gradients(zip(shares, variables, strict=True))
+        optimizer._all_reduce_sum_gradients = list  # Keras would reduce them once more
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
     return tf.linalg.global_norm(gradients)

@@ -12,8 +12,9 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     Keras 3 computes moments and normalizes in separate operations that read the feature map many
     times. For feature maps [batch, h, w, c] the fused kernel (cuDNN on a GPU) is one operation. For
-    other shapes, in inference, and on several devices, this class calls the Keras layer. That layer
-    computes the moments of the global batch, so results do not depend on the number of devices.
+    other shapes and in inference this class calls the Keras layer. With several devices it
+    computes the moments of the global batch, so results do not depend on the number of devices. One
+    collective reduces both moments, where Keras uses two.
 
     Args:
         dtype: Keras dtype policy.
@@ -26,8 +27,9 @@ class BatchNorm(keras.layers.BatchNormalization):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Normalizes; in training mode with batch statistics, which also update the averages."""
         context = tf.distribute.get_replica_context()
-        single_device = context is None or context.num_replicas_in_sync == 1
-        if not (training and single_device and inputs.shape.rank == 4):
+        if training and context and context.num_replicas_in_sync > 1:
+            return self._normalize_global_batch(context, inputs)
+        if not training or inputs.shape.rank != 4:
             return super().call(inputs, training=training)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
@@ -41,9 +43,31 @@ class BatchNorm(keras.layers.BatchNormalization):
         # The kernel returns the unbiased variance; Keras averages the biased one.
         count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
         variance *= (count - 1.0) / count
+        self._update_averages(mean, variance)
+        return outputs
+
+    def _normalize_global_batch(
+        self, context: tf.distribute.ReplicaContext, inputs: tf.Tensor
+    ) -> tf.Tensor:
+        x = tf.cast(inputs, tf.float32)
+        axes = list(range(x.shape.rank - 1))
+        moments = tf.stack([tf.reduce_mean(x, axes), tf.reduce_mean(tf.square(x), axes)])
+        mean, mean_square = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.MEAN, moments))
+        variance = tf.maximum(mean_square - tf.square(mean), 0.0)
+        self._update_averages(mean, variance)
+        outputs = tf.nn.batch_normalization(
+            x,
+            mean,
+            variance,
+            tf.cast(self.beta, tf.float32),
+            tf.cast(self.gamma, tf.float32),
+            self.epsilon,
+        )
+        return tf.cast(outputs, inputs.dtype)
+
+    def _update_averages(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             average.assign(average * self.momentum + value * (1.0 - self.momentum))
-        return outputs
 
 
 def set_momentum(network: keras.Model, momentum: float) -> None:

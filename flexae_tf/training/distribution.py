@@ -1,25 +1,37 @@
-"""Choice of devices, and running a step on all of them."""
+"""Devices and processes that train together, by tf.distribute."""
 
+from __future__ import annotations
+
+import contextlib
 import functools
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
-from flexae_tf.errors import UsageError
+from flexae_tf import shutdown
+from flexae_tf.errors import LostWorkerError, UsageError
+from flexae_tf.training.processes import Processes, find_processes
+
+START_SECONDS = 600  # for all processes to start
+CONNECT_SECONDS = 60  # for TensorFlow to connect them
+# Errors of a collective whose other side is gone.
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 
 
-def choose_devices(device: str) -> str:
+def choose_devices(device: str, processes: Processes | None = None) -> str:
     """Makes the devices of `--device` visible; must precede any other use of TensorFlow.
 
     Args:
         device: 'auto', 'gpu' or 'cpu'.
+        processes: processes that train together, each on one GPU; None for one process.
 
     Returns:
         A line for the user, such as 'device: 1 x GPU NVIDIA A100'.
 
     Raises:
-        UsageError: 'gpu', and TensorFlow sees none.
+        UsageError: 'gpu', and TensorFlow sees none; or the machine has fewer GPUs than processes.
     """
     gpus = tf.config.list_physical_devices('GPU')
     if device == 'gpu' and not gpus:
@@ -31,6 +43,15 @@ def choose_devices(device: str) -> str:
         tf.config.set_visible_devices([], 'GPU')
         reason = 'as requested' if gpus else 'TensorFlow sees no GPU'
         return f'device: {describe_devices()} ({reason})'
+    if processes and len(gpus) > 1:
+        number = processes.local_index
+        if number >= len(gpus):
+            raise UsageError(
+                f'--distribution: more processes than the {len(gpus)} GPUs of this machine. Start '
+                'one process for each GPU.'
+            )
+        gpus = gpus[number : number + 1]
+        tf.config.set_visible_devices(gpus, 'GPU')
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     return f'device: {describe_devices()}'
@@ -44,9 +65,46 @@ def describe_devices() -> str:
     return f'{len(gpus)} x GPU {names}' if gpus else f'CPU, {os.cpu_count()} cores'
 
 
-def choose_strategy() -> tf.distribute.Strategy:
-    """Returns a mirrored strategy if several GPUs are visible, else TensorFlow's default."""
-    several = len(tf.config.list_logical_devices('GPU')) > 1
+def processes_of(distribution: str) -> Processes | None:
+    """Returns the processes that train together by `--distribution`; None if there is one.
+
+    Raises:
+        UsageError: `multi_worker` without other processes; or TF_CONFIG names some, and the value
+            forbids them.
+    """
+    if distribution in ('none', 'mirrored'):
+        if os.environ.get('TF_CONFIG') and find_processes():
+            raise UsageError(
+                f'--distribution={distribution}: TF_CONFIG names several processes. Use '
+                '--distribution=auto, or unset TF_CONFIG.'
+            )
+        return None
+    processes = find_processes()
+    if distribution == 'multi_worker' and not processes:
+        raise UsageError(
+            '--distribution=multi_worker: there is one process only. Start several by srun, or '
+            'set TF_CONFIG.'
+        )
+    return processes
+
+
+def choose_strategy(
+    distribution: str = 'auto', processes: Processes | None = None
+) -> tf.distribute.Strategy:
+    """Returns the strategy of `--distribution`; must precede any operation of several processes.
+
+    Args:
+        distribution: 'auto', 'none', 'mirrored' or 'multi_worker'.
+        processes: value of `processes_of`.
+
+    Returns:
+        A strategy over the processes; over all visible GPUs, if there are several; or else the
+        default of TensorFlow.
+    """
+    if processes:
+        return _multi_worker(processes)
+    gpus = tf.config.list_logical_devices('GPU')
+    several = distribution == 'mirrored' or (distribution == 'auto' and len(gpus) > 1)
     return _mirrored() if several else tf.distribute.get_strategy()
 
 
@@ -55,17 +113,42 @@ def _mirrored() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy()
 
 
-def check_shares(batch_size: int, replicas: int, *, jit_compile: bool) -> None:
+@functools.cache  # a process can join others once
+def _multi_worker(processes: Processes) -> tf.distribute.Strategy:
+    print(f'waiting for {len(processes.addresses)} processes to start', flush=True)
+    processes.meet(START_SECONDS)
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({'worker': list(processes.addresses)}),
+        task_type='worker',
+        task_id=processes.index,
+        rpc_layer='grpc',
+    )
+    # TensorFlow holds Python's lock until it has connected them.
+    with shutdown.by_kernel(CONNECT_SECONDS):
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+
+
+def uses_xla(jit_compile: str, precision: str) -> bool:
+    """Returns whether XLA compiles training steps: 'on', or 'auto' on a GPU.
+
+    Raises:
+        UsageError: bfloat16 on a GPU without XLA.
+    """
+    on_gpu = bool(tf.config.get_visible_devices('GPU'))
+    if on_gpu and precision == 'mixed_bfloat16' and jit_compile == 'off':
+        raise UsageError(
+            '--precision=mixed_bfloat16: needs XLA on a GPU; without it the first iteration did '
+            'not end in minutes. Use --jit_compile=on.'
+        )
+    return jit_compile == 'on' or (jit_compile == 'auto' and on_gpu)
+
+
+def check_shares(batch_size: int, replicas: int) -> None:
     """Raises `UsageError` if `replicas` devices cannot train on a batch together."""
     if batch_size % replicas:
         raise UsageError(
             f'--batch_size={batch_size}: cannot be split over {replicas} devices. Use a multiple '
             'of their number, or set CUDA_VISIBLE_DEVICES.'
-        )
-    if jit_compile and replicas > 1:
-        raise UsageError(
-            f'--jit_compile: works on one device, not on {replicas}. Leave it out, or set '
-            'CUDA_VISIBLE_DEVICES.'
         )
 
 
@@ -74,3 +157,80 @@ def mean_over_replicas(
 ) -> tf.Tensor:
     """Runs `function` on every device and returns the mean of the results."""
     return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(function), axis=None)
+
+
+class Cluster:
+    """Communication between the processes of a training, outside the compiled steps.
+
+    Every process must call the same methods in the same order.
+
+    Args:
+        strategy: strategy of the training.
+
+    Attributes:
+        num_processes: number of processes.
+        is_chief: whether this process reads and writes the workdir.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        resolver = strategy.cluster_resolver
+        self._strategy = strategy
+        self.num_processes = len(resolver.cluster_spec().job_tasks('worker')) if resolver else 1
+        self.is_chief = not resolver or not resolver.task_id
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """Context of a training; if it succeeds, the processes wait for each other at its end.
+
+        Raises:
+            LostWorkerError: another process ended, or does not answer.
+        """
+        try:
+            yield
+            self.mean(0.0)
+        except _LOST as error:
+            if self.num_processes == 1:
+                raise
+            raise LostWorkerError(
+                f'--distribution: {_lost_process(error)} ended, or does not answer. See its '
+                'message, and start all processes again: the same commands resume.'
+            ) from None
+
+    def mean(self, *values: float) -> list[float]:
+        """Returns the mean of each value over the processes; waits for them."""
+        if self.num_processes == 1:
+            return list(values)
+        sums = self._sum(tf.constant(values, tf.float64)).numpy()
+        return (sums / self.num_processes).tolist()
+
+    def broadcast(self, variables: Sequence[tf.Variable]) -> None:
+        """Gives the variables of every process the values of the chief."""
+        for variable in variables:
+            value = tf.convert_to_tensor(variable)
+            variable.assign(self._sum(value if self.is_chief else tf.zeros_like(value)))
+
+    def check_equal(self, digests: dict[str, str]) -> None:
+        """Raises `UsageError` in every process if one has another digest than the chief.
+
+        Args:
+            digests: hexadecimal digests by what they identify, such as a flag.
+        """
+        own = tf.constant([int(digest[:12], 16) for digest in digests.values()], tf.int64)
+        chief = self._sum(own if self.is_chief else tf.zeros_like(own))
+        differ = self._sum(tf.cast(own != chief, tf.int64))
+        for name, number in zip(digests, differ.numpy(), strict=True):
+            if number:
+                raise UsageError(
+                    f'{name}: differs between the processes of this training. Start all processes '
+                    'with the same flags, data and versions, or use --distribution=none.'
+                )
+
+    def _sum(self, value: tf.Tensor) -> tf.Tensor:
+        """Returns the sum of the values of all processes."""
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+
+
+def _lost_process(error: tf.errors.OpError) -> str:
+    """Returns the process that an error of a collective names."""
+    found = re.search(r'/job:worker/replica:0/task:(\d+)', str(error))
+    return f'process {found[1]}' if found else 'another process'

@@ -13,7 +13,7 @@ from flexae_tf.methods import build_method
 from flexae_tf.methods.base import Method
 from flexae_tf.training import disk_space
 from flexae_tf.training.disk_space import mib, num_bytes
-from flexae_tf.training.distribution import check_shares, choose_strategy
+from flexae_tf.training.distribution import check_shares, choose_strategy, processes_of
 from flexae_tf.training.flops import graph_flop
 from flexae_tf.training.restore import initialize
 from flexae_tf.training.workdir import is_started
@@ -30,8 +30,13 @@ def show(config: ResolvedConfig, spec: DatasetSpec) -> None:
         MissingDataError: the data are missing; raised after everything else is printed.
         UsageError: the devices cannot share a batch.
     """
-    replicas = choose_strategy().num_replicas_in_sync
-    check_shares(config.batch_size, replicas, jit_compile=config.jit_compile)
+    processes = processes_of(config.distribution)
+    check_shares(
+        config.batch_size,
+        len(processes.addresses)
+        if processes
+        else choose_strategy(config.distribution).num_replicas_in_sync,
+    )
     for name, value in dataclasses.asdict(config).items():
         print(f'--{name}={value}')
     method = build_method(config, spec)

@@ -34,14 +34,14 @@ _OPTIONS = {
 }
 
 
-class PrintLog:
-    """The log of a training without workdir: prints messages and stores nothing.
+class Log:
+    """The log of a process that is not the chief: nothing is printed or stored.
 
     Attributes:
         stop_note: state of the files after a signal, for the message.
     """
 
-    stop_note = 'not saved: it has no workdir'
+    stop_note = 'see the first process'
 
     @contextlib.contextmanager
     def opened(self, dataset: Dataset) -> Iterator[None]:
@@ -66,7 +66,6 @@ class PrintLog:
 
     def message(self, text: str) -> None:
         """Prints one line."""
-        print(text, flush=True)
 
     def append(
         self,
@@ -103,7 +102,17 @@ class PrintLog:
         """Notes that the training is complete."""
 
 
-class WorkdirLog(PrintLog):
+class PrintLog(Log):
+    """The log of a training without workdir: prints messages and stores nothing."""
+
+    stop_note = 'not saved: it has no workdir'
+
+    def message(self, text: str) -> None:
+        """Prints one line."""
+        print(text, flush=True)
+
+
+class WorkdirLog(Log):
     """The log of a training in a workdir.
 
     Args:

@@ -1,10 +1,15 @@
 """Speed and memory of a training."""
 
+import contextlib
+import threading
 import time
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
 from flexae_tf.data import memory
+
+REPORT_SECONDS = 30.0
 
 
 class Throughput:
@@ -47,6 +52,34 @@ class Throughput:
             peak = tf.config.experimental.get_memory_info('GPU:0')['peak']
             measured['resources/peak_gpu_mem_gb'] = peak / 2**30
         return measured
+
+
+@contextlib.contextmanager
+def report_duration(work: str, message: Callable[[str], None]) -> Iterator[None]:
+    """Context of work that may take minutes: reports its start, its duration, and its end.
+
+    Args:
+        work: what is done, for the messages.
+        message: receives one line at the start, every `REPORT_SECONDS`, and at the end.
+    """
+    started, ended = time.monotonic(), threading.Event()
+
+    def report() -> None:
+        message(f'{work}: {time.monotonic() - started:.0f} s')
+
+    def report_often() -> None:
+        while not ended.wait(REPORT_SECONDS):
+            report()
+
+    message(work)
+    thread = threading.Thread(target=report_often, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    report()
 
 
 def eta(steps: int, steps_per_sec: float) -> str:

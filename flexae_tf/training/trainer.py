@@ -1,7 +1,10 @@
 """The training loop. It knows nothing about a method except its public interface."""
 
 import contextlib
+import dataclasses
+import hashlib
 import math
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,24 +13,27 @@ import tensorflow as tf
 
 from flexae_tf import data, shutdown
 from flexae_tf.config import ResolvedConfig
-from flexae_tf.data import Dataset, DatasetSpec
+from flexae_tf.data import Dataset, DatasetSpec, fingerprint
 from flexae_tf.data.batches import Batches
 from flexae_tf.errors import Interrupted, NonFiniteLossError, UsageError
 from flexae_tf.methods import build_method
 from flexae_tf.shutdown import GracefulShutdown
 from flexae_tf.training import dry_run
 from flexae_tf.training.distribution import (
+    Cluster,
     check_shares,
     choose_devices,
     choose_strategy,
     mean_over_replicas,
+    processes_of,
+    uses_xla,
 )
 from flexae_tf.training.flops import graph_flop
 from flexae_tf.training.numerics import NonFiniteValues, are_finite, trace_non_finite
 from flexae_tf.training.restore import initial_state, initialize, pin_source
-from flexae_tf.training.run_log import PrintLog, WorkdirLog
+from flexae_tf.training.run_log import Log, PrintLog, WorkdirLog
 from flexae_tf.training.summaries import Summaries
-from flexae_tf.training.throughput import Throughput, eta
+from flexae_tf.training.throughput import Throughput, eta, report_duration
 from flexae_tf.training.workdir import Workdir
 
 SECONDS_PER_CALL = 1.0  # target duration of a compiled call; signals are handled between calls
@@ -43,13 +49,16 @@ def train(config: ResolvedConfig, spec: DatasetSpec) -> None:
     Raises:
         UserError: see `Trainer.train`, `data.load` and `dry_run.show`.
     """
-    print(choose_devices(config.device), flush=True)
+    processes = processes_of(config.distribution)
+    device = choose_devices(config.device, processes)
+    xla = 'on' if uses_xla(config.jit_compile, config.precision) else 'off'
+    print(f'{device}, precision {config.precision}, XLA {xla}', flush=True)
     if config.dry_run:
         dry_run.show(pin_source(config), spec)
         return
-    replicas = choose_strategy().num_replicas_in_sync
-    check_shares(config.batch_size, replicas, jit_compile=config.jit_compile)
-    trainer = Trainer(config, data.load(config))
+    strategy = choose_strategy(config.distribution, processes)
+    check_shares(config.batch_size, strategy.num_replicas_in_sync)
+    trainer = Trainer(config, data.load(config), strategy=strategy)
     if config.replay_step is None:
         trainer.train()
     else:
@@ -66,7 +75,7 @@ class Trainer:
     Args:
         config: the resolved configuration, from `methods.resolve`.
         dataset: data to train on.
-        strategy: distribution over devices; None for all visible GPUs.
+        strategy: distribution over devices and processes; None for all visible GPUs.
 
     Attributes:
         config: the resolved configuration.
@@ -89,8 +98,9 @@ class Trainer:
         self.config = config = pin_source(config)
         self._dataset = dataset
         self._strategy = strategy or choose_strategy()
+        self._cluster = Cluster(self._strategy)
         replicas = self._strategy.num_replicas_in_sync
-        check_shares(config.batch_size, replicas, jit_compile=config.jit_compile)
+        check_shares(config.batch_size, replicas)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         with self._strategy.scope():
@@ -103,17 +113,19 @@ class Trainer:
             batch_size=config.batch_size // replicas,
             seed=config.seed,
         )
-        # XLA needs a function of its own; several devices need to have none inside `run`.
-        self._iterate = (
-            tf.function(self._iteration, jit_compile=True)
-            if config.jit_compile
-            else self._iteration
-        )
-        self._log = (
-            WorkdirLog(Workdir(config.workdir), config, self.method, self.state)
-            if config.workdir
-            else PrintLog()
-        )
+        # XLA compiles an iteration as a whole, but with several devices only the parts between the
+        # collectives, which it chooses itself.
+        self._iterate, compiled = self._iteration, uses_xla(config.jit_compile, config.precision)
+        if compiled and replicas == 1:
+            self._iterate = tf.function(self._iteration, jit_compile=True)
+        elif compiled:
+            tf.config.optimizer.set_jit('autoclustering')
+        if not self._cluster.is_chief:
+            self._log = Log()
+        elif config.workdir:
+            self._log = WorkdirLog(Workdir(config.workdir), config, self.method, self.state)
+        else:
+            self._log = PrintLog()
         self._origin = (
             initialize(self.method, config)
             if config.init_from and not self._log.saved_steps()
@@ -135,6 +147,7 @@ class Trainer:
         with (
             GracefulShutdown(),
             self._log.opened(self._dataset),
+            self._cluster.connected(),
             contextlib.ExitStack() as self._deferral,
         ):
             try:
@@ -185,6 +198,7 @@ class Trainer:
 
         # Resume, or start from the weights of another run, which is not needed any more then.
         log.resume()
+        self._agree()
         self._require_finite()
         step, started = int(self.state.step.read_value()), bool(log.saved_steps())
         if step < total or not started:
@@ -197,17 +211,17 @@ class Trainer:
             if not log.saved_steps():  # --training_steps=0: an untrained method
                 log.save_checkpoint(step, required=True)
             return
-        if step == 0:
+        if step == 0 and self._cluster.is_chief:
             self._summaries.write_first()
 
         # The first call compiles, so it does not count in the measured speed.
         shutdown.check('before the first step')
-        log.message('compiling the first iteration')
         throughput, compiled = Throughput(step, batch_size=config.batch_size), False
 
         while step < total:
             # Train until the next step at which something is due.
-            step = self._advance(step)
+            with contextlib.nullcontext() if compiled else self._report_compilation():
+                step = self._advance(step)
             log_due = self._due(step, config.log_every_steps)
             if not compiled:
                 self._deferral.enter_context(shutdown.deferred())  # from now on there is a state
@@ -224,24 +238,46 @@ class Trainer:
                 log.append('perf', step, measured)
 
             # Evaluate on held-out examples.
-            if self._due(step, config.sample_every_steps):
+            if self._cluster.is_chief and self._due(step, config.sample_every_steps):
                 record |= self._summaries.sample(step)
-            if self._due(step, config.eval_every_steps):
+            if self._cluster.is_chief and self._due(step, config.eval_every_steps):
                 record |= self._summaries.evaluate()
             if record:
                 log.append('stats', step, record, self._summaries.descriptions)
 
+            # Agree on the length of the next call, and on a signal that any process received.
+            number, self._seconds_per_step = self._cluster.mean(
+                shutdown.requested() or 0, self._seconds_per_step
+            )
+
             # Save; the snapshot first, so that a run killed in between writes both again.
-            last, stopping = step == total, shutdown.requested() is not None
+            last, stopping = step == total, number > 0
             if self._due(step, config.snapshot_every_steps):
                 log.save_snapshot(step, required=last)
             if self._due(step, config.save_every_steps) or stopping:
                 log.save_checkpoint(step, required=last or stopping)
 
-            # Stop on a signal.
+            # Stop on a signal, when the chief has saved.
             if stopping and not last:
-                raise Interrupted(shutdown.requested(), f'after step {step}', log.stop_note)
+                self._cluster.mean(0.0)
+                signal_number = shutdown.requested() or signal.SIGTERM
+                raise Interrupted(signal_number, f'after step {step}', log.stop_note)
         log.finish(step)
+
+    def _report_compilation(self) -> contextlib.AbstractContextManager[None]:
+        return report_duration('compiling the first iteration', self._log.message)
+
+    def _agree(self) -> None:
+        """Gives all processes the state of the chief, if they train the same."""
+        if self._cluster.num_processes == 1:
+            return
+        config = dataclasses.replace(self.config, data_dir=None, download=False, device='auto')
+        digests = {f'--{name}': repr(value) for name, value in config.to_json().items()}
+        digests |= {'data': fingerprint(self._dataset.train.x), 'tensorflow': tf.__version__}
+        self._cluster.check_equal(
+            {name: hashlib.sha256(value.encode()).hexdigest() for name, value in digests.items()}
+        )
+        self._cluster.broadcast([v.value for v in self.method.state] + list(self.state))
 
     def _due(self, step: int, every: int) -> bool:
         """Returns whether `step` is the last one or a multiple of `every` (0: never)."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from flexae_tf import data
 from flexae_tf.checked_files import SCALARS, read_json, read_jsonl, write_json
-from flexae_tf.config import ResolvedConfig, TrainConfig
+from flexae_tf.config import ResolvedConfig, TrainConfig, renamed
 from flexae_tf.config.options import json_schema, to_flagfile
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
 from flexae_tf.environment import environment
@@ -356,7 +356,8 @@ class Workdir:
         except (FileNotFoundError, NotADirectoryError):
             return None
         # A run that was moved or copied has another workdir now.
-        config, found = document['config'] | {'workdir': str(self.path)}, document['data']
+        config = renamed.update_config(document['config']) | {'workdir': str(self.path)}
+        found = document['data']
         for name in ('shape', 'value_range', 'attributes'):
             found[name] = tuple(found[name])
         spec = DatasetSpec(**found)

@@ -131,7 +131,7 @@ def test_model_config_takes_sizes_from_the_run(run):
 
 def test_model_config_takes_arithmetic_from_the_run(run):
     config = dataclasses.replace(
-        run.config, jit_compile=True, deterministic=True, precision='float32'
+        run.config, jit_compile='on', deterministic=True, precision='float32'
     )
     config = model_config('latent_gan', run._replace(config=config))
-    assert config.jit_compile and config.deterministic and config.precision == 'float32'
+    assert config.jit_compile == 'on' and config.deterministic and config.precision == 'float32'

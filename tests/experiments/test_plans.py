@@ -187,10 +187,10 @@ def test_fig5_and_joint_have_further_evaluations():
 
 
 def test_xla_does_not_change_a_run():
-    plain, compiled = planned('table1,fig2'), planned('table1,fig2', jit_compile=True)
+    plain, compiled = planned('table1,fig2'), planned('table1,fig2', jit_compile='on')
     assert [job.name for job in plain] == [job.name for job in compiled]
     for job, faster in zip(plain, compiled, strict=True):
-        assert faster.config == dataclasses.replace(job.config, jit_compile=True)
+        assert faster.config == dataclasses.replace(job.config, jit_compile='on')
         assert faster.config.identity_hash() == job.config.identity_hash()
         assert faster.evaluations == job.evaluations
 

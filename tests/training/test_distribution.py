@@ -1,16 +1,26 @@
 import pytest
 
 from flexae_tf.errors import UsageError
-from flexae_tf.training.distribution import check_shares
+from flexae_tf.training.distribution import check_shares, processes_of
 
 
 def test_check_shares_refuses_batches_that_cannot_be_split():
-    check_shares(16, 2, jit_compile=False)
+    check_shares(16, 2)
     with pytest.raises(UsageError, match='batch_size=15: cannot be split over 2'):
-        check_shares(15, 2, jit_compile=False)
+        check_shares(15, 2)
 
 
-def test_check_shares_refuses_xla_on_several_devices():
-    check_shares(16, 1, jit_compile=True)
-    with pytest.raises(UsageError, match='--jit_compile: works on one device, not on 2'):
-        check_shares(16, 2, jit_compile=True)
+@pytest.mark.parametrize('distribution', ['none', 'mirrored'])
+def test_processes_must_not_be_forbidden(distribution, monkeypatch):
+    assert processes_of(distribution) is None
+    config = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
+    monkeypatch.setenv('TF_CONFIG', config)
+    assert processes_of('auto').addresses == ('a:1', 'b:1')
+    with pytest.raises(UsageError, match=f'--distribution={distribution}: TF_CONFIG names'):
+        processes_of(distribution)
+
+
+def test_multi_worker_needs_other_processes():
+    assert processes_of('auto') is None
+    with pytest.raises(UsageError, match='there is one process only'):
+        processes_of('multi_worker')

@@ -1,9 +1,11 @@
+import time
+
 import pytest
 import tensorflow as tf
 
 from flexae_tf.training import throughput
 from flexae_tf.training.flops import graph_flop
-from flexae_tf.training.throughput import Throughput, eta
+from flexae_tf.training.throughput import Throughput, eta, report_duration
 
 
 def test_throughput_measures_a_lap(monkeypatch):
@@ -18,6 +20,18 @@ def test_throughput_measures_a_lap(monkeypatch):
     assert lap['perf/tflops'] == 30.0
     now[0] = 4.0
     assert measured.lap(34)['perf/steps_per_sec'] == 2.0
+
+
+def test_report_duration_reports_while_the_work_takes_place(monkeypatch):
+    monkeypatch.setattr(throughput, 'REPORT_SECONDS', 0.1)
+    reported = []
+    with report_duration('compiling', reported.append):
+        time.sleep(0.25)
+        during = list(reported)
+    assert during[0] == 'compiling' and during[1] == 'compiling: 0 s'
+    assert len(reported) == len(during) + 1
+    time.sleep(0.15)
+    assert len(reported) == len(during) + 1
 
 
 @pytest.mark.parametrize('steps, text', [(0, '0:00:00'), (65, '0:01:05'), (36061, '10:01:01')])

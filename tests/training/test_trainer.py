@@ -460,7 +460,7 @@ def test_trainer_on_two_devices_equals_one_device(config, mirrored, short_networ
 
 def test_trainer_with_xla_equals_trainer_without(config, synthetic):
     plain, compiled = (
-        train(config(training_steps=2, jit_compile=jit), synthetic) for jit in (False, True)
+        train(config(training_steps=2, jit_compile=jit), synthetic) for jit in ('off', 'on')
     )
     for a, b in zip(plain.method.weights, compiled.method.weights, strict=True):
         np.testing.assert_allclose(a, b, atol=3e-4, err_msg=a.path)

@@ -106,7 +106,7 @@ def test_workdir_without_valid_run_is_refused(run):
     ('section', 'changes', 'problem'),
     [
         ('config', {'seed': '0'}, ":[0-9]+: 'seed' is no int"),
-        ('config', {'jit_compile': 0}, ":[0-9]+: 'jit_compile' is no bool"),
+        ('config', {'download': 0}, ":[0-9]+: 'download' is no bool"),
         ('config', {'method': None}, ":[0-9]+: 'method' is no str"),
         ('config', {'colour': 'red'}, ":[0-9]+: unknown key 'colour'"),
         ('data', {'shape': [28, 28]}, ': describes data of an impossible shape'),

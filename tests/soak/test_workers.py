@@ -1,0 +1,95 @@
+"""Processes that train together end together after a fault, and the same commands resume."""
+
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from tests.soak import campaign
+from tests.soak.campaign import differing
+from tests.training import workers
+
+STEPS = 4000
+FLAGS = [f'--training_steps={STEPS}', '--log_every_steps=100', '--save_every_steps=100']
+FLAGS += ['--sample_every_steps=2000', '--jit_compile=off']
+SECONDS = 60.0  # to the exit of the other process
+KILLS = 5
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory):
+    """The run of two processes that nothing disturbed."""
+    run = tmp_path_factory.mktemp('uninterrupted') / 'run'
+    codes, outputs = workers.finish(workers.start(run, flags=FLAGS))
+    assert codes == [0, 0], outputs
+    return run
+
+
+def disturb(run, index, number, seconds):
+    """Sends a signal to one process during training; returns codes, outputs and time to exit."""
+    processes = workers.start(run, flags=FLAGS)
+    while not (run / 'stats.jsonl').exists() or not (run / 'stats.jsonl').stat().st_size:
+        assert [p.poll() for p in processes] == [None, None]
+        time.sleep(0.05)
+    time.sleep(seconds)
+    processes[index].send_signal(number)
+    sent = time.monotonic()
+    processes[1 - index].wait(SECONDS)
+    ended = time.monotonic() - sent
+    processes[index].send_signal(signal.SIGCONT)
+    codes, outputs = workers.finish(processes)
+    assert 'Traceback' not in ''.join(outputs), outputs
+    return codes, outputs, ended
+
+
+def resume(run, uninterrupted):
+    codes, outputs = workers.finish(workers.start(run, flags=FLAGS))
+    assert codes == [0, 0] and 'resuming at step' in outputs[0], outputs
+    assert not differing(uninterrupted, run)
+
+
+def test_kills(uninterrupted, tmp_path):
+    rng, run, slowest = random.Random(0), tmp_path / 'run', 0.0
+    for kill in range(KILLS):
+        index = kill % 2
+        codes, outputs, ended = disturb(run, index, signal.SIGKILL, rng.uniform(0.0, 6.0))
+        slowest = max(slowest, ended)
+        assert codes[index] == -signal.SIGKILL and codes[1 - index] == 7, (codes, outputs)
+        assert f'process {index} ended' in outputs[1 - index], outputs
+        resume(run, uninterrupted)
+        shutil.rmtree(run)
+    note = f'; the other process ended after {slowest:.1f} s at most'
+    campaign.report('workers', 'SIGKILL of one', Counter(killed=KILLS), note)
+
+
+@pytest.mark.parametrize('index', [0, 1])
+def test_process_that_hangs(index, uninterrupted, tmp_path):
+    codes, outputs, ended = disturb(tmp_path / 'run', index, signal.SIGSTOP, 1.0)
+    assert codes[1 - index] == 7, (codes, outputs)
+    resume(tmp_path / 'run', uninterrupted)
+    note = f'; the other process ended after {ended:.1f} s'
+    campaign.report('workers', f'SIGSTOP of process {index}', Counter(stopped=1), note)
+
+
+@pytest.mark.parametrize('index', [0, 1])
+def test_signal_to_one_process(index, uninterrupted, tmp_path):
+    run = tmp_path / 'run'
+    codes, outputs, ended = disturb(run, index, signal.SIGTERM, 1.0)
+    assert codes == [143, 143], (codes, outputs)
+    assert [output.count('stopped by signal 15 after step') for output in outputs] == [1, 1]
+    resume(run, uninterrupted)
+    note = f'; the other process ended after {ended:.1f} s'
+    campaign.report('workers', f'SIGTERM to process {index}', Counter(stopped=1), note)
+
+
+def test_process_that_does_not_start(tmp_path):
+    waiting, absent = workers.start(tmp_path / 'run', flags=FLAGS)
+    absent.kill()
+    assert 'device' in waiting.stdout.readline() and 'waiting' in waiting.stdout.readline()
+    waiting.send_signal(signal.SIGTERM)
+    codes, outputs = workers.finish([waiting])
+    assert codes == [143] and 'while it waited for other processes' in outputs[0]
+    assert not (tmp_path / 'run').exists()
