@@ -176,7 +176,8 @@ class Cluster:
         resolver = strategy.cluster_resolver
         self._strategy = strategy
         self.num_processes = len(resolver.cluster_spec().job_tasks('worker')) if resolver else 1
-        self.is_chief = not resolver or not resolver.task_id
+        self._index = resolver.task_id if resolver else 0
+        self.is_chief = self._index == 0
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
@@ -192,7 +193,7 @@ class Cluster:
             if self.num_processes == 1:
                 raise
             raise LostWorkerError(
-                f'--distribution: {_lost_process(error)} ended, or does not answer. See its '
+                f'--distribution: {self._lost_process(error)} ended, or does not answer. See its '
                 'message, and start all processes again: the same commands resume.'
             ) from None
 
@@ -229,8 +230,8 @@ class Cluster:
         """Returns the sum of the values of all processes."""
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
 
-
-def _lost_process(error: tf.errors.OpError) -> str:
-    """Returns the process that an error of a collective names."""
-    found = re.search(r'/job:worker/replica:0/task:(\d+)', str(error))
-    return f'process {found[1]}' if found else 'another process'
+    def _lost_process(self, error: tf.errors.OpError) -> str:
+        """Returns the other process that an error of a collective names."""
+        named = re.findall(r'/job:worker/replica:0/task:(\d+)', str(error))
+        others = [number for number in named if int(number) != self._index]
+        return f'process {others[0]}' if others else 'another process'

@@ -8,9 +8,12 @@ from collections import Counter
 
 import pytest
 
+from flexae_tf.checked_files import read_jsonl
+from tests.conftest import ROOT
 from tests.soak import campaign
 from tests.soak.campaign import differing
 from tests.training import workers
+from tests.training.workers import assert_processes_equal_devices
 
 STEPS = 4000
 FLAGS = [f'--training_steps={STEPS}', '--log_every_steps=100', '--save_every_steps=100']
@@ -49,6 +52,30 @@ def resume(run, uninterrupted):
     codes, outputs = workers.finish(workers.start(run, flags=FLAGS))
     assert codes == [0, 0] and 'resuming at step' in outputs[0], outputs
     assert not differing(uninterrupted, run)
+
+
+@pytest.mark.parametrize(
+    'method',
+    ['flexae', 'flexae_sr', 'vae', 'vae_iop', 'wae_gan', 'rae_gmm', 'injflow', 'mask_aae'],
+)
+def test_methods(method, mirrored, tmp_path):
+    flags = [f'--flagfile={ROOT}/flags/methods/{method}.flags', *workers.FLAGS]
+    flags += campaign.IMAGES if method == 'flexae_sr' else []
+    assert_processes_equal_devices(mirrored, tmp_path, 2, flags)
+    campaign.report('workers', method, Counter(steps=5), '; all variables equal two devices')
+
+
+def test_other_number_of_processes_continues(tmp_path):
+    run, saved = tmp_path / 'run', []
+    for steps, number in ((100, 2), (200, 1), (300, 3), (400, 2)):
+        flags = [*FLAGS, f'--training_steps={steps}']
+        flags += ['--distribution=none'] if number == 1 else []
+        flags += ['--batch_size=24']
+        codes, outputs = workers.finish(workers.start(run, number, flags))
+        assert codes == [0] * number, outputs
+        saved.append((run / 'checkpoints' / f'ckpt-{steps:09d}.manifest.json').exists())
+    steps = [record['step'] for record in read_jsonl(run / 'stats.jsonl')]
+    assert all(saved) and steps == sorted(set(steps)) and steps[-1] == 400
 
 
 def test_kills(uninterrupted, tmp_path):
