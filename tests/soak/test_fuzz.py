@@ -83,7 +83,7 @@ class Unpickled:
 
 
 @pytest.fixture
-def fuzz(tmp_path, monkeypatch, capsys):
+def fuzz(tmp_path, monkeypatch):
     """`fuzz(name, contents, parse)`: parses mutations; asserts errors, times and written files."""
     box = tmp_path / 'box'
     (box / 'here').mkdir(parents=True)
@@ -122,11 +122,10 @@ def fuzz(tmp_path, monkeypatch, capsys):
         assert before == (sorted(os.listdir('/')), sorted(os.listdir(tmp_path)))
         assert not [path for path in box.rglob('*') if path.name in ('escaped', 'unpickled')]
         assert ends.total() >= inputs and memory.peak() - peak < 1.0  # GiB
-        with capsys.disabled():
-            print(
-                f'\nSOAK fuzz {name}: {ends.total()} inputs, {ends["refused"]} refused, '
-                f'{ends["accepted"]} accepted, slowest {slowest:.2f} s'
-            )
+        print(
+            f'SOAK fuzz {name}: {ends.total()} inputs, {ends["refused"]} refused, '
+            f'{ends["accepted"]} accepted, slowest {slowest:.2f} s'
+        )
 
     run.box = box
     return run
