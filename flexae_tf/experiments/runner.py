@@ -15,6 +15,7 @@ from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError, UserError
 from flexae_tf.experiments.plans import Job
 from flexae_tf.files import lock
+from flexae_tf.training.processes import without_processes
 
 PROGRAMS = (sys.executable, '-m', 'flexae_tf.cli')
 PACKAGE = pathlib.Path(flexae_tf.__file__).resolve().parents[1]  # folder of the package
@@ -146,7 +147,7 @@ def _call(job: Job, command: Sequence[str], label: str, held: int) -> None:
     lines = []
     with shutdown.child(
         [*PROGRAMS, *command],
-        env=os.environ | {'PYTHONPATH': path},
+        env=without_processes(os.environ) | {'PYTHONPATH': path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

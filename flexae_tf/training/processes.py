@@ -74,7 +74,7 @@ class Processes(NamedTuple):
 
     def _meet_others(self, hello: bytes, deadline: float) -> None:
         port = int(self.addresses[0].rpartition(':')[2])
-        missing, there = {*range(1, len(self.addresses))}, {}
+        there: dict[int, socket.socket] = {}
         try:
             listener = socket.create_server(('', port), backlog=len(self.addresses))
         except OSError as error:
@@ -84,15 +84,15 @@ class Processes(NamedTuple):
             ) from None
         with listener, contextlib.ExitStack() as connections:
             listener.settimeout(_POLL_SECONDS)
-            while missing:
+            while missing := {*range(1, len(self.addresses))} - there.keys():
                 with contextlib.suppress(OSError):
                     connection = connections.enter_context(listener.accept()[0])
                     said = self._receive(connection, len(hello) + 4, _POLL_SECONDS)
                     index = int.from_bytes(said[len(hello) :])
                     if said.startswith(hello) and index < len(self.addresses):
                         there[index] = connection
-                        missing.discard(index)
                 self._wait(sorted(missing), deadline, pause=0.0)
+                there = {i: other for i, other in there.items() if _is_open(other)}
             for connection in there.values():
                 with contextlib.suppress(OSError):
                     connection.sendall(_GO)
@@ -123,6 +123,16 @@ class Processes(NamedTuple):
         time.sleep(pause)
 
 
+def _is_open(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) != b''
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
 def find_processes(environ: Mapping[str, str] = os.environ) -> Processes | None:
     """Returns the processes that the environment names; None if there is one.
 
@@ -133,9 +143,15 @@ def find_processes(environ: Mapping[str, str] = os.environ) -> Processes | None:
     """
     if text := environ.get('TF_CONFIG'):
         return _from_tf_config(text)
-    if int(environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1 and 'SLURM_PROCID' in environ:
+    if environ.get('SLURM_STEP_NUM_TASKS', '1') != '1' and 'SLURM_PROCID' in environ:
         return _from_slurm(environ)
     return None
+
+
+def without_processes(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns an environment in which `find_processes` finds one process."""
+    names = ('TF_CONFIG', 'SLURM_STEP_NUM_TASKS')
+    return {name: value for name, value in environ.items() if name not in names}
 
 
 def _from_tf_config(text: str) -> Processes | None:

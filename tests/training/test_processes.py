@@ -1,11 +1,12 @@
 import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from flexae_tf.errors import LostWorkerError, UsageError
-from flexae_tf.training.processes import Processes, find_processes
+from flexae_tf.training.processes import Processes, find_processes, without_processes
 
 SLURM = dict(
     SLURM_JOB_ID='17',
@@ -71,6 +72,11 @@ def test_one_process_is_alone():
     assert find_processes(SLURM | dict(SLURM_STEP_NUM_TASKS='1')) is None
 
 
+def test_commands_of_an_experiment_are_single_processes():
+    environ = tf_config(dict(type='worker', index=0), worker=['a:1', 'b:1']) | SLURM
+    assert find_processes(environ) and find_processes(without_processes(environ)) is None
+
+
 def test_slurm_names_processes_node_by_node():
     processes = find_processes(SLURM)
     hosts = [address.partition(':')[0] for address in processes.addresses]
@@ -108,6 +114,17 @@ def test_processes_meet(addresses):
         Processes(addresses, 0).meet(30.0)
         for other in others:
             other.result(30.0)
+
+
+def test_process_that_ends_while_it_waits_is_missed(addresses):
+    with ThreadPoolExecutor(3) as pool:
+        ended = pool.submit(Processes(addresses, 1).meet, 0.5)
+        other = pool.submit(lambda: time.sleep(1.0) or Processes(addresses, 2).meet(1.0))
+        with pytest.raises(LostWorkerError, match='process 1 .* did not start'):
+            Processes(addresses, 0).meet(2.0)
+        for process in (ended, other):
+            with pytest.raises(LostWorkerError):
+                process.result(30.0)
 
 
 def test_processes_of_another_training_are_not_met(addresses):
