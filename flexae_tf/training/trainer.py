@@ -97,7 +97,7 @@ class Trainer:
     ) -> None:
         self.config = config = pin_source(config)
         self._dataset = dataset
-        self._strategy = strategy or choose_strategy()
+        self._strategy = strategy or choose_strategy(config.distribution)
         self._cluster = Cluster(self._strategy)
         replicas = self._strategy.num_replicas_in_sync
         check_shares(config.batch_size, replicas)
