@@ -128,8 +128,8 @@ class Trainer:
             self._log = PrintLog()
         self._origin = (
             initialize(self.method, config)
-            if config.init_from and not self._log.saved_steps()
-            else None  # random weights, or weights of a checkpoint
+            if config.init_from and self._cluster.is_chief and not self._log.saved_steps()
+            else None  # weights are random, from a checkpoint, or from the chief
         )
         self._summaries = Summaries(self.method, dataset, self._log)
         self._seconds_per_step = math.inf
@@ -409,6 +409,7 @@ class Trainer:
         )
         saved = self._log.saved_steps()
         kept = f'the checkpoint of step {saved[-1]} is kept' if saved else 'nothing is saved yet'
+        kept = kept if self._cluster.is_chief else self._log.stop_note
         return NonFiniteLossError(
             f'{_listing(names)}: not finite at step {step}; {kept}. Use lower learning rates, '
             '--precision=float32 or another --seed, in another --workdir; add '
@@ -417,8 +418,13 @@ class Trainer:
 
     def _batch_indices(self, step: int) -> list[list[int]]:
         """Returns the indices of the training examples of a step, over all devices."""
-        run = self._strategy.run(self._batches.indices, [tf.constant(step, tf.int64)])
-        return tf.concat(self._strategy.experimental_local_results(run), axis=1).numpy().tolist()
+
+        @tf.function
+        def indices() -> tf.Tensor:
+            of_replicas = self._strategy.run(self._batches.indices, [tf.constant(step, tf.int64)])
+            return self._strategy.gather(of_replicas, axis=1)
+
+        return indices().numpy().tolist()
 
     def _print_origin(
         self, step: int, found: NonFiniteValues, repeat: Callable[[tf.Tensor], Any]

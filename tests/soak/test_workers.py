@@ -1,5 +1,6 @@
 """Processes that train together end together after a fault, and the same commands resume."""
 
+import json
 import random
 import shutil
 import signal
@@ -76,6 +77,28 @@ def test_other_number_of_processes_continues(tmp_path):
         saved.append((run / 'checkpoints' / f'ckpt-{steps:09d}.manifest.json').exists())
     steps = [record['step'] for record in read_jsonl(run / 'stats.jsonl')]
     assert all(saved) and steps == sorted(set(steps)) and steps[-1] == 400
+
+
+def test_values_that_are_not_finite(tmp_path):
+    records = []
+    for number in (2, 1):
+        run = tmp_path / str(number)
+        flags = ['--training_steps=20', '--ae_learning_rate=1e30']
+        codes, outputs = workers.finish(workers.start(run, number, flags))
+        assert codes == [5] * number, outputs
+        records.append(json.loads((run / 'nonfinite.json').read_text()))
+    assert records[0] == records[1]  # with the examples of all processes
+
+
+def test_other_run_to_start_from_is_not_needed_again(tmp_path):
+    source, run = tmp_path / 'source', tmp_path / 'run'
+    for folder, number, steps in ((source, 1, 3), (run, 2, 3), (run, 2, 6)):
+        flags = [f'--training_steps={steps}']
+        flags += [f'--init_from={source}'] if folder == run else []
+        codes, outputs = workers.finish(workers.start(folder, number, flags))
+        assert codes == [0] * number, outputs
+        if folder == run:
+            shutil.rmtree(source, ignore_errors=True)
 
 
 def test_kills(uninterrupted, tmp_path):
