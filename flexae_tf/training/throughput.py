@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from flexae_tf.data import memory
+from flexae_tf.errors import UserError
 
 REPORT_SECONDS = 30.0
 
@@ -68,8 +69,10 @@ def report_duration(work: str, message: Callable[[str], None]) -> Iterator[None]
         message(f'{work}: {time.monotonic() - started:.0f} s')
 
     def report_often() -> None:
-        while not ended.wait(REPORT_SECONDS):
-            report()
+        # The next message of the training meets the same error.
+        with contextlib.suppress(OSError, UserError):
+            while not ended.wait(REPORT_SECONDS):
+                report()
 
     message(work)
     thread = threading.Thread(target=report_often, daemon=True)

@@ -34,6 +34,18 @@ def test_report_duration_reports_while_the_work_takes_place(monkeypatch):
     assert len(reported) == len(during) + 1
 
 
+def test_report_duration_shows_no_traceback_of_a_full_disk(monkeypatch, capfd):
+    monkeypatch.setattr(throughput, 'REPORT_SECONDS', 0.01)
+
+    def message(text):
+        if ': ' in text:
+            raise OSError('full')
+
+    with pytest.raises(OSError, match='full'), report_duration('compiling', message):
+        time.sleep(0.1)
+    assert not capfd.readouterr().err
+
+
 @pytest.mark.parametrize('steps, text', [(0, '0:00:00'), (65, '0:01:05'), (36061, '10:01:01')])
 def test_eta_is_hours_minutes_and_seconds(steps, text):
     assert eta(steps, 1.0) == text
