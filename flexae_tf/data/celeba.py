@@ -36,7 +36,7 @@ ATTRIBUTES = tuple(
 )
 IMAGES = 'img_align_celeba'  # folder or .zip file of the images
 PARTITION, ATTRIBUTE_LIST = 'list_eval_partition', 'list_attr_celeba'  # .txt or .csv files
-TRAIN, TEST = 0, 2  # numbers in PARTITION; its validation part, 1, is not used
+TRAIN, VALIDATION, TEST = 0, 1, 2  # numbers in PARTITION; the validation part is not used
 MAX_DEPTH = 4  # of folders in which the files are searched
 
 
@@ -215,7 +215,9 @@ def _load_official(folder: Path, files: _Files, crop: int) -> tuple[Split, Split
         found, missing = files.describe()
         raise MissingDataError(f'{folder}: holds {found}, but no {missing}. Add what is missing.')
     place, found = files.images
-    partition_path, partition = _read_list(*files.partition, columns=1, values={TRAIN, 1, TEST})
+    partition_path, partition = _read_list(
+        *files.partition, columns=1, values={TRAIN, VALIDATION, TEST}
+    )
     attributes_path, attributes = _read_list(
         *files.attributes, columns=len(ATTRIBUTES), values={-1, 1}
     )
