@@ -193,7 +193,7 @@ def json_schema(options: type[Options]) -> dict[str, Any]:
     """Returns the schema of `Options.to_json`; an earlier version may lack some options."""
     return {
         f'{field.name}?': _JSON_TYPES[type_name(field)]
-        | (bool | None if field.name in renamed.CONFIG_VALUES else None)
+        | (bool | None if field.name in renamed.BOOLEANS else None)
         for field in dataclasses.fields(options)
     }
 

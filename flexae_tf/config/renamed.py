@@ -29,18 +29,16 @@ VALUES = {
     'generator_capacity': {f'capacity_{row}': str(row) for row in range(1, 7)},
     'jit_compile': {'true': 'on', 'True': 'on', 'false': 'off', 'False': 'off'},
 }
-# Values of another type in config.json of earlier versions.
-CONFIG_VALUES = {'jit_compile': {True: 'on', False: 'auto'}}
+# Options that are true or false in config.json of earlier versions.
+BOOLEANS = {'jit_compile'}
 # Flags that moved to another program.
 MOVED = {'density_steps': 'bin/fit.py'}
 
 
 def update_config(config: dict[str, Any]) -> dict[str, Any]:
     """Returns the options of a config.json with the values of this version."""
-    return {
-        name: CONFIG_VALUES[name].get(value, value) if name in CONFIG_VALUES else value
-        for name, value in config.items()
-    }
+    old = {name for name in BOOLEANS if isinstance(config.get(name), bool)}
+    return config | {name: 'on' if config[name] else 'off' for name in old}
 
 
 def check(arguments: Sequence[str], known: Sequence[str]) -> None:

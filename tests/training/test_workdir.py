@@ -84,6 +84,16 @@ def test_workdir_stores_absolute_paths(config, synthetic, tmp_path, monkeypatch)
     assert from_arguments(TrainConfig, [f'--flagfile={again}']).data_dir == found.data_dir
 
 
+@pytest.mark.parametrize('old, new', [(True, 'on'), (False, 'off')])
+def test_workdir_reads_options_that_had_another_type(run, old, new):
+    path = run / 'config.json'
+    document = json.loads(path.read_text())
+    document['config']['jit_compile'] = old
+    del document['checksum']  # as earlier versions wrote
+    path.write_text(json.dumps(document))
+    assert Workdir(run).read()[0].jit_compile == new
+
+
 def test_workdir_logs_names_that_are_not_utf_8(tmp_path):
     Workdir(tmp_path).log('é \udcff')
     assert (tmp_path / 'log.txt').read_text('utf-8').endswith(' é \\udcff\n')
