@@ -128,6 +128,13 @@ def _multi_worker(processes: Processes) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
 
 
+def num_devices(distribution: str, processes: Processes | None) -> int:
+    """Returns the number of devices that share a batch; waits for no process."""
+    if processes:
+        return len(processes.addresses)
+    return choose_strategy(distribution).num_replicas_in_sync
+
+
 def uses_xla(jit_compile: str, precision: str) -> bool:
     """Returns whether XLA compiles training steps: 'on', or 'auto' on a GPU.
 
@@ -188,7 +195,7 @@ class Cluster:
         """
         try:
             yield
-            self.mean(0.0)
+            self.wait()
         except _LOST as error:
             if self.num_processes == 1:
                 raise
@@ -203,6 +210,10 @@ class Cluster:
             return list(values)
         sums = self._sum(tf.constant(values, tf.float64)).numpy()
         return (sums / self.num_processes).tolist()
+
+    def wait(self) -> None:
+        """Waits until all processes call this method."""
+        self.mean(0.0)
 
     def broadcast(self, variables: Sequence[tf.Variable]) -> None:
         """Gives the variables of every process the values of the chief."""

@@ -13,7 +13,6 @@ from flexae_tf.methods import build_method
 from flexae_tf.methods.base import Method
 from flexae_tf.training import disk_space
 from flexae_tf.training.disk_space import mib, num_bytes
-from flexae_tf.training.distribution import check_shares, choose_strategy, processes_of
 from flexae_tf.training.flops import graph_flop
 from flexae_tf.training.restore import initialize
 from flexae_tf.training.workdir import is_started
@@ -28,15 +27,7 @@ def show(config: ResolvedConfig, spec: DatasetSpec) -> None:
 
     Raises:
         MissingDataError: the data are missing; raised after everything else is printed.
-        UsageError: the devices cannot share a batch.
     """
-    processes = processes_of(config.distribution)
-    check_shares(
-        config.batch_size,
-        len(processes.addresses)
-        if processes
-        else choose_strategy(config.distribution).num_replicas_in_sync,
-    )
     for name, value in dataclasses.asdict(config).items():
         print(f'--{name}={value}')
     method = build_method(config, spec)

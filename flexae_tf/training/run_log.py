@@ -39,9 +39,10 @@ class Log:
 
     Attributes:
         stop_note: state of the files after a signal, for the message.
+        unsaved_note: state of the files without a checkpoint, for the message.
     """
 
-    stop_note = 'see the first process'
+    stop_note = unsaved_note = 'see the first process'
 
     @contextlib.contextmanager
     def opened(self, dataset: Dataset) -> Iterator[None]:
@@ -106,6 +107,7 @@ class PrintLog(Log):
     """The log of a training without workdir: prints messages and stores nothing."""
 
     stop_note = 'not saved: it has no workdir'
+    unsaved_note = 'nothing is saved yet'
 
     def message(self, text: str) -> None:
         """Prints one line."""
@@ -123,6 +125,7 @@ class WorkdirLog(Log):
     """
 
     stop_note = 'all saved: the same command resumes'
+    unsaved_note = PrintLog.unsaved_note
 
     def __init__(
         self, workdir: Workdir, config: ResolvedConfig, method: Method, state: State

@@ -1,7 +1,6 @@
 """The training loop. It knows nothing about a method except its public interface."""
 
 import contextlib
-import dataclasses
 import hashlib
 import math
 import signal
@@ -25,6 +24,7 @@ from flexae_tf.training.distribution import (
     choose_devices,
     choose_strategy,
     mean_over_replicas,
+    num_devices,
     processes_of,
     uses_xla,
 )
@@ -50,14 +50,18 @@ def train(config: ResolvedConfig, spec: DatasetSpec) -> None:
         UserError: see `Trainer.train`, `data.load` and `dry_run.show`.
     """
     processes = processes_of(config.distribution)
+    if processes and config.replay_step is not None:
+        raise UsageError(
+            '--replay_step: works in one process. Start one, without srun and TF_CONFIG.'
+        )
     device = choose_devices(config.device, processes)
     xla = 'on' if uses_xla(config.jit_compile, config.precision) else 'off'
     print(f'{device}, precision {config.precision}, XLA {xla}', flush=True)
+    check_shares(config.batch_size, num_devices(config.distribution, processes))
     if config.dry_run:
         dry_run.show(pin_source(config), spec)
         return
     strategy = choose_strategy(config.distribution, processes)
-    check_shares(config.batch_size, strategy.num_replicas_in_sync)
     trainer = Trainer(config, data.load(config), strategy=strategy)
     if config.replay_step is None:
         trainer.train()
@@ -259,7 +263,7 @@ class Trainer:
 
             # Stop on a signal, when the chief has saved.
             if stopping and not last:
-                self._cluster.mean(0.0)
+                self._cluster.wait()
                 signal_number = shutdown.requested() or signal.SIGTERM
                 raise Interrupted(signal_number, f'after step {step}', log.stop_note)
         log.finish(step)
@@ -271,8 +275,9 @@ class Trainer:
         """Gives all processes the state of the chief, if they train the same."""
         if self._cluster.num_processes == 1:
             return
-        config = dataclasses.replace(self.config, data_dir=None, download=False, device='auto')
-        digests = {f'--{name}': repr(value) for name, value in config.to_json().items()}
+        own = ('data_dir', 'download', 'device')  # may differ between machines
+        options = self.config.to_json().items()
+        digests = {f'--{name}': repr(value) for name, value in options if name not in own}
         digests |= {'data': fingerprint(self._dataset.train.x), 'tensorflow': tf.__version__}
         self._cluster.check_equal(
             {name: hashlib.sha256(value.encode()).hexdigest() for name, value in digests.items()}
@@ -408,8 +413,7 @@ class Trainer:
             }
         )
         saved = self._log.saved_steps()
-        kept = f'the checkpoint of step {saved[-1]} is kept' if saved else 'nothing is saved yet'
-        kept = kept if self._cluster.is_chief else self._log.stop_note
+        kept = f'the checkpoint of step {saved[-1]} is kept' if saved else self._log.unsaved_note
         return NonFiniteLossError(
             f'{_listing(names)}: not finite at step {step}; {kept}. Use lower learning rates, '
             '--precision=float32 or another --seed, in another --workdir; add '

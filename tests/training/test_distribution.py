@@ -20,6 +20,20 @@ def test_processes_must_not_be_forbidden(distribution, monkeypatch):
         processes_of(distribution)
 
 
+def test_replay_is_for_one_process(here, tmp_path, monkeypatch):
+    config = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
+    monkeypatch.setenv('TF_CONFIG', config)
+    with pytest.raises(UsageError, match='--replay_step: works in one process'):
+        here('train', '--dataset=synthetic_2d', f'--workdir={tmp_path}', '--replay_step=3')
+
+
+def test_batch_is_checked_before_other_processes_are_waited_for(here, tmp_path, monkeypatch):
+    config = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
+    monkeypatch.setenv('TF_CONFIG', config)
+    with pytest.raises(UsageError, match='--batch_size=15: cannot be split over 2'):
+        here('train', '--dataset=synthetic_2d', f'--workdir={tmp_path}', '--batch_size=15')
+
+
 def test_multi_worker_needs_other_processes():
     assert processes_of('auto') is None
     with pytest.raises(UsageError, match='there is one process only'):
