@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf import noise, shutdown
-from flexae_tf.errors import UsageError
+from flexae_tf.data.stored_rows import StoredRows
+from flexae_tf.errors import MissingDataError, UsageError
 
 MARGIN = 0.5  # images with added noise may leave [0, 1]; images in another range leave it further
 
@@ -15,21 +16,29 @@ class Batches:
     """The batches of every step, as a function of (seed, step).
 
     Indices are sampled with replacement, like in the authors' code, so there are no epochs, no
-    shuffle buffer and no state to save. The data stay in host memory (images as uint8) and only the
-    sampled examples are copied to the device.
+    shuffle buffer and no state to save. The data stay in host memory (images as uint8) or on disk,
+    and only the sampled examples are copied to the device.
 
     Args:
         x: uint8 images [n, h, w, c] or float32 vectors [n, d].
         batches_per_step: number of batches in a step.
         batch_size: examples in a batch, on this replica.
         seed: seed of the run.
+
+    Attributes:
+        read_error: the error of a read from disk, after which batches are zeros, for the caller to
+            raise; None without one.
     """
 
-    def __init__(self, x: np.ndarray, *, batches_per_step: int, batch_size: int, seed: int) -> None:
-        # A variable, because only its handle enters the graph of the training loop. A constant
-        # would be a value of the loop, which TensorFlow may place on, and copy to, any device.
-        with tf.device('CPU:0'):
-            self._x = tf.Variable(x, trainable=False)
+    def __init__(
+        self, x: np.ndarray | StoredRows, *, batches_per_step: int, batch_size: int, seed: int
+    ) -> None:
+        self._x, self.read_error = x, None
+        if not isinstance(x, StoredRows):
+            # A variable, because only its handle enters the graph of the training loop. A constant
+            # would be a value of the loop, which TensorFlow may place on, and copy to, any device.
+            with tf.device('CPU:0'):
+                self._x = tf.Variable(x, trainable=False)
         self._batches_per_step = batches_per_step
         self._batch_size = batch_size
         self._seed = seed
@@ -49,8 +58,22 @@ class Batches:
             float32 [batches_per_step, batch_size, ...], images in [0, 1].
         """
         with tf.device('CPU:0'):
-            examples = tf.gather(self._x, self.indices(step))
+            examples = self._gather(self.indices(step))
         return as_float(examples)
+
+    def _gather(self, indices: tf.Tensor) -> tf.Tensor:
+        if not isinstance(self._x, StoredRows):
+            return tf.gather(self._x, indices)
+        # Not stateful: the rows do not change.
+        examples = tf.numpy_function(self._read, [indices], self._x.dtype, stateful=False)
+        return tf.ensure_shape(examples, [*indices.shape, *self._x.shape[1:]])
+
+    def _read(self, indices: np.ndarray) -> np.ndarray:
+        try:
+            return self._x[indices]
+        except MissingDataError as error:  # TensorFlow would print its traceback
+            self.read_error = error
+            return np.zeros([*indices.shape, *self._x.shape[1:]], np.uint8)
 
 
 def as_float(x: tf.Tensor) -> tf.Tensor:
@@ -91,14 +114,14 @@ def as_input(x: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
 
 
 def map_batches(
-    function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, batch_size: int
+    function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray | StoredRows, batch_size: int
 ) -> np.ndarray:
     """Returns the results of `iterate_batches` as one array, float32 [n, ...]."""
     return np.concatenate(list(iterate_batches(function, x, batch_size)))
 
 
 def iterate_batches(
-    function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, batch_size: int
+    function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray | StoredRows, batch_size: int
 ) -> Iterator[np.ndarray]:
     """Applies a function to all rows of an array, `batch_size` rows at a time.
 

@@ -1,4 +1,4 @@
-"""Data sets in memory: `DatasetSpec`, `Split`, `Dataset`, and fixed random splits."""
+"""Data sets in memory or on disk: `DatasetSpec`, `Split`, `Dataset`, and fixed random splits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import hashlib
 
 import numpy as np
 
+from flexae_tf import shutdown
+from flexae_tf.data.stored_rows import StoredRows
+
 CODES = 'codes'  # the data set of a density: codes of a run's training examples
+BLOCK = 256  # rows that a fingerprint reads at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,16 +46,16 @@ class DatasetSpec:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Examples in memory; row i of every array belongs to example i.
+    """Examples; row i of every array belongs to example i.
 
     Attributes:
-        x: uint8 [n, h, w, c] images or float32 [n, d] vectors.
+        x: uint8 [n, h, w, c] images, in memory or on disk, or float32 [n, d] vectors.
         labels: int64 [n] classes or mixture components; None without labels.
         attributes: bool [n, a]; None without attributes.
         latents: float32 [n, k], the true latents of a synthetic data set; None for other data.
     """
 
-    x: np.ndarray
+    x: np.ndarray | StoredRows
     labels: np.ndarray | None = None
     attributes: np.ndarray | None = None
     latents: np.ndarray | None = None
@@ -60,9 +64,10 @@ class Split:
         return len(self.x)
 
     def take(self, indices: np.ndarray) -> Split:
-        """Returns a copy of the rows `indices`, in that order."""
-        arrays = (self.x, self.labels, self.attributes, self.latents)
-        return Split(*(None if array is None else array[indices] for array in arrays))
+        """Returns the rows `indices`, in that order: copies, but of images on disk a view."""
+        x = self.x.take(indices) if isinstance(self.x, StoredRows) else self.x[indices]
+        others = (self.labels, self.attributes, self.latents)
+        return Split(x, *(None if array is None else array[indices] for array in others))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,11 +110,12 @@ def default_test_size(available: int) -> int:
     return max(2, available // 10)
 
 
-def fingerprint(array: np.ndarray) -> str:
+def fingerprint(array: np.ndarray | StoredRows) -> str:
     """Returns 12 hexadecimal digits of a hash of the type, shape and contents of an array."""
-    array = np.ascontiguousarray(array)
     digest = hashlib.sha256(f'{array.dtype.str} {array.shape} '.encode())
-    digest.update(array.data)
+    for start in range(0, len(array), BLOCK):
+        shutdown.check('while reading examples')
+        digest.update(np.ascontiguousarray(array[start : start + BLOCK]).data)
     return digest.hexdigest()[:12]
 
 

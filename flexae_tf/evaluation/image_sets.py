@@ -110,12 +110,16 @@ def train_examples(dataset: Dataset, num: int, *, split: str, seed: int) -> Imag
         split: split of the real examples; for 'train' the returned examples differ from them.
         seed: seed of the run; the training examples may depend on it.
     """
-    x = dataset.train.x[num:] if split == 'train' else dataset.train.x
-    if len(x) < num:
-        print(f'train is not scored: {num} training examples needed, {len(x)} available')
+    x, start = dataset.train.x, num if split == 'train' else 0
+    if len(x) - start < num:
+        available = max(0, len(x) - start)
+        print(f'train is not scored: {num} training examples needed, {available} available')
         return None
-    model = ModelId(seed=seed)
-    return ImageSet('train', 'training examples', model, lambda _: x[:num], is_real=True)
+
+    def make(_: int) -> np.ndarray:
+        return x[start : start + num]
+
+    return ImageSet('train', 'training examples', ModelId(seed=seed), make, is_real=True)
 
 
 def codes_of_data(run: Run, x: np.ndarray, config: EvaluateConfig) -> np.ndarray:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from flexae_tf import data
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec
+from flexae_tf.data.stored_rows import StoredRows
 from flexae_tf.errors import MissingDataError
 from flexae_tf.methods import build_method
 from flexae_tf.methods.base import Method
@@ -54,9 +55,11 @@ def show(config: ResolvedConfig, spec: DatasetSpec) -> None:
         dataset = data.load(dataclasses.replace(config, download=False))
     except MissingDataError as error:
         raise MissingDataError(f'{error} Nothing else is missing.') from None
+    x = dataset.train.x
     print(
         f'data: {len(dataset.train)} training, {len(dataset.validation)} validation, '
-        f'{len(dataset.test)} test examples, {mib(dataset.train.x.nbytes)} in host memory'
+        f'{len(dataset.test)} test examples, {mib(x.nbytes)} '
+        f'{"on disk" if isinstance(x, StoredRows) else "in host memory"}'
     )
     print('nothing is missing')
 

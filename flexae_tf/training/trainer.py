@@ -146,6 +146,7 @@ class Trainer:
                 not finite; nothing is saved after it.
             Interrupted: a signal was received; the state is saved.
             UsageError: the workdir cannot be used, or the device has too little memory.
+            MissingDataError: images on disk cannot be read any more.
             CorruptRunError: no checkpoint is valid, or the disk is full.
         """
         with (
@@ -275,7 +276,7 @@ class Trainer:
         """Gives all processes the state of the chief, if they train the same."""
         if self._cluster.num_processes == 1:
             return
-        own = ('data_dir', 'download', 'device')  # may differ between machines
+        own = ('data_dir', 'converted_dir', 'download', 'device')  # may differ between machines
         options = self.config.to_json().items()
         digests = {f'--{name}': repr(value) for name, value in options if name not in own}
         digests |= {'data': fingerprint(self._dataset.train.x), 'tensorflow': tf.__version__}
@@ -315,6 +316,8 @@ class Trainer:
     def _run(self, step: int, count: int) -> None:
         """Runs `count` iterations from `step` on, and checks their values and the state."""
         self.run_steps(tf.constant(step, tf.int64), tf.constant(count, tf.int64))
+        if self._batches.read_error:
+            raise self._batches.read_error
         self._require_finite()
 
     def _require_finite(self) -> None:
