@@ -59,6 +59,10 @@ class TrainConfig(Options):
         None, 'Channels of images of --dataset=folder: 3, or 1 for grey (default: 3).'
     )
     skip_bad_images: bool = skip_bad_images_option()
+    converted_dir: str | None = path_option(
+        'Folder for a copy of the images of --dataset=folder: they are decoded once into a file, '
+        'and batches are read from it, so that they need not fit into memory (default: memory).'
+    )
     celeba_crop: int = option(
         140, 'Side of the centre crop of CelebA images, before the resize to 64.', minimum=64
     )

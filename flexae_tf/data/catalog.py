@@ -13,7 +13,7 @@ from flexae_tf.data.dataset import CODES, DatasetSpec, Split
 from flexae_tf.errors import UsageError
 
 # Options of a training that only some data sets read.
-OPTIONS_OF_IMAGES = ('image_size', 'value_range', 'channels', 'skip_bad_images')
+OPTIONS_OF_IMAGES = ('image_size', 'value_range', 'channels', 'skip_bad_images', 'converted_dir')
 OPTIONS = (*OPTIONS_OF_IMAGES, 'celeba_crop')
 
 

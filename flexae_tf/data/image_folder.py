@@ -8,6 +8,7 @@ import numpy as np
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import arrays, memory
+from flexae_tf.data.conversion import convert
 from flexae_tf.data.dataset import (
     DatasetSpec,
     Purpose,
@@ -22,6 +23,7 @@ from flexae_tf.errors import MissingDataError, UsageError
 
 DEFAULT_SIZE, DEFAULT_CHANNELS = 64, 3
 BAD_IMAGES = 'bad_images'  # stem of the list of unreadable files
+CURE = 'Train with --converted_dir=DIR, or use fewer images, or smaller ones (--image_size)'
 
 
 def describe(config: TrainConfig) -> DatasetSpec:
@@ -42,7 +44,7 @@ def describe(config: TrainConfig) -> DatasetSpec:
         size = config.image_size or DEFAULT_SIZE
         shape = (size, size, config.channels or DEFAULT_CHANNELS)
         return DatasetSpec('folder', 'images', shape, None, None, (0.0, 1.0))
-    for name in ('channels', 'skip_bad_images'):
+    for name in ('channels', 'skip_bad_images', 'converted_dir'):
         if value := getattr(config, name):
             raise UsageError(f'--{name}={value}: {path} is not a folder of images. Leave it out.')
     return arrays.describe(path, image_size=config.image_size, value_range=config.value_range)
@@ -59,6 +61,7 @@ def load(config: TrainConfig) -> tuple[Split, ...]:
         channels=config.channels or DEFAULT_CHANNELS,
         skip_bad_images=config.skip_bad_images,
         list_file=Path(config.workdir or '.', f'{BAD_IMAGES}.txt'),
+        converted_dir=Path(config.converted_dir) if config.converted_dir else None,
     )
 
 
@@ -69,8 +72,9 @@ def load_folder(
     channels: int = DEFAULT_CHANNELS,
     skip_bad_images: bool = False,
     list_file: Path = Path(f'{BAD_IMAGES}.txt'),
+    converted_dir: Path | None = None,
 ) -> tuple[Split, ...]:
-    """Loads every image in a folder and its subfolders.
+    """Loads every image in a folder and its subfolders into memory, or converts them on disk.
 
     The largest centre square of every image is resized with antialiasing. Folders named train,
     test and val are splits. Without test, val is the test set; without both, a fixed random tenth
@@ -83,6 +87,8 @@ def load_folder(
         channels: 3, or 1 for grey.
         skip_bad_images: leave unreadable images out, in place of an error.
         list_file: where unreadable images are listed.
+        converted_dir: folder of a file that holds the results, `StoredRows`; None to hold them in
+            memory.
 
     Returns:
         Training and test examples, x uint8 [n, size, size, channels], and validation examples if
@@ -90,7 +96,7 @@ def load_folder(
 
     Raises:
         MissingDataError: there are no images, some are unreadable, or none is in a split.
-        UsageError: not enough memory.
+        UsageError: not enough memory or disk space.
     """
     from flexae_tf.data import decoding
 
@@ -101,8 +107,14 @@ def load_folder(
         image = decoding.to_grey(image) if channels == 1 else image
         return decoding.crop_and_resize(image, size=size)
 
-    # Twice: the parts of the data set are copies.
-    x, rows = _read(files, prepare, bad, num=len(files), shape=(size, size, channels), copies=2)
+    shape = (size, size, channels)
+    if converted_dir:
+        x, rows = convert(folder, files, prepare, bad, shape=shape, converted_dir=converted_dir)
+    else:
+        label = f'{len(files)} images of {size}x{size}'
+        # Twice: the parts of the data set are copies.
+        memory.check(2 * len(files) * math.prod(shape), label, cure=CURE)
+        x, rows = _read(files, prepare, bad, num=len(files), shape=shape)
     decoding.report_bad(bad, folder, list_file, skip=skip_bad_images and len(rows) > 0)
     images = Split(x, labels=None if labels is None else labels[rows])
     parts = [np.flatnonzero(splits[rows] == name) for name in ('train', 'test', 'val')]
@@ -164,7 +176,6 @@ def _read(
     *,
     num: int,
     shape: tuple[int, ...] | None,
-    copies: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads `num` files; the next files replace unreadable ones.
 
@@ -174,7 +185,6 @@ def _read(
         bad: the problems of unreadable files are added, by path.
         num: number of images to read.
         shape: shape of an image; None for the shape of the first one.
-        copies: number of copies that must fit into memory.
 
     Returns:
         uint8 [n, h, w, c], and the index of the file of each image, [n].
@@ -189,7 +199,7 @@ def _read(
 
     def allocate(height: int, width: int, channels: int) -> np.ndarray:
         label = f'{num} images of {width}x{height}'
-        memory.check(copies * math.prod((num, height, width, channels)), label)
+        memory.check(math.prod((num, height, width, channels)), label)
         return np.empty((num, height, width, channels), np.uint8)
 
     images = allocate(*shape) if shape else None

@@ -11,14 +11,16 @@ from flexae_tf.errors import UsageError
 
 CGROUP_FILE = Path('/proc/self/cgroup')  # the control groups of this process, one per line
 CGROUP_ROOT = Path('/sys/fs/cgroup')
+CURE = 'Use fewer images, or smaller ones (--image_size of a folder)'
 
 
-def check(num_bytes: int, label: str) -> None:
+def check(num_bytes: int, label: str, *, cure: str = CURE) -> None:
     """Checks up front that data fit into memory: the OOM killer leaves no message.
 
     Args:
         num_bytes: memory that is needed.
         label: plural name of the data in the error message.
+        cure: the last sentence of the message.
 
     Raises:
         UsageError: more than `available`.
@@ -27,7 +29,7 @@ def check(num_bytes: int, label: str) -> None:
     if num_bytes > limit:
         raise UsageError(
             f'{label}: {num_bytes / 2**30:.1f} GiB of memory needed, {limit / 2**30:.1f} GiB '
-            'available. Use fewer images, or smaller ones (--image_size of a folder).'
+            f'available. {cure}.'
         )
 
 

@@ -184,7 +184,9 @@ def test_describe_refuses_channels(tmp_path, options):
         data.describe(TrainConfig(**dict(dataset='folder', data_dir=str(tmp_path)) | options))
 
 
-@pytest.mark.parametrize('options', [{'channels': 1}, {'skip_bad_images': True}])
+@pytest.mark.parametrize(
+    'options', [{'channels': 1}, {'skip_bad_images': True}, {'converted_dir': 'converted'}]
+)
 def test_describe_refuses_options_of_folders_for_arrays(tmp_path, options):
     np.save(tmp_path / 'x.npy', np.zeros([9, 8, 8, 3], np.uint8))
     config = TrainConfig(dataset='folder', data_dir=str(tmp_path / 'x.npy'), **options)
