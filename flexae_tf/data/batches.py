@@ -1,6 +1,7 @@
 """Batches of a training step, and application of a function to an array in batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -113,6 +114,68 @@ def as_input(x: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     return converted
 
 
+class ParallelFunction:
+    """A function of a batch that several devices run at once, each on a batch of its own.
+
+    A batch has the same size on every number of devices, so that results are equal.
+
+    Args:
+        function: maps a batch [batch, ...] to tensors; for several devices a `tf.function` with an
+            input signature.
+        strategy: devices of this process; the variables of `function` were created in its scope.
+            None for one device.
+
+    Attributes:
+        function: the function.
+        num_devices: number of devices.
+    """
+
+    def __init__(
+        self, function: Callable[[tf.Tensor], Any], strategy: tf.distribute.Strategy | None = None
+    ) -> None:
+        self.function = function
+        self._strategy = strategy
+        several = strategy is not None and strategy.num_replicas_in_sync > 1
+        self._devices = strategy.extended.worker_devices if several else (None,)
+        self.num_devices = len(self._devices)
+        if self.num_devices > 1:
+            signature = [function.input_signature * self.num_devices]
+            self._on_each = tf.function(self._replicate, input_signature=signature, autograph=False)
+
+    def __call__(self, batch: tf.Tensor) -> Any:
+        """Returns the result of one batch, computed by the default device."""
+        return self.function(batch)
+
+    def trace(self) -> None:
+        """Traces the function, which raises its errors."""
+        (self.function if self.num_devices == 1 else self._on_each).get_concrete_function()
+
+    def on_each(self, rows: np.ndarray, batch_size: int) -> Sequence[Any]:
+        """Returns the results of each device, in the order of the rows.
+
+        Args:
+            rows: at most `num_devices * batch_size` rows, which are padded to that number; uint8
+                images, which `function` receives in [0, 1], or float32 arrays.
+            batch_size: rows of a batch of one device.
+        """
+        padding = [(0, self.num_devices * batch_size - len(rows))] + [(0, 0)] * (rows.ndim - 1)
+        batches = []
+        for part, device in zip(
+            np.split(np.pad(rows, padding), self.num_devices), self._devices, strict=True
+        ):
+            with tf.device(device):
+                batches.append(as_float(tf.constant(part)))
+        return [self.function(*batches)] if self.num_devices == 1 else self._on_each(tuple(batches))
+
+    def _replicate(self, batches: Sequence[tf.Tensor]) -> Sequence[Any]:
+        values = self._strategy.experimental_distribute_values_from_function(
+            lambda context: batches[context.replica_id_in_sync_group]
+        )
+        # TensorFlow would give a `tf.function` all batches, which its signature does not take.
+        results = self._strategy.run(lambda batch: self.function(batch), args=(values,))
+        return self._strategy.experimental_local_results(results)
+
+
 def map_batches(
     function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray | StoredRows, batch_size: int
 ) -> np.ndarray:
@@ -123,11 +186,12 @@ def map_batches(
 def iterate_batches(
     function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray | StoredRows, batch_size: int
 ) -> Iterator[np.ndarray]:
-    """Applies a function to all rows of an array, `batch_size` rows at a time.
+    """Applies a function to all rows of an array, `batch_size` rows at a time on each device.
 
     Args:
-        function: maps float32 [batch, ...] to [batch, ...]. The last batch is padded, so that the
-            function receives one shape only and a `tf.function` is traced once.
+        function: maps float32 [batch, ...] to [batch, ...]; a `ParallelFunction` uses its devices.
+            The last batch is padded, so that the function receives one shape only and a
+            `tf.function` is traced once.
         x: uint8 images, which `function` receives in [0, 1], or float32 arrays.
         batch_size: rows of a batch.
 
@@ -137,10 +201,12 @@ def iterate_batches(
     Raises:
         Interrupted: a signal was received.
     """
+    if not isinstance(function, ParallelFunction):
+        function = ParallelFunction(function)
     batch_size = min(batch_size, len(x))
-    for start in range(0, len(x), batch_size):
+    step = batch_size * function.num_devices
+    for start in range(0, len(x), step):
         shutdown.check()
-        rows = x[start : start + batch_size]
-        padding = [(0, batch_size - len(rows))] + [(0, 0)] * (x.ndim - 1)
-        padded = as_float(tf.constant(np.pad(rows, padding)))
-        yield function(padded).numpy()[: len(rows)]
+        results = function.on_each(x[start : start + step], batch_size)
+        for first, result in zip(range(start, len(x), batch_size), results, strict=False):
+            yield result.numpy()[: len(x) - first]

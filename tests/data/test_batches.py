@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flexae_tf.data.batches import Batches, map_batches
+from flexae_tf.data.batches import Batches, ParallelFunction, map_batches
 from flexae_tf.errors import Interrupted
 from flexae_tf.shutdown import GracefulShutdown
 
@@ -71,3 +71,26 @@ def test_map_batches_stops_after_the_batch_of_a_signal():
     with GracefulShutdown(), pytest.raises(Interrupted):
         map_batches(function, np.zeros([7, 2], np.float32), 2)
     assert len(batches) == 2
+
+
+@pytest.mark.parametrize('num', [1, 3, 4, 5, 8, 9, 17])
+def test_devices_share_the_batches(num, mirrored):
+    strategy = mirrored(2)
+    with strategy.scope():
+        weights = tf.Variable(np.random.default_rng(0).normal(size=[12, 5]).astype(np.float32))
+    function = tf.function(
+        lambda x: tf.reshape(x, [-1, 12]) @ weights,
+        input_signature=[tf.TensorSpec([None, 2, 2, 3], tf.float32)],
+    )
+    images = np.random.default_rng(1).integers(0, 256, [num, 2, 2, 3]).astype(np.uint8)
+    expected = map_batches(function, images, batch_size=4)
+    parallel = ParallelFunction(function, strategy)
+    for _ in range(2):
+        shared = map_batches(parallel, images, batch_size=4)
+        np.testing.assert_array_equal(shared, expected)
+    assert function.experimental_get_tracing_count() == 1 + 2  # of one device, and of each
+    # Only the second device reads its copy of the weights.
+    strategy.experimental_local_results(weights)[1].assign(tf.zeros([12, 5]))
+    second = np.arange(num) // min(num, 4) % 2 == 1
+    expected[second] = 0.0
+    np.testing.assert_array_equal(map_batches(parallel, images, batch_size=4), expected)
