@@ -38,9 +38,9 @@ def sample(config: SampleConfig) -> None:
         Interrupted: a signal was received. Nothing is written.
         UserError: as `open_sampler`, and with `--fit_missing` as the fit program.
     """
-    print(distribution.choose_devices(config.device), flush=True)
+    strategy = distribution.prepare_devices(config.device, config.distribution)
     output = _prepare_output(config)
-    sample_latents, decode = _open_source(config)
+    sample_latents, decode = _open_source(config, strategy)
     z = sample_latents(config.num_samples, config.sample_seed).numpy()
     _check(z, config.num_samples, config)
     batches = _examples(decode, z, config)
@@ -135,11 +135,16 @@ def _write_images(folder: pathlib.Path, batches: Iterator[np.ndarray], num: int)
                 os.rename(os.path.join(temporary, name), folder / name)
 
 
-def _open_source(config: SampleConfig) -> tuple[Callable, Callable]:
-    """Returns `(num, seed) -> latents` and `latents -> images` of a workdir or a SavedModel."""
+def _open_source(
+    config: SampleConfig, strategy: tf.distribute.Strategy
+) -> tuple[Callable, Callable]:
+    """Returns `(num, seed) -> latents` and `latents -> images` of a workdir or a SavedModel.
+
+    Only the decoder of a workdir uses several devices.
+    """
     source = pathlib.Path(config.source)
     if (source / 'config.json').exists():
-        run = open_run(source, config.checkpoint)
+        run = open_run(source, config.checkpoint, strategy=strategy)
         attach = fit_program.fit_missing if config.fit_missing else densities.attach
         method = attach(run, config.density).method
         return method.sample_latent, method.traced.decode

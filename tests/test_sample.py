@@ -125,6 +125,16 @@ class TestFolder:
         method = load_run(tmp_path / 'run')
         assert np.abs(images / 255.0 - method.sample(110, 0)).max() < 0.51 / 255.0
 
+    def test_samples_do_not_depend_on_the_number_of_devices(self, tmp_path, here, short_networks):
+        here('train', '--flagfile=flags/smoke.flags', f'--workdir={tmp_path}/run')
+        flags = [f'--source={tmp_path}/run', '--num_samples=11', '--batch_size=3']
+        for distribution in ('none', 'mirrored'):
+            output = f'--output_file={tmp_path}/{distribution}.npz'
+            here('sample', *flags, f'--distribution={distribution}', output)
+        one, two = (np.load(tmp_path / f'{name}.npz') for name in ('none', 'mirrored'))
+        for name in ('images', 'latents'):
+            np.testing.assert_array_equal(one[name], two[name])
+
     def test_folder_is_written_batch_by_batch(self, source, tmp_path, here, monkeypatch):
         calls = []
         for name in ('to_uint8', 'write_png'):

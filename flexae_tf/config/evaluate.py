@@ -14,6 +14,7 @@ from flexae_tf.config.shared import (
     checkpoint_step,
     density_option,
     device_option,
+    distribution_option,
     feature_layer_option,
     feature_network_option,
     features_option,
@@ -145,9 +146,13 @@ class EvaluateConfig(Options):
     )
     cache_dir: str | None = cache_dir_option()
     batch_size: int = runtime_option(
-        50, 'Number of images per call of the networks.', minimum=1, maximum=MAX_BATCH_SIZE
+        50,
+        'Number of images per call of the networks, on each device.',
+        minimum=1,
+        maximum=MAX_BATCH_SIZE,
     )
     device: str = device_option()
+    distribution: str = distribution_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,6 +12,7 @@ from flexae_tf.config.shared import (
     checkpoint_step,
     density_option,
     device_option,
+    distribution_option,
     fit_missing_option,
 )
 from flexae_tf.errors import UsageError
@@ -39,12 +40,13 @@ class SampleConfig(Options):
     )
     batch_size: int = runtime_option(
         50,
-        'Number of images per call of the decoder. With the value of bin/evaluate.py the images '
-        'are bit-identical to the scored images.',
+        'Number of images per call of the decoder, on each device. With the value of '
+        'bin/evaluate.py the images are bit-identical to the scored images.',
         minimum=1,
         maximum=MAX_BATCH_SIZE,
     )
     device: str = device_option()
+    distribution: str = distribution_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,6 +25,22 @@ def device_option() -> Any:
     )
 
 
+def distribution_option(*, processes: bool = False) -> Any:
+    """Returns `--distribution`.
+
+    Args:
+        processes: whether several processes can share the work.
+    """
+    others = 'the processes that TF_CONFIG or a Slurm step names, or ' if processes else ''
+    several = ' multi_worker: one process for each GPU.' if processes else ''
+    return runtime_option(
+        'auto',
+        f'Devices that share the work. auto: {others}all GPUs of the machine. none: one device. '
+        f'mirrored: all GPUs of the machine in one process.{several}',
+        choices=('auto', 'none', 'mirrored', *(('multi_worker',) if processes else ())),
+    )
+
+
 def jit_compile_option() -> Any:
     """Returns `--jit_compile`."""
     return runtime_option(

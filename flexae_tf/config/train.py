@@ -14,6 +14,7 @@ from flexae_tf.config.shared import (
     MAX_LATENT_DIM,
     MAX_SEED,
     device_option,
+    distribution_option,
     jit_compile_option,
     skip_bad_images_option,
     value_range_option,
@@ -209,13 +210,7 @@ class TrainConfig(Options):
         False, 'Use only GPU kernels whose results are bit-reproducible; slower.'
     )
     device: str = device_option()
-    distribution: str = runtime_option(
-        'auto',
-        'Devices and processes that share each batch. auto: the processes that TF_CONFIG or a '
-        'Slurm step names, or all GPUs of the machine. none: one device. mirrored: all GPUs of '
-        'the machine in one process. multi_worker: one process for each GPU.',
-        choices=('auto', 'none', 'mirrored', 'multi_worker'),
-    )
+    distribution: str = distribution_option(processes=True)
 
     log_every_steps: int = runtime_option(100, 'Log the losses this often.', minimum=1)
     sample_every_steps: int = runtime_option(

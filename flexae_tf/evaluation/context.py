@@ -13,6 +13,7 @@ from flexae_tf.evaluation.score_log import ScoreLog
 from flexae_tf.evaluation.summaries import ScoreSummaries
 from flexae_tf.metrics.protocol import Protocol
 from flexae_tf.metrics.table import Features
+from flexae_tf.training.distribution import choose_strategy
 from flexae_tf.training.workdir import Workdir
 
 
@@ -114,6 +115,7 @@ def _load_network(
         declared=config.feature_network,
         resize=resize,
         cache=pathlib.Path(config.cache_dir) if config.cache_dir else None,
+        strategy=choose_strategy(config.distribution),
     )
     print(network.describe(), flush=True)
     network.verify()

@@ -45,7 +45,7 @@ def evaluate(config: EvaluateConfig) -> None:
     """
     for name in config.metric_names():
         table.find(name)
-    print(distribution.choose_devices(config.device), flush=True)
+    distribution.prepare_devices(config.device, config.distribution)
     if config.fake:
         evaluate_fakes(config)
     else:
@@ -192,7 +192,8 @@ def _open_runs(config: EvaluateConfig, selection: str) -> Iterator[Run]:
     If several were selected, corrupt checkpoints and those that a running training has removed
     are skipped with a warning. If it has removed all of them, its newer ones are yielded.
     """
-    reader, tried = RunReader(config.workdir), []
+    strategy = distribution.choose_strategy(config.distribution)
+    reader, tried = RunReader(config.workdir, strategy), []
     while steps := _candidate_steps(selection, saved_steps(config.workdir)):
         if set(steps) <= set(tried):
             raise CorruptRunError(

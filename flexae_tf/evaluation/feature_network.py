@@ -6,14 +6,16 @@ Only pool_3 of the Inception graph of 2015-12-05 gives the FID of the literature
 
 import contextlib
 import functools
+import itertools
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from flexae_tf import shutdown
+from flexae_tf.data.batches import ParallelFunction
 from flexae_tf.errors import MissingDataError
 from flexae_tf.evaluation import (
     archives,
@@ -46,10 +48,12 @@ class FeatureNetwork:
         path: Inception network: SavedModel folder, frozen graph, or archive of one; None for the
             default network (`network_files.default`).
         layer: name of an output: 'pool_3', 'mixed_7', ...; None for the network's default.
-        batch_size: images per call of the network; changes features by rounding only.
+        batch_size: images per call of the network on each device; changes features by rounding
+            only.
         declared: folder of another network with a declaration, in place of Inception.
         resize: method of the resize to the size of Inception, a key of `preprocessing.RESIZES`.
         cache: folder kept between evaluations; None for `archives.default_cache()`.
+        strategy: devices that share the images; None for one device.
 
     Attributes:
         files: files of the network.
@@ -61,6 +65,7 @@ class FeatureNetwork:
         is_tfgan: whether pool_3 is proven to be the one of the Inception graph of 2015, the only
             one that gives an FID.
         has_logits: whether logits are proven to be the ones of that graph.
+        num_devices: number of devices that share the images.
 
     Raises:
         ValueError: unknown resize.
@@ -76,12 +81,14 @@ class FeatureNetwork:
         declared: str | None = None,
         resize: str = 'tf1_bilinear',
         cache: pathlib.Path | None = None,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         if resize not in preprocessing.RESIZES:
             choices = ', '.join(preprocessing.RESIZES)
             raise ValueError(f'resize={resize!r}: choose one of {choices}')
         self.cache = cache or archives.default_cache()
         self._batch_size = batch_size
+        self._strategy = strategy or tf.distribute.get_strategy()
         if declared is not None:
             self._input, self.files = network_files.from_declaration(declared, self.cache)
         else:
@@ -103,6 +110,7 @@ class FeatureNetwork:
         self.layer = layer or self._input.layer or self._only_output()
         names = [self.layer, tfgan.LOGITS] if self.has_logits else [self.layer]
         self._extract = self._trace(names)
+        self.num_devices = self._extract.num_devices
         self.checksum = identity.checksum if self.layer in identity.proven else self.files.checksum
 
     def describe(self) -> str:
@@ -124,14 +132,18 @@ class FeatureNetwork:
         )
 
     def verify(self) -> None:
-        """Checks before any score that golden images give their golden values.
+        """Checks before any score that golden images give their golden values on every device.
 
         Raises:
             MissingDataError: the values differ.
         """
         verification.verify_preprocessing(self._input.resize)
-        features = self.features(verification.golden_inputs(self._input.image_size))
-        verification.verify_features(features, self.layer, self.files, self.cache)
+        golden = verification.golden_inputs(self._input.image_size)
+        for device in range(self.num_devices):
+            before = device * self._batch_size
+            images = np.pad(golden, [(before, 0), (0, 0), (0, 0), (0, 0)])
+            features = self.features(images)[before:]
+            verification.verify_features(features, self.layer, self.files, self.cache)
 
     def golden_record(self) -> str:
         """Returns a record of golden features that can be added to the package, as JSON."""
@@ -154,31 +166,31 @@ class FeatureNetwork:
         """
         return Outputs(*self._run(self._extract, images))
 
-    def _run(self, extract: Callable, images: np.ndarray) -> list[np.ndarray]:
+    def _run(self, extract: ParallelFunction, images: np.ndarray) -> list[np.ndarray]:
         preprocessing.check_images(images)
         batches = []
+        step = self._batch_size * extract.num_devices
         with _exact_products():
-            for start in range(0, len(images), self._batch_size):
+            for start in range(0, len(images), step):
                 shutdown.check()
-                batch = images[start : start + self._batch_size].astype(np.float32)
-                missing = self._batch_size - len(batch)
-                padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
-                outputs = self._checked(extract, tf.constant(padded))
-                batches.append([output[: len(batch)] for output in outputs])
-        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+                rows = images[start : start + step].astype(np.float32)
+                batches += self._checked(extract, rows)
+        return [np.concatenate(parts)[: len(images)] for parts in zip(*batches, strict=True)]
 
-    def _checked(self, extract: Callable, images: tf.Tensor) -> list[np.ndarray]:
-        """Returns outputs for a batch; a network may compute anything."""
+    def _checked(self, extract: ParallelFunction, images: np.ndarray) -> list[list[np.ndarray]]:
+        """Returns outputs of each device, padding included; a network may compute anything."""
+        shape = (self._batch_size, *images.shape[1:])
         try:
-            outputs = [output.numpy() for output in extract(images)]
+            results = extract.on_each(images, self._batch_size)
+            batches = [[output.numpy() for output in outputs] for outputs in results]
         except tf.errors.ResourceExhaustedError:
             raise
         except tf.errors.OpError as error:
-            raise self._unusable(images.shape, network_files.one_line(error)) from error
-        for output in outputs:
+            raise self._unusable(shape, network_files.one_line(error)) from error
+        for output in itertools.chain(*batches):
             if len(output) != self._batch_size or not output.shape[1]:
-                raise self._unusable(images.shape, f'it returns {list(output.shape)}')
-        return outputs
+                raise self._unusable(shape, f'it returns {list(output.shape)}')
+        return batches
 
     def _unusable(self, shape: Sequence[int], problem: str) -> MissingDataError:
         return MissingDataError(
@@ -197,23 +209,28 @@ class FeatureNetwork:
     def _load(self) -> network_graphs.Network:
         files = self.files
         try:
-            with network_files.reported(files.flag, files.source, files.remedy):
+            with (
+                network_files.reported(files.flag, files.source, files.remedy),
+                self._strategy.scope(),
+            ):
                 return network_graphs.load(files.path)
         except MissingDataError:
             network_files.discard_unpacked(files, self.cache)
             raise
 
-    def _trace(self, names: Sequence[str]) -> Callable:
+    def _trace(self, names: Sequence[str]) -> ParallelFunction:
         """Returns a function of images [batch_size, h, w, 1 or 3] that returns named outputs."""
+        signature = tf.TensorSpec([self._batch_size, None, None, None], tf.float32)
 
         # Without autograph the errors below stay one line.
-        @functools.partial(tf.function, autograph=False)
+        @functools.partial(tf.function, autograph=False, input_signature=[signature])
         def extract(images: tf.Tensor) -> list[tf.Tensor]:
             outputs = self._call(images, names)
             return [self._vectors(outputs[name], name) for name in names]
 
-        signature = tf.TensorSpec([self._batch_size, None, None, None], tf.float32)
-        return extract.get_concrete_function(signature)
+        parallel = ParallelFunction(extract, self._strategy)
+        parallel.trace()
+        return parallel
 
     def _only_output(self) -> str:
         """Returns the name of the only output of the network."""

@@ -15,7 +15,7 @@ from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.metrics.pixels import pixel_features
 from flexae_tf.metrics.table import Features
 
-BLOCK = 500  # images in a file; a kill loses at most one block
+BLOCK = 500  # images in a file; a kill loses at most one block for each device
 
 
 class RawFeatures:
@@ -36,13 +36,13 @@ class NetworkFeatures:
     Args:
         network: the network.
         feature_dir: folder of the blocks; created with the first block.
-        batch_size: images per call of the network.
+        batch_size: images per call of the network, on each device.
     """
 
     def __init__(self, network: FeatureNetwork, feature_dir: pathlib.Path, batch_size: int) -> None:
         self._network = network
         self._feature_dir = feature_dir
-        self._batch_size = batch_size
+        self._batch_size = batch_size * network.num_devices
         self._protocol = {
             'network': network.checksum,
             'layer': network.layer,
@@ -64,19 +64,22 @@ class NetworkFeatures:
         """
         started, computed = time.monotonic(), 0
         bar = tqdm(total=len(x), desc=f'features of {label}', disable=not sys.stderr.isatty())
-        blocks = []
+        features: list[Features] = []
+        together = BLOCK * self._network.num_devices  # so that all devices have batches
         with bar:
-            for start in range(0, len(x), BLOCK):
-                block = x[start : start + BLOCK]
-                path = self._path(block)
-                features = self._read(path, len(block))
-                if features is None:
-                    features = self._compute(block, bar)
-                    self._write(path, features)
-                    computed += len(block)
-                else:
-                    bar.update(len(block))
-                blocks.append(features)
+            for start in range(0, len(x), together):
+                part = x[start : start + together]
+                blocks = np.split(part, range(BLOCK, len(part), BLOCK))
+                paths = [self._path(block) for block in blocks]
+                found = [self._read(*pair) for pair in zip(paths, map(len, blocks), strict=True)]
+                missing = [n for n, stored in enumerate(found) if stored is None]
+                bar.update(sum(len(stored.rows) for stored in found if stored is not None))
+                fresh = self._compute([blocks[n] for n in missing], bar) if missing else []
+                for n, block in zip(missing, fresh, strict=True):
+                    self._write(paths[n], block)
+                    found[n] = block
+                    computed += len(block.rows)
+                features += found
         if bar.disable:
             seconds = time.monotonic() - started
             speed = f', {computed / seconds:.1f} images/s' if computed else ''
@@ -85,12 +88,12 @@ class NetworkFeatures:
                 f'{len(x) - computed} read from disk',
                 flush=True,
             )
-        return _concatenate(blocks)
+        return _concatenate(features)
 
-    def _compute(self, block: np.ndarray, bar: tqdm) -> Features:
-        batches = []
-        for start in range(0, len(block), self._batch_size):
-            outputs = self._network.outputs(block[start : start + self._batch_size])
+    def _compute(self, blocks: list[np.ndarray], bar: tqdm) -> list[Features]:
+        images, batches = np.concatenate(blocks), []
+        for start in range(0, len(images), self._batch_size):
+            outputs = self._network.outputs(images[start : start + self._batch_size])
             if not np.isfinite(outputs.features).all():
                 raise NonFiniteLossError(
                     f'--inception_path: features of layer {self._network.layer} are not finite. '
@@ -98,7 +101,9 @@ class NetworkFeatures:
                 )
             batches.append(Features(outputs.features, outputs.logits))
             bar.update(len(outputs.features))
-        return _concatenate(batches)
+        ends = np.cumsum([len(block) for block in blocks])[:-1]
+        arrays = [np.split(array, ends) for array in _concatenate(batches) if array is not None]
+        return list(map(Features, *arrays))
 
     def _path(self, block: np.ndarray) -> pathlib.Path:
         identity = {**self._protocol, 'dtype': block.dtype.str, 'shape': block.shape}

@@ -15,6 +15,7 @@ import tensorflow as tf
 from flexae_tf import noise
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec, synthetic
+from flexae_tf.data.batches import ParallelFunction
 from flexae_tf.errors import UsageError
 from flexae_tf.methods.table import MethodSpec
 from flexae_tf.networks.architectures import find_architecture
@@ -216,6 +217,7 @@ class Method(keras.Model, abc.ABC):
 class TracedFunctions:
     """Functions of a method, each traced once for batches of every size.
 
+    All devices that the method was built for run `encode`, `decode` and `reconstruct`.
     `sample_posterior` is traced once for each size.
     They read the weights when they are called, so they need no new trace after a training step or
     after another checkpoint is restored.
@@ -235,9 +237,14 @@ class TracedFunctions:
     def __init__(self, method: Method) -> None:
         x = tf.TensorSpec([None, *method.spec.shape], tf.float32)
         z = tf.TensorSpec([None, method.config.latent_dim], tf.float32)
-        self.encode = tf.function(method.encode, input_signature=[x])
-        self.decode = tf.function(method.decode, input_signature=[z])
-        self.reconstruct = tf.function(method.reconstruct, input_signature=[x])
+
+        def trace(function: Callable, batch: tf.TensorSpec) -> ParallelFunction:
+            traced = tf.function(function, input_signature=[batch])
+            return ParallelFunction(traced, method.distribute_strategy)
+
+        self.encode = trace(method.encode, x)
+        self.decode = trace(method.decode, z)
+        self.reconstruct = trace(method.reconstruct, x)
         # By size: TensorFlow rounds the product with noise of unknown size in another way.
         self.sample_posterior = tf.function(method.sample_posterior)
         self.posterior = tf.function(

@@ -128,6 +128,18 @@ def _multi_worker(processes: Processes) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
 
 
+def prepare_devices(device: str, distribution: str) -> tf.distribute.Strategy:
+    """Chooses and prints the devices of a program of one process; returns their strategy.
+
+    If the environment names several processes, each does its own work, on the GPU of its number.
+
+    Raises:
+        UsageError: as `choose_devices` and `processes_of`.
+    """
+    print(choose_devices(device, processes_of(distribution)), flush=True)
+    return choose_strategy(distribution)
+
+
 def num_devices(distribution: str, processes: Processes | None) -> int:
     """Returns the number of devices that share a batch; waits for no process."""
     if processes:

@@ -54,18 +54,24 @@ class Run(NamedTuple):
     density: str | None = None
 
 
-def open_run(workdir: str | os.PathLike, checkpoint: str | int = 'last') -> Run:
+def open_run(
+    workdir: str | os.PathLike,
+    checkpoint: str | int = 'last',
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Run:
     """Opens a trained run, ready to encode, decode and sample from the prior of its method.
 
     Args:
         workdir: folder of the run.
         checkpoint: as for `RunReader.open`.
+        strategy: as for `RunReader`.
 
     Raises:
         MissingDataError: there is no run.
         UserError: as `RunReader.open`.
     """
-    return RunReader(workdir).open(checkpoint)
+    return RunReader(workdir, strategy).open(checkpoint)
 
 
 class RunReader:
@@ -75,6 +81,7 @@ class RunReader:
 
     Args:
         workdir: folder of the run.
+        strategy: devices that run `Method.traced`; None for one device.
 
     Attributes:
         workdir: the folder.
@@ -83,10 +90,13 @@ class RunReader:
         MissingDataError: there is no run.
     """
 
-    def __init__(self, workdir: str | os.PathLike) -> None:
+    def __init__(
+        self, workdir: str | os.PathLike, strategy: tf.distribute.Strategy | None = None
+    ) -> None:
         self.workdir = Workdir(workdir)
         self._config, self._spec = self.workdir.read()
-        self._method = build_method(self._config, self._spec)
+        with (strategy or tf.distribute.get_strategy()).scope():
+            self._method = build_method(self._config, self._spec)
         self._prior = self._method.prior
         self._stores = stores(self.workdir, self._config, self._method, initial_state(self._method))
 

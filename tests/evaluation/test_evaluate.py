@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -165,6 +166,23 @@ def test_features_are_computed_once_per_image(own, score, count_images, tmp_path
     os.remove(folder / 'scores.jsonl')
     score(folder, num_examples=40, metrics='fd', **network)
     assert count_images() == 3 * golden + 5 * 40
+
+
+@pytest.mark.parametrize('kind', ['vectors', 'images'])
+def test_scores_do_not_depend_on_the_number_of_devices(run, own, score, tmp_path, kind, capsys):
+    folder, options = (run[0], {}) if kind == 'vectors' else own
+    options = dict(num_examples=41, batch_size=8, repeats=2, sets=','.join(SETS), **options)
+    copy = tmp_path / 'copy'
+    shutil.copytree(folder, copy)
+    two = score(folder, distribution='mirrored', **options)
+    shutil.rmtree(tmp_path / 'cache', ignore_errors=True)
+    one = score(copy, distribution='none', **options)
+    computed = capsys.readouterr().out.count('features of test examples: 41 images')
+    assert computed == (2 if kind == 'images' else 0)
+    assert two.keys() == one.keys() and len(one) > 5
+    for name, record in one.items():
+        for field in ('value', 'sd', 'protocol', 'id'):
+            assert two[name][field] == record[field], name
 
 
 def test_evaluate_resumes_after_interrupt(own, score, monkeypatch, tmp_path):

@@ -633,3 +633,43 @@ def test_stand_in_features():
     np.testing.assert_allclose(features, expected, atol=1e-4)
     assert not network.is_tfgan
     assert len(network.checksum) == 12
+
+
+# Several devices
+
+
+@pytest.mark.parametrize('num', [1, 3, 4, 5])
+@pytest.mark.parametrize('kind', ['frozen_graph', 'saved_model'])
+def test_features_do_not_depend_on_the_number_of_devices(real, tiny, kind, num, mirrored):
+    path = real if kind == 'frozen_graph' else tiny
+    one = FeatureNetwork(path, None, 2)
+    two = FeatureNetwork(path, None, 2, strategy=mirrored(2))
+    assert (one.num_devices, two.num_devices) == (1, 2)
+    assert one.checksum == two.checksum and one.has_logits == two.has_logits
+    images = random_images(num, 9, 9, 3)
+    for a, b in zip(one.outputs(images), two.outputs(images), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_network_is_verified_on_every_device(tiny, cache, mirrored, monkeypatch):
+    verified, verify = [], verification.verify_features
+
+    def record(features, *rest):
+        verified.append(features)
+        verify(features, *rest)
+
+    monkeypatch.setattr(verification, 'verify_features', record)
+    FeatureNetwork(tiny, 'pool_3', 3, cache=cache, strategy=mirrored(2)).verify()
+    np.testing.assert_array_equal(*verified)
+    assert verified[0].shape == (verification.IMAGES, 6) and verified[0].any()
+
+
+@pytest.mark.parametrize(
+    ('layer', 'problem'), [('pool_9', 'no such output'), ('text', 'string'), ('number', 'float32')]
+)
+def test_unusable_output_is_refused_on_several_devices(tiny, layer, problem, mirrored):
+    with pytest.raises(MissingDataError, match=problem) as error:
+        FeatureNetwork(tiny, layer, 2, strategy=mirrored(2))
+    with pytest.raises(MissingDataError) as expected:
+        FeatureNetwork(tiny, layer, 2)
+    assert str(error.value) == str(expected.value)

@@ -15,7 +15,7 @@ IMAGES = np.arange(4, dtype=np.uint8).reshape(2, 2, 1, 1)
 class Sums:
     """A network whose feature is the sum of the pixels; `calls` counts its calls."""
 
-    checksum, layer, resize, has_logits, calls = '0', 'sum', 'none', True, 0
+    checksum, layer, resize, has_logits, num_devices, calls = '0', 'sum', 'none', True, 1, 0
 
     def outputs(self, images):
         self.calls += 1
@@ -63,3 +63,25 @@ def test_features_of_other_images_are_computed_again(compute, network, tmp_path,
     np.savez(first, **{name: read_arrays(first)[name] for name in ('rows', 'logits')})
     network.calls = 0
     assert compute(IMAGES).rows.tolist() == [[1.0], [5.0]] and not network.calls  # earlier version
+
+
+@pytest.mark.parametrize('num', [1, 9, 10, 11, 47])
+def test_devices_share_blocks_that_are_stored_as_on_one_device(num, network, tmp_path, monkeypatch):
+    monkeypatch.setattr('flexae_tf.evaluation.features.BLOCK', 10)
+    x = np.random.default_rng(0).integers(0, 256, [num, 2, 2, 1]).astype(np.uint8)
+    one = NetworkFeatures(network, tmp_path / 'one', batch_size=3)(x, label='x')
+    folder, several = tmp_path / 'three', Sums()
+    several.num_devices = 3
+    for missing in (True, False):
+        three = NetworkFeatures(several, folder, batch_size=3)(x, label='x')
+        assert bool(several.calls) == missing
+        several.calls = 0
+        np.testing.assert_array_equal(three.rows, one.rows)
+        np.testing.assert_array_equal(three.logits, one.logits)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == sorted(path.name for path in (tmp_path / 'one').iterdir())
+    for path in sorted(folder.iterdir())[::2]:
+        path.unlink()
+    three = NetworkFeatures(several, folder, batch_size=3)(x, label='x')
+    np.testing.assert_array_equal(three.rows, one.rows)
+    assert several.calls and sorted(path.name for path in folder.iterdir()) == names

@@ -150,7 +150,12 @@ def test_features(tmp_path):
         return SimpleNamespace(features=x.reshape(len(x), -1) / 255.0, logits=None)
 
     network = SimpleNamespace(
-        checksum='tiny', layer='pool', resize='none', has_logits=False, outputs=outputs
+        checksum='tiny',
+        layer='pool',
+        resize='none',
+        has_logits=False,
+        num_devices=1,
+        outputs=outputs,
     )
     features = NetworkFeatures(network, tmp_path, 50)
     x = np.random.default_rng(0).integers(256, size=[40, 4, 4, 1], dtype=np.uint8)

@@ -1,7 +1,7 @@
 import pytest
 
 from flexae_tf.errors import UsageError
-from flexae_tf.training.distribution import check_shares, processes_of
+from flexae_tf.training.distribution import check_shares, prepare_devices, processes_of
 
 
 def test_check_shares_refuses_batches_that_cannot_be_split():
@@ -38,3 +38,14 @@ def test_multi_worker_needs_other_processes():
     assert processes_of('auto') is None
     with pytest.raises(UsageError, match='there is one process only'):
         processes_of('multi_worker')
+
+
+def test_programs_of_one_process_use_all_devices(monkeypatch, capsys):
+    assert prepare_devices('cpu', 'mirrored').num_replicas_in_sync == 2
+    assert prepare_devices('auto', 'none').num_replicas_in_sync == 1
+    assert capsys.readouterr().out.count('device: CPU') == 2
+    config = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}'
+    monkeypatch.setenv('TF_CONFIG', config)
+    assert prepare_devices('cpu', 'auto').num_replicas_in_sync == 1
+    with pytest.raises(UsageError, match='--distribution=mirrored: TF_CONFIG names'):
+        prepare_devices('cpu', 'mirrored')

@@ -48,4 +48,4 @@ def test_reader_opens_checkpoints_in_one_method_that_is_traced_once(run):
         expected = single.method.sample(3 + num, seed=0)
         np.testing.assert_allclose(opened.method.traced.decode(z), expected, atol=1e-6)
         opened.method.prior = None  # as if a density replaced it
-    assert opened.method.traced.decode.experimental_get_tracing_count() == 1
+    assert opened.method.traced.decode.function.experimental_get_tracing_count() == 1
