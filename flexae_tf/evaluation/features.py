@@ -70,16 +70,13 @@ class NetworkFeatures:
             for start in range(0, len(x), together):
                 part = x[start : start + together]
                 blocks = np.split(part, range(BLOCK, len(part), BLOCK))
-                paths = [self._path(block) for block in blocks]
-                found = [self._read(*pair) for pair in zip(paths, map(len, blocks), strict=True)]
-                missing = [n for n, stored in enumerate(found) if stored is None]
-                bar.update(sum(len(stored.rows) for stored in found if stored is not None))
-                fresh = self._compute([blocks[n] for n in missing], bar) if missing else []
-                for n, block in zip(missing, fresh, strict=True):
-                    self._write(paths[n], block)
-                    found[n] = block
-                    computed += len(block.rows)
-                features += found
+                stored = [self._read(self._path(block), len(block)) for block in blocks]
+                missing = [blocks[n] for n, found in enumerate(stored) if found is None]
+                num = sum(map(len, missing))
+                bar.update(len(part) - num)
+                fresh = iter(self._compute(missing, bar) if missing else ())
+                features += [found or next(fresh) for found in stored]
+                computed += num
         if bar.disable:
             seconds = time.monotonic() - started
             speed = f', {computed / seconds:.1f} images/s' if computed else ''
@@ -91,6 +88,7 @@ class NetworkFeatures:
         return _concatenate(features)
 
     def _compute(self, blocks: list[np.ndarray], bar: tqdm) -> list[Features]:
+        """Returns the features of each block, which are stored."""
         images, batches = np.concatenate(blocks), []
         for start in range(0, len(images), self._batch_size):
             outputs = self._network.outputs(images[start : start + self._batch_size])
@@ -103,7 +101,10 @@ class NetworkFeatures:
             bar.update(len(outputs.features))
         ends = np.cumsum([len(block) for block in blocks])[:-1]
         arrays = [np.split(array, ends) for array in _concatenate(batches) if array is not None]
-        return list(map(Features, *arrays))
+        features = list(map(Features, *arrays))
+        for block, found in zip(blocks, features, strict=True):
+            self._write(self._path(block), found)
+        return features
 
     def _path(self, block: np.ndarray) -> pathlib.Path:
         identity = {**self._protocol, 'dtype': block.dtype.str, 'shape': block.shape}
