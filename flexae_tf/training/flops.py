@@ -1,5 +1,7 @@
 """Floating-point operations of a traced graph."""
 
+from collections.abc import Iterator
+
 import tensorflow as tf
 from tensorflow.python.framework import ops
 from tensorflow.python.profiler.internal import flops_registry  # noqa: F401 (registers operations)
@@ -13,12 +15,18 @@ def graph_flop(graph: tf.Graph) -> int:
     and most element-wise arithmetic are counted. A loop counts as one pass through its body.
     """
     total = 0
-    for operation in graph.get_operations():
+    for operation in operations(graph):
         with deprecation.silence():  # TensorFlow's registry calls deprecated functions
-            statistics = ops.get_stats_for_node_def(graph, operation.node_def, 'flops')
+            statistics = ops.get_stats_for_node_def(operation.graph, operation.node_def, 'flops')
         total += statistics.value or 0
+    return total
+
+
+def operations(graph: tf.Graph) -> Iterator[tf.Operation]:
+    """Yields the operations of a graph, of the functions it calls and of the bodies of loops."""
+    for operation in graph.get_operations():
+        yield operation
         for attribute in ('body', 'f'):  # of loops and of calls
             if attribute in operation.node_def.attr:
                 name = operation.get_attr(attribute).name
-                total += graph_flop(graph._get_function(name).graph)
-    return total
+                yield from operations(graph._get_function(name).graph)
