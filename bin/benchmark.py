@@ -1,4 +1,4 @@
-"""Times training steps on random examples, metrics, or the Inception network.
+"""Times trainings on random examples, variants of one, metrics, or the Inception network.
 
 python bin/benchmark.py --dataset=mnist --iterations=5
 """

@@ -77,9 +77,9 @@ PROGRAMS = {
         needs_tensorflow=False,
     ),
     'benchmark': Program(
-        'Times training steps, metrics or the Inception network.',
+        'Times trainings, variants of one, metrics or the Inception network.',
         'config.benchmark:BenchmarkConfig',
-        'benchmark:benchmark',
+        'benchmark.program:benchmark',
     ),
     'doctor': Program(
         'Reports device, packages, data sets and the Inception network.',

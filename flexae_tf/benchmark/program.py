@@ -1,78 +1,66 @@
-"""Speed measurements: training steps, data pipeline, metrics and the Inception network."""
+"""The benchmark program: its subjects, and the ones that need no more than a function."""
 
 import dataclasses
-import json
 import statistics
 import time
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from flexae_tf import data, shutdown
+from flexae_tf.benchmark import communication
+from flexae_tf.benchmark.compare import compare, take_turns
+from flexae_tf.benchmark.report import to_json, to_text
+from flexae_tf.benchmark.timing import FunctionTimer, LoopTimer, in_turns, random_dataset
+from flexae_tf.benchmark.training import training_report
 from flexae_tf.config import BenchmarkConfig, TrainConfig
 from flexae_tf.config.options import from_arguments
 from flexae_tf.config.train import training_flagfiles
-from flexae_tf.data import Dataset, DatasetSpec, Split, memory
-from flexae_tf.data.batches import Batches
+from flexae_tf.data import memory
 from flexae_tf.methods import AUTOENCODERS, resolve
 from flexae_tf.metrics.table import METRICS, Features
-from flexae_tf.training import disk_space, distribution, dry_run
+from flexae_tf.training import disk_space, distribution
 from flexae_tf.training.trainer import Trainer
 
 NETWORK_BATCH = 64  # images in a call of the Inception network
-EXAMPLES = 10_000  # number of random examples; their values do not change the speed
+EXAMPLES = 10_000  # rows of random features
 IMAGE = (64, 64, 3)  # shape of the images of metrics of pairs
-PIPELINE_STEPS = 200
-PIPELINE_BATCHES = 6  # batches in an iteration of FlexAE
 
 
 def benchmark(config: BenchmarkConfig) -> None:
-    """Prints the measurements of `--subject` as one line of JSON.
+    """Prints the measurements of `--subject` or `--compare`.
 
     Raises:
         UsageError: the configuration cannot be trained.
         MissingDataError: the Inception network is missing, or images of `--dataset=folder` are.
+        NonFiniteLossError: a timed training diverged.
+        FailedVariantError: a variant of `--compare` failed; the others are printed.
     """
+    if config.compare:
+        found, error = compare(config)
+        _print(config, found)
+        if error:
+            raise error
+        return
+    if config.subject == 'communication':
+        communication.start()
+        _print(config, communication.communication_report(config))
+        return
+    distribution.choose_devices(config.device)
+    if config.subject == 'turns':
+        take_turns(config)
+        return
     measure = {
-        'training': training_speed,
+        'training': training_report,
         'methods': methods_speed,
-        'metrics': lambda _: metrics_speed(),
+        'metrics': metrics_speed,
         'network': network_speed,
     }[config.subject]
-    distribution.choose_devices(config.device)
-    print(json.dumps({'device': distribution.describe_devices(), **measure(config)}))
+    _print(config, {'device': distribution.describe_devices(), **measure(config)})
 
 
-def training_speed(config: BenchmarkConfig) -> dict[str, Any]:
-    """Measures iterations of one training, and its data pipeline.
-
-    Returns:
-        Options, seconds of the first call (compilation included) and of each timed iteration,
-        their median, images/s, TFLOP/s, and images/s of the pipeline.
-    """
-    spec = data.describe(config)
-    config = resolve(config, spec)
-    trainer = Trainer(config, _random_dataset(spec))
-    seconds = [_step_seconds(trainer, step) for step in range(config.warmup + config.iterations)]
-    median = statistics.median(seconds[config.warmup :])
-    flop = dry_run.step_flop(trainer.method, config.batch_size)
-    return {
-        'tensorflow': tf.__version__,
-        'method': config.method,
-        'dataset': config.dataset,
-        'width_multiplier': config.width_multiplier,
-        'batch_size': config.batch_size,
-        'critic_batches': config.critic_batches,
-        'precision': config.precision,
-        'jit_compile': config.jit_compile,
-        'first_call_seconds': round(seconds[0], 2),
-        'seconds_per_iteration': [round(s, 4) for s in seconds[config.warmup :]],
-        'median': round(median, 4),
-        'images_per_second': round(config.batch_size / median, 1),
-        'tflop_per_second': round(flop / median / 1e12, 4),
-        'pipeline_images_per_second': round(_pipeline_speed(config, spec)),
-    }
+def _print(config: BenchmarkConfig, found: dict[str, Any]) -> None:
+    print(to_json(found) if config.json else to_text(found), flush=True)
 
 
 def methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
@@ -85,23 +73,21 @@ def methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
         checkpoint and of a snapshot.
     """
     spec = data.describe(config)
-    dataset = _random_dataset(spec)
+    dataset = random_dataset(spec)
     sizes = dict(width_multiplier=config.width_multiplier, batch_size=config.batch_size)
     sizes |= dict(precision=config.precision, jit_compile=config.jit_compile)
-    trainers, seconds = {}, {}
+    trainers = {}
     for name in AUTOENCODERS:
         flags = [f'--flagfile={path}' for path in training_flagfiles(name, config.dataset)]
         method_config = dataclasses.replace(from_arguments(TrainConfig, flags), **sizes)
-        trainers[name], seconds[name] = Trainer(resolve(method_config, spec), dataset), []
-    for step in range(config.iterations and config.warmup + config.iterations):
-        for name, trainer in trainers.items():
-            seconds[name].append(_step_seconds(trainer, step))
+        trainers[name] = Trainer(resolve(method_config, spec), dataset)
     report = {'dataset': config.dataset, 'iterations': config.iterations, **sizes}
     if config.iterations:
-        medians = {m: statistics.median(found[config.warmup :]) for m, found in seconds.items()}
-        flexae = medians['flexae']
-        report['seconds'] = {m: round(median, 4) for m, median in medians.items()}
-        report['over_flexae'] = {m: round(median / flexae, 3) for m, median in medians.items()}
+        timers = [LoopTimer(trainer, config.warmup) for trainer in trainers.values()]
+        rounds = in_turns(timers, config.iterations)
+        medians = dict(zip(trainers, map(statistics.median, rounds), strict=True))
+        report['seconds'] = medians
+        report['over_flexae'] = {m: median / medians['flexae'] for m, median in medians.items()}
     methods = {name: trainer.method for name, trainer in trainers.items()}
     report['checkpoint_bytes'] = {m: disk_space.num_bytes(x.state) for m, x in methods.items()}
     report['snapshot_bytes'] = {m: disk_space.num_bytes(x.weights) for m, x in methods.items()}
@@ -109,22 +95,25 @@ def methods_speed(config: BenchmarkConfig) -> dict[str, Any]:
 
 
 def network_speed(config: BenchmarkConfig) -> dict[str, float]:
-    """Measures images/s of the Inception network, which computes the features of scores."""
+    """Measures images/s of the feature pass of evaluation, the Inception network."""
     # Slow to import; the other subjects do not need it.
     from flexae_tf.evaluation.feature_network import FeatureNetwork
 
     network = FeatureNetwork(config.inception_path, config.feature_layer, batch_size=NETWORK_BATCH)
     x = np.random.RandomState(0).randint(0, 256, [NETWORK_BATCH, 28, 28, 1]).astype(np.uint8)
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        network.features(x)
-        seconds.append(time.perf_counter() - started)
-    return {'images_per_second': round(NETWORK_BATCH / min(seconds), 2)}
+    timer = FunctionTimer(lambda: network.features(x))
+    (seconds,) = in_turns([timer], config.iterations)
+    return {
+        'images_in_a_call': NETWORK_BATCH,
+        'images_per_second': NETWORK_BATCH / statistics.median(seconds),
+        'minimum': NETWORK_BATCH / max(seconds),
+        'maximum': NETWORK_BATCH / min(seconds),
+    }
 
 
-def metrics_speed() -> dict[str, float | dict[str, float]]:
+def metrics_speed(config: BenchmarkConfig) -> dict[str, Any]:
     """Measures seconds of each metric except of codes, and the peak memory of all in GiB."""
+    del config
     rng = np.random.default_rng(0)
 
     def random_features(mean: float) -> Features:
@@ -143,40 +132,5 @@ def metrics_speed() -> dict[str, float | dict[str, float]]:
         shutdown.check('between metrics')
         started = time.perf_counter()
         metric.compute(*(images if metric.of_pairs else features))
-        seconds[name] = round(time.perf_counter() - started, 1)
-    return {'seconds': seconds, 'peak_memory_gb': round(memory.peak(), 2)}
-
-
-def _step_seconds(trainer: Trainer, step: int) -> float:
-    shutdown.check('between steps')
-    started = time.perf_counter()
-    trainer.run_steps(tf.constant(step, tf.int64), tf.constant(1, tf.int64)).numpy()
-    return time.perf_counter() - started
-
-
-def _random_dataset(spec: DatasetSpec) -> Dataset:
-    rng = np.random.RandomState(0)
-    if spec.kind == 'images':
-        x = rng.randint(0, 256, [EXAMPLES, *spec.shape]).astype(np.uint8)
-    else:
-        x = rng.rand(EXAMPLES, *spec.shape).astype(np.float32)
-    return Dataset(spec, Split(x), Split(x[:100]), Split(x[:100]))
-
-
-def _pipeline_speed(config: BenchmarkConfig, spec: DatasetSpec) -> float:
-    """Measures examples/s of `Batches`: selecting, gathering and scaling."""
-    x = _random_dataset(spec).train.x
-    batches = Batches(x, batches_per_step=PIPELINE_BATCHES, batch_size=config.batch_size, seed=0)
-
-    @tf.function
-    def run(count: tf.Tensor) -> tf.Tensor:
-        total = tf.constant(0.0)
-        for step in tf.range(count):
-            total += tf.reduce_sum(batches(step)[:, :, :1])  # keeps TensorFlow from pruning them
-        return total
-
-    run(tf.constant(2))
-    started = time.perf_counter()
-    run(tf.constant(PIPELINE_STEPS)).numpy()
-    elapsed = time.perf_counter() - started
-    return PIPELINE_STEPS * PIPELINE_BATCHES * config.batch_size / elapsed
+        seconds[name] = time.perf_counter() - started
+    return {'peak_memory_gib': memory.peak(), 'seconds': seconds}

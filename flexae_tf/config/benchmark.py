@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 
-from flexae_tf.config.options import runtime_option
+from flexae_tf.config.options import from_arguments, runtime_option, to_flag
 from flexae_tf.config.shared import feature_layer_option, inception_path_option
 from flexae_tf.config.train import TrainConfig
 from flexae_tf.errors import UsageError
@@ -18,16 +19,33 @@ class BenchmarkConfig(TrainConfig):
         'training',
         'What to time. training: one training. methods: one training step of every method, with '
         'the values of its flagfile. metrics: every metric on 2 x 10000 random features of 2048 '
-        'dimensions. network: the Inception network.',
-        choices=('training', 'methods', 'metrics', 'network'),
+        'dimensions. network: the Inception network. communication: counts what devices exchange '
+        'in a training step, and predicts its time; needs one CPU. turns: one training, a step '
+        'for each line of standard input; started by --compare.',
+        choices=('training', 'methods', 'metrics', 'network', 'communication', 'turns'),
     )
+    compare: str | None = runtime_option(
+        None,
+        'Flags of variants of the training, separated by a semicolon: "--batch_size=64; '
+        '--batch_size=128". Each variant has its own process; they take turns.',
+    )
+    json: bool = runtime_option(False, 'Print the report as one line of JSON.')
     inception_path: str | None = inception_path_option()
     feature_layer: str | None = feature_layer_option(identity=False)
     iterations: int = runtime_option(
-        10, 'Training steps to time; 0 with --subject=methods prints only sizes.', minimum=0
+        10,
+        'Rounds, in each of which everything is timed once; 0 with --subject=methods prints only '
+        'sizes.',
+        minimum=0,
     )
     warmup: int = runtime_option(
-        2, 'Training steps before the timed steps, compilation included.', minimum=1
+        2, 'Training steps between the compilation and the timed steps.', minimum=1
+    )
+    step_seconds: float | None = runtime_option(
+        None,
+        'Seconds of a training step on one device with its share of the batch; '
+        '--subject=communication predicts the efficiency from them.',
+        above=0.0,
     )
 
     def __post_init__(self) -> None:
@@ -36,3 +54,30 @@ class BenchmarkConfig(TrainConfig):
             raise UsageError(
                 '--iterations=0: no training step to time. Use 1 or more, or --subject=methods.'
             )
+        if self.compare and self.subject != 'training':
+            raise UsageError(
+                f'--compare: compares trainings, not {self.subject}. Leave --subject out.'
+            )
+        self.variants()
+
+    def variants(self) -> list[tuple[str, list[str]]]:
+        """Returns names and complete flags of the variants of `--compare`.
+
+        Raises:
+            UsageError: flags of a variant that no training accepts.
+        """
+        own = ('compare', 'json', 'subject')
+        common = [
+            to_flag(field, getattr(self, field.name))
+            for field in dataclasses.fields(BenchmarkConfig)
+            if field.name not in own and getattr(self, field.name) is not None
+        ]
+        found = []
+        for text in self.compare.split(';') if self.compare else ():
+            try:
+                flags = shlex.split(text)
+            except ValueError as error:
+                raise UsageError(f'--compare={text}: {error}. Close the quotation.') from None
+            from_arguments(BenchmarkConfig, [*common, *flags])
+            found.append((text.strip() or 'unchanged', [*common, *flags]))
+        return found
