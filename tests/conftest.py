@@ -20,7 +20,7 @@ tf = import_tensorflow()
 
 # Two logical devices, so that tests can train on several devices.
 tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 4
 )
 tf.config.experimental.enable_tensor_float_32_execution(False)
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -19,6 +19,8 @@ from tests.training.workers import assert_processes_equal_devices
 STEPS = 4000
 FLAGS = [f'--training_steps={STEPS}', '--log_every_steps=100', '--save_every_steps=100']
 FLAGS += ['--sample_every_steps=2000', '--jit_compile=off']
+# One of each class.
+METHODS = ['flexae', 'flexae_sr', 'vae', 'vae_iop', 'wae_gan', 'rae_gmm', 'injflow', 'mask_aae']
 SECONDS = 60.0  # to the exit of the other process
 KILLS = 5
 
@@ -55,15 +57,13 @@ def resume(run, uninterrupted):
     assert not differing(uninterrupted, run)
 
 
-@pytest.mark.parametrize(
-    'method',
-    ['flexae', 'flexae_sr', 'vae', 'vae_iop', 'wae_gan', 'rae_gmm', 'injflow', 'mask_aae'],
-)
-def test_methods(method, mirrored, tmp_path):
+@pytest.mark.parametrize('method, number', [*((method, 2) for method in METHODS), ('flexae', 4)])
+def test_methods(method, number, mirrored, tmp_path):
     flags = [f'--flagfile={ROOT}/flags/methods/{method}.flags', *workers.FLAGS]
     flags += campaign.IMAGES if method == 'flexae_sr' else []
-    assert_processes_equal_devices(mirrored, tmp_path, 2, flags)
-    campaign.report('workers', method, Counter(steps=5), '; all variables equal two devices')
+    assert_processes_equal_devices(mirrored, tmp_path, number, flags)
+    note = f'; all variables equal {number} devices'
+    campaign.report('workers', f'{method}, {number} processes', Counter(steps=5), note)
 
 
 def test_other_number_of_processes_continues(tmp_path):
