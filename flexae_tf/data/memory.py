@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path, PurePath
 from flexae_tf.errors import UsageError
 
 CGROUP_FILE = Path('/proc/self/cgroup')  # the control groups of this process, one per line
+STATUS_FILE = Path('/proc/self/status')
 CGROUP_ROOT = Path('/sys/fs/cgroup')
 CURE = 'Use fewer images, or smaller ones (--image_size of a folder)'
 
@@ -46,8 +48,11 @@ def available() -> int:
 
 def peak() -> float:
     """Returns the peak memory of this process in GiB."""
-    unit = 1 if sys.platform == 'darwin' else 2**10  # bytes of `ru_maxrss`
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    try:
+        return int(re.search(r'VmHWM:\s*(\d+) kB', STATUS_FILE.read_text())[1]) / 2**20
+    except (OSError, TypeError):  # no Linux, where `ru_maxrss` includes the starting process
+        unit = 1 if sys.platform == 'darwin' else 2**10  # bytes of `ru_maxrss`
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _limit_files() -> Iterator[Path]:

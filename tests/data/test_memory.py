@@ -1,9 +1,13 @@
+import subprocess
+import sys
 import types
 
+import numpy as np
 import pytest
 
 from flexae_tf.data import memory
 from flexae_tf.errors import UsageError
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -41,8 +45,20 @@ def test_check_refuses_more_than_available(monkeypatch):
         memory.check(3_000_001, 'they')
 
 
+def test_peak_is_of_this_process_only(monkeypatch, tmp_path):
+    program = 'from flexae_tf.data import memory; print(memory.peak())'
+    large = np.ones(2**27)  # 1 GiB, which the started process does not have
+    started = subprocess.check_output([sys.executable, '-c', program], cwd=ROOT)
+    assert 0.0 < float(started) < large.nbytes / 2**30 <= memory.peak()
+    status = tmp_path / 'status'
+    status.write_text('VmPeak:\t 9000000 kB\nVmHWM:\t 3145728 kB\nVmRSS:\t 1000 kB\n')
+    monkeypatch.setattr(memory, 'STATUS_FILE', status)
+    assert memory.peak() == 3.0
+
+
 @pytest.mark.parametrize(('platform', 'unit'), [('linux', 2**10), ('darwin', 1)])
-def test_peak_is_in_gib(monkeypatch, platform, unit):
+def test_peak_is_in_gib(monkeypatch, tmp_path, platform, unit):
+    monkeypatch.setattr(memory, 'STATUS_FILE', tmp_path / 'missing')
     monkeypatch.setattr(memory.sys, 'platform', platform)
     usage = types.SimpleNamespace(ru_maxrss=3 * 2**30 // unit)
     monkeypatch.setattr(memory.resource, 'getrusage', lambda _: usage)
