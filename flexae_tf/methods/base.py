@@ -289,14 +289,14 @@ class FusedAdam(keras.optimizers.Adam):
     ) -> None:
         """Updates a variable and its two moments."""
         index = self._get_variable_index(variable)
-        update = tf.cast(self.iterations + 1, tf.float32)
+        update = tf.cast(self.iterations + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
             beta1_power=self.beta_1**update,
             beta2_power=self.beta_2**update,
-            lr=learning_rate,
+            lr=tf.cast(learning_rate, variable.dtype),
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
