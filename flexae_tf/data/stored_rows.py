@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from typing import Any, BinaryIO
 
@@ -63,7 +64,8 @@ class StoredRows:
         size, file = math.prod(self.shape[1:]), self._file.fileno()
         offsets = [size * row for row in rows.ravel().tolist()]
         try:
-            if hasattr(os, 'posix_fadvise'):  # the disk then reads many rows at a time
+            # The disk then reads many rows at a time; smaller rows share pages.
+            if size >= mmap.PAGESIZE and hasattr(os, 'posix_fadvise'):
                 for offset in offsets:
                     os.posix_fadvise(file, offset, size, os.POSIX_FADV_WILLNEED)
             counts = [os.preadv(file, [x_i], start) for x_i, start in zip(x, offsets, strict=True)]
