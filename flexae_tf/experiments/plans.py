@@ -26,7 +26,13 @@ from flexae_tf.training.workdir import Workdir
 VECTORS = ('synthetic_2d', 'synthetic_5d')
 IMAGES = tuple(paper.DATASETS)
 NETWORK = ('features', 'feature_layer', 'data_dir', 'inception_path')  # flags for scores of images
-REPEATED = ('flexae', 'wae_gan', 'rae_gmm', 'two_stage_vae')  # three seeds in Tables 1 and 2
+REPEATED = (
+    'flexae',
+    'wae_gan',
+    'ae_gmm',
+    'rae_gmm',
+    'two_stage_vae',
+)  # three seeds in Tables 1 and 2
 SEEDS = 3  # the paper reports three executions of FlexAE
 SNAPSHOTS = {'snapshot_every_steps': 500}  # points of Fig. 2's curves
 SUBSET = 5000  # training images of Fig. 5

@@ -14,16 +14,7 @@ from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper
 from flexae_tf.experiments.plans import Evaluation, Job
-from flexae_tf.metrics.comparison import (
-    ROUNDING,
-    Values,
-    compare,
-    decimals_for,
-    difference,
-    fill,
-    over_seeds,
-    welch_p,
-)
+from flexae_tf.metrics.comparison import Values, decimals_for, over_seeds, welch
 
 FOLDER = pathlib.Path(__file__).with_name('recorded')  # package data
 RECORDED = FOLDER / 'scores.jsonl'  # of many runs, each after a line about the run
@@ -32,9 +23,9 @@ INCONCLUSIVE, NOT_RUN = 'inconclusive', 'not run'
 # The paper's scores: of TF-GAN's network and 10000 images.
 PAPERS = re.compile(r'(fid|prd_precision|prd_recall)10k_(rec|gen)')
 RULE = (
-    'Two means differ if they are more than two standard errors of their difference apart; a row '
-    "with one seed takes the other rows' standard deviation. By chance, 12 to 18 % of pairs of "
-    'three seeds each are as far apart. If no row has two seeds, any difference counts.'
+    "Logarithms of scores are compared over seeds at the level 0.05: claims by Welch's t-test, the "
+    "order of all rows of a table by Tukey's HSD. A ratio of geometric means has a 95 % interval; "
+    'of several pairs, the one with the largest p is shown. A row of one seed is not judged.'
 )
 
 
@@ -65,8 +56,8 @@ class Score:
 
 # Comparable scores: `values` by row; `metric` and `protocol` are None without scores.
 Column = namedtuple('Column', 'metric protocol values')
-# Texts of the paper's values and of ours; p is the largest p-value of Welch's t-test of the pairs.
-Claim = namedtuple('Claim', 'text paper ours p outcome', defaults=('', '', None, NOT_RUN))
+# Texts of the paper's values and of ours; the ratio of the pair with the largest p-value.
+Claim = namedtuple('Claim', 'text paper ours ratio outcome', defaults=('', '', None, NOT_RUN))
 
 
 def collect(jobs: Iterable[Job]) -> list[Score]:
@@ -132,7 +123,7 @@ def gather(scores: Iterable[Score], row: Callable[[Score], Hashable] | None = No
                 f'{score.value:g}. Keep one run for each row and seed.'
             )
         seeds[score.seed] = score.value
-    means = {name: over_seeds(list(seeds.values())) for name, seeds in rows.items()}
+    means = {name: over_seeds(seeds[s] for s in sorted(seeds)) for name, seeds in rows.items()}
     return Column(first and first.metric, first and first.protocol, means)
 
 
@@ -159,23 +150,26 @@ def judge_order(
     pairs = [pair for pair in claim.pairs if set(pair) <= set(values)]
     if not pairs:
         return Claim(claim.text)
-    used = {row: values[row] for pair in pairs for row in pair}
-    lower, higher, undecided = compare(pairs, used)
-    missing = len(claim.pairs) - len(pairs)
-    outcome = INCONCLUSIVE if undecided or missing else SUPPORTED
+    ratios = {(a, b): welch([values[a]], [values[b]]) for a, b in pairs}
+    signs = [ratio.sign if ratio else None for ratio in ratios.values()]
     if len(claim.pairs) == 1:
+        means = [values[row] for row in pairs[0]]
         if decimals is None:
-            decimals = decimals_for(mean.mean for mean in used.values())
-        ours = ' vs '.join(mean.text(decimals) for mean in used.values())
+            decimals = decimals_for(mean.mean for mean in means)
+        ours = ' vs '.join(mean.text(decimals) for mean in means)
     else:
-        parts = [f'{len(lower)} of {len(claim.pairs)} pairs lower']
-        for word, found in (('higher', higher), ('undecided', undecided)):
+        ours = f'{signs.count(-1)} of {len(claim.pairs)} pairs lower'
+        for word, sign in (('higher', 1), ('undecided', 0)):
+            found = [pair for pair, s in zip(pairs, signs, strict=True) if s == sign]
             listed = '; '.join(f'{names[a]} vs {names[b]}' for a, b in found)
-            parts += [f'{len(found)} {word} ({listed})'] if found else []
-        ours = ', '.join([*parts, f'{missing} not run'] if missing else parts)
-    ps = [welch_p(used[a], used[b]) for a, b in pairs]
-    p = None if None in ps else max(ps)
-    return Claim(claim.text, '', ours, p, NOT_SUPPORTED if higher else outcome)
+            ours += f', {len(found)} {word} ({listed})' if found else ''
+        ours += f', {signs.count(None)} with one seed' if None in signs else ''
+        missing = len(claim.pairs) - len(pairs)
+        ours += f', {missing} not run' if missing else ''
+    outcome = SUPPORTED if signs == [-1] * len(claim.pairs) else INCONCLUSIVE
+    known = list(filter(None, ratios.values()))
+    ratio = max(known, key=lambda found: found.p, default=None)
+    return Claim(claim.text, '', ours, ratio, NOT_SUPPORTED if 1 in signs else outcome)
 
 
 def judge_trend(
@@ -185,23 +179,39 @@ def judge_trend(
     there = _series(published, 2) if published else ''
     if not set(claim.rows) <= set(values):
         return Claim(claim.text, there)
-    means = [values[row].mean for row in claim.rows]
-    ours = _series(means, decimals_for(means))
+    rows = [values[row] for row in claim.rows]
+    means = [row.mean for row in rows]
+    ours, first, last = _series(means, decimals_for(means)), rows[0], rows[-1]
     if claim.direction == 'constant':
-        supported = max(means) / min(means) <= constant + ROUNDING
-        return Claim(claim.text, there, ours, None, SUPPORTED if supported else NOT_SUPPORTED)
-    first, last = claim.rows[0], claim.rows[-1]
-    sign = 1.0 if claim.direction == 'rises' else -1.0
-    monotonic = all(sign * (b - a) > 0.0 for a, b in itertools.pairwise(means))
-    ours += ', at every step' if monotonic else ', not at every step'
-    full = fill(values)
-    outcome = outcome_of(sign * difference(full[first], full[last]))
-    return Claim(claim.text, there, ours, welch_p(values[first], values[last]), outcome)
+        last, first = rows[means.index(max(means))], rows[means.index(min(means))]
+    else:
+        sign = 1.0 if claim.direction == 'rises' else -1.0
+        monotonic = all(sign * (b - a) > 0.0 for a, b in itertools.pairwise(means))
+        ours += ', at every step' if monotonic else ', not at every step'
+    if not (ratio := welch([last], [first])):
+        return Claim(claim.text, there, ours + ', one seed', None, INCONCLUSIVE)
+    if claim.direction == 'constant':
+        outcome = outcome_of((ratio.high <= constant) - (ratio.low > constant))
+    else:
+        outcome = outcome_of(sign * ratio.sign)
+    return Claim(claim.text, there, ours, ratio, outcome)
 
 
-def outcome_of(gap: float) -> str:
-    """Returns the outcome of a claim that a difference is positive; 0 is inconclusive."""
-    return INCONCLUSIVE if not gap else SUPPORTED if gap > 0.0 else NOT_SUPPORTED
+def judge_floor(claim: paper.Order, values: Values, floors: Values, largest: float) -> Claim:
+    """Judges whether values are at most `largest` times their floors; `pairs` lists the rows."""
+    rows = [row for row in claim.pairs if row in values and row in floors]
+    ratios = [welch([values[row]], [floors[row]]) for row in rows]
+    if not rows or None in ratios:
+        return Claim(claim.text, outcome=INCONCLUSIVE if rows else NOT_RUN)
+    worst = max(ratios)
+    ours = ' → '.join(f'{ratio.value:.1f}' for ratio in ratios) + ' times the floor'
+    supported = worst.high <= largest and len(rows) == len(claim.pairs)
+    return Claim(claim.text, '', ours, worst, outcome_of(supported - (worst.low > largest)))
+
+
+def outcome_of(sign: float) -> str:
+    """Returns the outcome of a claim that a number is positive; 0 is inconclusive."""
+    return INCONCLUSIVE if not sign else SUPPORTED if sign > 0.0 else NOT_SUPPORTED
 
 
 def _series(values: Collection[float], decimals: int) -> str:

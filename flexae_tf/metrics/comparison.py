@@ -1,4 +1,8 @@
-"""Comparison of scores over seeds: means, significant differences and rank agreement."""
+"""Comparison of scores over seeds: means, tests of ratios, and rank agreement.
+
+Scores are positive, and their spread grows with their size. So their logarithms are compared: a
+difference of mean logarithms is the logarithm of a ratio of geometric means.
+"""
 
 import itertools
 import math
@@ -9,86 +13,154 @@ from typing import NamedTuple
 
 import scipy  # loads scipy.stats, which takes seconds, at the first use
 
-ROUNDING = 1e-9  # of differences of decimal numbers
+LEVEL = 0.05  # of significance; an interval has the confidence 1 - LEVEL
 
 
 class Mean(NamedTuple):
-    """Mean, standard deviation (n - 1; None for one seed) and number of seeds."""
+    """Values of a row by seed."""
 
-    mean: float
-    sd: float | None
-    n: int
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean."""
+        return statistics.fmean(self.values)
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation (n - 1); None for one seed."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     def text(self, decimals: int) -> str:
-        """Formats as `4.69 ± 0.12 (3)`."""
+        """Formats as `4.69 ± 0.12 (3)`: mean, standard deviation and number of seeds."""
         sd = '' if self.sd is None else f' ± {self.sd:.{decimals}f}'
-        return f'{self.mean:.{decimals}f}{sd} ({self.n})'
+        return f'{self.mean:.{decimals}f}{sd} ({len(self.values)})'
+
+
+class Ratio(NamedTuple):
+    """Ratio of geometric means with its interval and the two-sided p-value of the ratio 1."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def sign(self) -> int:
+        """-1 if the ratio is below 1, 1 if it is above 1, and 0 if that is not significant."""
+        return 0 if not self.p <= LEVEL else 1 if self.value > 1.0 else -1
+
+    def text(self) -> str:
+        """Formats as `0.85 (0.60 to 1.20)`."""
+        return f'{self.value:.2f} ({self.low:.2f} to {self.high:.2f})'
 
 
 Values = Mapping[Hashable, Mean]  # by row
 Pair = tuple[Hashable, Hashable]  # of rows
-# Pairs of rows, each as (better here, worse here), compared with the paper's order; tau-b.
-Agreement = namedtuple('Agreement', 'kept contradicted undecided tau')
+# Ratios by pair of rows, each (better here, worse here), if the order of the pair is the paper's or
+# contradicts it; pairs whose ratio is not significant; pairs with a row of one seed; tau-b.
+Agreement = namedtuple('Agreement', 'kept contradicted undecided unjudged tau')
 
 
-def over_seeds(values: Sequence[float]) -> Mean:
-    """Returns mean and standard deviation of at least one value."""
-    sd = statistics.stdev(values) if len(values) > 1 else None
-    return Mean(statistics.fmean(values), sd, len(values))
+def over_seeds(values: Iterable[float]) -> Mean:
+    """Returns the mean of at least one value."""
+    return Mean(tuple(values))
 
 
-def fill(values: Values) -> dict[Hashable, Mean]:
-    """Gives rows with one seed the pooled standard deviation, or 0 if no row has two seeds."""
-    known = [row for row in values.values() if row.sd is not None]
-    squares = sum((row.n - 1) * row.sd**2 for row in known)
-    pooled = math.sqrt(squares / sum(row.n - 1 for row in known)) if known else 0.0
-    return {k: row._replace(sd=pooled) if row.sd is None else row for k, row in values.items()}
+def can_be_judged(row: Mean) -> bool:
+    """Returns whether a row has two seeds or more, and positive values only."""
+    return len(row.values) > 1 and min(row.values) > 0.0
 
 
-def difference(a: Mean, b: Mean) -> float:
-    """Returns mean(b) - mean(a), or 0 if it is within two standard errors."""
-    gap, error = b.mean - a.mean, math.hypot(a.sd / a.n**0.5, b.sd / b.n**0.5)
-    return 0.0 if abs(gap) <= 2.0 * error + ROUNDING else gap
+def welch(above: Sequence[Mean], below: Sequence[Mean]) -> Ratio | None:
+    """Tests a ratio of products of geometric means by a t-test with unequal variances.
 
+    For one row above and one below it is Welch's t-test of their logarithms.
 
-def growth(first: Mean, last: Mean) -> Mean:
-    """Returns the ratio of two positive means with its standard error as `sd` of one value."""
-    ratio = last.mean / first.mean
-    errors = (end.sd / end.n**0.5 / end.mean for end in (first, last))
-    return Mean(ratio, ratio * math.hypot(*errors), 1)
+    Args:
+        above: rows whose means are multiplied.
+        below: rows whose means divide the product.
 
-
-def welch_p(a: Mean, b: Mean) -> float | None:
-    """Returns the two-sided p-value of Welch's t-test; None if a row has one seed."""
-    if a.sd is None or b.sd is None or not a.sd + b.sd:
+    Returns:
+        The ratio; None if a row cannot be judged.
+    """
+    rows = [*above, *below]
+    if not all(map(can_be_judged, rows)):
         return None
-    return float(scipy.stats.ttest_ind_from_stats(*a, *b, equal_var=False).pvalue)
+    logs = [list(map(math.log, row.values)) for row in rows]
+    means = list(map(statistics.fmean, logs))
+    gap = sum(means[: len(above)]) - sum(means[len(above) :])
+    errors = [statistics.variance(values) / len(values) for values in logs]  # squared
+    if not sum(errors):
+        return _certain(gap)
+    freedom = sum(errors) ** 2 / sum(
+        error**2 / (len(values) - 1) for error, values in zip(errors, logs, strict=True)
+    )
+    error = math.sqrt(sum(errors))
+    margin = error * scipy.stats.t.isf(LEVEL / 2.0, freedom)
+    p = 2.0 * scipy.stats.t.sf(abs(gap) / error, freedom)
+    return Ratio(*map(math.exp, (gap, gap - margin, gap + margin)), float(p))
 
 
-def compare(pairs: Iterable[Pair], values: Values, sign: float = 1.0) -> tuple[list[Pair], ...]:
-    """Splits pairs: first mean lower (higher if `sign` is -1), the reverse, not different."""
-    found, values = ([], [], []), fill(values)
-    for a, b in pairs:
-        gap = sign * difference(values[a], values[b])
-        found[2 if not gap else 0 if gap > 0.0 else 1].append((a, b))
-    return found
+def tukey(values: Values) -> dict[Pair, Ratio]:
+    """Tests all pairs of rows by Tukey's HSD, in both orders.
+
+    Its standard deviation is pooled over all rows, so three seeds of a row are enough.
+
+    Returns:
+        The ratio of each pair of rows that can be judged, first over second.
+    """
+    logs = {k: list(map(math.log, v.values)) for k, v in values.items() if can_be_judged(v)}
+    pairs = list(itertools.permutations(range(len(logs)), 2))
+    if not pairs:
+        return {}
+    means = list(map(statistics.fmean, logs.values()))
+    if any(map(statistics.variance, logs.values())):
+        found = scipy.stats.tukey_hsd(*logs.values())
+        interval = found.confidence_interval(1.0 - LEVEL)
+        ratios = {
+            (i, j): Ratio(
+                math.exp(means[i] - means[j]),
+                math.exp(interval.low[i, j]),
+                math.exp(interval.high[i, j]),
+                float(found.pvalue[i, j]),
+            )
+            for i, j in pairs
+        }
+    else:
+        ratios = {(i, j): _certain(means[i] - means[j]) for i, j in pairs}
+    rows = list(logs)
+    return {(rows[i], rows[j]): ratio for (i, j), ratio in ratios.items()}
+
+
+def _certain(gap: float) -> Ratio:
+    """Returns the ratio of values without any spread."""
+    return Ratio(*[math.exp(gap)] * 3, 0.0 if gap else 1.0)
 
 
 def agreement(
-    published: Mapping[str, float], ours: Values, lower_is_better: bool = True, spread: float = 0.0
+    published: Mapping[str, float], ours: Values, lower_is_better: bool = True
 ) -> Agreement:
-    """Compares orders; undecided: our means, or the paper's values by `spread`, do not differ."""
-    sign = 1.0 if lower_is_better else -1.0
+    """Compares the order of all pairs of rows that differ in the paper, by Tukey's HSD."""
     rows = [row for row in published if row in ours]
-    pairs = itertools.combinations(rows, 2)
-    gaps = {(a, b): sign * (published[b] - published[a]) for a, b in pairs}
-    tied = [pair for pair, gap in gaps.items() if abs(gap) <= spread + ROUNDING]
-    pairs = [pair if gap > 0.0 else pair[::-1] for pair, gap in gaps.items() if pair not in tied]
-    kept, contradicted, undecided = compare(pairs, ours, sign)
+    sign = -1 if lower_is_better else 1
+    ratios = tukey({row: ours[row] for row in rows})
+    found = Agreement({}, {}, [], [], None)
+    for a, b in itertools.permutations(rows, 2):
+        if sign * (published[a] - published[b]) <= 0.0:  # a must be better in the paper
+            continue
+        ratio = ratios.get((a, b))
+        if ratio is None:
+            found.unjudged.append((a, b))
+        elif not ratio.sign:
+            found.undecided.append((a, b))
+        elif ratio.sign == sign:
+            found.kept[a, b] = ratio
+        else:
+            found.contradicted[b, a] = ratios[b, a]
     both = [(published[row], ours[row].mean) for row in rows]
     tau = scipy.stats.kendalltau(*zip(*both, strict=True)).statistic if len(rows) > 1 else math.nan
-    contradicted = [(b, a) for a, b in contradicted]
-    return Agreement(kept, contradicted, tied + undecided, None if math.isnan(tau) else tau)
+    return found._replace(tau=None if math.isnan(tau) else tau)
 
 
 def decimals_for(values: Iterable[float]) -> int:

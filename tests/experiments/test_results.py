@@ -8,9 +8,9 @@ from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper, plans, results
-from flexae_tf.metrics.comparison import Mean, over_seeds
+from flexae_tf.metrics.comparison import over_seeds, welch
 from tests.experiments.conftest import replace, scores
-from tests.metrics.test_comparison import seeds
+from tests.metrics.test_comparison import near, seeds
 
 
 def test_papers_scores_are_fid_of_10k():
@@ -44,17 +44,29 @@ LABELS = {'a': 'A', 'b': 'B', 'c': 'C'}
 @pytest.mark.parametrize(
     'values, outcome, words',
     [
-        (dict(a=1.0, b=2.0, c=3.0), results.SUPPORTED, '2 of 2 pairs lower'),
-        (dict(a=2.0, b=1.0, c=3.0), results.NOT_SUPPORTED, '1 higher (A vs B)'),
-        (dict(a=2.0, b=2.0, c=3.0), results.INCONCLUSIVE, '1 undecided (A vs B)'),
-        (dict(a=1.0, b=2.0), results.INCONCLUSIVE, '1 not run'),
-        (dict(a=3.0, b=2.0), results.NOT_SUPPORTED, '1 not run'),
-        (dict(b=2.0, c=3.0), results.NOT_RUN, ''),
+        (near(a=1.0, b=2.0, c=3.0), results.SUPPORTED, '2 of 2 pairs lower'),
+        (near(a=2.0, b=1.0, c=3.0), results.NOT_SUPPORTED, '1 higher (A vs B)'),
+        (near(a=2.0, b=2.0, c=3.0), results.INCONCLUSIVE, '1 undecided (A vs B)'),
+        (near(a=1.0, b=2.0), results.INCONCLUSIVE, '1 not run'),
+        (near(a=3.0, b=2.0), results.NOT_SUPPORTED, '1 not run'),
+        (near(b=2.0, c=3.0), results.NOT_RUN, ''),
+        (near(a=1.0, b=2.0) | seeds(c=3.0), results.INCONCLUSIVE, '1 with one seed'),
+        (seeds(a=1.0, b=2.0, c=3.0), results.INCONCLUSIVE, '0 of 2 pairs lower, 2 with one seed'),
     ],
 )
 def test_judge_order_outcomes(values, outcome, words):
-    claim = results.judge_order(ORDER, seeds(**values), LABELS)
-    assert claim.outcome == outcome and words in claim.ours and claim.p is None
+    claim = results.judge_order(ORDER, values, LABELS)
+    assert claim.outcome == outcome and words in claim.ours
+
+
+def test_judge_order_shows_the_least_certain_ratio():
+    ours = near(a=1.0, b=2.0) | seeds(c=[1.0, 2.0, 6.0])
+    claim = results.judge_order(ORDER, ours, LABELS)
+    assert claim.ratio == welch([ours['a']], [ours['c']]) and claim.outcome == results.INCONCLUSIVE
+    ours = seeds(a=[1.0, 2.0, 3.0], b=[4.0, 5.0, 6.0])
+    claim = results.judge_order(paper.Order('text', (('a', 'b'),)), ours, LABELS)
+    assert claim.ours == '2.00 ± 1.00 (3) vs 5.00 ± 1.00 (3)'
+    assert claim.ratio == welch([ours['a']], [ours['b']])
 
 
 @pytest.mark.parametrize(
@@ -65,30 +77,40 @@ def test_judge_order_outcomes(values, outcome, words):
         ((4.0, 2.0, 3.0), 'rises', results.NOT_SUPPORTED, 'not at every step'),
         ((3.0, 3.0, 6.0), 'rises', results.SUPPORTED, 'not at every step'),
         ((2.0, 6.0, 2.0), 'falls', results.INCONCLUSIVE, 'max/min 3.00'),
-        ((2.0, 2.8, 2.0), 'constant', results.SUPPORTED, 'max/min 1.40'),
-        ((2.0, 2.9, 2.0), 'constant', results.NOT_SUPPORTED, 'max/min 1.45'),
+        ((2.0, 2.6, 2.0), 'constant', results.SUPPORTED, 'max/min 1.30'),
+        ((2.0, 2.8, 2.0), 'constant', results.INCONCLUSIVE, 'max/min 1.40'),
+        ((2.0, 3.2, 2.0), 'constant', results.NOT_SUPPORTED, 'max/min 1.60'),
         ((2.0, 2.9), 'falls', results.NOT_RUN, ''),
     ],
 )
 def test_judge_trend_outcomes(values, direction, outcome, steps):
     claim = paper.Trend('text', '', (1, 2, 3), direction)
-    column = {i: over_seeds([value]) for i, value in enumerate(values, 1)}
+    rows = {f'{i}': value for i, value in enumerate(values, 1)}
+    column = {int(row): mean for row, mean in near(**rows).items()}
     found = results.judge_trend(claim, column, published=(3.0, 2.0, 1.5), constant=1.4)
     assert found.outcome == outcome and steps in found.ours
     assert found.paper == '3.00 → 2.00 → 1.50 (max/min 2.00)'
+    if found.outcome != results.NOT_RUN:
+        single = {row: over_seeds(mean.values[:1]) for row, mean in column.items()}
+        found = results.judge_trend(claim, single, constant=1.4)
+        assert found.outcome == results.INCONCLUSIVE and found.ours.endswith(', one seed')
 
 
-def test_judge_trend_of_near_ends_and_judge_order_of_one_pair():
-    claim = paper.Trend('text', '', (1, 2), 'rises')
-    near = {1: Mean(10.0, 1.0, 2), 2: Mean(12.0, 1.0, 2)}  # two standard errors: 2
-    assert results.judge_trend(claim, near).outcome == results.INCONCLUSIVE
-    far = near | {2: Mean(12.1, 1.0, 2)}
-    assert results.judge_trend(claim, far).outcome == results.SUPPORTED
-    ours = seeds(a=[1.0, 2.0, 3.0], b=[4.0, 5.0, 6.0])
-    claim = results.judge_order(paper.Order('text', (('a', 'b'),)), ours, LABELS)
-    assert claim.ours == '2.00 ± 1.00 (3) vs 5.00 ± 1.00 (3)'
-    # t = 3 / sqrt(2 / 3) = 3.674 with 4 degrees of freedom
-    assert claim.p == pytest.approx(0.02131, rel=1e-3)
+def test_judge_floor_outcomes():
+    claim = paper.Order('text', ('a', 'b'))
+    floors = near(a=1.0, b=1.0)
+    for values, outcome in (
+        (near(a=1.1, b=1.2), results.SUPPORTED),
+        (near(a=1.1, b=3.0), results.NOT_SUPPORTED),
+        (near(a=1.1, b=1.5), results.INCONCLUSIVE),
+        (near(a=1.1), results.INCONCLUSIVE),
+        (seeds(a=9.0, b=9.0), results.INCONCLUSIVE),
+        ({}, results.NOT_RUN),
+    ):
+        found = results.judge_floor(claim, values, floors, 1.5)
+        assert found.outcome == outcome, values
+    found = results.judge_floor(claim, near(a=1.1, b=3.0), floors, 1.5)
+    assert found.ours == '1.1 → 3.0 times the floor' and found.ratio.value == pytest.approx(3.0)
 
 
 def jobs(artifact='table1', **options):
