@@ -23,6 +23,7 @@ DOCUMENTS = [README, *sorted((ROOT / 'flexae_tf').rglob('*.md'))]
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 FLAGFILES = sorted((ROOT / 'flags').rglob('*.flags'))
 OTHER_FLAGS = {
+    'tf_xla_persistent_cache_directory',
     'create',
     'logdir',
     'samples_per_plugin',
