@@ -18,9 +18,10 @@ os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='flexae_tf-')  # not the 
 
 tf = import_tensorflow()
 
-# Two logical devices, so that tests can train on several devices.
+# Logical devices, so that tests can train on several devices.
+DEVICES = 4 if 'FLEXAE_TF_SOAK' in os.environ else 2
 tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 4
+    tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * DEVICES
 )
 tf.config.experimental.enable_tensor_float_32_execution(False)
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -2,6 +2,7 @@ import pytest
 
 from flexae_tf.errors import UsageError
 from flexae_tf.training.distribution import check_shares, prepare_devices, processes_of
+from tests.conftest import DEVICES
 
 
 def test_check_shares_refuses_batches_that_cannot_be_split():
@@ -41,7 +42,7 @@ def test_multi_worker_needs_other_processes():
 
 
 def test_programs_of_one_process_use_all_devices(monkeypatch, capsys):
-    assert prepare_devices('cpu', 'mirrored').num_replicas_in_sync == 2
+    assert prepare_devices('cpu', 'mirrored').num_replicas_in_sync == DEVICES
     assert prepare_devices('auto', 'none').num_replicas_in_sync == 1
     assert capsys.readouterr().out.count('device: CPU') == 2
     config = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}'
