@@ -249,9 +249,7 @@ def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
     for key, column in columns.items():
         values = {m: v for (m, step), v in column.values.items() if step == last}
         columns[key] = column._replace(values=values)
-    claims = []
-    for claim in paper.FIG_2:
-        claims.append(results.judge_order(claim, columns[claim.column].values, {}))
+    claims = [results.judge_order(claim, columns[claim.column].values, {}) for claim in paper.FIG_2]
     for measure in (FIG_2['sliced'], FIG_2['sliced_scaled']):
         found = curves(scores, measure)
         level = max((min(curve.values()) for curve in found.values()), default=0.0)
@@ -336,16 +334,18 @@ def _joint(scores: list[Score], name: str) -> Iterator[Table]:
 
 def _methods(scores: list[Score], name: str) -> Iterator[Table]:
     columns = columns_of(scores, FD | PRD, lambda s: (s.method, s.options['training_steps'] > 0))
-    gen, before, rec, precision, recall = (
-        {method: v for (method, trained), v in columns[key].values.items() if trained == wanted}
-        for key, wanted in zip(
-            ('gen', 'gen', 'rec', 'precision', 'recall'), (1, 0, 1, 1, 1), strict=True
-        )
+    before, trained = (
+        {
+            key: {m: v for (m, is_trained), v in column.values.items() if is_trained == wanted}
+            for key, column in columns.items()
+        }
+        for wanted in (False, True)
     )
+    before, gen = before['gen'], trained['gen']
     share = {m: v.mean / before[m].mean for m, v in gen.items() if m in before}
     shown = [_cells('Gen. untrained', before, None), _cells('Gen.', gen, min)]
-    shown += [_cells('ratio', share, None), _cells('Rec.', rec, min)]
-    shown += [_cells('Precision', precision, max), _cells('Recall', recall, max)]
+    shown.append(_cells('ratio', share, None))
+    shown += [_cells(m.head, trained[key], m.best) for key, m in (FD | PRD).items() if key != 'gen']
     notes = _protocols(columns, FD | PRD)
     codes: dict[str, dict[Hashable, Mean]] = {}
     for features in ('codes', 'posterior_samples'):  # these have protocols of their own
