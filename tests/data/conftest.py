@@ -1,5 +1,4 @@
 import pytest
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
 
@@ -18,14 +17,3 @@ def serve(monkeypatch):
         monkeypatch.setattr(tfds.builder_cls(name), 'url_infos', {})
 
     return serve_examples
-
-
-@pytest.fixture
-def write_jpeg():
-    """Returns `write(path, image)`: writes a JPEG that keeps a constant colour exactly."""
-
-    def write(path, image):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(tf.io.encode_jpeg(image, quality=100, chroma_downsampling=False).numpy())
-
-    return write

@@ -1,5 +1,4 @@
 import shutil
-import zipfile
 
 import numpy as np
 import pytest
@@ -9,9 +8,11 @@ from flexae_tf import data
 from flexae_tf.config import TrainConfig
 from flexae_tf.data.celeba import ATTRIBUTES
 from flexae_tf.errors import MissingDataError
+from flexae_tf.metrics.pixels import nearest_images
+from tests.data import faces
+from tests.data.faces import pack, write_jpeg
 
-# Names and official part (0 train, 1 validation, 2 test), unordered.
-PARTS = {f'{i:06}.jpg': [0, 0, 2, 1, 0][i % 5] for i in (7, 3, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12)}
+PARTS = [0, 2, 1, 0, 0, 0, 2, 1, 0, 0, 0, 2]  # of images 1 to 12: 0 train, 1 validation, 2 test
 TRAIN = [1, 4, 5, 6, 9, 10, 11]
 TEST = [2, 7, 12]
 
@@ -25,27 +26,14 @@ def has(number, attribute):
 
 
 @pytest.fixture
-def official(tmp_path, write_jpeg):
+def official(tmp_path):
     """Returns a folder with the three official files, images unpacked; image i has grey 20 i."""
     folder = tmp_path / 'faces'
-    rows = [str(len(PARTS)), ' '.join(ATTRIBUTES) + ' ']
-    for name in PARTS:
-        number = int(name[:6])
-        write_jpeg(folder / 'img_align_celeba' / name, grey(number))
-        values = [' 1' if has(number, attribute) else '-1' for attribute in range(40)]
-        rows.append(f'{name} {" ".join(values)}')
-    (folder / 'list_attr_celeba.txt').write_text('\n'.join(rows) + '\n')
-    lines = [f'{name} {part}' for name, part in PARTS.items()]
-    (folder / 'list_eval_partition.txt').write_text('\n'.join(lines) + '\n')
+    numbers = np.arange(1, 13)
+    faces.write_files(folder, map(grey, numbers), PARTS, has(numbers[:, None], np.arange(40)))
+    path = folder / 'list_eval_partition.txt'
+    path.write_text(''.join(reversed(path.read_text().splitlines(keepends=True))))  # any order
     return folder
-
-
-def pack(folder):
-    with zipfile.ZipFile(folder / 'img_align_celeba.zip', 'w') as archive:
-        archive.mkdir('img_align_celeba')
-        for path in (folder / 'img_align_celeba').iterdir():
-            archive.write(path, f'img_align_celeba/{path.name}')
-    shutil.rmtree(folder / 'img_align_celeba')
 
 
 def load(folder, **options):
@@ -69,13 +57,50 @@ def check(dataset):
     assert (dataset.spec.train_size, dataset.spec.test_size) == (7, 3)
 
 
-@pytest.mark.parametrize('packed', [False, True])
-def test_load_reads_the_official_files(official, packed):
-    if packed:
-        pack(official)
-    dataset = load(official)
-    check(dataset)
-    assert (dataset.test.x[:, 0, 0, 0] // 20).tolist() == TEST  # in order of name
+def test_load_reads_drawn_faces_from_folder_and_archive(tmp_path, capsys):
+    folders = [tmp_path / 'unpacked', tmp_path / 'packed']
+    for folder, flags in zip(folders, ([], ['--zip']), strict=True):
+        faces.main([str(folder), '--num=40', '--seed=3', *flags])
+    images, lists = 'img_align_celeba', ['list_attr_celeba.txt', 'list_eval_partition.txt']
+    assert [sorted(p.name for p in folder.iterdir()) for folder in folders] == [
+        [images, *lists],
+        [f'{images}.zip', *lists],
+    ]
+    unpacked, packed = map(load, folders)
+    codes = faces.sample(40, seed=3)
+    drawn = faces.small(codes)
+    numbers = []
+    for name in ('train', 'validation', 'test'):
+        split, other = getattr(unpacked, name), getattr(packed, name)
+        np.testing.assert_array_equal(split.x, other.x)
+        np.testing.assert_array_equal(split.attributes, other.attributes)
+        found = nearest_images(split.x, drawn, num=1)[:, 0]
+        assert np.abs(split.x - drawn[found].astype(int)).max() < 12  # JPEG
+        np.testing.assert_array_equal(split.attributes, faces.attributes_of(codes[found]))
+        numbers.append(found.tolist())
+    assert sorted(numbers[0] + numbers[1]) == list(range(32)) and numbers[2] == [36, 37, 38, 39]
+
+
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [(['--num=19'], '--num=19: too few'), ([], 'cannot be written (File exists). Choose')],
+)
+def test_faces_refuses_few_faces_and_a_used_folder(tmp_path, capsys, flags, words):
+    with pytest.raises(SystemExit):
+        faces.main([str(tmp_path), *flags])
+    assert words in capsys.readouterr().err
+
+
+def test_faces_have_independent_attributes_that_are_measured():
+    codes = faces.sample(400)
+    np.testing.assert_array_equal(faces.sample(3), codes[:3])
+    assert not np.array_equal(faces.sample(3, seed=1), codes[:3])
+    assert len(np.unique(codes[64:128, :6], axis=0)) == 64
+    assert np.abs(np.corrcoef(codes.T) - np.eye(15)).max() < 0.2
+    codes = codes[:8]
+    for flipped in (codes, *(faces.flip(codes, name) for name in faces.DRAWN)):
+        measured = faces.presence(faces.small(flipped), codes)
+        np.testing.assert_allclose(measured, flipped[:, :6], atol=1e-9)
 
 
 def to_csv(path, header):
@@ -84,6 +109,11 @@ def to_csv(path, header):
     lines = [','.join(row) for row in (['image_id', *header], *rows)]
     path.with_suffix('.csv').write_text('\n'.join(lines) + '\n')
     path.unlink()
+
+
+def as_is(folder):
+    """Folder of images and .txt lists."""
+    return folder
 
 
 def as_kaggle(folder):
@@ -155,7 +185,7 @@ def packed_with_system_files(folder):
 
 
 LAYOUTS = [
-    *(as_kaggle, as_kaggle_download, as_google_drive, as_torchvision, as_flat),
+    *(as_is, as_kaggle_download, as_google_drive, as_torchvision, as_flat),
     *(with_system_files, packed_with_system_files),
 ]
 
@@ -167,7 +197,7 @@ def test_load_finds_the_files_in_every_layout(official, layout):
     assert (dataset.test.x[:, 0, 0, 0] // 20).tolist() == TEST
 
 
-def test_load_prefers_the_more_complete_images(official, write_jpeg):
+def test_load_prefers_the_more_complete_images(official):
     """A zip beside a folder that was unpacked in part, and images of other data sets."""
     images = official / 'img_align_celeba'
     shutil.copytree(images, official / 'copy')
@@ -179,7 +209,7 @@ def test_load_prefers_the_more_complete_images(official, write_jpeg):
     check(load(official))
 
 
-def test_tensorflow_datasets_and_files_have_equal_pixels(serve, official, tmp_path, write_jpeg):
+def test_tensorflow_datasets_and_files_have_equal_pixels(serve, official, tmp_path):
     """Both are decoded by this package: JPEG decoders differ by their transform."""
     image = np.random.RandomState(0).randint(0, 256, [218, 178, 3]).astype(np.uint8)
     files = sorted((official / 'img_align_celeba').iterdir())
@@ -226,12 +256,12 @@ def test_load_reads_tensorflow_datasets(serve, tmp_path):
     check(load(tmp_path, download=True))
 
 
-def test_crop_is_central_and_has_the_requested_size(official, write_jpeg):
+def test_crop_is_central_and_has_the_requested_size(official):
     """The central 140 x 140 of 178 x 218 are columns 19 to 158 and rows 39 to 178."""
     image = np.full([218, 178, 3], 255, np.uint8)
     image[39:179, 19:159] = 80
-    for name in PARTS:
-        write_jpeg(official / 'img_align_celeba' / name, image)
+    for path in (official / 'img_align_celeba').iterdir():
+        write_jpeg(path, image)
     inside = load(official).test.x[0].astype(int)
     assert abs(inside - 80).max() < 10  # not 0: JPEG rings beside the frame
     wider = load(official, celeba_crop=146).test.x[0].astype(int)
@@ -287,11 +317,11 @@ def test_load_refuses_a_missing_image(official):
 def test_load_refuses_a_truncated_partition(official):
     path = official / 'list_eval_partition.txt'
     path.write_text('\n'.join(path.read_text().splitlines()[:-1]))
-    refused(official, '11 in list_eval_partition.txt', '000012.jpg', 'Download')
+    refused(official, '11 in list_eval_partition.txt', '000001.jpg', 'Download')
 
 
 def test_load_refuses_a_partition_without_test_images(official):
-    lines = [f'{name} 0' for name in PARTS]
+    lines = [f'{number:06}.jpg 0' for number in range(1, 13)]
     (official / 'list_eval_partition.txt').write_text('\n'.join(lines))
     refused(official, 'list_eval_partition.txt: part 2 is empty', 'Download it again')
     (official / 'list_eval_partition.txt').write_text('\n'.join([*lines, '000099.jpg 3']))
@@ -327,6 +357,6 @@ def test_load_refuses_a_corrupt_image(official, packed):
     refused(official, '000010.jpg: not a readable', '178x218', 'replace it')
 
 
-def test_load_refuses_an_image_of_another_size(official, write_jpeg):
+def test_load_refuses_an_image_of_another_size(official):
     write_jpeg(official / 'img_align_celeba' / '000002.jpg', np.zeros([178, 218, 3], np.uint8))
     refused(official, '000002.jpg', '178x218')

@@ -9,6 +9,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import image_folder, memory
 from flexae_tf.data.dataset import Purpose, fixed_permutation
 from flexae_tf.errors import MissingDataError, UsageError
+from tests.data.faces import write_jpeg
 
 
 def write_png(path, image):
@@ -32,7 +33,7 @@ def in_a_folder_of_its_own(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path, write_jpeg):
+def folder(tmp_path):
     """Returns a folder of 30 images, image i of grey 8 i, in two folders with three suffixes."""
     for i in range(30):
         name = f'{i:02}' + ('.png', '.JPG', '.jpeg')[i % 3]

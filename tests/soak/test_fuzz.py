@@ -23,7 +23,6 @@ from flexae_tf import checked_files, data
 from flexae_tf.config import TrainConfig
 from flexae_tf.config.options import from_arguments
 from flexae_tf.data import image_folder, memory
-from flexae_tf.data.celeba import ATTRIBUTES
 from flexae_tf.errors import UserError
 from flexae_tf.evaluation import declaration, image_files, network_files, statistics_file
 from flexae_tf.metrics.frechet import moments
@@ -31,6 +30,7 @@ from flexae_tf.metrics.protocol import Protocol
 from flexae_tf.training import event_files
 from flexae_tf.training.checkpoints import Checkpoints
 from flexae_tf.training.workdir import Workdir
+from tests.data import faces
 
 INPUTS = 2000  # for each parser
 SECONDS = 5.0  # that an input may take
@@ -383,15 +383,8 @@ def test_event_files(fuzz):
 @pytest.mark.parametrize('changed', ['list_eval_partition.txt', 'list_attr_celeba.txt'])
 def test_lists_of_celeba(fuzz, changed):
     folder = fuzz.box / 'faces'
-    (folder / 'img_align_celeba').mkdir(parents=True)
-    names = [f'{i:06}.jpg' for i in range(1, 11)]
-    image = tf.io.encode_jpeg(np.zeros([218, 178, 3], np.uint8)).numpy()
-    for name in names:
-        (folder / 'img_align_celeba' / name).write_bytes(image)
-    parts = ''.join(f'{name} {2 * (i > 6)}\n' for i, name in enumerate(names))
-    rows = [str(len(names)), ' '.join(ATTRIBUTES), *(f'{name} {"-1 " * 40}' for name in names)]
-    (folder / 'list_eval_partition.txt').write_text(parts)
-    (folder / 'list_attr_celeba.txt').write_text('\n'.join(rows) + '\n')
+    black = np.zeros([10, 218, 178, 3], np.uint8)
+    faces.write_files(folder, black, [0] * 7 + [2] * 3, np.zeros([10, 40], bool))
     path = folder / changed
     config = TrainConfig(
         dataset='celeba', data_dir=str(folder), batch_size=2, validation_examples=2
