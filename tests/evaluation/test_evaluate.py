@@ -14,6 +14,7 @@ from flexae_tf import data
 from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import RESIZES, EvaluateConfig
 from flexae_tf.config.evaluate import SETS
+from flexae_tf.data.decoding import crop_and_resize
 from flexae_tf.densities.densities import load_run
 from flexae_tf.errors import (
     CorruptRunError,
@@ -31,6 +32,7 @@ from flexae_tf.image_grid import to_uint8, write_png
 from flexae_tf.metrics.frechet import frechet_distance, moments
 from flexae_tf.metrics.pixels import pixel_features, postprocess_images
 from flexae_tf.shutdown import GracefulShutdown
+from tests.data import faces
 from tests.evaluation.conftest import scores_of
 from tests.evaluation.networks import frozen_inception
 from tests.metrics.test_table import OUTSIDE
@@ -138,6 +140,28 @@ def test_repeats_and_bootstrap_give_standard_deviations(run, score):
     assert gen['sd'] == pytest.approx(np.std(distances, ddof=1), rel=1e-2)
     assert rec['sd'] is None and rec['repeats'] == 1
     assert gen['bootstrap_sd'] > 0 and rec['bootstrap_sd'] > 0
+
+
+def test_faces_of_celeba_are_scored_on_their_test_split(tmp_path, here, score):
+    codes = faces.sample(60)
+    faces.write(tmp_path / 'faces', codes)
+    flags = [
+        '--method=vae',
+        '--dataset=celeba',
+        f'--data_dir={tmp_path}/faces',
+        '--celeba_crop=146',
+    ]
+    flags += ['--network=mnist', '--batch_size=8', '--training_steps=2']
+    here('train', *flags, f'--workdir={tmp_path}/run')
+    scores = score(tmp_path / 'run', metrics='fd', features='pixels')
+    assert set(scores) == {f'fd_pixels_6_{suffix}' for suffix in ('rec', 'gen', 'floor')}
+    method = load_run(tmp_path / 'run')
+    x = crop_and_resize(faces.draw(codes[-6:]), size=64, crop=146)
+    x_hat = to_uint8(method.reconstruct(x).numpy())
+    expected = frechet_distance(*(pixel_features(images) for images in (x.numpy(), x_hat)))
+    assert scores['fd_pixels_6_rec']['value'] == pytest.approx(expected, rel=0.01)  # JPEG
+    for record in scores.values():
+        assert record['split'] == 'test' and record['fields']['crop'] == 146
 
 
 # Networks

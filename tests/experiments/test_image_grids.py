@@ -1,6 +1,7 @@
 """Grids of images of linear methods, whose codes are pixels."""
 
 import dataclasses
+import math
 import unittest.mock
 
 import numpy as np
@@ -14,6 +15,7 @@ from flexae_tf.errors import UsageError
 from flexae_tf.experiments import image_grids
 from flexae_tf.experiments.image_grids import COLUMNS, GALLERIES, REACH, Gallery, has_attribute
 from flexae_tf.metrics.pixels import nearest_images
+from tests.data import faces
 
 SHAPE = (2, 3, 1)
 PAPER = ['Big_Nose', 'Heavy_Makeup', 'Black_Hair', 'Smiling', 'Male']
@@ -23,22 +25,23 @@ CELEBA = data.describe(TrainConfig(dataset='celeba'))
 class Linear:
     """Codes are the first `latent_dim` pixels; decoded images are black elsewhere."""
 
-    def __init__(self, latent_dim):
-        self._weights = tf.eye(6, latent_dim)
+    def __init__(self, latent_dim, shape=SHAPE):
+        self._latent_dim, self._shape = latent_dim, shape
         self.traced = self
 
     def encode(self, x):
-        return tf.reshape(x, [-1, 6]) @ self._weights
+        return tf.reshape(x, [len(x), -1])[:, : self._latent_dim]
 
     def decode(self, z):
-        x = tf.clip_by_value(tf.matmul(z, self._weights, transpose_b=True), 0.0, 1.0)
-        return tf.reshape(x, [-1, *SHAPE])
+        black = math.prod(self._shape) - self._latent_dim
+        x = tf.pad(tf.clip_by_value(z, 0.0, 1.0), [[0, 0], [0, black]])
+        return tf.reshape(x, [-1, *self._shape])
 
     def reconstruct(self, x):
         return self.decode(self.encode(x))
 
     def sample_latent(self, num, seed):
-        samples = np.random.default_rng(seed).uniform(size=(100, self._weights.shape[1]))
+        samples = np.random.default_rng(seed).uniform(size=(100, self._latent_dim))
         return tf.constant(samples[:num], tf.float32)
 
 
@@ -58,14 +61,14 @@ def classes(rng):
 
 
 @pytest.fixture
-def faces(classes, rng):
+def celeba(classes, rng):
     """The same images with CelebA's attributes, each of which 40 percent have."""
     images = (split.x for split in (classes.train, classes.validation, classes.test))
     parts = (Split(x, attributes=rng.random(size=(len(x), 40)) < 0.4) for x in images)
     return Dataset(dataclasses.replace(CELEBA, shape=SHAPE), *parts)
 
 
-@pytest.fixture(params=['classes', 'faces'])
+@pytest.fixture(params=['classes', 'celeba'])
 def dataset(request):
     return request.getfixturevalue(request.param)
 
@@ -76,9 +79,9 @@ def draw(name, method, dataset, *, seed=0):
     return {part: grid for part, (grid, _) in parts.items()}
 
 
-def cells(grid, *, columns):
+def cells(grid, *, columns, shape=SHAPE):
     """Returns the images of a grid: [rows, columns, h, w, c]."""
-    height, width, channels = SHAPE
+    height, width, channels = shape
     assert grid.dtype == np.uint8 and grid.shape[1:] == (columns * width, channels)
     return grid.reshape([-1, height, columns, width, channels]).swapaxes(1, 2)
 
@@ -92,6 +95,32 @@ def check_neighbours(rows, split):
     """Asserts that each row shows an image and the nearest ones of a split."""
     expected = nearest_images(rows[:, 0], split.x, num=rows.shape[1] - 1)
     assert [find(row[1:], split) for row in rows] == expected.tolist()
+
+
+def check_directions(gallery, codes, *, num, others):
+    """Asserts that every attribute grows along its own direction, and the others far less.
+
+    Args:
+        gallery: a gallery of drawn faces.
+        codes: codes of the test faces.
+        num: number of test faces that are moved.
+        others: how much other attributes may change, relative to the own one.
+
+    Returns:
+        {name: (own values along the direction, largest change of another attribute)}, of means.
+    """
+    chosen, measured = gallery.choose(gallery.test, [''] * num), {}
+    grids = [gallery.traverse(gallery.test, chosen, [name], positive=False)[0] for name in PAPER]
+    images = np.array([cells(grid, columns=COLUMNS, shape=CELEBA.shape) for grid in grids])
+    decoded = np.delete(images, COLUMNS // 2, axis=2).swapaxes(1, 2)  # without the test faces
+    means = faces.presence(decoded, codes[chosen]).mean(axis=2)  # [PAPER, COLUMNS - 1, DRAWN]
+    for name, walk in zip(PAPER, means, strict=True):
+        own = faces.DRAWN.index(name)
+        change = np.abs(np.delete(walk[-1] - walk[0], own)).max()
+        measured[name] = walk[:, own].round(2).tolist(), change
+        assert (np.diff(walk[:, own]) > 0.0).all(), measured
+        assert change < others * (walk[-1] - walk[0])[own], measured
+    return measured
 
 
 def with_codes(gallery, codes, labels):
@@ -215,6 +244,30 @@ def test_fig4_traverses_interpolates_and_finds_neighbours(dataset):
     samples = np.round(255.0 * method.sample_latent(5, 2).numpy())
     np.testing.assert_array_equal(rows[:, 0].reshape([5, 6])[:, :4], samples)
     check_neighbours(rows, dataset.train)
+
+
+@pytest.fixture(scope='module')
+def drawn():
+    """Gallery of drawn faces that differ only in attributes, with pixels as codes; their codes."""
+    codes = faces.sample(64)
+    codes[:, len(faces.DRAWN) :] = 0.4
+    split = Split(faces.small(codes), attributes=faces.attributes_of(codes))
+    method = Linear(math.prod(CELEBA.shape), CELEBA.shape)
+    return Gallery(method, Dataset(CELEBA, split, split, split)), codes
+
+
+def test_directions_of_drawn_faces_change_their_own_attribute(drawn):
+    check_directions(*drawn, num=32, others=0.25)
+
+
+def test_fig12_finds_a_sample_that_is_a_training_image(drawn):
+    gallery, _ = drawn
+    chosen = gallery.choose(gallery.train, [''] * 15)
+    gallery.latents = lambda num: gallery.codes[chosen[:num]]
+    ((grid, _),) = GALLERIES['fig12'](gallery).values()
+    rows = cells(grid, columns=15, shape=CELEBA.shape)
+    np.testing.assert_array_equal(rows[:, 0], rows[:, 1])
+    assert [find(row[1:2], gallery.train) for row in rows] == [[i] for i in chosen]
 
 
 def test_fig6_and_strip_have_images_reconstructions_and_samples(classes):
