@@ -6,6 +6,7 @@ tensorflow-datasets shuffles them, so different images are held out for validati
 
 The files have many layouts: of Google Drive (Img, Anno, Eval), Kaggle (nested folder, .csv lists),
 torchvision, packed or not. They are found by their names in `--data_dir` and its subfolders.
+`tests/data/faces.py` draws faces in the same files, to try everything without the data.
 """
 
 import contextlib
