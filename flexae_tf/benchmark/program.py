@@ -127,10 +127,10 @@ def metrics_speed(config: BenchmarkConfig) -> dict[str, Any]:
     images = random_images(), random_images()
     seconds = {}
     for name, metric in METRICS.items():
-        if metric.of_codes:
+        if metric.compares == 'codes':
             continue
         shutdown.check('between metrics')
         started = time.perf_counter()
-        metric.compute(*(images if metric.of_pairs else features))
+        metric.compute(*(images if metric.compares == 'pairs' else features))
         seconds[name] = time.perf_counter() - started
     return {'peak_memory_gib': memory.peak(), 'seconds': seconds}

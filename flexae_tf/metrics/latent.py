@@ -4,8 +4,10 @@
 """
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial import distance
 
+from flexae_tf import shutdown
 from flexae_tf.metrics.checks import checked_pair, checked_samples
 from flexae_tf.metrics.frechet import moments
 
@@ -30,11 +32,7 @@ def sliced_wasserstein(
     Raises:
         ValueError: different shapes, fewer than two codes, or a value that is not finite.
     """
-    z, z_hat = checked_pair(z, z_hat)
-    if len(z) != len(z_hat):
-        raise ValueError(
-            f'both sides must have equal numbers of codes, not {len(z)} and {len(z_hat)}'
-        )
+    z, z_hat = _equally_many(z, z_hat)
     from flexae_tf import noise  # imports TensorFlow
 
     key = noise.key(seed, 0, noise.Role.PROJECTION)
@@ -42,6 +40,39 @@ def sliced_wasserstein(
     directions /= np.linalg.norm(directions, axis=0)  # [m, num_projections]
     gaps = np.sort(z @ directions, axis=0) - np.sort(z_hat @ directions, axis=0)
     return float(np.abs(gaps).mean())
+
+
+def wasserstein(z: np.ndarray, z_hat: np.ndarray) -> float:
+    """Returns the Wasserstein-1 distance of two samples, with Euclidean distances as costs.
+
+    The optimal transport of equally many points is an assignment (Peyre and Cuturi 2019,
+    Proposition 2.1), which is computed exactly. As an estimate of the distance of both
+    distributions it is biased upwards, and strongly in high dimension: two samples of one
+    distribution have the distance 7.4 for 2000 codes of 50 dimensions with unit variances. So
+    compare it with the distance of two samples of one side.
+
+    2000 codes need 32 MB and 1 s, or up to 8 s if the sides differ.
+
+    Args:
+        z: [n, m].
+        z_hat: [n, m].
+
+    Raises:
+        ValueError: different shapes, fewer than two codes, or a value that is not finite.
+    """
+    z, z_hat = _equally_many(z, z_hat)
+    shutdown.check('between assignments')
+    costs = distance.cdist(z, z_hat)
+    return float(costs[linear_sum_assignment(costs)].mean())
+
+
+def _equally_many(z: np.ndarray, z_hat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    z, z_hat = checked_pair(z, z_hat)
+    if len(z) != len(z_hat):
+        raise ValueError(
+            f'both sides must have equal numbers of codes, not {len(z)} and {len(z_hat)}'
+        )
+    return z, z_hat
 
 
 def scale(z: np.ndarray) -> float:

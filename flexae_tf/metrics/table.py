@@ -57,11 +57,11 @@ class Metric:
         compute: (reference, scored set) -> scores.
         needs_logits: whether `Features.logits` of the scored set are used.
         accepts_moments: whether the reference may be `Moments` instead of `Features`.
-        of_codes: whether the metric compares latent codes instead of features of examples. The
-            reference then holds n codes of data and the scored set 2 n codes of the prior.
+        compares: 'features' of examples; 'pairs', image i with its reconstruction i, where
+            `Features.rows` of both sides hold the images; or latent 'codes', where the reference
+            holds n codes of data and the scored set 2 n codes of the prior.
+        by_default: whether the metric is computed without `--metrics`.
         needs_critic: whether `Features.critic_distance` of the scored set is used.
-        of_pairs: whether the metric compares image i with its reconstruction i. `Features.rows` of
-            both sides then hold the images.
         smallest_side: smallest side of the images of a metric of pairs.
         needs_full_rank: whether the metric is mostly bias if there are no more examples than
             features.
@@ -75,9 +75,9 @@ class Metric:
     compute: Callable[[Features | Moments, Features], MetricResult]
     needs_logits: bool = False
     accepts_moments: bool = False
-    of_codes: bool = False
+    compares: str = 'features'
+    by_default: bool = True
     needs_critic: bool = False
-    of_pairs: bool = False
     smallest_side: int = 1
     needs_full_rank: bool = False
     bootstrap_sd: Callable[..., float] | None = None
@@ -127,13 +127,12 @@ def select(
     if not names:
         return [
             metric
-            for metric in METRICS.values()
-            if not (metric.of_codes or metric.of_pairs)
-            and num >= metric.minimum
+            for metric in _defaults('features')
+            if num >= metric.minimum
             and (has_logits or not metric.needs_logits)
             and (metric.accepts_moments or not moments)
         ]
-    found = [m for m in map(find, names) if not (m.of_codes or m.of_pairs)]
+    found = _named(names, 'features')
     for metric in found:
         if num < metric.minimum:
             raise UsageError(
@@ -166,8 +165,8 @@ def select_of_pairs(names: Sequence[str], shape: tuple[int, ...]) -> list[Metric
     """
     side = min(shape[:2]) if len(shape) == 3 else 0
     if not names:
-        return [m for m in METRICS.values() if m.of_pairs and side >= m.smallest_side]
-    found = [metric for metric in map(find, names) if metric.of_pairs]
+        return [metric for metric in _defaults('pairs') if side >= metric.smallest_side]
+    found = _named(names, 'pairs')
     for metric in found:
         if side < metric.smallest_side:
             raise UsageError(
@@ -183,15 +182,19 @@ def select_of_codes(names: Sequence[str], *, has_critic: bool) -> list[Metric]:
     Raises:
         UsageError: a named metric needs a critic and the model has none.
     """
-    found = [metric for metric in map(find, names) if metric.of_codes]
+    found = _named(names, 'codes')
     for metric in found:
         if metric.needs_critic and not has_critic:
             raise UsageError(f'--metrics={metric.name}: the method has no critic. Leave it out.')
-    return found or [
-        metric
-        for metric in METRICS.values()
-        if metric.of_codes and (has_critic or not metric.needs_critic)
-    ]
+    return found or [m for m in _defaults('codes') if has_critic or not m.needs_critic]
+
+
+def _named(names: Sequence[str], compares: str) -> list[Metric]:
+    return [metric for metric in map(find, names) if metric.compares == compares]
+
+
+def _defaults(compares: str) -> list[Metric]:
+    return [m for m in METRICS.values() if m.compares == compares and m.by_default]
 
 
 def _frechet(reference: Features | Moments, scored: Features) -> MetricResult:
@@ -265,6 +268,17 @@ def _codes(reference: Features, scored: Features) -> MetricResult:
     return MetricResult(_with_scaled(distances, z) | shapes)
 
 
+def _transport(reference: Features, scored: Features) -> MetricResult:
+    """As the distances of `_codes`, but exact, of the first codes of each of the three sets."""
+    sets = reference.rows, *np.split(scored.rows, 2)
+    z, z_hat, other = (codes[:_TRANSPORTED] for codes in sets)
+    distances = {
+        'wasserstein': latent.wasserstein(z, z_hat),
+        'wasserstein_floor': latent.wasserstein(z_hat, other),
+    }
+    return MetricResult(_with_scaled(distances, reference.rows))
+
+
 def _critic(reference: Features, scored: Features) -> MetricResult:
     z, z_hat = reference.rows, scored.rows[: len(reference.rows)]
     distance = float(scored.critic_distance(z, z_hat))
@@ -278,6 +292,8 @@ def _with_scaled(distances: dict[str, float], z: np.ndarray) -> dict[str, float]
         return distances
     return distances | {f'{stem}_scaled': value / scale for stem, value in distances.items()}
 
+
+_TRANSPORTED = 2000  # codes on each side: the time of an assignment grows with the third power
 
 _ROWS = (
     Metric(
@@ -295,10 +311,18 @@ _ROWS = (
     Metric('density_coverage', 'knn_5', 6, _density_coverage),
     Metric('fd_infinity', 'frechet_infinity_15', 30, _frechet_infinity, needs_full_rank=True),
     Metric('inception_score', 'inception_score_10', 10, _inception_score, needs_logits=True),
-    Metric('psnr', 'psnr_255', 1, _psnr, of_pairs=True),
-    Metric('ssim', 'ssim_11_1.5', 1, _ssim, of_pairs=True, smallest_side=paired.SSIM_WINDOW),
-    Metric('codes', 'codes_sliced_wasserstein_500', 2, _codes, of_codes=True),
-    Metric('critic', 'critic_of_{checkpoint}', 2, _critic, of_codes=True, needs_critic=True),
+    Metric('psnr', 'psnr_255', 1, _psnr, compares='pairs'),
+    Metric('ssim', 'ssim_11_1.5', 1, _ssim, compares='pairs', smallest_side=paired.SSIM_WINDOW),
+    Metric('codes', 'codes_sliced_wasserstein_500', 2, _codes, compares='codes'),
+    Metric(
+        'transport',
+        f'codes_wasserstein_{_TRANSPORTED}',
+        2,
+        _transport,
+        compares='codes',
+        by_default=False,
+    ),
+    Metric('critic', 'critic_of_{checkpoint}', 2, _critic, compares='codes', needs_critic=True),
 )
 METRICS = {metric.name: metric for metric in _ROWS}
 

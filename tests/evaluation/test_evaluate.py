@@ -299,6 +299,23 @@ def test_named_metrics_select_their_sets(own, score, monkeypatch):
             score(folder, metrics=metrics, **options | {'sets': 'samples'})
 
 
+def test_transport_is_scored_only_if_named(run, score):
+    folder, _ = run
+    options = dict(num_examples=60, sets='latents')
+    first = score(folder, **options)
+    named = score(folder, metrics='codes,transport', **options)  # the scores of codes are recorded
+    stems = {f'wasserstein{a}{b}' for a in ('', '_floor') for b in ('', '_scaled')}
+    assert {record['stem'] for record in named.values()} == stems
+    value = named['wasserstein_60_codes']['value']
+    scale = first['z_scale_60_codes']['value']
+    assert value > first['sliced_wasserstein_60_codes']['value']
+    assert named['wasserstein_scaled_60_codes']['value'] == pytest.approx(value / scale)
+    for metrics, expected in ((None, first), ('codes,transport', named)):
+        request = EvaluateConfig(workdir='x', metrics=metrics, **options).identity_hash()
+        done = {record['metric'] for record in completed(folder / 'scores.jsonl', request)}
+        assert expected.keys() <= done and ('wasserstein_60_codes' in done) == bool(metrics)
+
+
 def test_metrics_of_pairs_need_images(run, score):
     with pytest.raises(UsageError, match=r'--metrics=ssim: needs images .* not \[128\]'):
         score(run[0], num_examples=50, metrics='ssim')

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from flexae_tf.metrics import latent
-from flexae_tf.metrics.latent import effective_rank, mmd, scale, sliced_wasserstein
+from flexae_tf.metrics.latent import (
+    effective_rank,
+    mmd,
+    scale,
+    sliced_wasserstein,
+    wasserstein,
+)
 
 
 @pytest.fixture
@@ -43,6 +49,39 @@ def test_sliced_wasserstein_floor(rng):
     # The number in the docstring.
     z, z_hat = rng.normal(size=(2, 2000, 50))
     assert sliced_wasserstein(z, z_hat) == pytest.approx(0.04, rel=0.2)
+
+
+def test_wasserstein_on_a_line_keeps_the_order(rng):
+    z, z_hat = np.array([[5.0], [0.0], [1.0]]), np.array([[3.0], [5.0], [1.0]])
+    assert wasserstein(z, z_hat) == pytest.approx(1.0, rel=1e-12)  # 0-1, 1-3, 5-5
+    z, z_hat = rng.normal(size=(100, 1)), rng.exponential(size=(100, 1))
+    expected = np.abs(np.sort(z, axis=0) - np.sort(z_hat, axis=0)).mean()
+    assert wasserstein(z, z_hat) == pytest.approx(expected, rel=1e-12)
+
+
+def test_wasserstein_in_a_plane_by_hand():
+    # Straight 1 + 1; crossed 2 sqrt(1 + 4^2).
+    z, z_hat = np.array([[0.0, 0.0], [4.0, 0.0]]), np.array([[4.0, 1.0], [0.0, -1.0]])
+    assert wasserstein(z, z_hat) == pytest.approx(1.0, rel=1e-12)
+
+
+def test_wasserstein_of_shifted_points_is_the_shift(rng):
+    z = rng.normal(size=(60, 7))
+    shift = np.array([3.0, 4.0, 0.0, 0.0, 0.0, 12.0, 0.0])
+    assert wasserstein(z, (z + shift)[::-1]) == pytest.approx(13.0, rel=1e-12)
+    assert wasserstein(z, z[::-1]) == 0.0
+
+
+def test_wasserstein_bounds_the_sliced_distance(rng):
+    z, z_hat = rng.normal(size=(200, 5)), 2.0 * rng.normal(size=(200, 5)) + 0.5
+    assert wasserstein(z, z_hat) > sliced_wasserstein(z, z_hat)
+    assert wasserstein(z, z_hat) > wasserstein(z, rng.normal(size=(200, 5)))
+
+
+def test_wasserstein_floor(rng):
+    # The number in the docstring.
+    z, z_hat = rng.normal(size=(2, 2000, 50))
+    assert wasserstein(z, z_hat) == pytest.approx(7.4, abs=0.05)
 
 
 def test_scale_by_hand():
@@ -120,7 +159,7 @@ def test_statistics_refuse_codes(statistic):
         statistic(np.full((4, 3), np.nan))
 
 
-@pytest.mark.parametrize('statistic', [sliced_wasserstein, mmd])
+@pytest.mark.parametrize('statistic', [sliced_wasserstein, wasserstein, mmd])
 def test_distances_refuse_pairs(statistic):
     with pytest.raises(ValueError, match='3 and 4'):
         statistic(np.zeros((5, 3)), np.zeros((5, 4)))
@@ -128,6 +167,7 @@ def test_distances_refuse_pairs(statistic):
         statistic(np.zeros((5, 3)), np.full((5, 3), np.inf))
 
 
-def test_sliced_wasserstein_needs_equal_numbers():
+@pytest.mark.parametrize('statistic', [sliced_wasserstein, wasserstein])
+def test_wasserstein_distances_need_equal_numbers(statistic):
     with pytest.raises(ValueError, match='5 and 6'):
-        sliced_wasserstein(np.zeros((5, 3)), np.zeros((6, 3)))
+        statistic(np.zeros((5, 3)), np.zeros((6, 3)))

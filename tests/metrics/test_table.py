@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from flexae_tf.errors import UsageError
+from flexae_tf.metrics import latent, table
 from flexae_tf.metrics.frechet import moments
 from flexae_tf.metrics.table import (
     METRICS,
@@ -114,9 +115,33 @@ def test_select_of_pairs_needs_images_that_hold_the_window():
 def test_select_of_codes_needs_critic():
     assert names(select_of_codes(['fd'], has_critic=True)) == ['codes', 'critic']
     assert names(select_of_codes([], has_critic=False)) == ['codes']
+    assert names(select_of_codes(['transport', 'codes'], has_critic=False)) == [
+        'transport',
+        'codes',
+    ]
     assert names(select_of_codes(['critic', 'fd'], has_critic=True)) == ['critic']
     with pytest.raises(UsageError, match='no critic'):
         select_of_codes(['critic'], has_critic=False)
+
+
+def test_transport_compares_the_first_codes_of_each_set(monkeypatch):
+    monkeypatch.setattr(table, '_TRANSPORTED', 200)
+    rng = np.random.default_rng(0)
+    z, z_hat = rng.normal(2.0, size=[210, 3]), rng.normal(size=[2 * 210, 3])
+    first, second = z_hat[:200], z_hat[210:410]
+    values = METRICS['transport'].compute(Features(z), Features(z_hat)).values
+    expected = {
+        'wasserstein': latent.wasserstein(z[:200], first),
+        'wasserstein_floor': latent.wasserstein(first, second),
+    }
+    expected |= {f'{stem}_scaled': value / latent.scale(z) for stem, value in expected.items()}
+    assert values == expected
+    assert values['wasserstein'] > 3.0 * values['wasserstein_floor']
+    # Fewer codes are all compared; codes of one distribution are at the floor.
+    z, z_hat = rng.normal(size=[150, 3]), rng.normal(size=[2 * 150, 3])
+    values = METRICS['transport'].compute(Features(z), Features(z_hat)).values
+    assert values['wasserstein'] == latent.wasserstein(z, z_hat[:150])
+    assert values['wasserstein'] == pytest.approx(values['wasserstein_floor'], rel=0.2)
 
 
 def test_frechet_accepts_moments():
