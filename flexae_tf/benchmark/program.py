@@ -127,7 +127,7 @@ def metrics_speed(config: BenchmarkConfig) -> dict[str, Any]:
     images = random_images(), random_images()
     seconds = {}
     for name, metric in METRICS.items():
-        if metric.compares == 'codes':
+        if metric.compares not in ('features', 'pairs'):
             continue
         shutdown.check('between metrics')
         started = time.perf_counter()

@@ -85,7 +85,7 @@ class EvaluateConfig(Options):
     metrics: str | None = option(
         None,
         'Metrics to compute, separated by commas; names or package.module:NAME (default: all that '
-        'apply except transport, which is slow; fd with --protocol=authors).',
+        'apply except memorization and transport, which are slow; fd with --protocol=authors).',
         several=True,
     )
     sets: str = option(

@@ -64,14 +64,15 @@ def _evaluate_run(config: EvaluateConfig) -> None:
     context = prepare(config, workdir, images=spec.kind == 'images')
     run_config, dataset = image_sets.data_of_run(config)
 
-    # 2. The real sides of examples and of pairs.
+    # 2. The real sides of examples, of pairs and of distances to training images.
     x = image_sets.real_examples(dataset, config.split, config.num_examples)
     raw = raw_protocol(run_config, spec, split=config.split, x=x)
     examples = references.example_reference(context, raw, x)
     pairs = references.pair_reference(context, raw, x)
+    training = references.training_reference(context, raw, x, dataset.train.x)
     real_sides = {
-        'reconstructions': (examples, pairs),
-        'samples': (examples,),
+        'reconstructions': (examples, pairs, training),
+        'samples': (examples, training),
         'train': (examples,),
     }
     sets = _sets_with_metrics(config, real_sides)

@@ -9,14 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf.config import EvaluateConfig
+from flexae_tf.data import fingerprint
 from flexae_tf.data.batches import as_float
+from flexae_tf.data.stored_rows import StoredRows
 from flexae_tf.evaluation import image_sets, statistics_file
 from flexae_tf.evaluation.context import Context
 from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.evaluation.image_sets import ImageSet
 from flexae_tf.metrics import table
 from flexae_tf.metrics.frechet import Moments, moments
-from flexae_tf.metrics.pixels import postprocess_images
+from flexae_tf.metrics.pixels import nearest_distances, postprocess_images
 from flexae_tf.metrics.protocol import CODES, Protocol
 from flexae_tf.metrics.table import Features, Metric
 from flexae_tf.training.restore import Run
@@ -113,6 +115,33 @@ def pair_reference(context: Context, raw: Protocol, x: np.ndarray) -> Reference:
         table.select_of_pairs(context.config.metric_names(), x.shape[1:]),
         lambda: Features(x),
         lambda x_hat, _: Features(_postprocess(x_hat, protocol)),
+    )
+
+
+def training_reference(
+    context: Context, raw: Protocol, x: np.ndarray, train: np.ndarray | StoredRows
+) -> Reference:
+    """Returns the reference for scores of memorization: distances to the nearest training images.
+
+    All images are rounded and not stretched, for every network and every treatment of fakes.
+
+    Args:
+        context: shared parts of the evaluation.
+        raw: protocol of scores on raw values.
+        x: the real examples [n, ...].
+        train: the training examples [k, ...].
+    """
+    names = context.config.metric_names()
+    metrics = table.select_of_training_distances(names, x.shape[1:], split=raw.split)
+
+    def distances(images: np.ndarray) -> Features:
+        return Features(nearest_distances(images, train)[:, None])
+
+    return Reference(
+        dataclasses.replace(raw, train=fingerprint(train)) if metrics else raw,
+        metrics,
+        lambda: distances(x),
+        lambda examples, _: distances(_postprocess(examples, raw)),
     )
 
 

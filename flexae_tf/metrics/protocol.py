@@ -73,6 +73,7 @@ class Protocol:
             data sets that are not image files.
         resize_to: method and size of the resize of images from files to one size, which precedes
             every other treatment: 'centre_antialiased_64'. None if images keep their size.
+        train: `fingerprint` of the training images, if both sides are compared with them.
 
     Raises:
         ValueError: an invalid value, or fields that contradict each other.
@@ -96,6 +97,7 @@ class Protocol:
     network_name: str | None = _later_field()
     decoder: str | None = _later_field()
     resize_to: str | None = _later_field()
+    train: str | None = _later_field()
 
     def __post_init__(self) -> None:
         _choose('features', self.features, FEATURES)

@@ -8,16 +8,26 @@ import numpy as np
 
 from flexae_tf.config.external import import_object
 from flexae_tf.errors import UsageError
-from flexae_tf.metrics import frechet, inception_score, kid, latent, paired, prd, prdc
+from flexae_tf.metrics import (
+    frechet,
+    inception_score,
+    kid,
+    latent,
+    memorization,
+    paired,
+    prd,
+    prdc,
+)
 from flexae_tf.metrics.frechet import Moments
 from flexae_tf.metrics.protocol import FRECHET
 
 
 class Features(NamedTuple):
-    """Features of a set of examples, latent codes, or images for metrics of pairs.
+    """Features of a set of examples, or what metrics of another kind compare.
 
     Attributes:
-        rows: float32 [n, d]; for metrics of pairs the images, [n, h, w, c] in 0..255.
+        rows: float32 [n, d]; for metrics of pairs the images, [n, h, w, c] in 0..255; for metrics
+            of training distances float64 [n, 1].
         logits: class logits of the feature network, float32 [n, classes]; None if the network has
             no logits of known meaning.
         critic_distance: `Method.critic_distance` of the model that the codes come from; None if the
@@ -58,8 +68,9 @@ class Metric:
         needs_logits: whether `Features.logits` of the scored set are used.
         accepts_moments: whether the reference may be `Moments` instead of `Features`.
         compares: 'features' of examples; 'pairs', image i with its reconstruction i, where
-            `Features.rows` of both sides hold the images; or latent 'codes', where the reference
-            holds n codes of data and the scored set 2 n codes of the prior.
+            `Features.rows` of both sides hold the images; latent 'codes', where the reference
+            holds n codes of data and the scored set 2 n codes of the prior; or
+            'training_distances' of images to the nearest training images.
         by_default: whether the metric is computed without `--metrics`.
         needs_critic: whether `Features.critic_distance` of the scored set is used.
         smallest_side: smallest side of the images of a metric of pairs.
@@ -189,6 +200,36 @@ def select_of_codes(names: Sequence[str], *, has_critic: bool) -> list[Metric]:
     return found or [m for m in _defaults('codes') if has_critic or not m.needs_critic]
 
 
+def select_of_training_distances(
+    names: Sequence[str], shape: tuple[int, ...], *, split: str
+) -> list[Metric]:
+    """Returns the metrics of training distances among `names`; all that apply if it is empty.
+
+    Args:
+        names: metrics for `find`.
+        shape: of one example, (h, w, c) of images or (d,) of vectors.
+        split: split of the real examples.
+
+    Raises:
+        UsageError: a named metric needs images, or images that were not trained on.
+    """
+    images = len(shape) == 3
+    if not names:
+        return _defaults('training_distances') if images and split != 'train' else []
+    found = _named(names, 'training_distances')
+    for metric in found:
+        if not images:
+            raise UsageError(
+                f'--metrics={metric.name}: needs images, not {list(shape)}. Leave it out.'
+            )
+        if split == 'train':
+            raise UsageError(
+                f'--metrics={metric.name}: needs real images that were not trained on. Use '
+                '--split=test.'
+            )
+    return found
+
+
 def _named(names: Sequence[str], compares: str) -> list[Metric]:
     return [metric for metric in map(find, names) if metric.compares == compares]
 
@@ -252,6 +293,17 @@ def _ssim(reference: Features, scored: Features) -> MetricResult:
     return MetricResult({'ssim': paired.ssim(reference.rows, scored.rows)})
 
 
+def _memorization(reference: Features, scored: Features) -> MetricResult:
+    real, fake = reference.rows[:, 0], scored.rows[:, 0]
+    return MetricResult(
+        {
+            'memorization_z': memorization.copying_z_score(real, fake),
+            'train_distance': float(np.median(fake)),
+            'train_distance_real': float(np.median(real)),
+        }
+    )
+
+
 def _codes(reference: Features, scored: Features) -> MetricResult:
     """Distance of codes [n, m] to the prior's first n of [2 n, m]; floor: between its halves."""
     z, z_hat, other = reference.rows, *np.split(scored.rows, 2)
@@ -313,6 +365,14 @@ _ROWS = (
     Metric('inception_score', 'inception_score_10', 10, _inception_score, needs_logits=True),
     Metric('psnr', 'psnr_255', 1, _psnr, compares='pairs'),
     Metric('ssim', 'ssim_11_1.5', 1, _ssim, compares='pairs', smallest_side=paired.SSIM_WINDOW),
+    Metric(
+        'memorization',
+        'nearest_training_image_mann_whitney',
+        1,
+        _memorization,
+        compares='training_distances',
+        by_default=False,
+    ),
     Metric('codes', 'codes_sliced_wasserstein_500', 2, _codes, compares='codes'),
     Metric(
         'transport',

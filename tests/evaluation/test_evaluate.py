@@ -14,6 +14,7 @@ from flexae_tf import data
 from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import RESIZES, EvaluateConfig
 from flexae_tf.config.evaluate import SETS
+from flexae_tf.data.batches import as_float
 from flexae_tf.data.decoding import crop_and_resize
 from flexae_tf.densities.densities import load_run
 from flexae_tf.errors import (
@@ -30,7 +31,8 @@ from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.evaluation.score_log import completed
 from flexae_tf.image_grid import to_uint8, write_png
 from flexae_tf.metrics.frechet import frechet_distance, moments
-from flexae_tf.metrics.pixels import pixel_features, postprocess_images
+from flexae_tf.metrics.memorization import copying_z_score
+from flexae_tf.metrics.pixels import nearest_distances, pixel_features, postprocess_images
 from flexae_tf.shutdown import GracefulShutdown
 from tests.data import faces
 from tests.evaluation.conftest import scores_of
@@ -314,6 +316,37 @@ def test_transport_is_scored_only_if_named(run, score):
         request = EvaluateConfig(workdir='x', metrics=metrics, **options).identity_hash()
         done = {record['metric'] for record in completed(folder / 'scores.jsonl', request)}
         assert expected.keys() <= done and ('wasserstein_60_codes' in done) == bool(metrics)
+
+
+def test_memorization_compares_with_the_training_images_of_the_run(own, score):
+    folder, network = own
+    options = dict(num_examples=40, metrics='memorization', **network)
+    scores = score(folder, **options)
+    stems = ('memorization_z', 'train_distance', 'train_distance_real')
+    assert set(scores) == {f'{stem}_pixels_40_{s}' for stem in stems for s in ('rec', 'gen')}
+    method = load_run(folder)
+    dataset = data.load(method.config)
+    x = dataset.test.x[data.fixed_permutation(len(dataset.test), data.Purpose.EVALUATION)[:40]]
+    of_real = nearest_distances(x, dataset.train.x)
+    for suffix, fake in (('rec', method.reconstruct(as_float(x))), ('gen', method.sample(40, 0))):
+        found = nearest_distances(to_uint8(fake.numpy()), dataset.train.x)
+        expected = copying_z_score(of_real, found), np.median(found), np.median(of_real)
+        for stem, value in zip(stems, expected, strict=True):
+            record = scores[f'{stem}_pixels_40_{suffix}']
+            assert record['value'] == pytest.approx(value, rel=1e-6)
+            assert record['fields']['train'] == data.fingerprint(dataset.train.x)
+            assert (record['fields']['features'], record['fields']['network']) == ('pixels', None)
+    # Stretch and rounding of fakes have no effect.
+    assert not score(folder, quantization='none', minmax_normalize=True, **options)
+
+
+def test_memorization_needs_new_images(run, own, score):
+    with pytest.raises(UsageError, match='--metrics=memorization: needs images'):
+        score(run[0], num_examples=40, metrics='memorization')
+    options = dict(num_examples=40, features='pixels', split='train')
+    with pytest.raises(UsageError, match='--metrics=memorization: .* Use --split=test'):
+        score(own[0], metrics='fd,memorization', **options)
+    assert {r['stem'] for r in score(own[0], metrics='fd', **options).values()} == {'fd'}
 
 
 def test_metrics_of_pairs_need_images(run, score):

@@ -1,12 +1,16 @@
-"""Nearest images by their definition."""
+"""Nearest images and their distances by definition."""
 
+import os
+import signal
 import tracemalloc
 
 import numpy as np
 import pytest
 
+from flexae_tf.errors import Interrupted
 from flexae_tf.metrics import pixels
-from flexae_tf.metrics.pixels import nearest_images
+from flexae_tf.metrics.pixels import nearest_distances, nearest_images
+from flexae_tf.shutdown import GracefulShutdown
 
 
 @pytest.fixture
@@ -64,6 +68,38 @@ def test_nearest_images_holds_one_block(rng, monkeypatch):
     assert many < 2.5 * 2**19 and many < 1.05 * few
 
 
+@pytest.mark.parametrize('rows', [1, 7, 1000])
+@pytest.mark.parametrize('block', [12, 5 * 12, 2**23])
+@pytest.mark.parametrize('limit', [2, 256])
+def test_nearest_distances_by_definition(rng, monkeypatch, rows, block, limit):
+    monkeypatch.setattr(pixels, '_ROWS', rows)
+    monkeypatch.setattr(pixels, '_BLOCK', block)
+    queries, x = images_of(rng, 17, limit=limit), images_of(rng, 50, limit=limit)
+    queries[3] = x[41]
+    gaps = queries.astype(np.int64)[:, None] - x.astype(np.int64)
+    expected = np.sqrt(np.sum(gaps**2, axis=(2, 3, 4)).min(axis=1)) / 255.0
+    found = nearest_distances(queries, x)
+    assert found.tolist() == expected.tolist() and found[3] == 0.0
+
+
+def test_nearest_distances_of_large_images_are_exact(rng):
+    # The sum of the squares of 12288 values needs more bits than float32 has.
+    x = images_of(rng, 4, (64, 64, 3))
+    near = x[[2, 0]]
+    near[0, 5, 6, 1] ^= 1
+    assert nearest_distances(near, x).tolist() == [1.0 / 255.0, 0.0]
+    far = nearest_distances(np.zeros_like(near), np.full_like(x, 255))
+    assert far.tolist() == [np.sqrt(12288.0 * 255.0**2) / 255.0] * 2
+
+
+def test_nearest_distances_can_be_interrupted(rng, monkeypatch):
+    monkeypatch.setattr(pixels, '_ROWS', 10)
+    x = images_of(rng, 100)
+    with GracefulShutdown(), pytest.raises(Interrupted, match='between blocks'):
+        os.kill(os.getpid(), signal.SIGTERM)
+        nearest_distances(x, x)
+
+
 @pytest.mark.parametrize(
     ('queries', 'x', 'num', 'words'),
     [
@@ -75,3 +111,6 @@ def test_nearest_images_holds_one_block(rng, monkeypatch):
 def test_nearest_images_refuses_wrong_arrays(queries, x, num, words):
     with pytest.raises(ValueError, match=words):
         nearest_images(queries, x, num=num)
+    if num == 1:
+        with pytest.raises(ValueError, match=words):
+            nearest_distances(queries, x)

@@ -134,6 +134,8 @@ CHANGES = [
     dict(network_name='dinov2_small', features='network'),
     dict(decoder='integer_accurate'),
     dict(resize_to='centre_antialiased_64'),
+    dict(train='0' * 12),
+    dict(train='1' * 12),
 ]
 
 

@@ -14,6 +14,7 @@ from flexae_tf.metrics.table import (
     select,
     select_of_codes,
     select_of_pairs,
+    select_of_training_distances,
 )
 
 OUTSIDE = """
@@ -122,6 +123,17 @@ def test_select_of_codes_needs_critic():
     assert names(select_of_codes(['critic', 'fd'], has_critic=True)) == ['critic']
     with pytest.raises(UsageError, match='no critic'):
         select_of_codes(['critic'], has_critic=False)
+
+
+def test_select_of_training_distances_needs_new_images():
+    named, shape = ['fd', 'memorization'], (28, 28, 1)
+    assert names(select_of_training_distances(named, shape, split='test')) == ['memorization']
+    assert not select_of_training_distances(['fd'], (128,), split='train')
+    assert not select_of_training_distances([], shape, split='test')
+    with pytest.raises(UsageError, match=r'--metrics=memorization: needs images, not \[128\]'):
+        select_of_training_distances(named, (128,), split='test')
+    with pytest.raises(UsageError, match='--metrics=memorization: .* Use --split=test'):
+        select_of_training_distances(named, shape, split='train')
 
 
 def test_transport_compares_the_first_codes_of_each_set(monkeypatch):
