@@ -272,9 +272,13 @@ def test_feature_layer_is_any_output(own, score):
 
 def test_pairs_are_scored_on_pixels_with_every_network(own, score):
     folder, network = own
-    scores = score(folder, num_examples=40, metrics='fd,psnr,ssim', **network)
-    found = {name: record for name, record in scores.items() if not name.startswith('fd')}
-    assert set(found) == {'psnr_pixels_40_rec', 'ssim_pixels_40_rec'}
+    scores = score(folder, num_examples=40, metrics='fd,kid,prd,psnr,ssim', **network)
+    of_pairs = {f'{stem}_pixels_40_rec' for stem in ('psnr', 'ssim')}
+    stems = ('fd', 'kd', 'prd_precision', 'prd_recall')
+    assert set(scores) == of_pairs | {
+        f'{stem}_pool_3_40_{suffix}' for stem in stems for suffix in ('rec', 'gen', 'floor')
+    }
+    found = {name: record for name, record in scores.items() if name in of_pairs}
     for record in found.values():
         assert (record['fields']['features'], record['fields']['network']) == ('pixels', None)
         assert record['protocol_name'] == 'standard'
