@@ -1,9 +1,10 @@
 """Keras' batch norm, computed by TensorFlow's fused kernel in training mode."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -86,11 +87,56 @@ def preserve_moving_averages(network: keras.Sequential) -> Iterator[None]:
     Args:
         network: network whose passes inside the context must not change its averages.
     """
-    averages = [v for layer in _layers(network) for v in (layer.moving_mean, layer.moving_variance)]
-    before = [tf.convert_to_tensor(v) for v in averages]
-    yield
-    for v, value in zip(averages, before, strict=True):
+    before = [tf.convert_to_tensor(v) for v in moving_averages(network)]
+    try:
+        yield
+    finally:
+        set_moving_averages(network, before)
+
+
+def moving_averages(network: keras.Model) -> list:
+    """Returns moving mean and variance, variables, of every batch norm; [] without batch norm."""
+    return [v for layer in _layers(network) for v in (layer.moving_mean, layer.moving_variance)]
+
+
+def set_moving_averages(
+    network: keras.Model, values: Sequence[np.ndarray] | Sequence[tf.Tensor]
+) -> None:
+    """Assigns values in the order of `moving_averages`."""
+    for v, value in zip(moving_averages(network), values, strict=True):
         v.assign(value)
+
+
+def pooled_moments(network: keras.Model, batches: Iterable[tf.Tensor]) -> list[np.ndarray]:
+    """Returns the moments of all batches together, in the order of `moving_averages`.
+
+    Every batch is normalized by its own statistics, as in training, so one pass is enough for all
+    layers. The moments replace averages that lag behind the weights: precise batch norm (Wu and
+    Johnson 2021, "Rethinking Batch in BatchNorm"). The pooled variance is the mean of the batches'
+    variances plus the variance of their means.
+
+    Args:
+        network: network whose averages and momentum do not change.
+        batches: inputs [batch, ...] of the network, all of the same size.
+    """
+    layers = _layers(network)
+    momenta = [layer.momentum for layer in layers]
+    set_momentum(network, 0.0)  # an average becomes the moment of the newest batch
+    run = tf.function(lambda batch: network(batch, training=True))
+    found: list[list[np.ndarray]] = []
+    try:
+        with preserve_moving_averages(network):
+            for batch in batches:
+                run(batch)
+                found.append([v.numpy() for v in moving_averages(network)])
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    moments = [np.array(of_batches, np.float64) for of_batches in zip(*found, strict=True)]
+    pooled: list[np.ndarray] = []
+    for means, variances in zip(moments[::2], moments[1::2], strict=True):  # [batches, channels]
+        pooled += [np.mean(means, axis=0), np.mean(variances, axis=0) + np.var(means, axis=0)]
+    return pooled
 
 
 def _layers(network: keras.Model) -> list[BatchNorm]:

@@ -10,7 +10,13 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.errors import UsageError
 from flexae_tf.networks.architectures import default_latent_dim, find_architecture
 from flexae_tf.networks.autoencoder import Decoder, Encoder
-from flexae_tf.networks.batch_norm import BatchNorm, preserve_moving_averages
+from flexae_tf.networks.batch_norm import (
+    BatchNorm,
+    moving_averages,
+    pooled_moments,
+    preserve_moving_averages,
+    set_moving_averages,
+)
 from flexae_tf.networks.image_critic import ImageCritic
 from flexae_tf.networks.latent import Critic, Generator
 
@@ -316,3 +322,61 @@ def test_preserve_moving_averages_works_on_two_devices(mirrored):
     for a, b in zip(one.non_trainable_variables, two.non_trainable_variables, strict=True):
         for copy in strategy.experimental_local_results(b.value):
             np.testing.assert_allclose(copy, a, rtol=1e-5, atol=1e-6)
+
+
+def test_preserve_moving_averages_restores_averages_after_an_error():
+    network = keras.Sequential([keras.Input([3]), BatchNorm(dtype='float32', name='bn')])
+    with pytest.raises(RuntimeError), preserve_moving_averages(network):
+        network(5.0 * tf.ones([4, 3]), training=True)
+        raise RuntimeError
+    mean, variance = moving_averages(network)
+    assert np.all(mean.numpy() == 0.0) and np.all(variance.numpy() == 1.0)
+
+
+@pytest.mark.parametrize('shape', [(3, 8, 5), (3, 8, 4, 4, 5)])
+def test_pooled_moments_are_the_moments_of_all_batches(shape):
+    random = np.random.RandomState(0)
+    scales = random.rand(3, *[1] * (len(shape) - 1)) * 3
+    batches = (random.randn(*shape) * scales + 2 * scales).astype(np.float32)
+    network = keras.Sequential(
+        [
+            keras.Input(shape[2:]),
+            BatchNorm(dtype='float32', name='bn_1'),
+            keras.layers.Activation('relu'),
+            BatchNorm(dtype='float32', name='bn_2'),
+        ]
+    )
+    first = network.layers[0]
+    first.momentum = 0.9
+    before = [v.numpy() for v in moving_averages(network)]
+    found = pooled_moments(network, map(tf.constant, batches))
+    assert first.momentum == 0.9
+    for v, value in zip(moving_averages(network), before, strict=True):
+        np.testing.assert_array_equal(v, value)
+
+    # The first layer sees the batches; the second sees each normalized by its own statistics.
+    axes = tuple(range(1, len(shape) - 1))
+    mean, variance = (f(batches, axes, keepdims=True) for f in (np.mean, np.var))
+    normalized = np.maximum((batches - mean) / np.sqrt(variance + first.epsilon), 0.0)
+    all_axes = (0, *axes)
+    expected = [f(x, all_axes) for x in (batches, normalized) for f in (np.mean, np.var)]
+    assert len(found) == 4
+    for value, by_hand in zip(found, expected, strict=True):
+        np.testing.assert_allclose(value, by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_pooled_moments_of_one_batch_are_exact_averages():
+    _, decoder, _, _ = build(MNIST, width_multiplier=0.05)
+    z = tf.constant(np.random.RandomState(0).randn(16, 32), tf.float32)
+    moments = pooled_moments(decoder, [z])
+    set_moving_averages(decoder, moments)
+    np.testing.assert_allclose(decoder(z), decoder(z, training=True), atol=1e-5)
+    # Exact averages stay as they are.
+    set_moving_averages(decoder, moments)
+    for v, again in zip(moving_averages(decoder), pooled_moments(decoder, [z]), strict=True):
+        np.testing.assert_allclose(v, again, rtol=1e-6)
+
+
+def test_networks_without_batch_norm_have_no_averages():
+    encoder, _, _, _ = build((128,))
+    assert moving_averages(encoder) == pooled_moments(encoder, [tf.zeros([2, 128])]) == []
