@@ -30,7 +30,10 @@ RESIZES = ('tf1_bilinear', 'half_pixel_bilinear', 'antialiased_bicubic')
 
 # Options that have no effect without certain others.
 _OF_FILES = ('value_range', 'resize_to', 'skip_bad_images')
-_OF_MODEL = ('sets', 'checkpoint', 'density', 'fit_missing', 'repeats', 'sample_seed')
+_OF_MODEL = (
+    *('sets', 'checkpoint', 'density', 'fit_missing', 'repeats', 'sample_seed'),
+    'recalibrate_batch_norm',
+)
 _OF_DATA = ('split', 'data_dir')
 _NEEDS = {
     **dict.fromkeys(_OF_FILES, 'an option of --fake'),
@@ -94,6 +97,12 @@ class EvaluateConfig(Options):
         'as a practical lower bound), latents (codes compared with the prior).',
         choices=SETS,
         several=True,
+    )
+    recalibrate_batch_norm: int = option(
+        0,
+        'Score sets of the run a second time, with averages of batch norm re-estimated from this '
+        'number of training batches; 0 uses only the stored averages.',
+        minimum=0,
     )
     protocol: str = option(
         'standard',

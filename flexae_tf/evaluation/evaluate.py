@@ -17,6 +17,7 @@ from flexae_tf.evaluation import image_sets, references, scoring
 from flexae_tf.evaluation.context import Context, prepare
 from flexae_tf.evaluation.fakes import evaluate_fakes
 from flexae_tf.evaluation.image_sets import ModelId
+from flexae_tf.evaluation.recalibration import Comparison, recalibrated
 from flexae_tf.evaluation.references import Reference
 from flexae_tf.evaluation.score_log import requested_network
 from flexae_tf.metrics import table
@@ -89,29 +90,39 @@ def _evaluate_run(config: EvaluateConfig) -> None:
 
     # 4. Reconstructions, samples and codes of every checkpoint.
     newest = ModelId()
-    distances: dict[str, list[dict[str, Any]]] = {'reconstructions': [], 'samples': []}
+    distances: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
     for run in runs:
         if {'samples', 'latents'} & set(sets):
             run = _with_density(context, run, dataset)
         newest = ModelId(run.step, run.digest, run.config.seed, selected_by, run.density)
-        for image_set in image_sets.of_run(run, x, newest, config):
-            if image_set.name not in sets:
-                continue
-            values = scoring.score(context, image_set, *real_sides[image_set.name])
+        comparisons = [
+            Comparison(image_set, real_sides[image_set.name])
+            for image_set in image_sets.of_run(run, x, newest, config)
+            if image_set.name in sets
+        ]
+        if 'latents' in sets:
+            codes = image_sets.codes_of_prior(run, 2 * len(x), newest, config)
+            of_codes = references.code_reference(context, run, raw, x)
+            comparisons.append(Comparison(codes, [of_codes]))
+        if config.recalibrate_batch_norm:
+            comparisons += recalibrated(
+                run, dataset.train.x, comparisons, config.recalibrate_batch_norm
+            )
+        for image_set, sides in comparisons:
+            values = scoring.score(context, image_set, *sides)
             if SELECTION_METRIC.name in values:
                 identity = scoring.identity_of(
                     image_set, examples.protocol, bootstrap=config.bootstrap
                 )
+                key = image_set.name, image_set.model.batch_norm
                 value = {'value': values[SELECTION_METRIC.name]}
-                distances[image_set.name].append(identity | value)
-        if 'latents' in sets:
-            codes = image_sets.codes_of_prior(run, 2 * len(x), newest, config)
-            scoring.score(context, codes, references.code_reference(context, run, raw, x))
+                distances.setdefault(key, []).append(identity | value)
 
     # 5. The minimum over checkpoints, as the authors report it.
     if config.protocol == 'authors' and selection in ('late', 'all'):
-        for candidates in filter(None, distances.values()):
-            scoring.record_minimum(context, candidates, examples.protocol, among=selection)
+        for (_, batch_norm), candidates in distances.items():
+            protocol = dataclasses.replace(examples.protocol, batch_norm=batch_norm)
+            scoring.record_minimum(context, candidates, protocol, among=selection)
 
     # 6. Training examples, a practical lower bound.
     if 'train' in sets:

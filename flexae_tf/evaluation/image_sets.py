@@ -26,6 +26,7 @@ class ModelId(NamedTuple):
         seed: seed of the run; None for images from files.
         selection: rule that selected the checkpoint; None if a flag named it.
         density: fitted density of the samples; None for the method's own prior.
+        batch_norm: `Protocol.batch_norm`; None for the stored averages.
     """
 
     step: int = 0
@@ -33,6 +34,7 @@ class ModelId(NamedTuple):
     seed: int | None = None
     selection: str | None = None
     density: str | None = None
+    batch_norm: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,7 +34,9 @@ def score(context: Context, image_set: ImageSet, *references: Reference) -> dict
     for reference in references:
         for metric in reference.metrics:
             estimator = metric.estimator.replace('{checkpoint}', str(image_set.model.checkpoint))
-            protocol = dataclasses.replace(reference.protocol, estimator=estimator)
+            protocol = dataclasses.replace(
+                reference.protocol, estimator=estimator, batch_norm=image_set.model.batch_norm
+            )
             resamples = context.config.bootstrap if metric.bootstrap_sd else 0
             identity = identity_of(image_set, protocol, bootstrap=resamples)
             recorded = context.log.show_recorded(identity, protocol.name)

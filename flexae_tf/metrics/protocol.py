@@ -74,6 +74,8 @@ class Protocol:
         resize_to: method and size of the resize of images from files to one size, which precedes
             every other treatment: 'centre_antialiased_64'. None if images keep their size.
         train: `fingerprint` of the training images, if both sides are compared with them.
+        batch_norm: averages of batch norm that the scored model uses: 'recalibrated_N' if they were
+            re-estimated from N training batches; None for the stored averages.
 
     Raises:
         ValueError: an invalid value, or fields that contradict each other.
@@ -98,6 +100,7 @@ class Protocol:
     decoder: str | None = _later_field()
     resize_to: str | None = _later_field()
     train: str | None = _later_field()
+    batch_norm: str | None = _later_field()
 
     def __post_init__(self) -> None:
         _choose('features', self.features, FEATURES)
@@ -127,7 +130,7 @@ class Protocol:
     def label(self) -> str:
         """'standard' or 'authors' by the treatment of scored images; 'custom' if neither."""
         other_resize = self.features == 'inception' and self.resize != TF1_BILINEAR
-        if self.statistics or self.resize_to or other_resize:
+        if self.statistics or self.resize_to or self.batch_norm or other_resize:
             return 'custom'
         if self.selection != 'none' or (self.minmax_normalize and self.quantization == 'none'):
             return 'authors'
@@ -153,7 +156,8 @@ class Protocol:
         """Returns the name of a score: `fid10k_gen`, `prd_recall_pixels_10k_rec`, ...
 
         Only pool_3 of the Inception graph of 2015 gives an FID or a KID. Scores against unverified
-        statistics end in `_unverified`, scores that selected their checkpoint in `_min`.
+        statistics end in `_unverified`, scores with re-estimated averages of batch norm in
+        `_recalibrated`, scores that selected their checkpoint in `_min`.
 
         Args:
             image_set: a key of `SUFFIXES`.
@@ -170,6 +174,7 @@ class Protocol:
         else:
             name = f'{stem}_{self._space()}{_count(self.num)}_{suffix}'
         name += '_unverified' if self.statistics else ''
+        name += '_recalibrated' if self.batch_norm else ''
         return name + ('_min' if self.selection != 'none' else '')
 
     def real_side(self) -> Protocol:
@@ -185,6 +190,7 @@ class Protocol:
             minmax_normalize=False,
             estimator=FRECHET,
             selection='none',
+            batch_norm=None,
         )
 
     def against_unverified(self, statistics: str) -> Protocol:

@@ -197,6 +197,8 @@ def test_features_are_computed_once_per_image(own, score, count_images, tmp_path
 @pytest.mark.parametrize('kind', ['vectors', 'images'])
 def test_scores_do_not_depend_on_the_number_of_devices(run, own, score, tmp_path, kind, capsys):
     folder, options = (run[0], {}) if kind == 'vectors' else own
+    if kind == 'images':
+        options = options | dict(recalibrate_batch_norm=2)
     options = dict(num_examples=41, batch_size=8, repeats=2, sets=','.join(SETS), **options)
     copy = tmp_path / 'copy'
     shutil.copytree(folder, copy)
@@ -823,6 +825,8 @@ def test_workdir_must_hold_a_run(refused_here, tmp_path):
         (dict(workdir='x', checkpoint='best_validation', split='validation'), 'validation'),
         (dict(workdir='x', checkpoint='²'), '--checkpoint=²'),
         (dict(real='x', fake='y', repeats=2), '--repeats=2'),
+        (dict(workdir='x', fake='y', recalibrate_batch_norm=2), '--recalibrate_batch_norm=2'),
+        (dict(workdir='x', recalibrate_batch_norm=-1), '--recalibrate_batch_norm=-1'),
         (dict(workdir='x', sets='samples,fakes'), '--sets=fakes'),
         (dict(workdir='x', allow_unverified_statistics=True), '--reference_statistics'),
     ],

@@ -22,6 +22,7 @@ DINO = dataclasses.replace(
 VECTORS = dataclasses.replace(
     PIXELS, dataset='synthetic_2d', features='vectors', quantization='none'
 )
+RECALIBRATED = dataclasses.replace(TFGAN, batch_norm='recalibrated_10')
 AUTHORS = dict(minmax_normalize=True, quantization='none')
 FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
 
@@ -31,6 +32,12 @@ FOLDER = dataclasses.replace(PIXELS, dataset='folder', data='abcdef012345')
     [
         (TFGAN, 'samples', 'fid10k_gen'),
         (dataclasses.replace(TFGAN, num=5000), 'samples', 'fid5000_gen'),
+        (RECALIBRATED, 'reconstructions', 'fid10k_rec_recalibrated'),
+        (
+            dataclasses.replace(RECALIBRATED, selection='minimum_of_late'),
+            'samples',
+            'fid10k_gen_recalibrated_min',
+        ),
         (dataclasses.replace(TFGAN, num=50_000), 'train', 'fid50k_floor'),
         (dataclasses.replace(TFGAN, num=10_500), 'reconstructions', 'fid10500_rec'),
         (dataclasses.replace(TFGAN, layer='logits'), 'reconstructions', 'fd_logits_10k_rec'),
@@ -84,6 +91,8 @@ def test_name_of_other_metrics(protocol, stem, name):
         (TFGAN.against_unverified('0' * 12), 'custom'),
         (DINO, 'standard'),
         (dataclasses.replace(TFGAN, resize_to='centre_antialiased_64'), 'custom'),
+        (RECALIBRATED, 'custom'),
+        (dataclasses.replace(RECALIBRATED, **AUTHORS), 'custom'),
         (dataclasses.replace(VECTORS, features='codes'), 'standard'),
         (dataclasses.replace(VECTORS, features='posterior_samples'), 'standard'),
     ],
@@ -94,7 +103,7 @@ def test_label_standard_authors_custom(protocol, label):
 
 def test_real_side_ignores_treatment_of_fakes():
     authors = dataclasses.replace(TFGAN, **AUTHORS, selection='minimum_of_late', estimator='knn_3')
-    assert authors.real_side() == TFGAN
+    assert authors.real_side() == RECALIBRATED.real_side() == TFGAN
     assert VECTORS.real_side() == VECTORS
     assert authors.differences(TFGAN) and not TFGAN.differences(POOL_3)
     assert 'num=10000 and 5000' in TFGAN.differences(dataclasses.replace(TFGAN, num=5000))
@@ -136,6 +145,8 @@ CHANGES = [
     dict(resize_to='centre_antialiased_64'),
     dict(train='0' * 12),
     dict(train='1' * 12),
+    dict(batch_norm='recalibrated_10'),
+    dict(batch_norm='recalibrated_20'),
 ]
 
 
