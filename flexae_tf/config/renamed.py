@@ -19,7 +19,8 @@ FLAGS = {
     'record': ('save_results',),
     'recorded': ('use_saved_results',),
     'list': ('dry_run',),
-    'options': ('tuned_options',),
+    'options': ('grid',),
+    'tuned_options': ('grid',),
     'ex_post': ('density',),
     'ex_post_steps': ('density_steps',),
 }

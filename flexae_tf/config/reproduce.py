@@ -22,13 +22,13 @@ from flexae_tf.files import local_path
 ARTIFACTS = (
     *('table1', 'table2', 'table3'),
     *(f'fig{i}' for i in range(2, 13)),
-    *('theorem2', 'joint', 'methods'),
+    *('theorem1', 'theorem2', 'reconstructions', 'joint', 'methods'),
 )
 SAMPLE_ARTIFACTS = ('table1', 'table2', 'methods')  # tables that can have rows of samples
 # Options that have no meaning with --tune.
 ARTIFACT_OPTIONS = (
     *('render', 'report', 'save_results', 'use_saved_results'),
-    *('methods', 'seeds', 'shard'),
+    *('methods', 'shard', 'tuned'),
 )
 
 
@@ -43,7 +43,7 @@ class ReproduceConfig(Options):
     )
     tune: str | None = option(
         None,
-        'Method whose open weight is selected: one training per value of a small grid, evaluated '
+        'Method whose open weights are selected: one training per value of a small grid, evaluated '
         'on validation examples.',
     )
     methods: str | None = option(
@@ -56,24 +56,28 @@ class ReproduceConfig(Options):
     dataset: str | None = option(
         None, 'Data set of the runs (default with --artifact: all data sets of the scale).'
     )
-    values: str | None = option(
+    grid: str | None = option(
         None,
-        'With --tune: values to try, separated by commas; factors where the grid holds factors '
-        '(default: the grid).',
-        several=True,
+        'With --tune: values to try, as NAME=VALUE,VALUE;NAME=VALUE,VALUE with training options as '
+        'names (default: the grid of the method). All combinations are tried.',
     )
-    tuned_options: str | None = option(
+    finalists: int | None = option(
         None,
-        'With --tune and --values: training options that take the values, separated by commas '
-        '(default: the option of the grid).',
-        several=True,
+        'With --tune and --seeds: number of best values of the first seed that get the other '
+        'seeds (default: all).',
+        minimum=1,
+    )
+    tuned: str | None = path_option(
+        'With --artifact: folder with the winners of --tune (tune/ in its --output_dir), which are '
+        'used for the runs of the same method, data set and scale.'
     )
     scale: str = option(
         'paper',
         'paper: the flagfiles unchanged. small: a miniature for two CPU cores, with an eighth of '
         'the channels, 3000 training steps, only MNIST, and scores of 5000 examples; synthetic '
-        'data keep their full size. smoke: a few iterations of tiny networks, to test programs.',
-        choices=('paper', 'small', 'smoke'),
+        'data keep their full size. medium: the same with 40000 training steps. smoke: a few '
+        'iterations of tiny networks, to test programs.',
+        choices=('paper', 'medium', 'small', 'smoke'),
     )
     training_steps: int | None = option(
         None, 'Train until this step (default: as the scale).', minimum=1
@@ -81,8 +85,8 @@ class ReproduceConfig(Options):
     seed: int = option(0, 'Seed of the runs; the first of several.', minimum=0, maximum=MAX_SEED)
     seeds: int | None = option(
         None,
-        'With --artifact: number of runs per method, with consecutive seeds from --seed on '
-        '(default: as the artifact, three or one).',
+        'Number of runs per method, or per value of --tune, with consecutive seeds from --seed on '
+        '(default: as the artifact, three or one; one with --tune).',
         minimum=1,
     )
     num_examples: int | None = option(
@@ -137,7 +141,7 @@ class ReproduceConfig(Options):
                     f'--artifact={name}: unknown. Choose from {", ".join(ARTIFACTS)}, all.'
                 )
         object.__setattr__(self, 'artifact', ','.join(dict.fromkeys(names)))
-        for name in ('values', 'tuned_options'):
+        for name in ('grid', 'finalists'):
             if getattr(self, name):
                 raise UsageError(f'--{name}: needs --tune, not --artifact. Leave it out.')
         for name in self.samples():
@@ -157,15 +161,8 @@ class ReproduceConfig(Options):
         for name in ARTIFACT_OPTIONS:
             if getattr(self, name) != defaults[name]:
                 raise UsageError(f'--{name}: needs --artifact, not --tune. Leave it out.')
-        for value in self.values.split(',') if self.values else ():
-            try:
-                float(value)
-            except ValueError:
-                raise UsageError(
-                    f'--values={self.values}: {value!r} is not a number. Use --values=0.1,0.2.'
-                ) from None
-        if self.tuned_options and not self.values:
-            raise UsageError(f'--tuned_options={self.tuned_options}: needs --values. Set both.')
+        if self.finalists and not self.seeds:
+            raise UsageError(f'--finalists={self.finalists}: needs --seeds. Set both.')
 
     def method_names(self) -> list[str]:
         """Returns the methods of `methods`."""

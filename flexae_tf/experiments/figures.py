@@ -15,7 +15,7 @@ from flexae_tf.metrics.comparison import Mean
 
 # Okabe and Ito (2008): distinguishable to colour-blind readers; without their yellow.
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9')
-BLUE, GREEN, VERMILLION = COLOURS[0], COLOURS[2], COLOURS[3]
+BLUE, ORANGE, GREEN, VERMILLION, PINK = COLOURS[:5]
 GREY, FAINT = '#666666', '#C4C4C4'
 CODES = 3000  # in a panel of Fig. 3
 
@@ -35,24 +35,26 @@ def fig2(scores: Sequence[Score]) -> Iterable[Image]:
     measures = {key: m for key, m in tables.FIG_2.items() if not key.endswith('floor')}
     heads = {key: f'{m.head}, $P_z$ to $Q_z$' for key, m in measures.items()}
     heads['gen'] = 'Fréchet distance of samples'
-    figure, axes = _panels([*heads.values()], 3, width=3.4, height=2.6, x='training step')
-    columns = tables.columns_of(scores, tables.FIG_2, lambda s: (s.method, s.step))
-    styles = {'wae_normal': VERMILLION, 'flexae': BLUE}
-    colours = {score.method: styles.get(score.method, GREEN) for score in scores}
+    heads['rec'] = 'Fréchet distance of reconstructions'
+    figure, axes = _panels([*heads.values()], 4, width=3.2, height=2.6, x='training step')
+    columns = tables.columns_of(scores, tables.FIG_2, lambda s: (tables.model(s), s.step))
+    known = {'wae_normal': VERMILLION, 'wae_normal-mmd': ORANGE, 'wae_gan': PINK, 'flexae': BLUE}
+    models = sorted({tables.model(s) for s in scores}, key=list(paper.MODELS).index)
+    colours = {model: known.get(model, GREEN) for model in models}
     seed, mean, prior = dict(lw=0.6), dict(lw=2.0), dict(lw=1.2, ls=':')
     for panel, (key, measure) in zip(axes, measures.items(), strict=False):
         lines = [
-            (curve, seed | dict(color=colours[method], alpha=0.5))
-            for (method, _), curve in tables.curves(scores, measure).items()
+            (curve, seed | dict(color=colours[model], alpha=0.5))
+            for (model, _), curve in tables.curves(scores, measure).items()
         ]
         for name, style in ((key, mean), (f'{key} floor', prior)):
             values = columns[name].values if name in columns else {}
-            for method, colour in colours.items():
-                curve = {step: v.mean for (m, step), v in values.items() if m == method}
+            for model, colour in colours.items():
+                curve = {step: v.mean for (m, step), v in values.items() if m == model}
                 lines.append((curve, style | dict(color=colour)))
         _plot(panel, lines)
-    for method, colour in colours.items():
-        axes[-1].plot([], color=colour, label=f'{tables.title(method)}, mean of seeds', **mean)
+    for model, colour in colours.items():
+        axes[-1].plot([], color=colour, label=f'{paper.MODELS[model]}, mean of seeds', **mean)
     axes[-1].plot([], color=GREY, label='one seed', **seed)
     axes[-1].plot([], color=GREY, label='floor: prior and itself', **prior)
     axes[-1].legend(loc='center', fontsize=9, frameon=False)
@@ -134,10 +136,10 @@ def latent_view(workdir: pathlib.Path, checkpoint: int) -> LatentView:
 
 def fig3(views: Mapping[str, LatentView], distances: Mapping[str, float]) -> Image:
     """Draws the latent spaces of models, at least one, with Fréchet distances of their samples."""
-    models = [model for model in dict.fromkeys([*paper.FIG_3_MODELS, *views]) if model in views]
-    heads = {model: paper.FIG_3_MODELS.get(model, model) for model in models}
+    models = [model for model in dict.fromkeys([*paper.MODELS, *views]) if model in views]
+    heads = {model: paper.MODELS.get(model, model) for model in models}
     heads |= {m: f'{heads[m]}\nGen. FD {distances[m]:.3g}' for m in models if m in distances}
-    figure, axes = _panels(['True latents', *heads.values()], 3, width=3.0, height=3.0)
+    figure, axes = _panels(['True latents', *heads.values()], 4, width=3.0, height=3.0)
     first = views[models[0]]
     for panel, model in zip(axes, [None, *models], strict=False):
         view = views.get(model, first)
@@ -150,8 +152,8 @@ def fig3(views: Mapping[str, LatentView], distances: Mapping[str, float]) -> Ima
         panel.set_aspect('equal', 'datalim')
     caption = (
         f'Codes of {len(first.z)} test examples of synthetic_2d, coloured by component, over '
-        f'{len(first.z_hat)} samples of the prior (grey), and the true latents; one run of each '
-        'model.'
+        f'{len(first.z_hat)} samples of the prior (grey), and the true latents. Of each model the '
+        'run with the median Gen.'
     )
     return Image('fig3', caption, _png(figure, axes[1], ncols=7, markerscale=math.sqrt(10.0)))
 

@@ -2,6 +2,8 @@
 
 import collections
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 Fid = collections.namedtuple('Fid', 'rec gen')  # of reconstructions and of samples
 PrecisionRecall = collections.namedtuple('PrecisionRecall', 'precision recall')  # of samples
@@ -30,6 +32,17 @@ TABLE_1 = {
     'flexae': _row(Fid, 4.33, 4.69, 39.91, 62.66, 21.17, 25.96),
 }
 METHODS = tuple(TABLE_1)  # rows of Tables 1 and 2
+# "On MNIST and CelebA comparable to that of the GANs", without numbers. These are the Gen. FIDs of
+# tuned GANs of Lucic et al. 2018, as cited in Table 1 of Dai and Wipf 2019.
+GANS = {'WGAN': (6.7, 55.2, 41.3), 'WGAN-GP': (20.3, 55.8, 30.3)}
+# "The average runtime" on a GTX 1080 Ti: hours for 130000 iterations with batches of 128.
+HOURS = dict(zip(DATASETS, (20, 40, 100), strict=True))
+# Table 4: shape of an image, and sizes of the training split and the test split.
+TABLE_4 = {
+    'mnist': ((28, 28, 1), 60_000, 10_000),
+    'cifar10': ((32, 32, 3), 50_000, 10_000),
+    'celeba': ((64, 64, 3), 162_770, 19_962),
+}
 
 # Table 2: precision / recall (Sajjadi et al. 2018) on the same data sets; only the caption gives
 # the order of the two numbers. All of FlexAE's are bold, although RAE + GMM's recall on CIFAR-10 is
@@ -82,13 +95,24 @@ TABLE_2_CLAIMS = tuple(
     for key in PrecisionRecall._fields
 )
 
-FIG_3_MODELS = {
+# Models of Figs. 2 and 3: a method, its mixture and its divergence if it is not Wasserstein. The
+# paper has neither the mixture on a circle, nor MMD, nor WAE-GAN there.
+MODELS = {
     'vae': 'VAE',
     'wae_normal': 'WAE (normal prior)',
+    'wae_normal-mmd': 'WAE (normal prior, MMD)',
+    'wae_gan': 'WAE-GAN',
     'wae_gmm_prior-data': "WAE (GMM prior: the data's)",
     'wae_gmm_prior-circle': 'WAE (GMM prior: circle)',
     'flexae': 'FlexAE',
 }
+
+
+def model_of(method: str, options: Mapping[str, Any]) -> str:
+    """Returns the key of `MODELS` of a run with training options that differ from defaults."""
+    return '-'.join(filter(None, [method, options.get('mixture'), options.get('divergence')]))
+
+
 _UNIMODAL, _MULTIMODAL = ('vae', 'wae_normal'), ('wae_gmm_prior-data', FLEXAE)
 FIG_3 = (
     Order(
@@ -104,9 +128,12 @@ LEARNED = ((FLEXAE, 'wae_normal'),)  # priors of Fig. 2
 FIG_2 = (
     Order('FlexAE: lower sliced W1 between P_z and Q_z', LEARNED, 'sliced'),
     Order('... over the scale of the codes', LEARNED, 'sliced_scaled'),
+    Order('... by exact W1', LEARNED, 'exact'),
+    Order('... by exact W1 over the scale of the codes', LEARNED, 'exact_scaled'),
     Order("... by each method's own critic", LEARNED, 'critic'),
     Order('... by the critics over the scale of the codes', LEARNED, 'critic_scaled'),
     Order('FlexAE: lower Fréchet distance of samples', LEARNED),
+    Order('FlexAE: lower Fréchet distance of reconstructions (not in the paper)', LEARNED, 'rec'),
 )
 TRUE_DIM = 5  # n of synthetic_5d
 NOISE_DIMS = (2, 3, 5, 10, 50)
@@ -119,6 +146,24 @@ THEOREM_2_FLOOR = Order(
 THEOREM_2 = (
     Order("m' >= n has a lower Gen. than m' < n", _SMALLER),
     Order("m' >= n has a lower sliced W1 over scale than m' < n", _SMALLER, 'sliced'),
+)
+# "If m > n, then D_Z > 0 for all phi" for a fixed prior outside the codes' reach; P-GEN can be
+# inside it. The claims are about W1 over the scale of the codes, by the latent size.
+FIXED = 'wae_normal'
+_ABOVE = tuple(m for m in NOISE_DIMS if m > TRUE_DIM)
+_UP_TO = tuple(m for m in NOISE_DIMS if m <= TRUE_DIM)
+THEOREM_1 = (
+    Order(
+        'm > n: the WAE stays above the floor', tuple((('floor', m), (FIXED, m)) for m in _ABOVE)
+    ),
+    Order(
+        'The WAE is nearer to its prior for m <= n than for m > n',
+        tuple(((FIXED, m), (FIXED, k)) for m in _UP_TO for k in _ABOVE),
+    ),
+    Order(
+        'm > n: FlexAE is nearer to its prior than the WAE',
+        tuple(((FLEXAE, m), (FIXED, m)) for m in _ABOVE),
+    ),
 )
 # An experiment of this project on the paper's claim that training jointly matters.
 _JOINT = {

@@ -18,7 +18,7 @@ from flexae_tf.config.options import find_flagfile, from_arguments, path_flag, t
 from flexae_tf.config.train import training_flagfiles
 from flexae_tf.errors import UsageError, UserError
 from flexae_tf.evaluation import score_log
-from flexae_tf.experiments import paper
+from flexae_tf.experiments import grids, paper
 from flexae_tf.files import stat_digest
 from flexae_tf.methods.resolve import train_config
 from flexae_tf.training.workdir import Workdir
@@ -35,6 +35,7 @@ REPEATED = (
 )  # three seeds in Tables 1 and 2
 SEEDS = 3  # the paper reports three executions of FlexAE
 SNAPSHOTS = {'snapshot_every_steps': 500}  # points of Fig. 2's curves
+MMD = {'divergence': 'mmd'}
 SUBSET = 5000  # training images of Fig. 5
 ALL_SETS = 'reconstructions,samples,train,latents'
 TABLE_1 = {'metrics': 'fd,kid,prd'}  # an evaluation
@@ -53,6 +54,7 @@ class Scale(NamedTuple):
 SCALES = {
     'paper': Scale(None, 10_000, ('mnist', 'cifar10', 'celeba', *VECTORS), 30_000),
     'small': Scale('small/all.flags', 5_000, ('mnist', *VECTORS), 3000, 3000),
+    'medium': Scale('medium/all.flags', 5_000, ('mnist', *VECTORS), 30_000, 40_000),
     'smoke': Scale('smoke.flags', 50, ('digits', *VECTORS), 6, 6),
 }
 
@@ -86,6 +88,7 @@ class Job:
     output: pathlib.Path  # folder of the experiments, absolute
     train: tuple[str, ...]  # flags of the training program, without `--workdir`
     evaluations: tuple[Evaluation, ...] = ()  # in the order in which they are run
+    is_tuned: bool = True  # whether validation examples chose all weights that the paper omits
 
     def __post_init__(self) -> None:
         _ = self.config, [evaluation.config for evaluation in self.evaluations]
@@ -243,7 +246,9 @@ def samples(config: ReproduceConfig, name: str, row: str, path: str) -> Samples:
     flags = (f'--dataset={dataset}', path_flag('fake', path), *flags)
     digest = stat_digest(pathlib.Path(path), flag=f'--methods={row}')
     name = f'{row}-{dataset}-{config.scale}-{digest}'  # changed samples have another name
-    return Samples(name, base.output, base.train, (Evaluation(row, None, (), flags),), digest)
+    return Samples(
+        name, base.output, base.train, (Evaluation(row, None, (), flags),), digest=digest
+    )
 
 
 def datasets(config: ReproduceConfig, name: str) -> list[str]:
@@ -271,19 +276,22 @@ def job(
 
     Its name states only what differs from flagfiles and scale: equal trainings have equal names.
     """
-    scale = _scale(config, dataset)
+    scale = scale_of(config, dataset)
     files = flagfiles(method, dataset, scale)
     planned = train_config(files)
-    wanted = {'training_steps': config.training_steps} if config.training_steps else {}
+    wanted = grids.winner(config.tuned, method, dataset, scale)
+    wanted |= {'training_steps': config.training_steps} if config.training_steps else {}
     wanted |= options or {}
-    changed = {k: v for k, v in wanted.items() if _text(v) != _text(getattr(planned, k))}
+    changed = {k: v for k, v in wanted.items() if text(v) != text(getattr(planned, k))}
     changed['seed'] = config.seed if seed is None else seed
     stated = {*planned.identity(), 'training_steps'}
-    parts = [f'{key}={_text(value)}' for key, value in changed.items() if key in stated]
+    parts = [f'{key}={text(value)}' for key, value in changed.items() if key in stated]
     paths = () if dataset in VECTORS else ('data_dir', 'download')
     flags = (*_flags(changed), *_given(config, *paths, 'device', 'jit_compile'))
     name = '-'.join([method.replace(':', '.'), dataset, scale, *parts])
-    return Job(name, pathlib.Path(os.path.abspath(config.output_dir)), (*files, *flags))
+    output = pathlib.Path(os.path.abspath(config.output_dir))
+    is_tuned = grids.is_tuned(config.tuned, method, dataset, scale)
+    return Job(name, output, (*files, *flags), is_tuned=is_tuned)
 
 
 def evaluated(
@@ -300,7 +308,7 @@ def evaluated(
     None stands for the method's own density, the last checkpoint, and the scale's number.
     """
     method, dataset = base.config.method, base.config.dataset
-    scale, images = SCALES[_scale(config, dataset)], dataset not in VECTORS
+    scale, images = SCALES[scale_of(config, dataset)], dataset not in VECTORS
     own = methods.find(method).density
     used = density or own
     fit: tuple[str, ...] = ()
@@ -323,9 +331,10 @@ def evaluated(
     return dataclasses.replace(base, evaluations=(*base.evaluations, found))
 
 
-def _scale(config: ReproduceConfig, dataset: str) -> str:
-    # Small runs on synthetic data have the paper's size.
-    return 'paper' if dataset in VECTORS and config.scale == 'small' else config.scale
+def scale_of(config: ReproduceConfig, dataset: str) -> str:
+    """Returns the scale of the runs on a data set."""
+    # Synthetic data keep the paper's size.
+    return 'paper' if dataset in VECTORS and config.scale != 'smoke' else config.scale
 
 
 def flagfiles(method: str, dataset: str, scale: str) -> tuple[str, ...]:
@@ -345,10 +354,11 @@ def flagfiles(method: str, dataset: str, scale: str) -> tuple[str, ...]:
 
 
 def _flags(options: Mapping[str, float | str]) -> tuple[str, ...]:
-    return tuple(f'--{name}={_text(value)}' for name, value in options.items())
+    return tuple(f'--{name}={text(value)}' for name, value in options.items())
 
 
-def _text(value: float | str | None) -> str:
+def text(value: float | str | None) -> str:
+    """Returns the value of an option as in a flag."""
     return f'{value:.6g}' if isinstance(value, float) else str(value)
 
 
@@ -403,21 +413,40 @@ def _joint(config: ReproduceConfig, dataset: str, method: str) -> Runs:
     return [({}, [TABLE_1, TABLE_1 | {'density': other}])]
 
 
-def _figure_3(config: ReproduceConfig, dataset: str, method: str) -> Runs:
+def _variants(method: str) -> tuple[dict, ...]:
+    """Returns the training options of the models of Figs. 2 and 3 that a method stands for."""
     mixtures = ({'mixture': 'data'}, {'mixture': 'circle'})
-    return [(SNAPSHOTS | m, [{}]) for m in (mixtures if method == 'wae_gmm_prior' else ({},))]
+    return {'wae_gmm_prior': mixtures, 'wae_normal': ({}, MMD)}.get(method, ({},))
+
+
+def _figure_2(config: ReproduceConfig, dataset: str, method: str) -> Runs:
+    over_training = dict(sets='reconstructions,samples,latents', checkpoint='all')
+    return [(SNAPSHOTS | m, [over_training, EXACT]) for m in _variants(method)]
+
+
+def _figure_3(config: ReproduceConfig, dataset: str, method: str) -> Runs:
+    return [(SNAPSHOTS | m, [{}]) for m in _variants(method)]
+
+
+def _theorem_1(config: ReproduceConfig, dataset: str, method: str) -> Runs:
+    sizes = ({'latent_dim': m, 'noise_dim': m} for m in paper.NOISE_DIMS)
+    return [(SNAPSHOTS | size, [_OF_VECTORS, EXACT]) for size in sizes]
 
 
 _table_1 = _fixed(({}, [TABLE_1]))
 _methods = _fixed(({}, [TABLE_1]), ({'training_steps': 0}, [dict(sets='samples')]))
 _gallery = _fixed(({}, []))
 # Runs on synthetic data have snapshots, so that artifacts can share them.
-_figure_2 = _fixed((SNAPSHOTS, [dict(sets='samples,latents', checkpoint='all')]))
-_OF_NOISE = [dict(sets='reconstructions,samples,latents')]
-_theorem_2 = _fixed(*((SNAPSHOTS | {'noise_dim': n}, _OF_NOISE) for n in paper.NOISE_DIMS))
+_OF_VECTORS = dict(sets='reconstructions,samples,latents')
+EXACT = dict(sets='latents', metrics='transport')  # an evaluation of the last checkpoint
+_theorem_2 = _fixed(*((SNAPSHOTS | {'noise_dim': n}, [_OF_VECTORS]) for n in paper.NOISE_DIMS))
+_reconstructions = _fixed(({}, [dict(sets='reconstructions', metrics='psnr,ssim')]))
+_figure_12 = _fixed(({}, [dict(sets='reconstructions,samples', metrics='memorization')]))
 _IN_TABLE_3 = ((paper.WAE, paper.FLEXAE), tuple(paper.BASE_LATENT_DIMS))
-_IN_FIGURE_3 = (('vae', 'wae_normal', 'wae_gmm_prior', 'flexae'), ('synthetic_2d',))
+_IN_FIGURE_2 = (('wae_normal', 'wae_gan', 'flexae'), ('synthetic_5d',))
+_IN_FIGURE_3 = (('vae', 'wae_normal', 'wae_gan', 'wae_gmm_prior', 'flexae'), ('synthetic_2d',))
 _5D = ('synthetic_5d',)
+GALLERIES = ('fig4', *(f'fig{number}' for number in range(6, 13)))  # images of networks
 _ORDINALS = {7: 'First', 8: 'Second', 9: 'Third', 10: 'Fourth', 11: 'Fifth'}
 ARTIFACTS = {
     'table1': Artifact(
@@ -425,14 +454,24 @@ ARTIFACTS = {
     ),
     'table2': Artifact('Precision and recall', _table_1, paper.METHODS, seeds=None, shared=True),
     'table3': Artifact('Fréchet distance by latent size', _table_3, *_IN_TABLE_3),
-    'fig2': Artifact('Two priors over training', _figure_2, ('wae_normal', 'flexae'), _5D, SEEDS),
+    'fig2': Artifact('Priors over training', _figure_2, *_IN_FIGURE_2, SEEDS),
     'fig3': Artifact('Latent spaces of six Gaussians', _figure_3, *_IN_FIGURE_3, SEEDS),
     'fig4': Artifact('Attributes, interpolations, neighbours', _gallery),
     'fig5': Artifact('Six capacities of P-GEN on few examples', _figure_5),
     'fig6': Artifact('Reconstructions and samples', _gallery),
     **{f'fig{n}': Artifact(f'{word} attribute', _gallery) for n, word in _ORDINALS.items()},
-    'fig12': Artifact('Nearest training examples of samples', _gallery),
+    'fig12': Artifact('Nearest training examples of samples', _figure_12),
+    'theorem1': Artifact(
+        'Latent sizes of a fixed and a learned prior',
+        _theorem_1,
+        (paper.FIXED, paper.FLEXAE),
+        _5D,
+        SEEDS,
+    ),
     'theorem2': Artifact('P-GEN input sizes', _theorem_2, datasets=_5D, seeds=SEEDS),
+    'reconstructions': Artifact(
+        'Similarity of reconstructions', _reconstructions, paper.METHODS, seeds=None, shared=True
+    ),
     'joint': Artifact('Joint and later training', _joint, ('flexae', 'ae_gmm'), seeds=SEEDS),
     'methods': Artifact('Every method side by side', _methods, methods.AUTOENCODERS, shared=True),
 }

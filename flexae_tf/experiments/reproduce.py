@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import datetime
 import functools
+import math
 import pathlib
 import re
 import shlex
@@ -17,7 +18,7 @@ from flexae_tf.config import ReproduceConfig
 from flexae_tf.environment import code_version, import_tensorflow
 from flexae_tf.errors import UserError
 from flexae_tf.evaluation.markdown_table import markdown_table
-from flexae_tf.experiments import figures, plans, results, runner, tables, tune
+from flexae_tf.experiments import figures, paper, plans, results, runner, tables, tune
 from flexae_tf.experiments.figures import Image
 from flexae_tf.experiments.plans import Evaluation, Job
 from flexae_tf.experiments.results import Score
@@ -179,7 +180,7 @@ def _show(
         images = _latent_spaces(jobs, scores)
     elif name == 'methods':
         images = _method_strips(jobs, scores, folder / 'strips')
-    elif name not in tables.TABLES:
+    elif name in plans.GALLERIES:
         images = _gallery(name, jobs, folder)
     made = tables.TABLES[name](scores) if name in tables.TABLES else []
     return Shown(name, _command(config, name), made, list(images))
@@ -193,12 +194,18 @@ def _command(config: ReproduceConfig, name: str) -> str:
 
 
 def _latent_spaces(jobs: Sequence[Job], scores: Iterable[Score]) -> list[Image]:
-    """Draws Fig. 3 of the first trained run of each model."""
+    """Draws Fig. 3 of one run of each model: of those trained here, the median by Gen."""
     distances = {s.run: s.value for s in scores if (s.set, s.stem) == ('samples', 'fd')}
-    trained = [job for job in reversed(jobs) if job.digest]
-    first = {'-'.join(filter(None, (j.config.method, j.config.mixture))): j for j in trained}
-    views = {name: figures.latent_view(j.workdir.path, j.steps) for name, j in first.items()}
-    shown = {name: distances[j.name] for name, j in first.items() if j.name in distances}
+    trained: dict[str, list[Job]] = {}
+    for job in (job for job in jobs if job.digest):
+        trained.setdefault(paper.model_of(job.config.method, job.options), []).append(job)
+    views, shown = {}, {}
+    for model, runs in trained.items():
+        runs.sort(key=lambda job: distances.get(job.name, math.inf))
+        median = runs[(len(runs) - 1) // 2]
+        views[model] = figures.latent_view(median.workdir.path, median.steps)
+        if median.name in distances:
+            shown[model] = distances[median.name]
     return [figures.fig3(views, shown)] if views else []
 
 

@@ -52,6 +52,7 @@ class Score:
     machine: str = ''  # device that trained the run
     environment: dict[str, str] = dataclasses.field(default_factory=dict)  # of the training
     seconds: float | None = None  # training time of run and density; None if unknown
+    is_tuned: bool = True  # whether validation examples chose all weights that the paper omits
 
 
 # Comparable scores: `values` by row; `metric` and `protocol` are None without scores.
@@ -63,7 +64,7 @@ Claim = namedtuple('Claim', 'text paper ours ratio outcome', defaults=('', '', N
 def collect(jobs: Iterable[Job]) -> list[Score]:
     """Returns the scores of the finished evaluations of jobs, read from their workdirs."""
     pairs = ((job, evaluation) for job in jobs for evaluation in job.evaluations)
-    return [s for job, e in pairs for s in _scores(job.info(), e, job.scores(e) or ())]
+    return [s for job, e in pairs for s in _scores(job, job.info(), e, job.scores(e) or ())]
 
 
 def recorded(jobs: Iterable[Job], path: pathlib.Path | None = None) -> dict[str, list[Score]]:
@@ -74,7 +75,9 @@ def recorded(jobs: Iterable[Job], path: pathlib.Path | None = None) -> dict[str,
         info, lines = known.get(job.name, ({}, []))
         results = {e: score_log.completed_in(lines, e.request) for e in job.evaluations}
         if results and None not in results.values() and info['options'] == job.options:
-            found[job.name] = [s for e, rows in results.items() for s in _scores(info, e, rows)]
+            found[job.name] = [
+                s for e, rows in results.items() for s in _scores(job, info, e, rows)
+            ]
     return found
 
 
@@ -99,8 +102,11 @@ def save(jobs: Iterable[Job], path: pathlib.Path | None = None) -> None:
     score_log.write_runs(path, known)
 
 
-def _scores(info: Mapping[str, Any], evaluation: Evaluation, rows: Iterable[dict]) -> list[Score]:
+def _scores(
+    job: Job, info: Mapping[str, Any], evaluation: Evaluation, rows: Iterable[dict]
+) -> list[Score]:
     shared = {**info, 'method': evaluation.method, 'split': evaluation.config.split}
+    shared['is_tuned'] = job.is_tuned
     del shared['density_seconds']
     parts = (info['seconds'], info['density_seconds'].get(evaluation.density, 0.0))
     shared['seconds'] = None if None in parts else sum(parts)

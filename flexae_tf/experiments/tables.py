@@ -24,6 +24,12 @@ CRITIC = (
     "Critic: each checkpoint's own critic. It bounds the distance from below; claims of negative "
     'estimates are not tested.'
 )
+RANK = 'rank: effective rank of codes and of prior samples; they should agree.'
+GANS = (
+    'GAN: FIDs that Lucic et al. 2018 found for tuned GANs. The paper calls FlexAE comparable to '
+    'GANs, and its training takes {hours} h (130000 iterations, GTX 1080 Ti).'
+)
+UNTUNED = '†: the open weights were not chosen on validation examples of this data set and scale.'
 LEARNED = 0.3  # of the untrained method's Gen.; a method that is below it has learned
 JOINT = {
     'flexae': 'FlexAE: its prior',
@@ -43,11 +49,28 @@ SLICED = {
 }
 _RANKS = {'rank z': 'z_rank', 'rank prior': 'z_hat_rank'}
 RANKS = {head: Measure(head, 'latents', stem) for head, stem in _RANKS.items()}
-FIG_2 = {
+EXACT = {
+    'exact': Measure('Exact W1', 'latents', 'wasserstein', min),
+    'exact floor': Measure('floor', 'latents', 'wasserstein_floor'),
+    'exact_scaled': Measure('Exact W1 / scale', 'latents', 'wasserstein_scaled', min),
+    'exact_scaled floor': Measure('floor', 'latents', 'wasserstein_floor_scaled'),
+}
+EXACT_SCALED = {key: m for key, m in EXACT.items() if 'scaled' in key}
+PAIRED = {
+    'psnr': Measure('PSNR', 'reconstructions', 'psnr', max),
+    'ssim': Measure('SSIM', 'reconstructions', 'ssim', max),
+}
+MEMORIZATION = {
+    'rec': Measure('z of reconstructions', 'reconstructions', 'memorization_z'),
+    'gen': Measure('z of samples', 'samples', 'memorization_z'),
+    'rec distance': Measure('Distance of reconstructions', 'reconstructions', 'train_distance'),
+    'gen distance': Measure('of samples', 'samples', 'train_distance'),
+    'test distance': Measure('of test images', 'samples', 'train_distance_real'),
+}
+FIG_2 = FD | {
     'critic': Measure('Critic', 'latents', 'critic_distance'),
     'sliced': Measure('Sliced W1', 'latents', 'sliced_wasserstein', min),
     'sliced floor': Measure('floor', 'latents', 'sliced_wasserstein_floor'),
-    'gen': FD['gen'],
     'critic_scaled': Measure('Critic / scale', 'latents', 'critic_distance_scaled'),
     'sliced_scaled': SLICED['sliced'],
     'sliced_scaled floor': SLICED['floor'],
@@ -58,6 +81,8 @@ FIG_5 = {
     for split, best in (('test', min), ('train', None))
 }
 CRITICS = {key: FIG_2[key] for key in ('critic', 'critic_scaled')}
+AT_END_2 = FIG_2 | EXACT  # the exact distance is only computed for the last checkpoint
+THEOREM_1 = FD | SLICED | EXACT_SCALED | RANKS
 THEOREM_2 = {'gen': FD['gen'], **SLICED, **CRITICS}
 
 Cells = tuple[str, dict[Hashable, str]]  # a column: head, and text by row
@@ -94,11 +119,16 @@ def columns_of(scores: Iterable[Score], measures: Measures, row: Row = None) -> 
     return {key: results.gather(_select(scores, m), row) for key, m in measures.items()}
 
 
+def model(score: Score) -> str:
+    """Returns the model of Figs. 2 and 3, as in `paper.MODELS`."""
+    return paper.model_of(score.method, score.options)
+
+
 def curves(scores: Iterable[Score], measure: Measure) -> dict[tuple[str, int], dict[int, float]]:
-    """Returns the values of a measure by step for each (method, seed)."""
+    """Returns the values of a measure by step for each (model, seed)."""
     found: dict[tuple[str, int], dict[int, float]] = {}
     for score in _select(scores, measure):
-        found.setdefault((score.method, score.seed), {})[score.step] = score.value
+        found.setdefault((model(score), score.seed), {})[score.step] = score.value
     return found
 
 
@@ -138,6 +168,13 @@ def _times(scores: Iterable[Score], row: Row, head: str = 'Training') -> list[Ce
         time = duration(statistics.fmean(seeds.values()))
         times.setdefault(name, []).append(f'{time} ({machine})' if several else time)
     return [(head, {name: ', '.join(texts) for name, texts in times.items()})] if times else []
+
+
+def _marked(names: Mapping[str, str], scores: Iterable[Score], notes: list[str]) -> dict[str, str]:
+    """Marks the methods whose weights were not tuned, and explains the mark in the notes."""
+    untuned = {score.method for score in scores if not score.is_tuned} & set(names)
+    notes += [UNTUNED] if untuned else []
+    return {row: f'{name} †' if row in untuned else name for row, name in names.items()}
 
 
 def _layout(first: str, rows: Mapping[Hashable, str], columns: Sequence[Cells]) -> tuple:
@@ -189,6 +226,13 @@ def _beside_paper(
             if row in values['rec']
         }
     judged = [results.judge_order(claim, values[claim.column], names) for claim in claims]
+    names = _marked(names, scores, notes)
+    if measures is FD and scores[0].dataset in paper.DATASETS:
+        index = list(paper.DATASETS).index(scores[0].dataset)
+        for gan, distances in paper.GANS.items():
+            names[gan] = f'{gan} (GAN)'
+            shown[2 + list(measures).index('gen')][1][gan] = f'{distances[index]:.2f}'
+        notes.append(GANS.format(hours=paper.HOURS[scores[0].dataset]))
     yield Table(caption.format(name), *_layout('Method', names, shown), notes, judged)
     heads = ('Column', 'pairs', "paper's order", 'contradicting', 'undecided', 'one seed', 'tau-b')
     yield Table(f'Order of the rows, {name}', heads, agreed)
@@ -239,9 +283,9 @@ def _table3(scores: list[Score], name: str) -> Iterator[Table]:
 
 
 def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
-    columns = columns_of(scores, FIG_2, lambda s: (s.method, s.step))
+    columns = columns_of(scores, AT_END_2, lambda s: (model(s), s.step))
     found = columns['gen'].values
-    names = sorted({m for m, _ in found}, key=lambda m: (m == paper.FLEXAE, m))
+    names = sorted({m for m, _ in found}, key=list(paper.MODELS).index)
     common = [step for _, step in found if all((m, step) in found for m in names)]
     if not common:
         return
@@ -250,8 +294,9 @@ def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
         values = {m: v for (m, step), v in column.values.items() if step == last}
         columns[key] = column._replace(values=values)
     claims = [results.judge_order(claim, columns[claim.column].values, {}) for claim in paper.FIG_2]
+    compared = [s for s in scores if model(s) in (paper.FIXED, paper.FLEXAE)]
     for measure in (FIG_2['sliced'], FIG_2['sliced_scaled']):
-        found = curves(scores, measure)
+        found = curves(compared, measure)
         level = max((min(curve.values()) for curve in found.values()), default=0.0)
         first: dict[str, list[int]] = {}
         for (method, _), curve in found.items():
@@ -259,18 +304,16 @@ def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
         text = f'FlexAE: fewer steps to {measure.head} {level:.3g}, which every run attains'
         values = {method: comparison.over_seeds(of_seeds) for method, of_seeds in first.items()}
         claims.append(results.judge_order(paper.Order(text, paper.LEARNED), values, {}, decimals=0))
-    rows = {row: title(row) for row in names}
-    notes = [f'At step {last}.', *_protocols(columns, FIG_2), CRITIC]
+    rows = {row: paper.MODELS[row] for row in names}
+    notes = [f'At step {last}.', *_protocols(columns, AT_END_2), CRITIC]
     caption = f'Fig. 2, distances of prior and codes on {name}; lower is better'
-    yield Table(caption, *_layout('Method', rows, _measured(columns, FIG_2)), notes, claims)
+    yield Table(caption, *_layout('Model', rows, _measured(columns, AT_END_2)), notes, claims)
 
 
 def _fig3(scores: list[Score], name: str) -> Iterator[Table]:
-    columns = columns_of(
-        scores, FD, lambda s: '-'.join(filter(None, [s.method, s.options.get('mixture')]))
-    )
+    columns = columns_of(scores, FD, model)
     gen, shown = columns['gen'].values, _measured(columns, FD)
-    rows = paper.FIG_3_MODELS | {m: title(m) for m in gen if m not in paper.FIG_3_MODELS}
+    rows = paper.MODELS | {m: title(m) for m in gen if m not in paper.MODELS}
     claims = [results.judge_order(claim, gen, rows) for claim in paper.FIG_3]
     if (floor := results.floor(scores, columns['gen'])) is not None:
         rows['floor'] = 'Training examples (floor)'
@@ -306,6 +349,26 @@ def generator_parameters(score: Score) -> int:
 def noise_dim(score: Score) -> int:
     """Returns the size of P-GEN's input."""
     return score.options.get('noise_dim', score.latent_dim)
+
+
+def _theorem1(scores: list[Score], name: str) -> Iterator[Table]:
+    columns = columns_of(scores, THEOREM_1, lambda s: (s.method, s.latent_dim))
+    rows = {
+        (method, m): f'{paper.MODELS[method]}, m = {m}'
+        for method in (paper.FIXED, paper.FLEXAE)
+        for m in paper.NOISE_DIMS
+    }
+    claims = []
+    for label, key in (('sliced W1', 'sliced'), ('exact W1', 'exact_scaled')):
+        floors = columns['floor' if key == 'sliced' else 'exact_scaled floor'].values
+        of_fixed = {('floor', m): v for (method, m), v in floors.items() if method == paper.FIXED}
+        names = rows | {row: f'floor, m = {row[1]}' for row in of_fixed}
+        for claim in paper.THEOREM_1:
+            claim = claim._replace(text=f'{claim.text}, by {label}')
+            claims.append(results.judge_order(claim, columns[key].values | of_fixed, names))
+    notes = [*_protocols(columns, THEOREM_1), RANK]
+    caption = f'Theorem 1, a fixed and a learned prior on {name} (n = 5) by the latent size m'
+    yield Table(caption, *_layout('Model', rows, _measured(columns, THEOREM_1)), notes, claims)
 
 
 def _theorem2(scores: list[Score], name: str) -> Iterator[Table]:
@@ -363,12 +426,25 @@ def _methods(scores: list[Score], name: str) -> Iterator[Table]:
         f'{speed["iterations"]} on {speed["dataset"]} at width {speed["width_multiplier"]} '
         f'({speed["device"]}).'
     )
-    notes.append('rank: effective rank of codes and of prior samples; they should agree.')
+    notes.append(RANK)
     if above := ', '.join(title(m) for m, value in share.items() if value > LEARNED):
         notes.append(f'Gen. stays above {LEARNED} of the untrained value: {above}.')
     rows = {m: title(m) for m in [*methods.AUTOENCODERS, *(s.method for s in scores)]}
+    rows = _marked(rows, scores, notes)
     caption = f'Every method on {name}, before and after training'
     yield Table(caption, *_layout('Method', rows, shown), notes)
+
+
+def _plain(
+    measures: Measures, caption: str, more_notes: Sequence[str], scores: list[Score], name: str
+) -> Iterator[Table]:
+    """Yields a table of measures by method, without claims."""
+    columns = columns_of(scores, measures)
+    notes = [*more_notes, *_protocols(columns, measures)]
+    names = _marked({s.method: title(s.method) for s in scores}, scores, notes)
+    yield Table(
+        caption.format(name), *_layout('Method', names, _measured(columns, measures)), notes
+    )
 
 
 def _for_each_dataset(make: Callable, scores: Iterable[Score]) -> list[Table]:
@@ -381,12 +457,20 @@ def _for_each_dataset(make: Callable, scores: Iterable[Score]) -> list[Table]:
 
 _CAPTION_1 = 'Table 1, Fréchet distance, {}; lower is better'
 _CAPTION_2 = 'Table 2, precision (F_1/8) and recall (F_8) of samples, {}; higher is better'
+_CAPTION_12 = 'Fig. 12, median distance in pixels to the nearest training image, {}'
+_NOTE_12 = (
+    'z: test of Meehan et al. 2020; negative if images are nearer to training images than test '
+    'images are. Blur alone makes it negative, so compare samples with reconstructions.'
+)
+_CAPTION_PAIRED = 'Reconstructions and their images, {}: PSNR in dB and SSIM; higher is better'
 _MAKE = {
     'table1': functools.partial(_beside_paper, FD, paper.TABLE_1, paper.TABLE_1_CLAIMS, _CAPTION_1),
     'table2': functools.partial(
         _beside_paper, PRD, paper.TABLE_2, paper.TABLE_2_CLAIMS, _CAPTION_2
     ),
-    **dict(table3=_table3, fig2=_fig2, fig3=_fig3, fig5=_fig5, theorem2=_theorem2),
-    **dict(joint=_joint, methods=_methods),
+    **dict(table3=_table3, fig2=_fig2, fig3=_fig3, fig5=_fig5, theorem1=_theorem1),
+    **dict(theorem2=_theorem2, joint=_joint, methods=_methods),
+    'reconstructions': functools.partial(_plain, PAIRED, _CAPTION_PAIRED, ()),
+    'fig12': functools.partial(_plain, MEMORIZATION, _CAPTION_12, [_NOTE_12]),
 }
 TABLES = {name: functools.partial(_for_each_dataset, make) for name, make in _MAKE.items()}

@@ -1,12 +1,14 @@
-"""Choice of a baseline's weight, which the paper omits, on a small grid.
+"""Choice of the open weights of a method, which the paper omits, on a small grid.
 
-The criterion is the Fréchet distance of samples from validation examples, never test examples.
+The criterion is the Fréchet distance of samples from validation examples, never test examples. With
+several seeds it is the geometric mean.
 """
 
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import NamedTuple
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from flexae_tf.checked_files import write_json
 from flexae_tf.config import ReproduceConfig
@@ -14,133 +16,160 @@ from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import score_log
 from flexae_tf.evaluation.markdown_table import markdown_table
-from flexae_tf.experiments import plans, runner
+from flexae_tf.experiments import grids, plans, runner
+from flexae_tf.experiments.grids import GRIDS, REC_WITHIN, SAME_AS, Axis
+from flexae_tf.metrics.comparison import Mean, decimals_for
 
-
-class Grid(NamedTuple):
-    """Values to try."""
-
-    options: tuple[str, ...]  # training options that all get the value
-    values: tuple[float, ...]
-    times: bool = False  # whether the values are factors of the flagfile's values
-    # Excludes values whose reconstructions' distance is above this many times the smallest one.
-    rec_within: float | None = None
-
-
-GRIDS = {
-    # Around the weights that Ghosh et al. 2020 tuned: 0.156, 0.036 and 0.135 for MNIST, CIFAR-10
-    # and CelebA beside half the squared error. Table 1's reconstructions rule out more than 1.
-    'beta_vae': Grid(('kl_weight',), (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)),
-    # Beside the squared error of images in [0, 1]: the authors' weights are 200 for MNIST and 5 for
-    # CelebA (Tolstikhin et al. 2018); a reproduction with their CelebA FID uses 20.
-    'wae_gan': Grid(('adversarial_weight',), (5.0, 20.0, 100.0, 200.0)),
-    # The rate of Dai and Wipf 2019, 0.0001, belongs to hundreds of epochs.
-    'two_stage_vae': Grid(('ae_learning_rate',), (0.0001, 0.0003, 0.001)),
-    # The flagfiles have the weights of Ghosh et al. 2020, whose images and losses differ in scale.
-    'rae_gmm': Grid(('code_weight', 'decoder_weight'), (0.3, 1.0, 3.0), times=True),
-    # Kumar et al. 2020 published none. Table 1's reconstructions are as good as the plain
-    # auto-encoder's, so the weight is small: of the values whose reconstructions are within a tenth
-    # of the grid's best, the one with the best samples.
-    'injflow': Grid(('volume_weight',), (0.001, 0.01, 0.03, 0.1), rec_within=1.1),
-    # Mondal et al. 2020 have 1000 beside a mean cross-entropy; a mean squared error is smaller.
-    'mask_aae': Grid(('mask_fidelity_weight',), (1000.0, 10000.0)),
-    # Rate of the adversarial encoder step: 1e-5 in the paper, which gives none for synthetic data.
-    # A learned prior moves to the codes; with a fixed prior the codes have to move.
-    'wae_normal': Grid(('enc_learning_rate',), (0.0001, 0.0003, 0.001, 0.003)),
-    'wae_gmm_prior': Grid(('enc_learning_rate',), (0.0001, 0.0003, 0.001, 0.003)),
-    'flexae': Grid(('enc_learning_rate',), (0.00001, 0.0001, 0.0003, 0.001)),
-}
-SAME_AS = {'vae_flow': 'beta_vae'}  # Table 1's reconstructions on MNIST and CIFAR-10 are equal
+Cell = tuple[str, ...]  # a value of each axis
 
 
 def tune(config: ReproduceConfig) -> None:
     """Trains and scores the grid, prints the table and the winner, and writes both as JSON.
 
+    With `--finalists` only the best cells of the first seed get the other seeds.
+
     Raises `UsageError` if there is nothing to tune, and otherwise like `reproduce`.
     """
-    grid = _grid(config)
-    by_value = plan(config, grid)
-    jobs = list(by_value.values())
+    axes = _axes(config)
+    by_cell = plan(config, axes)
+    jobs = _in_turns(by_cell.values())
     if config.dry_run:
         runner.show(jobs)
         return
-    name = '-'.join(filter(None, (config.tune, config.dataset, config.scale, config.tuned_options)))
-    path = pathlib.Path(config.output_dir) / 'tune' / f'{name}.json'
+    path = pathlib.Path(config.output_dir) / 'tune'
+    scale = plans.scale_of(config, config.dataset)
+    path = grids.winner_path(path, config.tune, config.dataset, scale)
     runner.prepare(config, jobs, path.parent)
-    failures = runner.execute(jobs)
-    found = {
-        value: {row['set']: row for row in job.scores(job.evaluations[0])}
-        for value, job in by_value.items()
-        if job.name not in failures
-    }
-    if found:
-        score_log.check_comparable([row for rows in found.values() for row in rows.values()])
-        distances = {v: {s: row['value'] for s, row in rows.items()} for v, rows in found.items()}
-        winner = choose(distances, grid.rec_within)
-        sets, record = distances[winner], found[winner]['samples']
-        cells, trials = [], []
-        for value, job in by_value.items():
-            ours = [f'{distances[value][s]:.5g}' if value in found else 'failed' for s in sets]
-            cells.append((f'{value:g}', *ours, str(job.workdir.path)))
-            trial = {'value': value, 'failure': failures.get(job.name), 'steps': job.steps}
-            trial['workdir'] = os.path.relpath(job.workdir.path, path.parent)
-            trial['commands'] = [runner.text(command) for command in job.commands()]
-            trials.append(trial | {'records': list(found.get(value, {}).values())})
-        print(f'\n{config.tune} on {config.dataset}, scale {config.scale}, validation examples:\n')
-        heads = [found[winner][name]['metric'] for name in sets]
-        print(markdown_table(('value', *heads, 'workdir'), cells))
-        flags = [f'--{n}={getattr(by_value[winner].config, n):.6g}' for n in grid.options]
-        print(f'\nwinner: {" ".join(flags)}   ({record["metric"]}, protocol {record["protocol"]})')
-        if winner in (min(grid.values), max(grid.values)):
-            print(f'WARNING: {winner:g} is at the end of the grid. Try --values beyond it.')
-        document = {'method': config.tune, 'dataset': config.dataset, 'scale': config.scale}
-        document |= {'seed': config.seed, 'code': code_version(), 'grid': grid._asdict()}
-        document |= {'protocol': record['protocol'], 'protocol_fields': record['fields']}
-        document |= {'winner': {'value': winner, 'flags': flags}, 'trials': trials}
-        write_json(path, document)
-        print(f'written to {path}')
-    runner.raise_failures(failures, jobs, hint='; --values omits a value')
+    within = REC_WITHIN.get(config.tune)
+    failures = {}
+    if config.finalists:
+        failures = runner.execute([of_cell[0] for of_cell in by_cell.values()])
+        best = ranked(_distances(by_cell), within)[: config.finalists]
+        jobs = _in_turns(by_cell[cell] for cell in best)
+    failures |= runner.execute([job for job in jobs if job.name not in failures])
+    if found := _distances(by_cell):
+        _write(config, path, axes, by_cell, found, failures)
+    everything = [job for of_cell in by_cell.values() for job in of_cell]
+    runner.raise_failures(failures, everything, hint='; --grid can omit a value')
 
 
-def choose(
-    distances: Mapping[float, Mapping[str, float]], rec_within: float | None = None
-) -> float:
-    """Returns the value whose samples are nearest, among those with good reconstructions.
+def ranked(
+    distances: Mapping[Cell, Mapping[str, Mean]], rec_within: float | None = None
+) -> list[Cell]:
+    """Returns the cells with the most seeds, the nearest samples first.
 
-    `distances` has, by value, one of 'samples' and, with `rec_within`, of 'reconstructions'.
+    Args:
+        distances: by cell, of 'samples' and, with `rec_within`, of 'reconstructions'.
+        rec_within: excludes reconstructions that are this many times farther than the best.
     """
-    values = list(distances)
-    if rec_within is not None:
-        limit = rec_within * min(found['reconstructions'] for found in distances.values())
-        values = [value for value in values if distances[value]['reconstructions'] <= limit]
-    return min(values, key=lambda value: distances[value]['samples'])
+
+    def centre(cell: Cell, name: str) -> float:
+        return statistics.geometric_mean(distances[cell][name].values)
+
+    most = max((len(found['samples'].values) for found in distances.values()), default=0)
+    known = [cell for cell, found in distances.items() if len(found['samples'].values) == most]
+    if rec_within is not None and known:
+        limit = rec_within * min(centre(cell, 'reconstructions') for cell in known)
+        known = [cell for cell in known if centre(cell, 'reconstructions') <= limit]
+    return sorted(known, key=lambda cell: centre(cell, 'samples'))
 
 
-def plan(config: ReproduceConfig, grid: Grid) -> dict[float, plans.Job]:
-    """Returns the job of each value."""
-    flagfile = plans.train_config(plans.flagfiles(config.tune, config.dataset, 'paper'))
-    sets = 'samples' if grid.rec_within is None else 'reconstructions,samples'
-    planned = {}
-    for value in grid.values:
-        factors = {name: getattr(flagfile, name) if grid.times else 1.0 for name in grid.options}
-        options = {name: value * factor for name, factor in factors.items()}
-        job = plans.job(config, config.tune, config.dataset, options=options)
-        planned[value] = plans.evaluated(config, job, split='validation', sets=sets)
+def plan(config: ReproduceConfig, axes: tuple[Axis, ...]) -> dict[Cell, list[plans.Job]]:
+    """Returns the jobs of each cell, one for each seed."""
+    flagfiles = plans.train_config(plans.flagfiles(config.tune, config.dataset, 'paper'))
+    seeds = range(config.seed, config.seed + (config.seeds or 1))
+    planned: dict[Cell, list[plans.Job]] = {}
+    for cell, options in grids.cells(axes, flagfiles):
+        for seed in seeds:
+            job = plans.job(config, config.tune, config.dataset, seed=seed, options=options)
+            job = plans.evaluated(config, job, split='validation', sets='reconstructions,samples')
+            planned.setdefault(cell, []).append(job)
     return planned
 
 
-def _grid(config: ReproduceConfig) -> Grid:
+def _axes(config: ReproduceConfig) -> tuple[Axis, ...]:
     if other := SAME_AS.get(config.tune):
         raise UsageError(f'--tune={config.tune}: uses the weight of {other}. Give --tune={other}.')
-    if config.tune not in GRIDS and not (config.values and config.tuned_options):
-        raise UsageError(f'--tune={config.tune}: no grid. Choose one of {", ".join(GRIDS)}.')
-    grid = GRIDS.get(config.tune, Grid((), ()))
-    if config.values:
-        grid = grid._replace(values=tuple(dict.fromkeys(map(float, config.values.split(',')))))
-    if config.tuned_options:
-        grid = grid._replace(options=tuple(config.tuned_options.split(',')), times=False)
-        flagfiles = plans.flagfiles(config.tune, config.dataset, config.scale)
-        for name in grid.options:
-            if name not in vars(plans.train_config(flagfiles)):
-                raise UsageError(f'--tuned_options={name}: not a training option. Check the name.')
-    return grid
+    text = config.grid or GRIDS.get(config.tune)
+    if not text:
+        raise UsageError(
+            f'--tune={config.tune}: no grid. Choose one of {", ".join(GRIDS)}, or give --grid.'
+        )
+    files = plans.flagfiles(config.tune, config.dataset, 'paper')
+    return grids.parse(text, plans.train_config(files))
+
+
+def _in_turns(by_cell: Iterable[list[plans.Job]]) -> list[plans.Job]:
+    """Returns the first seed of each cell, then the second of each, ..."""
+    return [job for of_seed in zip(*by_cell, strict=True) for job in of_seed]
+
+
+def _distances(by_cell: Mapping[Cell, list[plans.Job]]) -> dict[Cell, dict[str, Mean]]:
+    """Returns the distances of each cell over the seeds that have scores, by set."""
+    found: dict[Cell, dict[str, Mean]] = {}
+    rows: dict[Cell, list[dict[str, Any]]] = {}
+    for cell, jobs in by_cell.items():
+        rows[cell] = [row for job in jobs for row in job.scores(job.evaluations[0]) or ()]
+    if any(rows.values()):
+        score_log.check_comparable([row for of_cell in rows.values() for row in of_cell])
+    for cell, of_cell in rows.items():
+        values: dict[str, list[float]] = {}
+        for row in of_cell:
+            values.setdefault(row['set'], []).append(row['value'])
+        if values:
+            found[cell] = {name: Mean(tuple(seeds)) for name, seeds in values.items()}
+    return found
+
+
+def _write(
+    config: ReproduceConfig,
+    path: pathlib.Path,
+    axes: tuple[Axis, ...],
+    by_cell: Mapping[Cell, list[plans.Job]],
+    found: Mapping[Cell, Mapping[str, Mean]],
+    failures: Mapping[str, str],
+) -> None:
+    """Prints the table and the winner, and writes both."""
+    best = ranked(found, REC_WITHIN.get(config.tune))[0]
+    job = by_cell[best][0]
+    record = next(row for row in job.scores(job.evaluations[0]) if row['set'] == 'samples')
+    names = ['+'.join(axis.options) for axis in axes]
+    decimals = decimals_for(mean.mean for means in found.values() for mean in means.values())
+    lines, trials = [], []
+    for cell, jobs in by_cell.items():
+        means = found.get(cell, {})
+        texts = [means[name].text(decimals) if means else 'failed' for name in found[best]]
+        lines.append((*cell, *texts))
+        for one in jobs:
+            rows = one.scores(one.evaluations[0])
+            if rows is None and one.name not in failures:
+                continue  # not a finalist
+            trial = {'values': dict(zip(names, cell, strict=True)), 'seed': one.config.seed}
+            trial |= {'failure': failures.get(one.name), 'steps': one.steps}
+            trial['workdir'] = os.path.relpath(one.workdir.path, path.parent)
+            trial['commands'] = [runner.text(command) for command in one.commands()]
+            trials.append(trial | {'records': rows or []})
+    print(f'\n{config.tune} on {config.dataset}, scale {config.scale}, validation examples:\n')
+    print(markdown_table((*names, *found[best]), lines))
+    options = {n: getattr(job.config, n) for axis in axes for n in axis.options}
+    flags = [f'--{name}={plans.text(value)}' for name, value in options.items()]
+    print(f'\nwinner: {" ".join(flags)}   ({record["metric"]}, protocol {record["protocol"]})')
+    for axis, value in zip(axes, best, strict=True):
+        if len(axis.values) > 1 and value in _ends(axis.values):
+            name = '+'.join(axis.options)
+            print(f'WARNING: {name}={value} is at the end of the grid. Try --grid beyond it.')
+    document = {'method': config.tune, 'dataset': config.dataset, 'scale': config.scale}
+    document |= {'code': code_version(), 'axes': [axis._asdict() for axis in axes]}
+    document |= {'protocol': record['protocol'], 'protocol_fields': record['fields']}
+    document |= {'winner': {'options': options, 'flags': flags}, 'trials': trials}
+    write_json(path, document)
+    print(f'written to {path}')
+
+
+def _ends(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the smallest and the largest of numbers; () of words."""
+    try:
+        ordered = sorted(values, key=lambda value: float(value.removeprefix('x')))
+    except ValueError:
+        return ()
+    return ordered[0], ordered[-1]

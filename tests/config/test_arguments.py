@@ -102,7 +102,8 @@ def test_arguments_take_the_last_of_repeated_flags():
         (ReproduceConfig, '--record', '--save_results'),
         (ReproduceConfig, '--recorded', '--use_saved_results'),
         (ReproduceConfig, '--list', '--dry_run'),
-        (ReproduceConfig, '--options=a', '--tuned_options=a'),
+        (ReproduceConfig, '--options=a', '--grid=a'),
+        (ReproduceConfig, '--tuned_options=a', '--grid=a'),
     ],
 )
 def test_arguments_refuse_old_names_with_the_new_name(config, old, new, tmp_path):
@@ -213,15 +214,15 @@ def test_flagfile_of_the_package_is_valid(flagfile):
 
 @pytest.mark.parametrize('name', METHOD_FILES)
 def test_flagfile_of_a_method_selects_it(name):
-    """METHOD_DATASET changes only the method's required options and learning rates of both."""
+    """METHOD_DATASET changes the method's required options, rates and critic steps only."""
     config = read(f'methods/{name}.flags')
     if name == config.method:
         return
     assert name == f'{config.method}_{config.dataset}'
     general = read(f'methods/{config.method}.flags', f'datasets/{config.dataset}.flags')
     differing = [k for k, v in vars(config).items() if v != getattr(general, k)]
-    rates = {f'{part}_learning_rate' for part in ('ae', 'critic', 'enc')}
-    assert differing and set(differing) <= {*METHODS[config.method].required_options, *rates}
+    chosen = {'critic_steps', *(f'{part}_learning_rate' for part in ('ae', 'critic', 'enc'))}
+    assert differing and set(differing) <= {*METHODS[config.method].required_options, *chosen}
 
 
 def test_flagfile_exists_for_every_method_and_fits_every_data_set():

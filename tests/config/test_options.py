@@ -196,7 +196,7 @@ def test_path_options_are_names_after_expansion(option, monkeypatch):
         (ReproduceConfig, dict(artifact='fig2', tune='beta_vae', output_dir='x'), 'one of both'),
         (ReproduceConfig, dict(tune='beta_vae', output_dir='x'), '--dataset: needed'),
         (ReproduceConfig, dict(artifact='fig2', output_dir='x', shard='3/2'), '--shard=3/2'),
-        (ReproduceConfig, dict(artifact='fig2', output_dir='x', values='1'), '--values: needs'),
+        (ReproduceConfig, dict(artifact='fig2', output_dir='x', grid='a=1'), '--grid: needs'),
     ],
 )
 def test_options_refuse_contradictions(options, given, word):
@@ -212,11 +212,10 @@ def test_options_refuse_contradictions(options, given, word):
         (dict(report=True), '--report: needs --artifact'),
         (dict(save_results=True), '--save_results: needs --artifact'),
         (dict(use_saved_results=True), '--use_saved_results: needs --artifact'),
-        (dict(seeds=2), '--seeds: needs --artifact'),
         (dict(shard='1/2'), '--shard: needs --artifact'),
         (dict(methods='vae'), '--methods: needs --artifact'),
-        (dict(values='0.1,,2'), "--values=0.1,,2: '' is not a number"),
-        (dict(tuned_options='kl_weight'), '--tuned_options=kl_weight: needs --values'),
+        (dict(tuned='runs/tune'), '--tuned: needs --artifact'),
+        (dict(finalists=2), '--finalists=2: needs --seeds'),
     ],
 )
 def test_reproduce_options_refuse_contradictions_with_tune(given, word):

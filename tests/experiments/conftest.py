@@ -115,7 +115,7 @@ def tuning(tmp_path):
 
     def make(**options):
         small = dict(tune='beta_vae', dataset='synthetic_2d', scale='small', training_steps=6)
-        small |= dict(output_dir=str(tmp_path / 'out'), values='0.5,0.1')
+        small |= dict(output_dir=str(tmp_path / 'out'), grid='kl_weight=0.5,0.1')
         return ReproduceConfig(**small | options)
 
     return make
@@ -138,7 +138,7 @@ def start(stubs, tmp_path):
     def run(*flags):
         code = 'import sys; from flexae_tf import cli; from flexae_tf.experiments import runner; '
         code += 'runner.PROGRAMS = sys.executable, sys.argv.pop(1); cli.reproduce()'
-        flags = flags or ('--tune=beta_vae', '--values=0.5,0.1', '--training_steps=6')
+        flags = flags or ('--tune=beta_vae', '--grid=kl_weight=0.5,0.1', '--training_steps=6')
         flags = [*flags, '--dataset=synthetic_2d', f'--output_dir={tmp_path}/out']
         command = [sys.executable, '-c', code, stubs / 'stub.py', *flags]
         pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)

@@ -31,7 +31,7 @@ def test_fig2_draws_negative_critic_estimates_and_fig5_each_data_set():
     found += training('flexae', [{500: 2.0, 1000: 0.2, 2000: 0.1}] * 2)
     negative = training('flexae', [{500: 1.0, 1000: -0.1}, {500: 0.5, 1000: -0.2}])
     for (one,) in (figures.fig2(found), figures.fig2(negative)):
-        check_image(one, width=10.2, height=5.2)
+        check_image(one, width=12.8, height=5.2)
     assert list(figures.fig2([])) == []
     found = capacities((9, 8, 7)) + capacities((3, 2), dataset='cifar10')
     one, other = figures.fig5(found)
@@ -61,10 +61,10 @@ def views(*models):
     return {m: LatentView(true * (i + 1), labels, prior, true) for i, m in enumerate(models)}
 
 
-@pytest.mark.parametrize('models', [tuple(paper.FIG_3_MODELS), ('vae', 'flexae')])
+@pytest.mark.parametrize('models', [tuple(paper.MODELS), ('vae', 'flexae')])
 def test_fig3_draws_latent_spaces(models):
     one = figures.fig3(views(*models), {'vae': 3.25})
-    check_image(one, width=9.0, height=6.0 if len(models) > 2 else 3.0)
+    check_image(one, width=12.0, height=6.0 if len(models) > 2 else 3.0)
 
 
 def test_latent_view_has_posterior_samples(config, synthetic, monkeypatch):

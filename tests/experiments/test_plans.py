@@ -90,7 +90,8 @@ def test_synthetic_data_have_the_papers_size_at_the_small_scale():
     for name in ('fig2', 'fig3', 'theorem2'):
         small, whole = planned(name), planned(name, scale='paper')
         assert [job.commands() for job in small] == [job.commands() for job in whole]
-    assert count(planned('fig3')) == dict(vae=3, wae_normal=3, wae_gmm_prior=6, flexae=3)
+    models = dict(vae=3, wae_normal=6, wae_gan=3, wae_gmm_prior=6, flexae=3)
+    assert count(planned('fig3')) == models
     dims = [job.config.noise_dim for job in planned('theorem2', seeds=1)]
     assert dims == [2, 3, 5, 10, 50]
 
@@ -160,7 +161,7 @@ def test_shards_are_a_partition_and_artifacts_share_jobs():
             assert set(job.evaluations) <= set(both[job.name].evaluations)
             assert job.train == both[job.name].train
     shared = both['flexae-synthetic_5d-paper-seed=0']
-    assert [e.config.checkpoint for e in shared.evaluations] == ['all', '20000']
+    assert [e.config.checkpoint for e in shared.evaluations] == ['all', '20000', '20000']
 
 
 def test_table_3_has_the_papers_sizes():
@@ -228,7 +229,7 @@ def test_smoke_scale_plans_every_artifact_on_tiny_networks():
         (dict(artifact='fig2', shard='x'), '--shard=x'),
         (dict(artifact='fig2', tune='vae'), '--artifact'),
         (dict(artifact='fig2', output_dir=None), '--output_dir'),
-        (dict(artifact='fig2', values='1,2'), '--values'),
+        (dict(artifact='fig2', grid='kl_weight=1'), '--grid'),
         (dict(artifact='fig2', methods='nonsense'), 'nonsense'),
         (dict(artifact=None, tune='vae', dataset='mnist', render=True), '--render'),
         (dict(artifact=None, tune='vae', dataset='mnist', shard='2/8'), '--shard'),

@@ -1,5 +1,7 @@
 """Tables of hand-made scores."""
 
+import dataclasses
+
 import pytest
 
 from flexae_tf.errors import UsageError
@@ -58,7 +60,10 @@ def test_table_1_is_beside_the_paper_and_shows_training_times():
     assert row(table, 'VAE')[2:] == ['2.00 ± 0.02 (3)', '57.04', '1 / 1 / 0 / 1']
     assert row(table, 'RAE + GMM (L2)')[2:] == ['5.00 (1)', '7.30', '0 / 0 / 0 / 3']
     assert row(table, 'MaskAAE') == ['-', '8.46', '-', '10.52', '-']
-    assert [cells[0] for cells in table.rows] == [tables.title(m) for m in paper.METHODS]
+    gans = [f'{name} (GAN)' for name in paper.GANS]
+    assert [cells[0] for cells in table.rows] == [*map(tables.title, paper.METHODS), *gans]
+    assert row(table, 'WGAN (GAN)') == ['-', '-', '-', '6.70', '-']
+    assert any('takes 20 h (130000 iterations' in note for note in table.notes)
     (note,) = (note for note in table.notes if 'contradicting: ' in note and 'Gen.' in note)
     assert note.startswith('Gen., contradicting: VAE better than WAE-GAN, ratio 0.65 (0.6')
     assert any('only the order' in note for note in table.notes)
@@ -181,16 +186,17 @@ def over_training():
 
 def test_fig2_compares_the_last_step_and_the_pace(over_training):
     (table,) = TABLES['fig2'](over_training)
-    columns = ('Critic', 'Sliced W1', 'floor', 'Gen.', 'Critic / scale', 'W1 / scale', 'floor')
-    assert heads(table) == list(columns)
+    columns = ('Rec.', 'Gen.', 'Critic', 'Sliced W1', 'floor', 'Critic / scale', 'W1 / scale')
+    exact = ('floor', 'Exact W1', 'floor', 'Exact W1 / scale', 'floor')
+    assert heads(table) == [*columns, *exact]
     ours = '2.00 ± 0.14 (2)'
-    cells = [ours, ours, '0.0100 ± 0.0000 (2)', '4.00 ± 0.28 (2)']
-    assert row(table, 'WAE (normal prior)')[:4] == cells
-    assert row(table, 'FlexAE')[5] == '**0.08 ± 0.06 (3)**' and table.notes[0] == 'At step 2000.'
+    cells = ['-', '4.00 ± 0.28 (2)', ours, ours, '0.0100 ± 0.0000 (2)']
+    assert row(table, 'WAE (normal prior)')[:5] == cells
+    assert row(table, 'FlexAE')[6] == '**0.08 ± 0.06 (3)**' and table.notes[0] == 'At step 2000.'
     ours, found = outcome(table, 'FlexAE: lower sliced W1')
     assert (ours, found) == ('0.17 ± 0.12 (3) vs 2.00 ± 0.14 (2)', results.SUPPORTED)
     # Of two critics, the lower estimate is not the better one.
-    assert '**' not in row(table, 'FlexAE')[0]
+    assert '**' not in row(table, 'FlexAE')[2]
     # To 2.1, WAE's second seed's best: steps 500 twice and 2000, against 1000 and 2000.
     ours = '1000 ± 866 (3) vs 1500 ± 707 (2)'
     assert outcome(table, 'FlexAE: fewer steps to Sliced W1 2.1') == (ours, results.INCONCLUSIVE)
@@ -207,7 +213,7 @@ def test_fig2_of_one_method_a_negative_critic_or_two_protocols(over_training):
     assert [cells[0] for cells in table.rows] == ['FlexAE']
     assert {claim.outcome for claim in table.claims} == {results.NOT_RUN}
     no_critic = [s for s in over_training if 'critic' not in s.stem]
-    assert row(TABLES['fig2'](no_critic)[0], 'FlexAE')[0] == '-'
+    assert row(TABLES['fig2'](no_critic)[0], 'FlexAE')[2] == '-'
     assert TABLES['fig2']([]) == []
     chosen = ('wae_normal', 'critic_distance')
     critic = [s for s in over_training if (s.method, s.stem) == chosen]
@@ -247,7 +253,7 @@ def plane(models=GEN):
 
 def test_fig3_judges_multimodal_priors():
     (table,) = TABLES['fig3'](plane())
-    names = [*paper.FIG_3_MODELS.values(), 'Training examples (floor)']
+    names = [*paper.MODELS.values(), 'Training examples (floor)']
     assert [cells[0] for cells in table.rows] == names
     assert row(table, 'FlexAE') == ['**0.55 ± 0.01 (3)**', '**1.10 ± 0.01 (3)**']
     assert row(table, 'WAE (GMM prior: circle)') == ['1.80 ± 0.02 (3)', '3.60 ± 0.04 (3)']
@@ -313,6 +319,48 @@ def test_theorem2_judges_input_sizes():
     assert outcomes(table) == [results.SUPPORTED] * 3
     assert table.claims[0].ours == '0.5 → 0.5 → 0.5 times the floor'
     assert table.claims[1].ours == '6 of 6 pairs lower'
+
+
+def test_theorem1_judges_latent_sizes_by_two_distances():
+    found = []
+    for method, values in {'wae_normal': (1, 1.2, 2, 4, 8), 'flexae': (1, 1, 1, 1, 1)}.items():
+        for size, value in zip(paper.NOISE_DIMS, values, strict=True):
+            common = dict(method=method, latent_dim=size, options={'training_steps': 1})
+            found += scores(*near(value)[0], **common)
+            measures = tables.SLICED | tables.EXACT_SCALED
+            for key, measure in measures.items():
+                factor = 0.1 if 'floor' in key else 1.0
+                codes = dict(stem=measure.stem, set_='latents', estimator=measure.stem)
+                found += scores(*near(factor * value)[0], **common, **codes)
+    (table,) = TABLES['theorem1'](found)
+    assert (
+        len(table.rows) == 10 and row(table, 'WAE (normal prior), m = 50')[1] == '8.00 ± 0.08 (3)'
+    )
+    assert outcomes(table) == [results.SUPPORTED] * 6
+    assert (
+        outcome(table, 'The WAE is nearer to its prior for m <= n than for m > n, by sliced')[0]
+        == '6 of 6 pairs lower'
+    )
+    turned = replace([s for s in found if s.latent_dim == 50 and s.method == 'flexae'], value=90.0)
+    rest = [s for s in found if s.latent_dim != 50 or s.method != 'flexae']
+    (table,) = TABLES['theorem1'](rest + turned)
+    assert (
+        outcome(table, 'm > n: FlexAE is nearer to its prior than the WAE, by exact')[1]
+        == results.NOT_SUPPORTED
+    )
+
+
+def test_similarity_of_reconstructions_and_untuned_methods_are_marked():
+    shown = {'flexae': near(20.0)[0], 'beta_vae': near(15.0)[0]}
+    found = scores_by('method', shown, ('reconstructions',), stem='psnr', **MNIST)
+    found += scores_by('method', shown, ('reconstructions',), stem='ssim', **MNIST)
+    found = [dataclasses.replace(s, is_tuned=s.method == 'flexae') for s in found]
+    (table,) = TABLES['reconstructions'](found)
+    assert heads(table) == ['PSNR', 'SSIM'] and tables.UNTUNED in table.notes
+    assert row(table, 'FlexAE') == ['**20.00 ± 0.20 (3)**'] * 2
+    assert row(table, 'beta-VAE †')[0].startswith('15.0')
+    (table,) = TABLES['reconstructions'](replace(found, is_tuned=True))
+    assert tables.UNTUNED not in table.notes
 
 
 def test_joint_judges_samplers_fitted_afterwards():
