@@ -26,6 +26,7 @@ class Program(NamedTuple):
         main: function that runs the program.
         check: function from the options to the arguments of `main`, which refuses options without
             importing TensorFlow; None if `main` takes the options.
+        prepare: function of the same arguments that is called before TensorFlow is imported.
         method_flags: whether a method from outside the package adds flags of its own.
         needs_tensorflow: whether TensorFlow is imported before `main` is.
     """
@@ -34,6 +35,7 @@ class Program(NamedTuple):
     config: str
     main: str
     check: str | None = None
+    prepare: str | None = None
     method_flags: bool = False
     needs_tensorflow: bool = True
 
@@ -44,6 +46,7 @@ PROGRAMS = {
         'config.train:TrainConfig',
         'training.trainer:train',
         check='training.workdir:check_request',
+        prepare='training.compiled_programs:prepare',
         method_flags=True,
     ),
     'evaluate': Program(
@@ -149,6 +152,8 @@ def call(name: str, arguments: Sequence[str]) -> None:
     options = parse(name, arguments)
     _check_names(options)
     request = load(program.check)(options) if program.check else (options,)
+    if program.prepare:
+        load(program.prepare)(*request)
     if program.needs_tensorflow:
         load('environment:import_tensorflow')()
     main = load(program.main)

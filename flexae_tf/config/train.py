@@ -206,6 +206,11 @@ class TrainConfig(Options):
         choices=('float32', 'tf32', 'mixed_bfloat16'),
     )
     jit_compile: str = jit_compile_option()
+    keep_compiled: bool = runtime_option(
+        False,
+        "Keep XLA's compiled programs in the workdir, so that a resumed run starts sooner. "
+        'TensorFlow then prints a line about text_format.cc, which has no effect.',
+    )
     deterministic: bool = runtime_option(
         False, 'Use only GPU kernels whose results are bit-reproducible; slower.'
     )

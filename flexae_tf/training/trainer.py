@@ -18,6 +18,7 @@ from flexae_tf.errors import Interrupted, NonFiniteLossError, UsageError
 from flexae_tf.methods import build_method
 from flexae_tf.shutdown import GracefulShutdown
 from flexae_tf.training import dry_run
+from flexae_tf.training.compiled_programs import keep as keep_programs
 from flexae_tf.training.distribution import (
     Cluster,
     check_shares,
@@ -231,6 +232,8 @@ class Trainer:
             if not compiled:
                 self._deferral.enter_context(shutdown.deferred())  # from now on there is a state
                 throughput.flop, compiled = self._count_flop(), True
+                if self._cluster.is_chief:
+                    keep_programs(config)
                 if not log_due:
                     throughput.restart(step)
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from flexae_tf import data
+from flexae_tf.config import TrainConfig
 from flexae_tf.data.catalog import DATASETS
 from flexae_tf.experiments import paper, results
 from flexae_tf.methods import METHODS
@@ -92,3 +94,14 @@ def test_table_3_trends_are_supported_by_the_papers_numbers(dataset, kind, metho
     # From 64 to 128 dimensions, WAE's samples of CelebA improve by 0.65.
     bent = (dataset, kind, method) == ('celeba', 'gen', paper.WAE)
     assert ('not at every step' in found.ours) == bent
+
+
+@pytest.mark.parametrize('dataset', paper.TABLE_4)
+def test_data_sets_have_the_sizes_of_table_4(dataset):
+    spec = data.describe(TrainConfig(dataset=dataset))
+    assert (spec.shape, spec.train_size, spec.test_size) == paper.TABLE_4[dataset]
+
+
+def test_gans_and_hours_are_of_all_data_sets():
+    assert {len(distances) for distances in paper.GANS.values()} == {len(paper.DATASETS)}
+    assert set(paper.HOURS) == set(paper.DATASETS)
