@@ -48,7 +48,8 @@ GRIDS = {
 }
 # Excludes values whose reconstructions' distance is above this many times the smallest one.
 REC_WITHIN = {'injflow': 1.1}
-SAME_AS = {'vae_flow': 'beta_vae'}  # Table 1's reconstructions on MNIST and CIFAR-10 are equal
+# Same likelihood and divergence as in beta-VAE: the methods differ by prior or posterior only.
+SAME_AS = dict.fromkeys(('vae_flow', 'vae_vampprior', 'vae_iop'), 'beta_vae')
 
 
 def parse(text: str, config: TrainConfig) -> tuple[Axis, ...]:

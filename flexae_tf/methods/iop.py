@@ -30,9 +30,9 @@ class Iop(Method):
     ln q(z) - ln N(z; 0, I). A classifier of z ~ q(z) and z ~ N(0, I) estimates it as its logit T.
 
     An iteration is a step of the auto-encoder on |x - x_hat|^2 / 2 + w (KL - T(z)) and
-    `critic_steps` steps of the classifier, each on new codes. The weight w rises from 0 to 1 over
-    the first tenth of the training. The authors alternate one epoch of the auto-encoder and ten of
-    the classifier, the same proportion.
+    `critic_steps` steps of the classifier, each on new codes. The weight w rises from 0 to
+    `kl_weight` (1 if not set) over the first tenth of the training. The authors alternate one epoch
+    of the auto-encoder and ten of the classifier, the same proportion.
 
     Their code does not sample. Here codes are sampled from the prior, N(0, I) exp(T) normalized, by
     importance resampling.
@@ -85,7 +85,8 @@ class Iop(Method):
             ae_loss = losses.reconstruction(x, self.decoder(z, training=True))
             kl = losses.kl_to_standard_normal(mean, log_variance)
             log_ratio = tf.reduce_mean(self.log_ratio(z))  # its gradient reaches z, not T's weights
-            weight = linear_warmup(step, self.config.training_steps)
+            weight = self.config.kl_weight or 1.0
+            weight *= linear_warmup(step, self.config.training_steps)
             total = 0.5 * ae_loss + weight * (kl - log_ratio)
         ae_norm = minimize(total, tape, self.ae_optimizer, self.autoencoder_variables)
 

@@ -24,7 +24,7 @@ class MethodSpec:
         posterior: distribution of a code given an example: 'deterministic', 'gaussian' or 'flow'.
         density: density of `flexae_tf.densities` to sample from by default; None for the prior.
         required_options: options that have no default and that the method needs.
-        optional_options: options that have a default and that only some methods use.
+        optional_options: options that only some methods use and that need not be set.
         depends_on_training_steps: whether a schedule depends on `--training_steps`, so that they
             are part of the identity of a run.
         learned_scale: whether the variance of a Gaussian decoder is learned; otherwise it is 1.
@@ -96,6 +96,7 @@ _ROWS = (
         prior='VampPrior',
         posterior='gaussian',
         required_options=('num_pseudo_inputs',),
+        optional_options=('kl_weight',),
         depends_on_training_steps=True,
     ),
     MethodSpec(
@@ -111,7 +112,7 @@ _ROWS = (
         'VAE-IOP',
         prior='ImplicitPrior',
         posterior='gaussian',
-        optional_options=('critic_batches',),
+        optional_options=('kl_weight', 'critic_batches'),
         depends_on_training_steps=True,
     ),
     MethodSpec(

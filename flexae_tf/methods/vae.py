@@ -38,8 +38,9 @@ class Vae(Method):
 
     - The divergence has a closed form for a Gaussian posterior and the prior N(0, I). Otherwise it
       is estimated by ln q(z given x) - ln p(z) at the z that is decoded.
-    - With `VampPrior` its weight rises from 0 to 1 over the first tenth of the iterations. The
-      pseudo-inputs have the shape of an example; the same encoder, in inference mode, encodes them.
+    - With `VampPrior` its weight rises from 0 to `kl_weight` (1 if not set) over the first tenth of
+      the iterations. The pseudo-inputs have the shape of an example; the same encoder, in inference
+      mode, encodes them.
     - A flow posterior transforms the Gaussian sample by an inverse autoregressive flow.
     - With a learned scale the decoder's variance is a parameter (Dai and Wipf 2019), and the
       learning rate is halved after each third of the iterations.
@@ -134,9 +135,10 @@ class Vae(Method):
         return losses.limited_log_scale(self.log_scale)
 
     def _kl_weight(self, step: tf.Tensor) -> tf.Tensor | float:
-        if self.pseudo_inputs is not None:
-            return linear_warmup(step, self.config.training_steps)
-        return self.config.kl_weight or 1.0
+        weight = self.config.kl_weight or 1.0
+        if self.pseudo_inputs is None:
+            return weight
+        return weight * linear_warmup(step, self.config.training_steps)
 
     def _new_pseudo_inputs(self) -> keras.Variable:
         low, high = self.spec.value_range

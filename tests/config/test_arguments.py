@@ -214,7 +214,7 @@ def test_flagfile_of_the_package_is_valid(flagfile):
 
 @pytest.mark.parametrize('name', METHOD_FILES)
 def test_flagfile_of_a_method_selects_it(name):
-    """METHOD_DATASET changes the method's required options, rates and critic steps only."""
+    """METHOD_DATASET changes the method's own options, rates and critic steps only."""
     config = read(f'methods/{name}.flags')
     if name == config.method:
         return
@@ -222,7 +222,8 @@ def test_flagfile_of_a_method_selects_it(name):
     general = read(f'methods/{config.method}.flags', f'datasets/{config.dataset}.flags')
     differing = [k for k, v in vars(config).items() if v != getattr(general, k)]
     chosen = {'critic_steps', *(f'{part}_learning_rate' for part in ('ae', 'critic', 'enc'))}
-    assert differing and set(differing) <= {*METHODS[config.method].required_options, *chosen}
+    row = METHODS[config.method]
+    assert differing and set(differing) <= {*row.required_options, *row.optional_options, *chosen}
 
 
 def test_flagfile_exists_for_every_method_and_fits_every_data_set():
@@ -240,6 +241,8 @@ def test_flagfile_exists_for_every_method_and_fits_every_data_set():
     [
         ('beta_vae', 'kl_weight', (0.1, 0.03, 0.1)),
         ('vae_flow', 'kl_weight', (0.1, 0.03, 0.1)),
+        ('vae_vampprior', 'kl_weight', (0.1, 0.03, 0.1)),
+        ('vae_iop', 'kl_weight', (0.1, 0.03, 0.1)),
         ('vae_vampprior', 'num_pseudo_inputs', (500, 128, 128)),
     ],
 )

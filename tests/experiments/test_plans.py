@@ -70,6 +70,8 @@ def test_job_name_states_only_differences_from_the_weights_of_its_scale():
     [
         ('beta_vae', {'kl_weight': 0.5}),
         ('vae_flow', {'kl_weight': 0.5}),
+        ('vae_vampprior', {'kl_weight': 0.5}),
+        ('vae_iop', {'kl_weight': 0.5}),
         ('wae_gan', {'adversarial_weight': 5.0, 'ae_learning_rate': 0.003}),
         ('rae_gmm', {'code_weight': 0.00192, 'decoder_weight': 0.00003}),
         ('two_stage_vae', {'ae_learning_rate': 0.001}),

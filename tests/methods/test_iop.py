@@ -100,14 +100,16 @@ def test_log_ratio_has_a_gradient_to_the_encoder():
     assert abs(norms[0] - norms[1]) > 0.01 * norms[0]
 
 
-def test_iop_weight_is_warmed_up():
-    method = opinionated(make(critic_steps=1, **FROZEN))
+@pytest.mark.parametrize('kl_weight', [None, 0.2])
+def test_iop_weight_is_warmed_up(kl_weight):
+    method = opinionated(make(critic_steps=1, kl_weight=kl_weight, **FROZEN))
     weights = []
     for step in (0, 3, 10, 99):
         values = run(method, batches_for(method), step)
         bound = values['loss/kl'] - values['latent/kl']
         weights.append((values['loss/total'] - values['loss/ae'] / 2) / bound)
-    np.testing.assert_allclose(weights, [0.0, 0.3, 1.0, 1.0], atol=1e-4)
+    expected = (kl_weight or 1.0) * np.array([0.0, 0.3, 1.0, 1.0])
+    np.testing.assert_allclose(weights, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def test_build_method_refuses_a_configuration_as_given():
     ('options', 'message'),
     [
         (dict(method='wae'), '--method=wae: unknown method. Choose one of flexae, '),
+        (dict(method='vae', kl_weight=1.0), '--kl_weight=1.0: .* by beta_vae, vae_vampprior'),
         (dict(method='vae', divergence='mmd'), '--divergence=mmd: not used by --method=vae, only'),
         (dict(method='two_stage_vae', divergence='mmd'), '--divergence=mmd: not used by'),
         (dict(method='vae', critic_batches='shared'), 'critic_batches=shared: .* by flexae, '),

@@ -65,13 +65,15 @@ def test_sample_posterior_has_the_moments_of_the_encoder():
     np.testing.assert_allclose(codes.std(axis=0), np.exp(0.5 * log_variance[0]), rtol=0.05)
 
 
-def test_vampprior_losses_equal_their_equations():
+@pytest.mark.parametrize('kl_weight', [None, 0.3])
+def test_vampprior_losses_equal_their_equations(kl_weight):
     """Covers the warm-up, which is 10 of 100 steps long."""
     options = dict(method='vae_vampprior', num_pseudo_inputs=3, training_steps=100)
+    options |= dict(kl_weight=kl_weight)
     method, twin = (make(ae_learning_rate=STILL, **options) for _ in range(2))
     x = batch()
     start = [v.numpy() for v in twin.encoder.non_trainable_variables]
-    for step, weight in ((0, 0.0), (5, 0.5), (9, 0.9), (10, 1.0), (60, 1.0)):
+    for step, warmup in ((0, 0.0), (5, 0.5), (9, 0.9), (10, 1.0), (60, 1.0)):
         mean, log_variance = (t.numpy() for t in twin.encoder(x, training=True))
         # In inference mode, with averages that the pass of the images has just moved.
         pseudo = np.clip(twin.pseudo_inputs.numpy(), 0.0, 1.0)
@@ -84,7 +86,7 @@ def test_vampprior_losses_equal_their_equations():
         values = method.train_step(x[None], tf.constant(step, tf.int64))
         assert float(values['loss/ae']) == pytest.approx(sse, rel=1e-5)
         assert float(values['loss/kl']) == pytest.approx(np.mean(log_q - log_p), rel=1e-4)
-        expected = sse / 2 + weight * np.mean(log_q - log_p)
+        expected = sse / 2 + (kl_weight or 1.0) * warmup * np.mean(log_q - log_p)
         assert float(values['loss/total']) == pytest.approx(expected, rel=1e-5)
     for a, b, old in zip(
         method.encoder.non_trainable_variables,
