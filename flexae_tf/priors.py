@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from flexae_tf import noise
+from flexae_tf.networks.flow import MaskedAutoregressiveFlow
 from flexae_tf.noise import Role
 
 LOG_TWO_PI = float(np.log(2.0 * np.pi))
@@ -108,6 +109,30 @@ class MaskedNormal(TransformedNormal):
     def transform(self, n: tf.Tensor) -> tf.Tensor:
         """See `TransformedNormal.transform`."""
         return self._mask() * n
+
+
+class FlowPrior(TransformedNormal):
+    """z = f^-1(n), n ~ N(0, I), with a masked autoregressive flow f (Papamakarios et al. 2017).
+
+    The density takes one pass through f, a sample latent_dim passes.
+
+    Args:
+        flow: codes [n, latent_dim] -> noise [n, latent_dim] and ln |det| [n].
+        latent_dim: m.
+    """
+
+    def __init__(self, flow: MaskedAutoregressiveFlow, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+        self._flow = flow
+
+    def transform(self, n: tf.Tensor) -> tf.Tensor:
+        """See `TransformedNormal.transform`."""
+        return self._flow.invert(n)
+
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        """Returns the log density of codes [n, latent_dim], as [n]."""
+        n, log_determinant = self._flow(z)
+        return normal_log_prob(n, 0.0, 0.0) + log_determinant
 
 
 class GaussianMixture(Prior):

@@ -28,7 +28,7 @@ from tests.test_documents import code_blocks
 SPEC = DatasetSpec('digits', 'images', (28, 28, 1), 1437, 360, (0.0, 1.0))
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
 RUNS = ROOT / 'flexae_tf/training/RUNS.md'
-TRANSFORMED = ('StandardNormal', 'LearnedPrior', 'MaskedNormal')
+TRANSFORMED = ('StandardNormal', 'LearnedPrior', 'MaskedNormal', 'FlowPrior')
 
 
 def make(name, spec, **options):

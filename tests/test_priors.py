@@ -7,6 +7,7 @@ import scipy.stats
 import tensorflow as tf
 
 from flexae_tf import noise, priors
+from flexae_tf.networks import flow as flow_lib
 from flexae_tf.networks.latent import Generator
 from flexae_tf.noise import Role
 
@@ -59,6 +60,7 @@ def every_prior():
         'normal': priors.StandardNormal(2),
         'learned': priors.LearnedPrior(Generator((8,), noise_dim=3, latent_dim=2, seed=0), 3),
         'masked': priors.MaskedNormal(lambda: mask, 2),
+        'flow': priors.FlowPrior(flow_lib.MaskedAutoregressiveFlow(2, seed=0), 2),
         'mixture': mixture(),
         'vamp': vamp(MEANS, np.zeros_like(MEANS)),
         'implicit': tilted(np.float32([0.5, -0.5]), np.float32([0.8, 1.0])),
@@ -215,6 +217,44 @@ def test_masked_normal_reads_the_mask_at_every_sample():
     np.testing.assert_allclose(
         prior.sample_with_key(NUM, noise.key(*KEY)), n * [0.0, 1.0, 1.0], atol=1e-6
     )
+
+
+@pytest.fixture
+def flow_prior(monkeypatch):
+    """A flow prior far from N(0, I), of small networks."""
+    monkeypatch.setattr(flow_lib, 'HIDDEN', (16, 16))
+    flow, rng = flow_lib.MaskedAutoregressiveFlow(2, seed=0), np.random.default_rng(0)
+    for v in flow.trainable_variables:
+        v.assign(2.0 * (v + 0.2 * rng.normal(size=v.shape)))
+    return priors.FlowPrior(flow, 2)
+
+
+def test_flow_prior_log_prob_integrates_to_the_frequencies_of_samples(flow_prior):
+    z = flow_prior.sample_with_key(NUM, noise.key(*KEY)).numpy()
+    # A grid over all samples and a margin; its four quarters are separated by the medians.
+    low, high = z.min(axis=0) - 3.0, z.max(axis=0) + 3.0
+    axes = [np.linspace(a, b, 400) for a, b in zip(low, high, strict=True)]
+    grid = np.stack(np.meshgrid(*axes, indexing='ij'), axis=-1).reshape([-1, 2])
+    density = np.exp(flow_prior.log_prob(np.float32(grid)))
+    density *= np.prod((high - low) / 399)
+    assert np.sum(density) == pytest.approx(1.0, abs=0.01)
+    quarter, expected = (
+        np.sum((points > np.median(z, axis=0)) * [1, 2], axis=1) for points in (z, grid)
+    )
+    shares = np.bincount(quarter) / NUM
+    np.testing.assert_allclose(np.bincount(expected, density), shares, atol=0.015)
+    assert np.ptp(shares) > 0.05  # no product of independent coordinates
+
+
+def test_flow_prior_log_prob_is_the_change_of_variables_of_its_samples(flow_prior):
+    n = noise.normal(noise.key(*KEY), [20, 2])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(n)
+        z = flow_prior.transform(n)
+        coordinates = tf.unstack(z, axis=1)
+    jacobian = np.stack([tape.gradient(c, n) for c in coordinates], axis=1)
+    expected = scipy.stats.norm.logpdf(n).sum(axis=1) - np.linalg.slogdet(jacobian)[1]
+    np.testing.assert_allclose(flow_prior.log_prob(z), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_learned_prior_is_the_generator_of_normal_noise():

@@ -148,8 +148,9 @@ class TrainConfig(Options):
     )
     kl_weight: float | None = option(
         None,
-        'beta of beta_vae, vae_flow, vae_vampprior and vae_iop: weight of the divergence from the '
-        'prior; half the squared error of an image has weight 1 (default of the last two: 1).',
+        'beta of beta_vae, vae_flow, vae_flow_prior, vae_vampprior and vae_iop: weight of the '
+        'divergence from the prior; half the squared error of an image has weight 1 (default of '
+        'the last two: 1).',
         above=0.0,
     )
     num_pseudo_inputs: int | None = option(

@@ -49,7 +49,7 @@ GRIDS = {
 # Excludes values whose reconstructions' distance is above this many times the smallest one.
 REC_WITHIN = {'injflow': 1.1}
 # Same likelihood and divergence as in beta-VAE: the methods differ by prior or posterior only.
-SAME_AS = dict.fromkeys(('vae_flow', 'vae_vampprior', 'vae_iop'), 'beta_vae')
+SAME_AS = dict.fromkeys(('vae_flow', 'vae_flow_prior', 'vae_vampprior', 'vae_iop'), 'beta_vae')
 
 
 def parse(text: str, config: TrainConfig) -> tuple[Axis, ...]:

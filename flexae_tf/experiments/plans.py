@@ -33,6 +33,8 @@ REPEATED = (
     'rae_gmm',
     'two_stage_vae',
 )  # three seeds in Tables 1 and 2
+# Text and citation of the paper disagree on VAE + FLOW, so both readings are rows.
+IN_TABLE_1 = (*paper.METHODS, 'vae_flow_prior')
 SEEDS = 3  # the paper reports three executions of FlexAE
 SNAPSHOTS = {'snapshot_every_steps': 500}  # points of Fig. 2's curves
 MMD = {'divergence': 'mmd'}
@@ -450,9 +452,9 @@ GALLERIES = ('fig4', *(f'fig{number}' for number in range(6, 13)))  # images of 
 _ORDINALS = {7: 'First', 8: 'Second', 9: 'Third', 10: 'Fourth', 11: 'Fifth'}
 ARTIFACTS = {
     'table1': Artifact(
-        'Fréchet distances of 13 methods', _table_1, paper.METHODS, seeds=None, shared=True
+        'Fréchet distances of 13 methods', _table_1, IN_TABLE_1, seeds=None, shared=True
     ),
-    'table2': Artifact('Precision and recall', _table_1, paper.METHODS, seeds=None, shared=True),
+    'table2': Artifact('Precision and recall', _table_1, IN_TABLE_1, seeds=None, shared=True),
     'table3': Artifact('Fréchet distance by latent size', _table_3, *_IN_TABLE_3),
     'fig2': Artifact('Priors over training', _figure_2, *_IN_FIGURE_2, SEEDS),
     'fig3': Artifact('Latent spaces of six Gaussians', _figure_3, *_IN_FIGURE_3, SEEDS),

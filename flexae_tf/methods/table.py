@@ -107,6 +107,14 @@ _ROWS = (
         required_options=('kl_weight',),
     ),
     MethodSpec(
+        'vae_flow_prior',
+        'flexae_tf.methods.vae:Vae',
+        'VAE + FLOW prior',
+        prior='FlowPrior',
+        posterior='gaussian',
+        required_options=('kl_weight',),
+    ),
+    MethodSpec(
         'vae_iop',
         'flexae_tf.methods.iop:Iop',
         'VAE-IOP',

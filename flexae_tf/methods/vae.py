@@ -1,4 +1,4 @@
-"""Variational auto-encoders: VAE, beta-VAE, VampPrior, flow posterior, first stage of 2-S VAE."""
+"""Variational auto-encoders: VAE, beta-VAE, VampPrior, two flows, first stage of 2-S VAE."""
 
 import math
 
@@ -21,9 +21,9 @@ from flexae_tf.methods.base import (
 )
 from flexae_tf.methods.table import MethodSpec
 from flexae_tf.networks.autoencoder import CONTEXT, FlowEncoder, GaussianEncoder
-from flexae_tf.networks.flow import InverseAutoregressiveFlow
+from flexae_tf.networks.flow import InverseAutoregressiveFlow, MaskedAutoregressiveFlow
 from flexae_tf.noise import Role
-from flexae_tf.priors import Prior, StandardNormal, VampPrior, normal_log_prob
+from flexae_tf.priors import FlowPrior, Prior, StandardNormal, VampPrior, normal_log_prob
 
 # Narrower limits of VampPrior's authors, whose prior is a mixture of posteriors.
 VAMP_LOG_VARIANCE_LIMITS = (-6.0, 2.0)
@@ -41,12 +41,13 @@ class Vae(Method):
     - With `VampPrior` its weight rises from 0 to `kl_weight` (1 if not set) over the first tenth of
       the iterations. The pseudo-inputs have the shape of an example; the same encoder, in inference
       mode, encodes them.
-    - A flow posterior transforms the Gaussian sample by an inverse autoregressive flow.
+    - A flow posterior transforms the Gaussian sample by an inverse autoregressive flow. With
+      `FlowPrior` the posterior is Gaussian, and the prior a masked autoregressive flow.
     - With a learned scale the decoder's variance is a parameter (Dai and Wipf 2019), and the
       learning rate is halved after each third of the iterations.
     """
 
-    priors = ('VampPrior', *Method.priors)
+    priors = ('VampPrior', 'FlowPrior', *Method.priors)
     pseudo_inputs: keras.Variable | None = None
     log_variance_limits = LOG_VARIANCE_LIMITS
 
@@ -77,6 +78,12 @@ class Vae(Method):
             self.log_variance_limits = VAMP_LOG_VARIANCE_LIMITS
             self.pseudo_inputs = self._new_pseudo_inputs()
             return VampPrior(self._pseudo_posteriors)
+        if self.method_spec.prior == 'FlowPrior':
+            size = self.config.latent_dim
+            self.prior_flow = MaskedAutoregressiveFlow(
+                size, seed=self.weight_seed(NetworkRole.OTHER)
+            )
+            return FlowPrior(self.prior_flow, size)
         return super().build_prior()
 
     @property

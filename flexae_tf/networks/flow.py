@@ -1,12 +1,16 @@
-"""Inverse autoregressive flow of masked perceptrons."""
+"""Autoregressive flows of masked perceptrons: a posterior (inverse) and a density of codes."""
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 STEPS = 4
 HIDDEN = (512, 512)
 # Initial gates are near 0.82, so that every step is near the identity; otherwise training diverges.
 GATE_BIAS = 1.5
+# Factor of the outputs of a density's perceptrons, as in the authors' code, so that every step is
+# near the identity initially.
+DENSITY_FACTOR = 0.1
 
 
 class InverseAutoregressiveFlow(keras.Model):
@@ -39,6 +43,62 @@ class InverseAutoregressiveFlow(keras.Model):
         super().__init__([start, context], [z, log_determinant], name='flow')
 
 
+class MaskedAutoregressiveFlow(keras.Model):
+    """z -> (u, ln |det du/dz|), a density of z if u ~ N(0, I); Papamakarios et al. 2017.
+
+    A step is u = (z - m) exp(-s). A masked perceptron of z without context computes (m, s), with
+    the connections of `InverseAutoregressiveFlow`. Unlike its gates, exp(-s) can also expand, so
+    that the density can be narrower than N(0, I). s is between -1 and 1: without limits, rare codes
+    have infinite gradients. The density of codes takes one pass, the inverse of a step one pass for
+    each coordinate.
+
+    The input is [batch, latent_dim], the output a list of [batch, latent_dim] and [batch]. Always
+    float32.
+
+    Args:
+        latent_dim: m.
+        seed: seed of the initial weights.
+    """
+
+    def __init__(self, latent_dim: int, *, seed: int) -> None:
+        start = keras.Input([latent_dim])
+        z, log_determinant = start, 0.0
+        for step in range(STEPS):
+            if step:
+                z = keras.ops.flip(z, axis=1)
+            shift, log_scale = _density_step(latent_dim, seed + 8 * step, f'step_{step}')(z)
+            z = (z - shift) * keras.ops.exp(-log_scale)
+            log_determinant -= keras.ops.sum(log_scale, axis=1)
+        super().__init__(start, [z, log_determinant], name='density_flow')
+
+    def invert(self, u: tf.Tensor) -> tf.Tensor:
+        """Returns z [batch, latent_dim] of u [batch, latent_dim]."""
+        for step in reversed(range(STEPS)):
+            u = _invert_step(self.get_layer(f'step_{step}'), u)
+            if step:
+                u = tf.reverse(u, axis=[1])
+        return u
+
+
+def _density_step(latent_dim: int, seed: int, name: str) -> keras.Model:
+    """Returns z -> (m, s), [batch, latent_dim] each."""
+    z = keras.Input([latent_dim])
+    shift, score = _masked_perceptron(z, None, seed=seed, name=name)
+    log_scale = keras.ops.tanh(DENSITY_FACTOR * score)
+    return keras.Model(z, [DENSITY_FACTOR * shift, log_scale], name=name)
+
+
+def _invert_step(step: keras.Model, u: tf.Tensor) -> tf.Tensor:
+    """Returns z = u exp(s) + m, where (m, s) of a coordinate depend on the coordinates before."""
+    coordinates = tf.range(u.shape[1])
+
+    def set_coordinate(i: tf.Tensor, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shift, log_scale = step(z)
+        return i + 1, tf.where(coordinates == i, u * tf.exp(log_scale) + shift, z)
+
+    return tf.while_loop(lambda i, _: i < u.shape[1], set_coordinate, (0, tf.zeros_like(u)))[1]
+
+
 class MaskedDense(keras.layers.Layer):
     """A fully connected layer without some of its connections.
 
@@ -69,7 +129,7 @@ class MaskedDense(keras.layers.Layer):
 
 
 def _masked_perceptron(
-    z: keras.KerasTensor, context: keras.KerasTensor, *, seed: int, name: str
+    z: keras.KerasTensor, context: keras.KerasTensor | None, *, seed: int, name: str
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Returns (m, s), [batch, latent_dim] each; coordinate i depends on coordinates before i."""
     latent_dim = z.shape[1]
@@ -82,7 +142,7 @@ def _masked_perceptron(
             unit_degrees >= input_degrees[:, None], seed=seed + index, name=f'{name}_fc_{index}'
         )
         hidden = layer(hidden)
-        if index == 1:
+        if index == 1 and context is not None:
             hidden += keras.layers.Dense(
                 units,
                 use_bias=False,

@@ -241,6 +241,7 @@ def test_flagfile_exists_for_every_method_and_fits_every_data_set():
     [
         ('beta_vae', 'kl_weight', (0.1, 0.03, 0.1)),
         ('vae_flow', 'kl_weight', (0.1, 0.03, 0.1)),
+        ('vae_flow_prior', 'kl_weight', (0.1, 0.03, 0.1)),
         ('vae_vampprior', 'kl_weight', (0.1, 0.03, 0.1)),
         ('vae_iop', 'kl_weight', (0.1, 0.03, 0.1)),
         ('vae_vampprior', 'num_pseudo_inputs', (500, 128, 128)),

@@ -8,6 +8,7 @@ REQUIRED = {
     'beta_vae': dict(kl_weight=0.1),
     'vae_vampprior': dict(num_pseudo_inputs=5),
     'vae_flow': dict(kl_weight=0.1),
+    'vae_flow_prior': dict(kl_weight=0.1),
     'wae_gan': dict(adversarial_weight=20.0),
     'rae_gmm': dict(code_weight=0.01, decoder_weight=0.001),
     'injflow': dict(volume_weight=0.01),

@@ -23,12 +23,13 @@ PRIORS = (
     'GaussianMixture',
     'LearnedPrior',
     'VampPrior',
+    'FlowPrior',
     'ImplicitPrior',
     'MaskedNormal',
 )
 ALLOWED = {  # of the classes that can have a prior beside their row's
     'FlexAE': {'LearnedPrior', 'StandardNormal', 'GaussianMixture'},
-    'Vae': {'VampPrior', 'StandardNormal', 'GaussianMixture'},
+    'Vae': {'VampPrior', 'FlowPrior', 'StandardNormal', 'GaussianMixture'},
     'Wae': {'StandardNormal', 'GaussianMixture'},
 }
 

@@ -90,7 +90,7 @@ def test_training_lowers_the_loss_and_resumes_bit_identically(name, tmp_path):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
-COMPILED = ('flexae_sr', 'wae_gan', 'vae_vampprior', 'vae_flow', 'rae_gmm')  # without own tests
+COMPILED = ('flexae_sr', 'wae_gan', 'vae_vampprior', 'vae_flow', 'vae_flow_prior', 'rae_gmm')
 
 
 def test_public_functions_scale_uint8_images(name):

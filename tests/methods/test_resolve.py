@@ -24,6 +24,7 @@ HASHES = {
     'beta_vae': 'c86344c7e91d',
     'vae_vampprior': '75c94e0f8c62',
     'vae_flow': 'd7c8a8804ff3',
+    'vae_flow_prior': 'd645601d9cdc',
     'vae_iop': '28d98ae99b26',
     'two_stage_vae': 'ee92a09b42ae',
     'wae_gan': 'b10263774acc',

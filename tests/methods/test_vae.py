@@ -175,6 +175,25 @@ def test_flow_losses_equal_their_equations():
     assert float(values['loss/total']) == pytest.approx(sse / 2 + 0.3 * kl, rel=1e-5)
 
 
+def test_flow_prior_losses_equal_their_equations():
+    options = dict(dataset='synthetic_2d', method='vae_flow_prior', kl_weight=0.3)
+    method, x = make(VECTORS, **options), batch(VECTORS)
+    mean, log_variance = (t.numpy() for t in method.encoder(x, training=True))
+    z = mean + np.exp(log_variance / 2) * noise_of(7)
+    n, log_determinant = (t.numpy() for t in method.prior_flow(z))
+    log_p = normal_log_prob(n) + log_determinant
+    kl = np.mean(normal_log_prob(z, mean, log_variance) - log_p)
+    sse = squared_error(x, method.decoder(z, training=True))
+    np.testing.assert_allclose(method.encode(x), mean, rtol=1e-5, atol=1e-6)
+    sampled = method.prior_flow(method.sample_latent(5, seed=3))[0]
+    expected = noise.normal(noise.key(3, 0, Role.SAMPLE), [5, 4])
+    np.testing.assert_allclose(sampled, expected, atol=1e-5)
+    values = method.train_step(x[None], tf.constant(7, tf.int64))
+    assert float(values['loss/ae']) == pytest.approx(sse, rel=1e-5)
+    assert float(values['loss/kl']) == pytest.approx(kl, rel=1e-4)
+    assert float(values['loss/total']) == pytest.approx(sse / 2 + 0.3 * kl, rel=1e-5)
+
+
 def test_two_stage_vae_losses_equal_their_equations():
     options = dict(dataset='synthetic_2d', method='two_stage_vae')
     method, x = make(VECTORS, **options), batch(VECTORS)

@@ -1,4 +1,4 @@
-"""The inverse autoregressive flow compared with automatic differentiation and NumPy."""
+"""Autoregressive flows compared with automatic differentiation and NumPy."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,11 @@ import tensorflow as tf
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.networks import flow as flow_lib
-from flexae_tf.networks.flow import InverseAutoregressiveFlow, MaskedDense
+from flexae_tf.networks.flow import (
+    InverseAutoregressiveFlow,
+    MaskedAutoregressiveFlow,
+    MaskedDense,
+)
 from tests.methods.building import build
 
 VECTORS = DatasetSpec('synthetic_2d', 'vectors', (128,), 15_000, 10_000, (-1.0, 1.0))
@@ -23,6 +27,17 @@ def make(latent_dim, *, perturbed=False):
         rng = np.random.default_rng(0)
         for v in flow.trainable_variables:
             v.assign(1.5 * v.numpy() + 0.3 * rng.normal(size=v.shape) / np.sqrt(len(v.shape) * 50))
+    return flow
+
+
+def make_density(latent_dim, *, perturbed=False):
+    """Returns a flow that is a density; `perturbed` makes it far from the identity."""
+    flow = MaskedAutoregressiveFlow(latent_dim, seed=3)
+    if perturbed:
+        rng = np.random.default_rng(0)
+        for v in flow.trainable_variables:
+            output = v.path.split('/')[0].endswith(('mean', 'gate'))
+            v.assign((5.0 if output else 1.0) * (v + 0.1 * rng.normal(size=v.shape)))
     return flow
 
 
@@ -191,3 +206,50 @@ def test_train_step_updates_every_weight_of_the_smallest_flow():
         assert id(v) in trained
         masked = v.path.endswith('fc_1/kernel')  # no coordinate precedes the only one
         assert np.array_equal(before[v.path], v.numpy()) == masked, v.path
+
+
+@pytest.mark.parametrize('latent_dim', SIZES)
+def test_density_flow_log_determinant_is_the_one_of_the_jacobian(latent_dim):
+    flow = make_density(latent_dim, perturbed=True)
+    z, _ = inputs(latent_dim)
+    _, log_determinant = flow(z)
+    assert log_determinant.shape == (4,)
+    assert np.ptp(log_determinant) > 0.1 or latent_dim == 1  # one coordinate: a constant
+    _, expected = np.linalg.slogdet(jacobian(lambda v: flow(v)[0], z).astype(np.float64))
+    np.testing.assert_allclose(log_determinant, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('latent_dim', SIZES)
+def test_density_flow_is_inverted(latent_dim):
+    flow = make_density(latent_dim, perturbed=True)
+    z, _ = inputs(latent_dim, num=50)
+    u = flow(z)[0]
+    assert np.abs(u - z).max() > 0.5
+    np.testing.assert_allclose(flow.invert(u), z, atol=1e-4)
+    np.testing.assert_allclose(flow(flow.invert(z))[0], z, atol=1e-4)
+    compiled = tf.function(flow.invert, input_signature=[tf.TensorSpec([None, latent_dim])])
+    np.testing.assert_allclose(compiled(u), flow.invert(u), atol=1e-5)
+
+
+def test_density_flow_is_near_the_identity_initially():
+    z, _ = inputs(32, num=200)
+    u, log_determinant = make_density(32)(z)
+    np.testing.assert_allclose(u, z.numpy()[:, ::-1], atol=1.0)  # three reversals equal one
+    assert np.std(u - z.numpy()[:, ::-1]) < 0.2
+    assert np.abs(log_determinant / 32).max() < 0.1
+
+
+def test_density_flow_scales_are_limited():
+    """Codes far from the others had infinite gradients with unlimited scales."""
+    flow, z = make_density(5, perturbed=True), 1e4 * inputs(5)[0]
+    with tf.GradientTape() as tape:
+        u, log_determinant = flow(z)
+        loss = tf.reduce_mean(tf.reduce_sum(u**2, axis=1) - log_determinant)
+    assert np.abs(log_determinant).max() <= flow_lib.STEPS * 5
+    assert np.isfinite(tf.linalg.global_norm(tape.gradient(loss, flow.trainable_variables)))
+
+
+def test_density_flow_makes_every_coordinate_depend_on_every_other():
+    flow = make_density(5, perturbed=True)
+    z, _ = inputs(5)
+    assert np.all(np.abs(jacobian(lambda v: flow(v)[0], z)) > 1e-7)

@@ -20,6 +20,7 @@ PARTS = {  # of learning rates
     'two_stage_vae': ('ae',),
     'vae_vampprior': ('ae',),
     'vae_flow': ('ae',),
+    'vae_flow_prior': ('ae',),
     'vae_iop': ('ae', 'critic'),
     'wae_gan': ('ae', 'critic'),
     'rae_gmm': ('ae',),
