@@ -74,6 +74,13 @@ def test_second_stage_log_scale_moves_to_the_error(off):
     assert (float(method.log_scale) - start) * off < 0.0
 
 
+def test_second_stage_learning_rate_is_halved_after_three_and_six_eighths():
+    method = build('second_stage', training_steps=800, ae_learning_rate=1e-4)
+    for step, rate in ((0, 1e-4), (299, 1e-4), (300, 5e-5), (599, 5e-5), (600, 2.5e-5)):
+        method.ae_optimizer.iterations.assign(step)
+        assert float(method.ae_optimizer.learning_rate) == pytest.approx(rate), step
+
+
 def test_second_stage_learns_a_line_in_four_dimensions():
     # The scale shrinks, and samples lie along the line.
     method = build('second_stage', training_steps=900, ae_learning_rate=3e-3)
