@@ -165,6 +165,12 @@ class TrainConfig(Options):
         'weight 1.',
         above=0.0,
     )
+    discriminator: str = option(
+        'mnist',
+        "Discriminator of wae_gan, as in its authors' configuration for a data set. mnist: four "
+        'layers of 512 units. celeba: of 1024 units; ln p(z) of the prior is added to the logit.',
+        choices=('mnist', 'celeba'),
+    )
     code_weight: float | None = option(
         None,
         'a of rae_gmm: weight of the squared norm of a code; the squared error of an image has '

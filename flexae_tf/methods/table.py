@@ -137,6 +137,7 @@ _ROWS = (
         'flexae_tf.methods.wae:Wae',
         'WAE-GAN',
         required_options=('adversarial_weight',),
+        optional_options=('discriminator',),
         depends_on_training_steps=True,
     ),
     MethodSpec(

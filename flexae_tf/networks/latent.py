@@ -65,11 +65,12 @@ class SkipPerceptron(keras.Model):
 class Discriminator(_Perceptron):
     """z [batch, latent_dim] -> logit [batch, 1] of the probability that z is from the prior.
 
-    Four layers of 512, like the MNIST network of WAE-GAN (Tolstikhin et al. 2018).
+    Four layers, like in WAE-GAN (Tolstikhin et al. 2018).
     """
 
-    def __init__(self, *, latent_dim: int, seed: int) -> None:
-        super().__init__((512,) * 4, inputs=latent_dim, outputs=1, seed=seed, name='discriminator')
+    def __init__(self, *, units: int, latent_dim: int, seed: int) -> None:
+        hidden = (units,) * 4
+        super().__init__(hidden, inputs=latent_dim, outputs=1, seed=seed, name='discriminator')
 
 
 class RatioEstimator(keras.Model):

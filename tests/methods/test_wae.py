@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from flexae_tf import noise
@@ -22,18 +23,25 @@ def images():
     return tf.constant(np.random.RandomState(0).rand(6, 28, 28, 1), tf.float32)
 
 
-def test_wae_losses_equal_their_equations():
-    method, x = make(), images()
+@pytest.mark.parametrize(('discriminator', 'units'), [('mnist', 512), ('celeba', 1024)])
+def test_wae_losses_equal_their_equations(discriminator, units):
+    method, twin = (make(discriminator=discriminator) for _ in '12')
+    x = images()
+    assert [v.shape[1] for v in method.discriminator.weights[::2]] == [units] * 4 + [1]
+
+    def logit_of(z):
+        log_prior = scipy.stats.norm.logpdf(z).sum(axis=1, keepdims=True)
+        return twin.discriminator(z).numpy() + (log_prior if discriminator == 'celeba' else 0.0)
+
     z = method.encoder(x, training=True)
     x_hat = method.decoder(z, training=True).numpy()
-    logit = method.discriminator(z).numpy()
+    logit = logit_of(z)
     values = method.train_step(x[None], tf.constant(3, tf.int64))
     sse = np.mean(np.sum((x.numpy() - x_hat) ** 2, axis=(1, 2, 3)))
     assert float(values['loss/ae']) == pytest.approx(sse, rel=1e-5)
     assert float(values['loss/enc']) == pytest.approx(np.mean(np.log1p(np.exp(-logit))), rel=1e-4)
     n = noise.normal(noise.key(0, 3, Role.CRITIC_NOISE), [6, 4])
-    twin = make()
-    real = twin.discriminator(n).numpy()
+    real = logit_of(n)
     expected = np.mean(np.log1p(np.exp(-real))) + np.mean(np.log1p(np.exp(logit)))
     assert float(values['loss/critic']) == pytest.approx(expected, rel=1e-4)
 
