@@ -171,6 +171,20 @@ def test_readme_results_are_in_the_generated_results():
     assert not [number for number in numbers if number not in results]
 
 
+def test_readme_outcomes_are_outcomes_of_the_generated_results():
+    text = README.read_text()
+    section = text[text.index('## Results at a glance') : text.index('## Requirements')]
+    rows = [line.strip('| ').split(' | ') for line in section.splitlines() if ', full size' in line]
+    rows += [line.strip('| ').split(' | ') for line in section.splitlines() if ', small' in line]
+    assert len(rows) >= 7
+    for experiment, *_, outcome in rows:
+        name = experiment.partition(',')[0]
+        (part,) = re.findall(
+            rf'^## {re.escape(name)}: .*?(?=^## |\Z)', RESULTS.read_text(), re.M | re.S
+        )
+        assert outcome in re.findall(r'\| ([a-z ]+) \|$', part, re.M), experiment
+
+
 def test_readme_api_trains_samples_and_exports(tmp_path, monkeypatch, here, short_networks):
     here('train', '--flagfile=flags/smoke.flags', f'--workdir={tmp_path}/run')
     code = next(b for b in code_blocks(README.read_text(), 'python') if 'Trainer' in b)

@@ -32,8 +32,8 @@ TABLE_1 = {
     'flexae': _row(Fid, 4.33, 4.69, 39.91, 62.66, 21.17, 25.96),
 }
 METHODS = tuple(TABLE_1)  # rows of Tables 1 and 2
-# "On MNIST and CelebA comparable to that of the GANs", without numbers. These are the Gen. FIDs of
-# tuned GANs of Lucic et al. 2018, as cited in Table 1 of Dai and Wipf 2019.
+# The text calls FlexAE comparable to GANs on MNIST and CelebA, without numbers. These are the Gen.
+# FIDs of tuned GANs of Lucic et al. 2018, as cited in Table 1 of Dai and Wipf 2019.
 GANS = {'WGAN': (6.7, 55.2, 41.3), 'WGAN-GP': (20.3, 55.8, 30.3)}
 # "The average runtime" on a GTX 1080 Ti: hours for 130000 iterations with batches of 128.
 HOURS = dict(zip(DATASETS, (20, 40, 100), strict=True))

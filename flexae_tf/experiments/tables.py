@@ -460,7 +460,7 @@ _CAPTION_2 = 'Table 2, precision (F_1/8) and recall (F_8) of samples, {}; higher
 _CAPTION_12 = 'Fig. 12, median distance in pixels to the nearest training image, {}'
 _NOTE_12 = (
     'z: test of Meehan et al. 2020; negative if images are nearer to training images than test '
-    'images are. Blur alone makes it negative, so compare samples with reconstructions.'
+    'images are. Blur makes it negative, too, so compare samples with reconstructions.'
 )
 _CAPTION_PAIRED = 'Reconstructions and their images, {}: PSNR in dB and SSIM; higher is better'
 _MAKE = {

@@ -31,7 +31,7 @@ _PROCESSOR = re.compile(r'^(model name|flags)\s*:.*', re.MULTILINE)
 def prepare(config: ResolvedConfig, _: DatasetSpec) -> None:
     """Gives XLA a folder with the kept programs of this machine, before TensorFlow is imported.
 
-    Damaged programs are left out with a message; they are then compiled again. If `TF_XLA_FLAGS`
+    Corrupt programs are left out with a message; they are then compiled again. If `TF_XLA_FLAGS`
     already names a folder, that one is used and nothing is kept.
     """
     if not _wanted(config) or _FLAG in os.environ.get('TF_XLA_FLAGS', ''):

@@ -47,7 +47,7 @@ def test_programs_are_kept_and_given_to_the_next_start(request_, monkeypatch, ca
     assert capsys.readouterr().out == ''
 
 
-def test_damaged_programs_are_not_used_and_replaced(request_, monkeypatch, capsys, tmp_path):
+def test_corrupt_programs_are_not_used_and_replaced(request_, monkeypatch, capsys, tmp_path):
     (start(request_(), monkeypatch) / 'a.pb').write_bytes(b'program')
     compiled_programs.keep(request_())
     (kept,) = (tmp_path / 'run' / 'compiled').iterdir()
@@ -60,7 +60,7 @@ def test_damaged_programs_are_not_used_and_replaced(request_, monkeypatch, capsy
     assert [path.name for path in start(request_(), monkeypatch).glob('*.pb')] == ['a2.pb']
 
 
-def test_another_machine_does_not_get_them(request_, monkeypatch):
+def test_programs_of_another_machine_are_not_used(request_, monkeypatch):
     (start(request_(), monkeypatch) / 'a.pb').write_bytes(b'program')
     compiled_programs.keep(request_())
     monkeypatch.setattr(compiled_programs.platform, 'machine', lambda: 'other')
@@ -68,11 +68,11 @@ def test_another_machine_does_not_get_them(request_, monkeypatch):
 
 
 @pytest.mark.parametrize('options', [dict(keep_compiled=False), dict(dry_run=True)])
-def test_nothing_happens_unless_wanted(request_, monkeypatch, options):
+def test_programs_are_not_kept_unless_wanted(request_, monkeypatch, options):
     assert start(request_(**options), monkeypatch) is None
 
 
-def test_a_folder_of_the_user_is_left_alone(request_, monkeypatch, tmp_path):
+def test_programs_in_a_folder_of_the_user_are_left_alone(request_, monkeypatch, tmp_path):
     flag = f'--tf_xla_auto_jit=0 --tf_xla_persistent_cache_directory={tmp_path}'
     monkeypatch.setenv('TF_XLA_FLAGS', flag)
     compiled_programs.prepare(request_(), None)
