@@ -62,7 +62,7 @@ def parse(text: str, config: TrainConfig) -> tuple[Axis, ...]:
     Raises:
         UsageError: an unknown option, or a value that is no number where one is needed.
     """
-    fields, axes = {field.name: field for field in dataclasses.fields(config)}, []
+    fields, axes, used = {field.name: field for field in dataclasses.fields(config)}, [], set()
     for part in filter(None, text.split(';')):
         names, _, values = part.partition('=')
         options, listed = tuple(names.split('+')), tuple(dict.fromkeys(values.split(',')))
@@ -71,31 +71,41 @@ def parse(text: str, config: TrainConfig) -> tuple[Axis, ...]:
                 raise UsageError(
                     f'--grid={part}: {name} is no training option. Use NAME=VALUE,VALUE;NAME=VALUE.'
                 )
-            if type_name(fields[name]) in ('int', 'float'):
-                try:
-                    float(value.removeprefix('x'))
-                except ValueError:
-                    raise UsageError(
-                        f'--grid={part}: {value!r} is not a number. Use NAME=0.1,0.2, or x2 for '
-                        "twice the flagfiles' value."
-                    ) from None
+            try:
+                _value(fields[name], value, config)
+            except (ValueError, TypeError):
+                raise UsageError(
+                    f'--grid={part}: {value!r} is no value of --{name}. Use numbers, or x2 for '
+                    "twice the flagfiles' value if they have one."
+                ) from None
+        if repeated := used & {*options}:
+            raise UsageError(f'--grid={text}: {min(repeated)} has two axes. Give it one.')
+        used |= {*options}
         axes.append(Axis(options, listed))
+    if not axes:
+        raise UsageError(f'--grid={text}: empty. Use NAME=VALUE,VALUE;NAME=VALUE.')
     return tuple(axes)
 
 
 def cells(axes: tuple[Axis, ...], config: TrainConfig) -> Iterator[tuple[tuple, dict]]:
     """Yields each combination of values, and the training options that it stands for."""
-    fields = dataclasses.fields(config)
-    types = {f.name: {'int': int, 'float': float}.get(type_name(f), str) for f in fields}
+    fields = {field.name: field for field in dataclasses.fields(config)}
     for values in itertools.product(*(axis.values for axis in axes)):
-        options = {}
-        for axis, value in zip(axes, values, strict=True):
-            for name in axis.options:
-                if value.startswith('x'):
-                    options[name] = float(value[1:]) * getattr(config, name)
-                else:
-                    options[name] = types[name](value)
-        yield values, options
+        pairs = zip(axes, values, strict=True)
+        yield (
+            values,
+            {n: _value(fields[n], value, config) for axis, value in pairs for n in axis.options},
+        )
+
+
+def _value(field: dataclasses.Field, text: str, config: TrainConfig) -> float | str:
+    """Returns the value of an option; `config` has the value that a factor multiplies."""
+    kind = {'int': int, 'float': float}.get(type_name(field))
+    if not kind:
+        return text
+    if text.startswith('x'):
+        return kind(float(text[1:]) * getattr(config, field.name))
+    return kind(text)
 
 
 def winner_path(folder: str | pathlib.Path, method: str, dataset: str, scale: str) -> pathlib.Path:
