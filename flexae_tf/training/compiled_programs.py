@@ -44,6 +44,7 @@ def prepare(config: ResolvedConfig, _: DatasetSpec) -> None:
             shutil.copytree(kept, folder, dirs_exist_ok=True)
         except (CorruptRunError, OSError) as error:
             print(f'compiled programs are not used: {error}', flush=True)
+            shutil.rmtree(kept, ignore_errors=True)  # so that `keep` replaces them
     flags = os.environ.get('TF_XLA_FLAGS', '').split()
     os.environ['TF_XLA_FLAGS'] = ' '.join([*flags, f'{_FLAG}{folder}'])
 
