@@ -50,6 +50,7 @@ GRIDS = {
 REC_WITHIN = {'injflow': 1.1}
 # Same likelihood and divergence as in beta-VAE: the methods differ by prior or posterior only.
 SAME_AS = dict.fromkeys(('vae_flow', 'vae_flow_prior', 'vae_vampprior', 'vae_iop'), 'beta_vae')
+SAME_AS['injflow_gmm'] = 'injflow'  # the same training
 
 
 def parse(text: str, config: TrainConfig) -> tuple[Axis, ...]:

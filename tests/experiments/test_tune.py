@@ -157,6 +157,7 @@ def test_tune_refuses_scores_of_two_protocols(stubs, tuning, calls, tmp_path):
     [
         (dict(tune='vae_flow'), UsageError, '--tune=vae_flow: .*--tune=beta_vae'),
         (dict(tune='vae_iop'), UsageError, '--tune=vae_iop: .*--tune=beta_vae'),
+        (dict(tune='injflow_gmm'), UsageError, '--tune=injflow_gmm: .*--tune=injflow'),
         (dict(tune='vae', grid=None), UsageError, '--tune=vae: .*beta_vae, wae_gan'),
         (dict(tune='nonsense'), UsageError, '--flagfile=methods/nonsense.flags: missing'),
         (dict(grid='kl_weight=-1'), UsageError, '--kl_weight=-1'),
