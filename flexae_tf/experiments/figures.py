@@ -39,8 +39,8 @@ def fig2(scores: Sequence[Score]) -> Iterable[Image]:
     figure, axes = _panels([*heads.values()], 4, width=3.2, height=2.6, x='training step')
     columns = tables.columns_of(scores, tables.FIG_2, lambda s: (tables.model(s), s.step))
     known = {'wae_normal': VERMILLION, 'wae_normal-mmd': ORANGE, 'wae_gan': PINK, 'flexae': BLUE}
-    models = sorted({tables.model(s) for s in scores}, key=list(paper.MODELS).index)
-    colours = {model: known.get(model, GREEN) for model in models}
+    titles = tables.models(scores)
+    colours = {model: known.get(model, GREEN) for model in titles}
     seed, mean, prior = dict(lw=0.6), dict(lw=2.0), dict(lw=1.2, ls=':')
     for panel, (key, measure) in zip(axes, measures.items(), strict=False):
         lines = [
@@ -54,7 +54,7 @@ def fig2(scores: Sequence[Score]) -> Iterable[Image]:
                 lines.append((curve, style | dict(color=colour)))
         _plot(panel, lines)
     for model, colour in colours.items():
-        axes[-1].plot([], color=colour, label=f'{paper.MODELS[model]}, mean of seeds', **mean)
+        axes[-1].plot([], color=colour, label=f'{titles[model]}, mean of seeds', **mean)
     axes[-1].plot([], color=GREY, label='one seed', **seed)
     axes[-1].plot([], color=GREY, label='floor: prior and itself', **prior)
     axes[-1].legend(loc='center', fontsize=9, frameon=False)

@@ -124,6 +124,13 @@ def model(score: Score) -> str:
     return paper.model_of(score.method, score.options)
 
 
+def models(scores: Iterable[Score]) -> dict[str, str]:
+    """Returns the titles of the models of Figs. 2 and 3, in their order; others follow."""
+    found = dict.fromkeys(map(model, scores))
+    known = {name: text for name, text in paper.MODELS.items() if name in found}
+    return known | {name: title(name) for name in found if name not in known}
+
+
 def curves(scores: Iterable[Score], measure: Measure) -> dict[tuple[str, int], dict[int, float]]:
     """Returns the values of a measure by step for each (model, seed)."""
     found: dict[tuple[str, int], dict[int, float]] = {}
@@ -285,7 +292,8 @@ def _table3(scores: list[Score], name: str) -> Iterator[Table]:
 def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
     columns = columns_of(scores, AT_END_2, lambda s: (model(s), s.step))
     found = columns['gen'].values
-    names = sorted({m for m, _ in found}, key=list(paper.MODELS).index)
+    scored = {name for name, _ in found}
+    names = {name: text for name, text in models(scores).items() if name in scored}
     common = [step for _, step in found if all((m, step) in found for m in names)]
     if not common:
         return
@@ -304,10 +312,9 @@ def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
         text = f'FlexAE: fewer steps to {measure.head} {level:.3g}, which every run attains'
         values = {method: comparison.over_seeds(of_seeds) for method, of_seeds in first.items()}
         claims.append(results.judge_order(paper.Order(text, paper.LEARNED), values, {}, decimals=0))
-    rows = {row: paper.MODELS[row] for row in names}
     notes = [f'At step {last}.', *_protocols(columns, AT_END_2), CRITIC]
     caption = f'Fig. 2, distances of prior and codes on {name}; lower is better'
-    yield Table(caption, *_layout('Model', rows, _measured(columns, AT_END_2)), notes, claims)
+    yield Table(caption, *_layout('Model', names, _measured(columns, AT_END_2)), notes, claims)
 
 
 def _fig3(scores: list[Score], name: str) -> Iterator[Table]:

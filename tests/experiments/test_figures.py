@@ -30,7 +30,8 @@ def test_fig2_draws_negative_critic_estimates_and_fig5_each_data_set():
     found = training('wae_normal', [{500: 3.0, 1000: 2.0, 2000: 1.9}, {500: 3.0, 2000: 2.1}])
     found += training('flexae', [{500: 2.0, 1000: 0.2, 2000: 0.1}] * 2)
     negative = training('flexae', [{500: 1.0, 1000: -0.1}, {500: 0.5, 1000: -0.2}])
-    for (one,) in (figures.fig2(found), figures.fig2(negative)):
+    other = found + training('ae_gmm', [{500: 2.0, 2000: 1.0}] * 2)
+    for (one,) in map(figures.fig2, (found, negative, other)):
         check_image(one, width=12.8, height=5.2)
     assert list(figures.fig2([])) == []
     found = capacities((9, 8, 7)) + capacities((3, 2), dataset='cifar10')

@@ -215,6 +215,8 @@ def test_fig2_of_one_method_a_negative_critic_or_two_protocols(over_training):
     no_critic = [s for s in over_training if 'critic' not in s.stem]
     assert row(TABLES['fig2'](no_critic)[0], 'FlexAE')[2] == '-'
     assert TABLES['fig2']([]) == []
+    other = training('ae_gmm', [{500: 2.0, 2000: 1.0}] * 2)
+    assert TABLES['fig2'](over_training + other)[0].rows[-1][0] == 'AE + GMM (L2)'
     chosen = ('wae_normal', 'critic_distance')
     critic = [s for s in over_training if (s.method, s.stem) == chosen]
     turned = [s for s in over_training if s not in critic]
