@@ -58,6 +58,7 @@ TENSORFLOW_FREE = [
     'densities',
     'evaluation.compare',
     'evaluation.score_log',
+    'experiments.jobs',
     'experiments.plans',
     'experiments.results',
     'experiments.runner',

@@ -20,7 +20,7 @@ from flexae_tf.errors import UserError
 from flexae_tf.evaluation.markdown_table import markdown_table
 from flexae_tf.experiments import figures, paper, plans, results, runner, tables, tune
 from flexae_tf.experiments.figures import Image
-from flexae_tf.experiments.plans import Evaluation, Job
+from flexae_tf.experiments.jobs import VECTORS, Evaluation, Job, Samples
 from flexae_tf.experiments.results import Score
 from flexae_tf.experiments.tables import Table
 from flexae_tf.files import write_bytes, write_text
@@ -85,7 +85,7 @@ def results_markdown() -> str:
 def _recorded(name: str) -> tuple[ReproduceConfig, list[Job], list[Score]]:
     """Returns configuration, jobs and recorded scores of an artifact of RESULTS.md."""
     config = ReproduceConfig(artifact=name, scale='small', output_dir='OUTPUT')
-    if not set(plans.datasets(config, name)) <= set(plans.VECTORS):
+    if not set(plans.datasets(config, name)) <= set(VECTORS):
         config = dataclasses.replace(config, feature_layer='mixed_7', **PLACES)
     jobs = plans.plan(config)
     return config, jobs, sum(results.recorded(jobs).values(), [])
@@ -138,7 +138,7 @@ def _render(config: ReproduceConfig) -> list[UserError]:
             listed = ', '.join(left[:3]) + (', ...' if len(left) > 3 else '')
             missing.append(f'{name}: {len(left)} of {len(jobs)} runs missing ({listed})')
         scores += found
-        done += [job for job in here if not isinstance(job, plans.Samples)]
+        done += [job for job in here if not isinstance(job, Samples)]
     print(*missing, sep='\n', end='\n' if missing else '')
     if config.report and shown:
         write_text(output / 'report.html', _report(config, shown, missing, scores))

@@ -13,7 +13,7 @@ from typing import Any
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import score_log
 from flexae_tf.experiments import paper
-from flexae_tf.experiments.plans import Evaluation, Job
+from flexae_tf.experiments.jobs import Evaluation, Job
 from flexae_tf.metrics.comparison import Values, decimals_for, over_seeds, welch
 
 FOLDER = pathlib.Path(__file__).with_name('recorded')  # package data

@@ -13,7 +13,7 @@ import flexae_tf
 from flexae_tf import data, shutdown
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError, UserError
-from flexae_tf.experiments.plans import Job
+from flexae_tf.experiments.jobs import Job
 from flexae_tf.files import lock
 from flexae_tf.training.processes import without_processes
 

@@ -16,8 +16,17 @@ from flexae_tf.environment import code_version
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import score_log
 from flexae_tf.evaluation.markdown_table import markdown_table
-from flexae_tf.experiments import grids, plans, runner
+from flexae_tf.experiments import grids, runner
 from flexae_tf.experiments.grids import GRIDS, REC_WITHIN, SAME_AS, Axis
+from flexae_tf.experiments.jobs import (
+    Job,
+    evaluated,
+    flagfiles,
+    make_job,
+    option_text,
+    scale_of,
+)
+from flexae_tf.methods.resolve import train_config
 from flexae_tf.metrics.comparison import Mean, decimals_for
 
 Cell = tuple[str, ...]  # a value of each axis
@@ -37,7 +46,7 @@ def tune(config: ReproduceConfig) -> None:
         runner.show(jobs)
         return
     path = pathlib.Path(config.output_dir) / 'tune'
-    scale = plans.scale_of(config, config.dataset)
+    scale = scale_of(config, config.dataset)
     path = grids.winner_path(path, config.tune, config.dataset, scale)
     runner.prepare(config, jobs, path.parent)
     within = REC_WITHIN.get(config.tune)
@@ -74,15 +83,15 @@ def ranked(
     return sorted(known, key=lambda cell: centre(cell, 'samples'))
 
 
-def plan(config: ReproduceConfig, axes: tuple[Axis, ...]) -> dict[Cell, list[plans.Job]]:
+def plan(config: ReproduceConfig, axes: tuple[Axis, ...]) -> dict[Cell, list[Job]]:
     """Returns the jobs of each cell, one for each seed."""
-    flagfiles = plans.train_config(plans.flagfiles(config.tune, config.dataset, 'paper'))
+    base = train_config(flagfiles(config.tune, config.dataset, 'paper'))
     seeds = range(config.seed, config.seed + (config.seeds or 1))
-    planned: dict[Cell, list[plans.Job]] = {}
-    for cell, options in grids.cells(axes, flagfiles):
+    planned: dict[Cell, list[Job]] = {}
+    for cell, options in grids.cells(axes, base):
         for seed in seeds:
-            job = plans.job(config, config.tune, config.dataset, seed=seed, options=options)
-            job = plans.evaluated(config, job, split='validation', sets='reconstructions,samples')
+            job = make_job(config, config.tune, config.dataset, seed=seed, options=options)
+            job = evaluated(config, job, split='validation', sets='reconstructions,samples')
             planned.setdefault(cell, []).append(job)
     return planned
 
@@ -95,16 +104,16 @@ def _axes(config: ReproduceConfig) -> tuple[Axis, ...]:
         raise UsageError(
             f'--tune={config.tune}: no grid. Choose one of {", ".join(GRIDS)}, or give --grid.'
         )
-    files = plans.flagfiles(config.tune, config.dataset, 'paper')
-    return grids.parse(text, plans.train_config(files))
+    files = flagfiles(config.tune, config.dataset, 'paper')
+    return grids.parse(text, train_config(files))
 
 
-def _in_turns(by_cell: Iterable[list[plans.Job]]) -> list[plans.Job]:
+def _in_turns(by_cell: Iterable[list[Job]]) -> list[Job]:
     """Returns the first seed of each cell, then the second of each, ..."""
     return [job for of_seed in zip(*by_cell, strict=True) for job in of_seed]
 
 
-def _distances(by_cell: Mapping[Cell, list[plans.Job]]) -> dict[Cell, dict[str, Mean]]:
+def _distances(by_cell: Mapping[Cell, list[Job]]) -> dict[Cell, dict[str, Mean]]:
     """Returns the distances of each cell over the seeds that have scores, by set."""
     found: dict[Cell, dict[str, Mean]] = {}
     rows: dict[Cell, list[dict[str, Any]]] = {}
@@ -125,7 +134,7 @@ def _write(
     config: ReproduceConfig,
     path: pathlib.Path,
     axes: tuple[Axis, ...],
-    by_cell: Mapping[Cell, list[plans.Job]],
+    by_cell: Mapping[Cell, list[Job]],
     found: Mapping[Cell, Mapping[str, Mean]],
     failures: Mapping[str, str],
 ) -> None:
@@ -152,7 +161,7 @@ def _write(
     print(f'\n{config.tune} on {config.dataset}, scale {config.scale}, validation examples:\n')
     print(markdown_table((*names, *found[best]), lines))
     options = {n: getattr(job.config, n) for axis in axes for n in axis.options}
-    flags = [f'--{name}={plans.text(value)}' for name, value in options.items()]
+    flags = [f'--{name}={option_text(value)}' for name, value in options.items()]
     print(f'\nwinner: {" ".join(flags)}   ({record["metric"]}, protocol {record["protocol"]})')
     for axis, value in zip(axes, best, strict=True):
         if len(axis.values) > 1 and value in _ends(axis.values):

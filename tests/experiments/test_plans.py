@@ -10,6 +10,7 @@ from flexae_tf.config import EvaluateConfig, ReproduceConfig
 from flexae_tf.config.options import from_arguments
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.experiments import paper, plans
+from flexae_tf.experiments.jobs import evaluated, flagfiles, make_job
 
 
 def config(artifact='table1', **options):
@@ -28,9 +29,9 @@ def test_job_commands_have_all_flags(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = dict(data_dir='data', output_dir='out', seed=3, features='pixels', num_examples=70)
     given = config(training_steps=6, **options)
-    job = plans.job(given, 'beta_vae', 'mnist', options={'kl_weight': 0.1 * 3})
-    job = plans.evaluated(given, job, sets='samples', split='validation')
-    job = plans.evaluated(given, job, sets='samples', density='latent_gan')
+    job = make_job(given, 'beta_vae', 'mnist', options={'kl_weight': 0.1 * 3})
+    job = evaluated(given, job, sets='samples', split='validation')
+    job = evaluated(given, job, sets='samples', density='latent_gan')
     assert job.name == 'beta_vae-mnist-small-training_steps=6-kl_weight=0.3-seed=3'
     workdir, data = f'--workdir={tmp_path}/out/runs/{job.name}', f'--data_dir={tmp_path}/data'
     names = ('methods/beta_vae', 'datasets/mnist', 'small/all', 'small/beta_vae_mnist')
@@ -49,19 +50,19 @@ def test_job_commands_have_all_flags(tmp_path, monkeypatch):
 
 
 def test_job_name_states_only_differences_from_the_weights_of_its_scale():
-    default = plans.job(config(), 'beta_vae', 'mnist')
+    default = make_job(config(), 'beta_vae', 'mnist')
     assert default.name == 'beta_vae-mnist-small-seed=0'
     for options in ({'kl_weight': 0.5}, {'training_steps': 3000}, plans.SNAPSHOTS):
-        job = plans.job(config(), 'beta_vae', 'mnist', options=options)
+        job = make_job(config(), 'beta_vae', 'mnist', options=options)
         assert job.name == default.name
         assert job.config.identity() == default.config.identity()
     assert job.config.snapshot_every_steps == 500
-    other = plans.job(config(), 'beta_vae', 'mnist', options={'kl_weight': 0.1}, seed=4)
+    other = make_job(config(), 'beta_vae', 'mnist', options={'kl_weight': 0.1}, seed=4)
     assert other.name == 'beta_vae-mnist-small-kl_weight=0.1-seed=4'
     assert other.config.kl_weight == 0.1  # the default of the paper's scale
     for dataset, weights in {'mnist': (0.5, 0.1), 'cifar10': (0.03, 0.03)}.items():
         for scale, weight in zip(('small', 'paper'), weights, strict=True):
-            job = plans.job(config(scale=scale), 'beta_vae', dataset)
+            job = make_job(config(scale=scale), 'beta_vae', dataset)
             assert job.config.kl_weight == weight
 
 
@@ -82,13 +83,13 @@ def test_job_name_states_only_differences_from_the_weights_of_its_scale():
     ],
 )
 def test_small_flagfiles_have_the_tuned_weights(method, options):
-    job = plans.job(config(), method, 'mnist')
+    job = make_job(config(), method, 'mnist')
     assert {name: getattr(job.config, name) for name in options} == options
     assert job.config.width_multiplier == 0.125 and job.steps == 3000
 
 
 def test_synthetic_data_have_the_papers_size_at_the_small_scale():
-    job = plans.job(config(), 'vae', 'synthetic_2d')
+    job = make_job(config(), 'vae', 'synthetic_2d')
     assert (job.steps, job.config.width_multiplier) == (20_000, 1.0)
     for name in ('fig2', 'fig3', 'theorem2'):
         small, whole = planned(name), planned(name, scale='paper')
@@ -100,16 +101,16 @@ def test_synthetic_data_have_the_papers_size_at_the_small_scale():
 
 
 def test_paper_scale_is_the_flagfiles():
-    job = plans.job(config(scale='paper'), 'beta_vae', 'mnist')
+    job = make_job(config(scale='paper'), 'beta_vae', 'mnist')
     assert job.steps == 130_000 and job.config.width_multiplier == 1.0
-    scored = plans.evaluated(config(scale='paper'), job, sets='samples')
+    scored = evaluated(config(scale='paper'), job, sets='samples')
     assert '--num_examples=10000' in scored.commands()[1]
     both = ('--flagfile=methods/vae.flags', '--flagfile=datasets/mnist.flags')
-    assert plans.flagfiles('vae', 'mnist', 'paper') == both
+    assert flagfiles('vae', 'mnist', 'paper') == both
     own = ('--flagfile=methods/vae_flow_cifar10.flags',)
-    assert plans.flagfiles('vae_flow', 'cifar10', 'paper') == own
+    assert flagfiles('vae_flow', 'cifar10', 'paper') == own
     with pytest.raises(UsageError, match=r'--flagfile=methods/nonsense.flags: missing\.'):
-        plans.flagfiles('nonsense', 'mnist', 'paper')
+        flagfiles('nonsense', 'mnist', 'paper')
 
 
 def test_outside_method_needs_no_flagfile(tmp_path, monkeypatch):

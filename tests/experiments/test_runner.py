@@ -12,7 +12,8 @@ import pytest
 
 from flexae_tf import methods
 from flexae_tf.errors import FailedRunError
-from flexae_tf.experiments import plans, runner
+from flexae_tf.experiments import runner
+from flexae_tf.experiments.jobs import evaluated, make_job
 from tests.experiments.conftest import wait_for
 
 LOCK = '.reproduce.lock'
@@ -24,8 +25,8 @@ def planned(tuning):
 
     def make(*weights, **options):
         config, fixed = tuning(**options), ('beta_vae', 'synthetic_2d')
-        jobs = (plans.job(config, *fixed, options={'kl_weight': w}) for w in weights)
-        return [plans.evaluated(config, job, sets='samples', split='validation') for job in jobs]
+        jobs = (make_job(config, *fixed, options={'kl_weight': w}) for w in weights)
+        return [evaluated(config, job, sets='samples', split='validation') for job in jobs]
 
     return make
 
@@ -54,7 +55,7 @@ def test_execute_repeats_no_finished_work_and_fits_densities(planned, tuning, ca
     assert todo[1].state() == 'trained, not evaluated'
     assert runner.execute(todo) == {} and calls() == ['train 0.1', 'evaluate 0.1']
     # A density is fitted before its evaluation.
-    job = plans.evaluated(tuning(), todo[0], sets='samples', density='gaussian_mixture')
+    job = evaluated(tuning(), todo[0], sets='samples', density='gaussian_mixture')
     assert runner.execute([job]) == {}
     assert calls() == ['train 0.5', 'fit gaussian_mixture', 'evaluate 0.5']
 

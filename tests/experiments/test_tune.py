@@ -8,7 +8,9 @@ import pytest
 from flexae_tf import methods
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
-from flexae_tf.experiments import grids, plans, tune
+from flexae_tf.experiments import grids, tune
+from flexae_tf.experiments.jobs import flagfiles, make_job
+from flexae_tf.methods.resolve import train_config
 from flexae_tf.metrics.comparison import Mean
 
 
@@ -19,7 +21,7 @@ def result(tmp_path, name='beta_vae-synthetic_2d-paper'):
 def planned(tuning, text, **options):
     """Returns the options of each cell's first job."""
     config = tuning(grid=text, **options)
-    axes = grids.parse(text, plans.train_config(plans.flagfiles(config.tune, 'mnist', 'paper')))
+    axes = grids.parse(text, train_config(flagfiles(config.tune, 'mnist', 'paper')))
     return {cell: jobs[0].config for cell, jobs in tune.plan(config, axes).items()}
 
 
@@ -47,9 +49,7 @@ def test_axes_are_combined_and_factors_multiply_the_flagfiles(tuning):
 
 def test_seeds_are_planned_and_scored_on_validation_examples(tuning):
     config = tuning(seeds=2, seed=4)
-    axes = grids.parse(
-        config.grid, plans.train_config(plans.flagfiles('beta_vae', 'mnist', 'paper'))
-    )
+    axes = grids.parse(config.grid, train_config(flagfiles('beta_vae', 'mnist', 'paper')))
     by_cell = tune.plan(config, axes)
     assert [[job.config.seed for job in jobs] for jobs in by_cell.values()] == [[4, 5], [4, 5]]
     evaluations = {e.config for jobs in by_cell.values() for job in jobs for e in job.evaluations}
@@ -114,18 +114,18 @@ def test_artifacts_use_the_winner_of_a_tuning(stubs, tuning, tmp_path):
     folder = str(tmp_path / 'out' / 'tune')
     common = dict(artifact='table1', scale='small', output_dir='x')
     tuned = ReproduceConfig(**common, tuned=folder)
-    job = plans.job(tuned, 'beta_vae', 'synthetic_2d')
+    job = make_job(tuned, 'beta_vae', 'synthetic_2d')
     assert job.config.kl_weight == 0.1 and job.is_tuned
-    assert plans.job(tuned, 'vae_flow', 'synthetic_2d').config.kl_weight == 0.1  # beta-VAE's
-    other = plans.job(tuned, 'beta_vae', 'cifar10')
+    assert make_job(tuned, 'vae_flow', 'synthetic_2d').config.kl_weight == 0.1  # beta-VAE's
+    other = make_job(tuned, 'beta_vae', 'cifar10')
     assert other.config.kl_weight == 0.03 and not other.is_tuned
     plain = ReproduceConfig(**common)
-    assert not plans.job(plain, 'beta_vae', 'synthetic_2d').is_tuned
-    assert plans.job(plain, 'beta_vae', 'mnist').is_tuned  # by flags/small
-    assert plans.job(plain, 'flexae', 'cifar10').is_tuned  # nothing is open
+    assert not make_job(plain, 'beta_vae', 'synthetic_2d').is_tuned
+    assert make_job(plain, 'beta_vae', 'mnist').is_tuned  # by flags/small
+    assert make_job(plain, 'flexae', 'cifar10').is_tuned  # nothing is open
     (tmp_path / 'empty').mkdir()
     with pytest.raises(MissingDataError, match='--tuned=.*holds no tuning'):
-        plans.job(dataclasses.replace(tuned, tuned=str(tmp_path / 'empty')), 'beta_vae', 'mnist')
+        make_job(dataclasses.replace(tuned, tuned=str(tmp_path / 'empty')), 'beta_vae', 'mnist')
 
 
 def test_tune_chooses_among_the_others_when_a_run_fails(stubs, tuning, tmp_path, capsys):
