@@ -9,8 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flexae_tf import data
-from flexae_tf.experiments import paper, tables
+from flexae_tf.experiments import paper
+from flexae_tf.experiments.image_tables import FIG_5, fig5_row, generator_parameters
 from flexae_tf.experiments.results import Score, floor
+from flexae_tf.experiments.synthetic_tables import FIG_2, THEOREM_2, curves, model_of, models_of
+from flexae_tf.experiments.tables import columns_of, noise_dim
+from flexae_tf.methods.table import title
 from flexae_tf.metrics.comparison import Mean
 
 # Okabe and Ito (2008): distinguishable to colour-blind readers; without their yellow.
@@ -32,20 +36,20 @@ def fig2(scores: Sequence[Score]) -> Iterable[Image]:
     """Yields the distances of prior and codes over training steps."""
     if not scores:
         return
-    measures = {key: m for key, m in tables.FIG_2.items() if not key.endswith('floor')}
+    measures = {key: m for key, m in FIG_2.items() if not key.endswith('floor')}
     heads = {key: f'{m.head}, $P_z$ to $Q_z$' for key, m in measures.items()}
     heads['gen'] = 'Fréchet distance of samples'
     heads['rec'] = 'Fréchet distance of reconstructions'
     figure, axes = _panels([*heads.values()], 4, width=3.2, height=2.6, x='training step')
-    columns = tables.columns_of(scores, tables.FIG_2, lambda s: (tables.model(s), s.step))
+    columns = columns_of(scores, FIG_2, lambda s: (model_of(s), s.step))
     known = {'wae_normal': VERMILLION, 'wae_normal-mmd': ORANGE, 'wae_gan': PINK, 'flexae': BLUE}
-    titles = tables.models(scores)
+    titles = models_of(scores)
     colours = {model: known.get(model, GREEN) for model in titles}
     seed, mean, prior = dict(lw=0.6), dict(lw=2.0), dict(lw=1.2, ls=':')
     for panel, (key, measure) in zip(axes, measures.items(), strict=False):
         lines = [
             (curve, seed | dict(color=colours[model], alpha=0.5))
-            for (model, _), curve in tables.curves(scores, measure).items()
+            for (model, _), curve in curves(scores, measure).items()
         ]
         for name, style in ((key, mean), (f'{key} floor', prior)):
             values = columns[name].values if name in columns else {}
@@ -69,13 +73,13 @@ def fig5(scores: Sequence[Score]) -> Iterable[Image]:
     """Yields Fréchet distances by capacity of P-GEN for each data set."""
     for name in dict.fromkeys(score.dataset for score in scores):
         here = [score for score in scores if score.dataset == name]
-        title = paper.DATASETS.get(name, name)
-        columns = tables.columns_of(here, tables.FIG_5, tables.generator_parameters)
-        models = {tables.generator_parameters(s): tables.fig5_row(s) for s in here}
+        dataset = paper.DATASETS.get(name, name)
+        columns = columns_of(here, FIG_5, generator_parameters)
+        models = {generator_parameters(s): fig5_row(s) for s in here}
         short = {n: f'{n / 1e6:.3g}M' if n >= 1e6 else f'{n / 1e3:.3g}k' for n in sorted(models)}
         ticks = {size: f'{models[size]}\n{text}' for size, text in short.items()}
         level = floor([s for s in here if s.split == 'test'], columns['gen test'])
-        heads, x = (f'Rec. of {title}', f'Gen. of {title}'), 'model, P-GEN parameters'
+        heads, x = (f'Rec. of {dataset}', f'Gen. of {dataset}'), 'model, P-GEN parameters'
         figure, axes = _panels(heads, 2, width=4.8, height=3.4, x=x, y='Fréchet distance')
         styles = {'test': dict(color=BLUE, marker='o', label='against test images')}
         styles['train'] = dict(color=VERMILLION, marker='s', label='against training images')
@@ -83,7 +87,7 @@ def fig5(scores: Sequence[Score]) -> Iterable[Image]:
             lines = [(columns[f'{kind} {split}'].values, style) for split, style in styles.items()]
             _plot(panel, lines, ticks, [] if level is None else [level])
         caption = (
-            f'Fréchet distance of reconstructions and samples of {title} by capacity of P-GEN, '
+            f'Fréchet distance of reconstructions and samples of {dataset} by capacity of P-GEN, '
             'trained on few images; bars: standard deviation over seeds.'
         )
         yield Image(f'fig5_{name}', caption, _png(figure, axes[1], ncols=3))
@@ -93,7 +97,7 @@ def theorem2(scores: Sequence[Score]) -> Iterable[Image]:
     """Yields distances by the size of P-GEN's input."""
     if not scores:
         return
-    columns = tables.columns_of(scores, tables.THEOREM_2, tables.noise_dim)
+    columns = columns_of(scores, THEOREM_2, noise_dim)
     heads = 'Fréchet distance of samples', 'Sliced W1 of $P_z$ and $Q_z$ over scale of $Q_z$'
     figure, axes = _panels(heads, 2, width=4.2, height=3.2, x="size m' of P-GEN's input")
     true_dim, flexae = paper.TRUE_DIM, dict(label='FlexAE', color=BLUE, marker='o')
@@ -161,7 +165,7 @@ def fig3(views: Mapping[str, LatentView], distances: Mapping[str, float]) -> Ima
 def strips(dataset: str, images: Mapping[str, np.ndarray]) -> Image:
     """Draws strips of images (uint8 [h, w, c]) of methods under each other."""
     height, width = next(iter(images.values())).shape[:2]
-    heads = [tables.title(method) for method in images]
+    heads = [title(method) for method in images]
     figure, axes = _panels(heads, 2, width=5.0, height=5.0 * height / width + 0.2)
     for image, panel in zip(images.values(), axes, strict=False):
         panel.imshow(image.squeeze(), cmap='gray', vmin=0, vmax=255, aspect='equal')

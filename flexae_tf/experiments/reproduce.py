@@ -18,7 +18,16 @@ from flexae_tf.config import ReproduceConfig
 from flexae_tf.environment import code_version, import_tensorflow
 from flexae_tf.errors import UserError
 from flexae_tf.evaluation.markdown_table import markdown_table
-from flexae_tf.experiments import figures, paper, plans, results, runner, tables, tune
+from flexae_tf.experiments import (
+    figures,
+    image_tables,
+    paper,
+    plans,
+    results,
+    runner,
+    synthetic_tables,
+    tune,
+)
 from flexae_tf.experiments.figures import Image
 from flexae_tf.experiments.jobs import VECTORS, Evaluation, Job, Samples
 from flexae_tf.experiments.results import Score
@@ -29,6 +38,7 @@ HERE = pathlib.Path(__file__).parent  # package data lies beside this module
 RESULTS, TEMPLATE = HERE / 'RESULTS.md', HERE / 'RESULTS.template'
 IMAGES, STRIPS = HERE / 'pictures', results.FOLDER / 'strips'
 _load_data = functools.lru_cache(1)(lambda config: data.load(config))  # figures share it
+TABLES = synthetic_tables.TABLES | image_tables.TABLES
 PLACES = {'data_dir': 'DATA', 'inception_path': 'INCEPTION'}
 _TABLE = re.compile(r'<!-- tables: (\w+) -->\n')
 
@@ -76,7 +86,7 @@ def results_markdown() -> str:
 
     def section(match: re.Match) -> str:
         config, _, scores = _recorded(match[1])
-        made = tables.TABLES[match[1]](scores)
+        made = TABLES[match[1]](scores)
         return f'{match[0]}\n{Shown(match[1], _command(config, match[1]), made, []).markdown()}'
 
     return _TABLE.sub(section, TEMPLATE.read_text().replace('{{rule}}', results.RULE))
@@ -182,7 +192,7 @@ def _show(
         images = _method_strips(jobs, scores, folder / 'strips')
     elif name in plans.GALLERIES:
         images = _gallery(name, jobs, folder)
-    made = tables.TABLES[name](scores) if name in tables.TABLES else []
+    made = TABLES[name](scores) if name in TABLES else []
     return Shown(name, _command(config, name), made, list(images))
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from flexae_tf.errors import UsageError
 from flexae_tf.evaluation.markdown_table import markdown_table
-from flexae_tf.experiments import paper, results, tables
-from flexae_tf.experiments.tables import TABLES
+from flexae_tf.experiments import image_tables, paper, results, synthetic_tables, tables
+from flexae_tf.experiments.reproduce import TABLES
+from flexae_tf.methods.table import title
 from flexae_tf.metrics import comparison
 from tests.experiments.conftest import outcome, replace, row, scores, scores_by
 
@@ -43,8 +44,8 @@ def test_grid_and_markdown_of_a_table():
         '| it falls | - | 2 vs 1 | 2.00 (1.10 to 3.60) | 0.031 | supported |',
         *('', '- a note'),
     ]
-    assert tables.title('injflow_gmm') == 'InjFlow^ln + GMM'
-    assert tables.title('vae+latent_gan') == 'VAE + latent gan'
+    assert title('injflow_gmm') == 'InjFlow^ln + GMM'
+    assert title('vae+latent_gan') == 'VAE + latent gan'
 
 
 def table_1(gen, **changes):
@@ -61,7 +62,7 @@ def test_table_1_is_beside_the_paper_and_shows_training_times():
     assert row(table, 'RAE + GMM (L2)')[2:] == ['5.00 (1)', '7.30', '0 / 0 / 0 / 3']
     assert row(table, 'MaskAAE') == ['-', '8.46', '-', '10.52', '-']
     gans = [f'{name} (GAN)' for name in paper.GANS]
-    assert [cells[0] for cells in table.rows] == [*map(tables.title, paper.METHODS), *gans]
+    assert [cells[0] for cells in table.rows] == [*map(title, paper.METHODS), *gans]
     assert row(table, 'WGAN (GAN)') == ['-', '-', '-', '6.70', '-']
     assert any('takes 20 h (130000 iterations' in note for note in table.notes)
     (note,) = (note for note in table.notes if 'contradicting: ' in note and 'Gen.' in note)
@@ -329,7 +330,7 @@ def test_theorem1_judges_latent_sizes_by_two_distances():
         for size, value in zip(paper.NOISE_DIMS, values, strict=True):
             common = dict(method=method, latent_dim=size, options={'training_steps': 1})
             found += scores(*near(value)[0], **common)
-            measures = tables.SLICED | tables.EXACT_SCALED
+            measures = tables.SLICED | synthetic_tables.EXACT_SCALED
             for key, measure in measures.items():
                 factor = 0.1 if 'floor' in key else 1.0
                 codes = dict(stem=measure.stem, set_='latents', estimator=measure.stem)
@@ -366,11 +367,11 @@ def test_similarity_of_reconstructions_and_untuned_methods_are_marked():
 
 
 def test_joint_judges_samplers_fitted_afterwards():
-    values = dict(zip(tables.JOINT, (1.0, 2.0, 1.0, 0.5), strict=True))
+    values = dict(zip(image_tables.JOINT, (1.0, 2.0, 1.0, 0.5), strict=True))
     found = table_1({method: (value, value + 0.01) for method, value in values.items()})
     values = {method: (value / 4,) for method, value in values.items()}
     (table,) = TABLES['joint'](found + scores_by('method', values, stem='prd_precision', **MNIST))
-    assert [cells[0] for cells in table.rows] == list(tables.JOINT.values())
+    assert [cells[0] for cells in table.rows] == list(image_tables.JOINT.values())
     assert row(table, 'AE: P-GEN trained afterwards')[1] == '**0.51 ± 0.01 (2)**'
     assert row(table, 'FlexAE: mixture fitted afterwards')[2] == '**0.500 (1)**'
     assert outcomes(table) == [results.NOT_SUPPORTED, results.INCONCLUSIVE, results.SUPPORTED]
