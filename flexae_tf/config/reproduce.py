@@ -22,7 +22,7 @@ from flexae_tf.files import local_path
 ARTIFACTS = (
     *('table1', 'table2', 'table3'),
     *(f'fig{i}' for i in range(2, 13)),
-    *('theorem1', 'theorem2', 'reconstructions', 'joint', 'methods'),
+    *('theorem1', 'theorem2', 'reconstructions', 'batch_norm', 'joint', 'methods'),
 )
 SAMPLE_ARTIFACTS = ('table1', 'table2', 'methods')  # tables that can have rows of samples
 # Options that have no meaning with --tune.

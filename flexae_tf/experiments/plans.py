@@ -34,6 +34,13 @@ SEEDS = 3  # the paper reports three executions of FlexAE
 SNAPSHOTS = {'snapshot_every_steps': 500}  # points of Fig. 2's curves
 MMD = {'divergence': 'mmd'}
 SUBSET = 5000  # training images of Fig. 5
+VALIDATION = 1000  # validation images that compare averages of batch norm
+# Momentum with the effect of the release's 42 updates of 0.99 per iteration: 0.99^42 = 0.66 for one
+# update per iteration, its square and its cube root for two and for three updates.
+RELEASED: dict[str, tuple[dict[str, float | bool], ...]] = {
+    'flexae': ({'bn_momentum': 0.66}, {'bn_momentum': 0.81, 'bn_mix_generated': True}),
+    'flexae_sr': ({'bn_momentum': 0.87},),
+}
 TABLE_1 = {'metrics': 'fd,kid,prd'}  # an evaluation
 
 
@@ -136,6 +143,17 @@ def _figure_5(config: ReproduceConfig, *_: str) -> Runs:
     return [({'generator_capacity': n} | options, evaluations) for n in range(1, 7)]
 
 
+def _batch_norm(config: ReproduceConfig, dataset: str, method: str) -> Runs:
+    """Varies the averages of batch norm, judged on validation examples like in tuning."""
+    num = min(VALIDATION, config.num_examples or SCALES[config.scale].num_examples)
+    scored = dict(split='validation', sets='reconstructions,samples', metrics='fd,psnr')
+    scored |= {'num_examples': num}
+    again = {'recalibrate_batch_norm': '2' if config.scale == 'smoke' else '100'}
+    yield {'bn_momentum': 0.99}, [scored | again]
+    for options in ({'bn_momentum': 0.9}, {'bn_momentum': 0.85}, *RELEASED.get(method, ())):
+        yield options, [scored]
+
+
 def _joint(config: ReproduceConfig, dataset: str, method: str) -> Runs:
     """Evaluates a method with its own prior, and with another one fitted afterwards."""
     own = methods.find(method).density
@@ -202,6 +220,7 @@ ARTIFACTS = {
     'reconstructions': Artifact(
         'Similarity of reconstructions', _reconstructions, paper.METHODS, seeds=None, shared=True
     ),
+    'batch_norm': Artifact('Momentum of batch norm', _batch_norm, seeds=SEEDS),
     'joint': Artifact('Joint and later training', _joint, ('flexae', 'ae_gmm'), seeds=SEEDS),
     'methods': Artifact('Every method side by side', _methods, methods.AUTOENCODERS, shared=True),
 }

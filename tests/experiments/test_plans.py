@@ -191,6 +191,22 @@ def test_fig5_and_joint_have_further_evaluations():
         assert against == [('test', 5000), ('train', 5000)]  # not more than training images
 
 
+def test_batch_norm_varies_averages_and_scores_validation_images():
+    jobs = planned('batch_norm', methods='flexae,flexae_sr,vae', seeds=1)
+    found = [(j.config.method, j.config.bn_momentum, j.config.bn_mix_generated) for j in jobs]
+    plain = [(m, v, m == 'flexae_sr') for m in methods.METHODS for v in (0.99, 0.9, 0.85)]
+    plain = [one for one in plain if one[0] in ('flexae', 'flexae_sr', 'vae')]
+    own = [('flexae', 0.66, False), ('flexae', 0.81, True), ('flexae_sr', 0.87, True)]
+    assert sorted(found) == sorted(plain + own)
+    # An iteration of the release updates the decoder's averages 42 times with momentum 0.99.
+    for updates, momentum in zip((1, 2, 3), (0.66, 0.81, 0.87), strict=True):
+        assert momentum**updates == pytest.approx(0.99**42, abs=0.01)
+    evaluations = [e.config for job in jobs for e in job.evaluations]
+    assert {(e.split, e.num_examples) for e in evaluations} == {('validation', 1000)}
+    again = [job.config.method for job in jobs if job.evaluations[0].config.recalibrate_batch_norm]
+    assert again == ['flexae', 'flexae_sr', 'vae']
+
+
 def test_xla_does_not_change_a_run():
     plain, compiled = planned('table1,fig2'), planned('table1,fig2', jit_compile='on')
     assert [job.name for job in plain] == [job.name for job in compiled]

@@ -366,6 +366,36 @@ def test_similarity_of_reconstructions_and_untuned_methods_are_marked():
     assert tables.UNTUNED not in table.notes
 
 
+def averages(gen, **options):
+    """Returns validation scores of three seeds of a run with options of batch norm."""
+    shared = MNIST | dict(split='validation', options=MNIST['options'] | options)
+    rec = scores(*near(2.0)[0], set_='reconstructions', **shared)
+    psnr = scores(*near(20.0)[0], stem='psnr', set_='reconstructions', **shared)
+    return scores(*(gen * f for f in (1.0, 2.0, 4.0)), **shared) + rec + psnr
+
+
+def test_batch_norm_compares_averages_of_equal_weights():
+    stored = averages(1.0)
+    again = [
+        dataclasses.replace(s, protocol='r', fields=s.fields | {'batch_norm': 'recalibrated_100'})
+        for s in averages(2.0)
+    ]
+    # Seeds differ by far more than averages, but equally for both momenta.
+    lower = averages(0.5, bn_momentum=0.9)
+    lower[0] = dataclasses.replace(lower[0], value=lower[0].value * 1.01)
+    mixed = averages(1.0, bn_momentum=0.81, bn_mix_generated=True)
+    (table,) = TABLES['batch_norm'](stored + again + lower + mixed)
+    assert heads(table) == ['Rec.', 'Gen.', 'PSNR']
+    names = ['0.99', '0.9', '0.81, with generated codes', '0.99, recalibrated']
+    names = [f'FlexAE, momentum {name}' for name in names]
+    assert [cells[0] for cells in table.rows] == names
+    assert row(table, names[0])[1] == '2.33 ± 1.53 (3)'
+    outcomes = [outcome(table, f'{name}: lower Gen.')[1] for name in names[1:]]
+    assert outcomes == [results.SUPPORTED, results.INCONCLUSIVE, results.NOT_SUPPORTED]
+    assert outcome(table, f'{names[1]}: lower Rec.')[1] == results.INCONCLUSIVE
+    assert not any(claim.text.startswith(f'{names[0]}:') for claim in table.claims)
+
+
 def test_joint_judges_samplers_fitted_afterwards():
     values = dict(zip(image_tables.JOINT, (1.0, 2.0, 1.0, 0.5), strict=True))
     found = table_1({method: (value, value + 0.01) for method, value in values.items()})
