@@ -40,7 +40,8 @@ IMAGES, STRIPS = HERE / 'pictures', results.FOLDER / 'strips'
 _load_data = functools.lru_cache(1)(lambda config: data.load(config))  # figures share it
 TABLES = synthetic_tables.TABLES | image_tables.TABLES
 PLACES = {'data_dir': 'DATA', 'inception_path': 'INCEPTION'}
-_TABLE = re.compile(r'<!-- tables: (\w+) -->\n')
+# An artifact and its data set; without one, the default data sets of the small scale.
+_TABLE = re.compile(r'<!-- tables: (\w+)(?: (\w+))? -->\n')
 
 
 class Shown(NamedTuple):
@@ -85,16 +86,16 @@ def results_markdown() -> str:
     """Returns RESULTS.md: its template with the tables of the recorded results."""
 
     def section(match: re.Match) -> str:
-        config, _, scores = _recorded(match[1])
+        config, _, scores = _recorded(*match.groups())
         made = TABLES[match[1]](scores)
         return f'{match[0]}\n{Shown(match[1], _command(config, match[1]), made, []).markdown()}'
 
     return _TABLE.sub(section, TEMPLATE.read_text().replace('{{rule}}', results.RULE))
 
 
-def _recorded(name: str) -> tuple[ReproduceConfig, list[Job], list[Score]]:
+def _recorded(name: str, dataset: str | None) -> tuple[ReproduceConfig, list[Job], list[Score]]:
     """Returns configuration, jobs and recorded scores of an artifact of RESULTS.md."""
-    config = ReproduceConfig(artifact=name, scale='small', output_dir='OUTPUT')
+    config = ReproduceConfig(artifact=name, dataset=dataset, scale='small', output_dir='OUTPUT')
     if not set(plans.datasets(config, name)) <= set(VECTORS):
         config = dataclasses.replace(config, feature_layer='mixed_7', **PLACES)
     jobs = plans.plan(config)
@@ -170,10 +171,12 @@ def _save(config: ReproduceConfig, jobs: Sequence[Job], shown: Iterable[Shown]) 
     text = results_markdown()
     write_text(RESULTS, text)
     made = [
-        _show(*_recorded(n), name=n, folder=pathlib.Path('OUTPUT')) for n in _TABLE.findall(text)
+        _show(*_recorded(name, dataset or None), name=name, folder=pathlib.Path('OUTPUT'))
+        for name, dataset in _TABLE.findall(text)
     ]
     whole = not (config.methods or config.seeds or config.training_steps)
-    made += [one for one in shown if one.name == 'fig3' and whole]  # drawn of networks, not scores
+    of_networks = ('fig3', *plans.GALLERIES)  # drawn of networks, not of scores
+    made += [one for one in shown if one.name in of_networks and whole]
     for image in (image for one in made for image in one.images):
         write_bytes(IMAGES / f'{image.name}.png', image.png)
     print(f'saved in {results.RECORDED} and {RESULTS}')

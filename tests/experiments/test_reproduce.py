@@ -290,6 +290,24 @@ def test_strips_of_methods_are_drawn_once_and_recorded(
     assert again.read_bytes() != first
 
 
+def test_saved_results_have_named_data_sets_and_galleries(
+    stubs, table_1, galleries, no_results, tmp_path
+):
+    (tmp_path / 'RESULTS.template').write_text('# Results\n\n<!-- tables: table1 cifar10 -->\n')
+    options = dict(save_results=True, methods='vae', feature_layer='mixed_7')
+    table_1(**options)
+    assert '| VAE |' not in (tmp_path / 'RESULTS.md').read_text()
+    table_1(**options, dataset='cifar10')
+    text = (tmp_path / 'RESULTS.md').read_text()
+    assert re.search(r'\| VAE \| \**1.00 \(1\)', text) and ' --dataset=cifar10 ' in text
+    name = 'fig4a-flexae-cifar10-small-seed=0.png'
+    options = dict(artifact='fig4', dataset='cifar10', methods=None, save_results=True)
+    table_1(**options, seeds=1)
+    assert not (tmp_path / 'images' / name).exists()  # not the whole artifact
+    table_1(**options, seeds=None)
+    assert (tmp_path / 'images' / name).exists()
+
+
 def test_results_markdown_is_regenerated_and_a_report_is_one_file_without_scripts():
     text = reproduce.RESULTS.read_text()
     assert reproduce.results_markdown() == text, 'run the command at the top of RESULTS.md'
