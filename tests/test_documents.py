@@ -161,6 +161,13 @@ def test_readme_links_every_document():
     assert not [name for name in NAMES[1:] if f']({name}' not in text]
 
 
+def test_readme_names_every_artifact():
+    rows = README.read_text().split('| `--artifact` |')[1].split('\n\n')[0].splitlines()
+    named = {name for row in rows for name in re.findall(r'`(\w+)`', row.split('|')[1])}
+    # Figs. 7 to 11 are between `fig6` and `fig12`.
+    assert named | {f'fig{number}' for number in range(7, 12)} == set(config.reproduce.ARTIFACTS)
+
+
 def test_readme_results_are_in_the_generated_results():
     text = README.read_text()
     section = text[text.index('## Results at a glance') : text.index('## Requirements')]
