@@ -7,9 +7,11 @@ operation of TensorFlow may take minutes.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import threading
@@ -35,6 +37,7 @@ _unfinished = threading.RLock()  # held by work that a signal must let finish
 _depth = 0  # how many times it is held
 _leaving = threading.Lock()  # acquired once, by the thread that ends the process
 _children: list[subprocess.Popen] = []
+_temporary: list[str] = []  # folders to remove when the process ends
 
 
 def requested() -> int | None:
@@ -113,6 +116,18 @@ def child(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen]:
             _children.remove(process)
 
 
+def remove_at_exit(folder: str) -> None:
+    """Removes a temporary folder when the process ends, also by `leave`."""
+    if not _temporary:
+        atexit.register(_remove_temporary)
+    _temporary.append(folder)
+
+
+def _remove_temporary() -> None:
+    for folder in _temporary:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def leave(program: str, error: Interrupted) -> NoReturn:
     """Ends the process at once with the line of `error`; safe like SIGKILL for every file."""
     _leaving.acquire()
@@ -121,6 +136,7 @@ def leave(program: str, error: Interrupted) -> NoReturn:
     if poll.poll(1000):  # a full pipe that is not read would keep the process
         with contextlib.suppress(OSError):
             os.write(error_output, f'{program}: error: {error}\n'.encode())
+    _remove_temporary()
     os._exit(error.exit_code)
 
 

@@ -96,6 +96,21 @@ def test_program_can_end_by_itself_before_its_patience_ends(start):
     assert errors == ('train: error: stopped by signal 10 after step 7, all saved\n')
 
 
+def test_temporary_folders_are_removed_however_the_program_ends(start, tmp_path):
+    folder = tmp_path / 'temporary'
+    for last in ('shutdown.leave("train", error)', 'print(error)'):
+        folder.mkdir()
+        process = start(
+            f'shutdown.PATIENCE = 60.0; shutdown.remove_at_exit({str(folder)!r})',
+            'busy(0.5)',
+            'try: shutdown.check()',
+            f'except BaseException as error: {last}',
+        )
+        process.send_signal(signal.SIGTERM)
+        end(process)
+        assert not folder.exists()
+
+
 def test_deferred_work_is_finished_after_the_first_signal(start):
     process = start(
         'shutdown.check()', 'with shutdown.deferred(): busy(2.0); shutdown.check(); print("done")'

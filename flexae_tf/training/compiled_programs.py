@@ -5,7 +5,6 @@ next start with a traceback. So it gets a temporary folder. Complete copies with
 the workdir to it and back.
 """
 
-import atexit
 import hashlib
 import os
 import pathlib
@@ -15,6 +14,7 @@ import shutil
 import tempfile
 from importlib import metadata
 
+from flexae_tf import shutdown
 from flexae_tf.checked_files import check_manifest, write_manifest
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec
@@ -23,9 +23,12 @@ from flexae_tf.errors import CorruptRunError
 _FLAG = '--tf_xla_persistent_cache_directory='  # TensorFlow reads it when it is imported
 _PREFIX = 'flexae_tf-programs-'
 # Programs run only on the kind of machine that they were compiled on, and TensorFlow compares
-# neither the GPU nor its driver.
-_MACHINE = ('/proc/driver/nvidia/version', '/proc/driver/nvidia/gpus/*/information')
-_PROCESSOR = re.compile(r'^(model name|flags)\s*:.*', re.MULTILINE)
+# neither the GPU nor its driver. Other lines, such as interrupts, differ between starts.
+_MACHINE = {
+    'proc/driver/nvidia/version': re.compile('.*'),
+    'proc/driver/nvidia/gpus/*/information': re.compile(r'^Model:.*', re.MULTILINE),
+    'proc/cpuinfo': re.compile(r'^(?:model name|flags)\s*:.*', re.MULTILINE),
+}
 
 
 def prepare(config: ResolvedConfig, _: DatasetSpec) -> None:
@@ -37,7 +40,7 @@ def prepare(config: ResolvedConfig, _: DatasetSpec) -> None:
     if not _wanted(config) or _FLAG in os.environ.get('TF_XLA_FLAGS', ''):
         return
     folder, kept = tempfile.mkdtemp(prefix=_PREFIX), _kept(config.workdir)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    shutdown.remove_at_exit(folder)
     if kept.exists():
         try:
             check_manifest(kept)
@@ -77,10 +80,8 @@ def _wanted(config: ResolvedConfig) -> bool:
 def _kept(workdir: str) -> pathlib.Path:
     """Returns the folder of the programs for this machine and this TensorFlow."""
     described = [metadata.version('tensorflow'), platform.machine()]
-    for pattern in _MACHINE:
-        paths = sorted(pathlib.Path('/').glob(pattern[1:]))
-        described += [re.sub(r'.*(UUID|Bus|Minor).*', '', path.read_text()) for path in paths]
-    with open('/proc/cpuinfo') as file:
-        described += sorted({match[0] for match in _PROCESSOR.finditer(file.read())})
+    for pattern, lines in _MACHINE.items():
+        texts = (path.read_text() for path in pathlib.Path('/').glob(pattern))
+        described += sorted({line for text in texts for line in lines.findall(text)})
     digest = hashlib.sha256('\n'.join(described).encode()).hexdigest()[:12]
     return pathlib.Path(workdir) / 'compiled' / digest
