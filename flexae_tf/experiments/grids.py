@@ -72,6 +72,8 @@ def parse(text: str, config: TrainConfig) -> tuple[Axis, ...]:
                 raise UsageError(
                     f'--grid={part}: {name} is no training option. Use NAME=VALUE,VALUE;NAME=VALUE.'
                 )
+            if name == 'seed':
+                raise UsageError(f'--grid={part}: seeds are no weights. Use --seeds.')
             try:
                 _value(fields[name], value, config)
             except (ValueError, TypeError):
@@ -128,7 +130,7 @@ def winner(folder: str | None, method: str, dataset: str, scale: str) -> dict[st
             f'--tuned={folder}: holds no tuning. Give tune/ in the --output_dir of --tune.'
         )
     path = winner_path(folder, SAME_AS.get(method, method), dataset, scale)
-    schema = {'winner': {'options': {'*': int | float | str}, '*': object}, '*': object}
+    schema = {'winner': {'options': {'*': bool | int | float | str}, '*': object}, '*': object}
     return read_json(path, schema)['winner']['options'] if path.exists() else {}
 
 

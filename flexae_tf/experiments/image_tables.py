@@ -25,6 +25,7 @@ from flexae_tf.experiments.tables import (
     measured,
     noise_dim,
     protocols,
+    select,
     times_of,
 )
 from flexae_tf.methods.table import title
@@ -38,7 +39,7 @@ GANS = (
     'GAN: FIDs that Lucic et al. 2018 found for tuned GANs. The paper calls FlexAE comparable to '
     'GANs, and its training takes {hours} h (130000 iterations, GTX 1080 Ti).'
 )
-LEARNED = 0.3  # of the untrained method's Gen.; a method that is below it has learned
+HAS_LEARNED = 0.3  # of the untrained method's Gen.; a method that is below it has learned
 JOINT = {
     'flexae': 'FlexAE: its prior',
     'flexae+gaussian_mixture': 'FlexAE: mixture fitted afterwards',
@@ -124,12 +125,15 @@ def _beside_paper(
 
 def _table3(scores: list[Score], name: str) -> Iterator[Table]:
     dataset = scores[0].dataset
-    base = paper.BASE_LATENT_DIMS.get(dataset) or min(s.latent_dim for s in scores)
+    published = paper.BASE_LATENT_DIMS.get(dataset)
+    base = published or 1  # without a published m_b the rows are latent sizes
+    sizes = list(paper.TABLE_3) if published else sorted({s.latent_dim for s in scores})
     columns = columns_of(scores, FD, lambda s: (s.method, s.latent_dim // base))
     used = sorted({s.method for s in scores}, key=lambda m: (m != paper.WAE, m != paper.FLEXAE))
     short = {m: title(m) for m in used} | {paper.FLEXAE: 'FlexAE', paper.WAE: 'WAE'}
-    pairs = tuple(((paper.FLEXAE, k), (paper.WAE, k)) for k in paper.TABLE_3)
-    names = {row: f'{short[row[0]]} at {row[1]} m_b' for pair in pairs for row in pair}
+    pairs = tuple(((paper.FLEXAE, k), (paper.WAE, k)) for k in sizes)
+    rows = {k: ('m_b' if k == 1 else f'{k} m_b') if published else str(k) for k in sizes}
+    names = {row: f'{short[row[0]]} at {rows[row[1]]}' for pair in pairs for row in pair}
     shown, claims, grown = [], [], {}
     for key, column in columns.items():
         head = FD[key].head
@@ -139,7 +143,7 @@ def _table3(scores: list[Score], name: str) -> Iterator[Table]:
             ours = {k: v for (m, k), v in column.values.items() if m == method}
             shown.append(cells_of(f'{head} {short[method]}', ours, None))
             direction = paper.TABLE_3_TRENDS.get((key, method))
-            if not direction or dataset not in paper.BASE_LATENT_DIMS:
+            if not direction or not published:
                 continue
             theirs = {k: getattr(r[dataset][method], key) for k, r in paper.TABLE_3.items()}
             shown.append(cells_of('paper', theirs, None))
@@ -160,10 +164,11 @@ def _table3(scores: list[Score], name: str) -> Iterator[Table]:
     for method in used:
         taken = [s for s in scores if s.method == method]
         shown += times_of(taken, lambda s: s.latent_dim // base, f'Time {short[method]}')
-    rows = {k: f'{k} m_b' if k > 1 else 'm_b' for k in paper.TABLE_3}
-    caption = f'Table 3, Fréchet distance by latent size m, {name}, m_b = {base}; lower is better'
+    name = f'{name}, m_b = {published}' if published else name
+    caption = f'Table 3, Fréchet distance by latent size m, {name}; lower is better'
     notes = protocols(columns, FD)
-    yield Table(caption, *layout('m', rows, shown), notes, [*claims, contrast])
+    claims += [contrast] if published else []
+    yield Table(caption, *layout('m', rows, shown), notes, claims)
 
 
 def _fig5(scores: list[Score], name: str) -> Iterator[Table]:
@@ -199,21 +204,19 @@ def _batch_norm(scores: list[Score], name: str) -> Iterator[Table]:
         for key, column in columns.items():
             values[key] |= column.values
         notes += protocols(columns, BATCH_NORM)
-    rows = {row: _title_of_averages(row) for row in values['gen']}
+    rows = {row: _title_of_averages(row) for row in values['rec'] | values['gen']}
     claims = []
     bases = {row.method: row for row in rows if row.momentum == 0.99 and not row.recalibrated}
-    for row in rows:
-        if (base := bases.get(row.method, row)) != row:
-            for key in FD:
-                pairs = zip(values[key][row].values, values[key][base].values, strict=True)
-                ratio = comparison.over_seeds((a / b for a, b in pairs))
-                one = comparison.over_seeds([1.0] * len(ratio.values))
-                text = f'{rows[row]}: lower {FD[key].head} than momentum 0.99 (ratio by seed)'
-                order = paper.Order(text, ((row, base),))
-                claims.append(results.judge_order(order, {row: ratio, base: one}, rows))
+    for row, base in ((row, bases.get(row.method, row)) for row in rows):
+        for key, measure in FD.items() if row != base else ():
+            ratios = _ratios(scores, BATCH_NORM[key], row, base)
+            text = f'{rows[row]}: lower {measure.head} than momentum 0.99 (ratio by seed)'
+            claim = paper.Order(text, ((row, base),))
+            claims.append(results.judge_order(claim, ratios, rows))
     notes.append(
-        'Averages do not take part in training, so runs of one seed have equal weights, and '
-        "their ratio is tested: Welch's test against 1 is the paired t-test."
+        'Averages take part in no training except of VampPrior and InjFlow. So runs of one seed '
+        "have equal weights, and their ratio is tested: Welch's test against 1 is the paired "
+        't-test.'
     )
     shown = [cells_of(m.head, values[key], m.best) for key, m in BATCH_NORM.items()]
     caption = f'Averages of batch norm, validation images of {name}'
@@ -227,6 +230,17 @@ class Averages(NamedTuple):
     momentum: float
     mixed: bool  # whether the decoder's averages include generated codes
     recalibrated: bool
+
+
+def _ratios(
+    scores: list[Score], measure: Measure, row: Averages, base: Averages
+) -> dict[Averages, Mean]:
+    """Returns the ratios of a row to its base, and ones, over the seeds that both have."""
+    values: dict[Averages, dict[int, float]] = {row: {}, base: {}}
+    for score in select(scores, measure):
+        values.get(_averages(score), {})[score.seed] = score.value
+    ratios = [value / values[base][s] for s, value in values[row].items() if s in values[base]]
+    return {row: Mean(tuple(ratios)), base: Mean((1.0,) * len(ratios))} if ratios else {}
 
 
 def _averages(score: Score) -> Averages:
@@ -287,8 +301,8 @@ def _methods(scores: list[Score], name: str) -> Iterator[Table]:
         f'({speed["device"]}).'
     )
     notes.append(RANK)
-    if above := ', '.join(title(m) for m, value in share.items() if value > LEARNED):
-        notes.append(f'Gen. stays above {LEARNED} of the untrained value: {above}.')
+    if above := ', '.join(title(m) for m, value in share.items() if value > HAS_LEARNED):
+        notes.append(f'Gen. stays above {HAS_LEARNED} of the untrained value: {above}.')
     rows = {m: title(m) for m in [*methods.AUTOENCODERS, *(s.method for s in scores)]}
     rows = marked(rows, scores, notes)
     caption = f'Every method on {name}, before and after training'

@@ -182,6 +182,10 @@ class Samples(Job):
         rows = score_log.completed(self.workdir.scores, evaluation.request, None, network)
         return rows and [score_log.as_samples(row) for row in rows]
 
+    def state(self) -> str:
+        """See `Job.state`."""
+        return 'not evaluated' if self.commands(missing=True) else 'finished'
+
     def commands(self, *, missing: bool = False) -> list[tuple[str, ...]]:
         """See `Job.commands`."""
         output = path_flag('output_file', self.workdir.scores)
@@ -205,8 +209,10 @@ def make_job(
     files = flagfiles(method, dataset, scale)
     planned = train_config(files)
     wanted = grids.winner(config.tuned, method, dataset, scale)
-    wanted |= {'training_steps': config.training_steps} if config.training_steps else {}
-    wanted |= options or {}
+    options = options or {}
+    if config.training_steps and 'training_steps' not in options:
+        wanted['training_steps'] = config.training_steps
+    wanted |= options
     changed = {
         k: v for k, v in wanted.items() if option_text(v) != option_text(getattr(planned, k))
     }
@@ -237,7 +243,8 @@ def evaluated(
     method, dataset = base.config.method, base.config.dataset
     scale, images = SCALES[scale_of(config, dataset)], dataset not in VECTORS
     own = methods.find(method).density
-    used = density or own
+    is_sampled = not {'samples', 'latents'}.isdisjoint(flags.get('sets', ALL_SETS).split(','))
+    used = (density or own) if is_sampled else None
     fit: tuple[str, ...] = ()
     if used:
         chosen = dict(checkpoint=base.steps, density=used)

@@ -124,16 +124,16 @@ FIG_3 = (
         tuple(itertools.product(['wae_gmm_prior-circle'], _UNIMODAL)),
     ),
 )
-LEARNED = ((FLEXAE, 'wae_normal'),)  # priors of Fig. 2
+PRIORS = ((FLEXAE, 'wae_normal'),)  # priors of Fig. 2
 FIG_2 = (
-    Order('FlexAE: lower sliced W1 between P_z and Q_z', LEARNED, 'sliced'),
-    Order('... over the scale of the codes', LEARNED, 'sliced_scaled'),
-    Order('... by exact W1', LEARNED, 'exact'),
-    Order('... by exact W1 over the scale of the codes', LEARNED, 'exact_scaled'),
-    Order("... by each method's own critic", LEARNED, 'critic'),
-    Order('... by the critics over the scale of the codes', LEARNED, 'critic_scaled'),
-    Order('FlexAE: lower Fréchet distance of samples', LEARNED),
-    Order('FlexAE: lower Fréchet distance of reconstructions (not in the paper)', LEARNED, 'rec'),
+    Order('FlexAE: lower sliced W1 between P_z and Q_z', PRIORS, 'sliced'),
+    Order('... over the scale of the codes', PRIORS, 'sliced_scaled'),
+    Order('... by exact W1', PRIORS, 'exact'),
+    Order('... by exact W1 over the scale of the codes', PRIORS, 'exact_scaled'),
+    Order("... by each method's own critic", PRIORS, 'critic'),
+    Order('... by the critics over the scale of the codes', PRIORS, 'critic_scaled'),
+    Order('FlexAE: lower Fréchet distance of samples', PRIORS),
+    Order('FlexAE: lower Fréchet distance of reconstructions (not in the paper)', PRIORS, 'rec'),
 )
 TRUE_DIM = 5  # n of synthetic_5d
 NOISE_DIMS = (2, 3, 5, 10, 50)

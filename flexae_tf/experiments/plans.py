@@ -6,10 +6,11 @@ Artifacts share jobs.
 import dataclasses
 import itertools
 import pathlib
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from flexae_tf import methods
+from flexae_tf import data, methods
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.config.options import path_flag
 from flexae_tf.errors import UsageError
@@ -61,7 +62,18 @@ def _jobs(config: ReproduceConfig, name: str) -> Iterator[Job]:
     chosen = config.method_names() if config.methods else artifact.methods
     yield from (samples(config, name, *row) for row in config.samples().items())
     for dataset, method in itertools.product(datasets(config, name), chosen):
-        fitted_from = methods.find(method).fitted_from if artifact.shared else None
+        spec = methods.find(method)
+        if artifact.closed and method not in artifact.methods:
+            raise UsageError(
+                f'--methods={method}: {name} has rows for {", ".join(artifact.methods)} only. '
+                'Leave it out.'
+            )
+        if artifact.of_codes and spec.posterior != 'deterministic':
+            raise UsageError(
+                f'--methods={method}: {name} compares codes of deterministic encoders, and this '
+                'encoder draws samples of a posterior. Leave it out.'
+            )
+        fitted_from = spec.fitted_from if artifact.shared else None
         trained, density = fitted_from or (method, None)
         for options, evaluations in artifact.runs(config, dataset, method):
             # Images of networks show one seed.
@@ -112,6 +124,8 @@ class Artifact(NamedTuple):
     methods: tuple[str, ...] = ('flexae',)  # default methods
     datasets: tuple[str, ...] = IMAGES  # default data sets
     seeds: int = 1  # default number
+    closed: bool = False  # whether its table has no rows for other methods
+    of_codes: bool = False  # whether its table has one protocol for the codes of all methods
     shared: bool = False  # whether a method fitted from another one is evaluated on its run
 
 
@@ -144,8 +158,10 @@ def _batch_norm(config: ReproduceConfig, dataset: str, method: str) -> Runs:
     num = min(VALIDATION, config.num_examples or SCALES[config.scale].num_examples)
     scored = dict(split='validation', sets='reconstructions,samples', metrics='fd,psnr')
     scored |= {'num_examples': num}
-    again = {'recalibrate_batch_norm': '2' if config.scale == 'smoke' else '100'}
-    yield {'bn_momentum': 0.99}, [scored | again]
+    base = make_job(config, method, dataset)
+    available = base.config.train_examples or data.describe(base.config).train_size or sys.maxsize
+    batches = min(100, available * 9 // 10 // base.config.batch_size)  # a tenth is for validation
+    yield {'bn_momentum': 0.99}, [scored | {'recalibrate_batch_norm': str(batches)}]
     for options in ({'bn_momentum': 0.9}, {'bn_momentum': 0.85}, *RELEASED.get(method, ())):
         yield options, [scored]
 
@@ -157,19 +173,25 @@ def _joint(config: ReproduceConfig, dataset: str, method: str) -> Runs:
     return [({}, [TABLE_1, TABLE_1 | {'density': other}])]
 
 
-def _variants(method: str) -> tuple[dict, ...]:
+def _variants(method: str, dataset: str) -> tuple[dict, ...]:
     """Returns the training options of the models of Figs. 2 and 3 that a method stands for."""
-    mixtures = ({'mixture': 'data'}, {'mixture': 'circle'})
+    of_data = ({'mixture': 'data'},) if dataset == 'synthetic_2d' else ()
+    mixtures = (*of_data, {'mixture': 'circle'})
     return {'wae_gmm_prior': mixtures, 'wae_normal': ({}, MMD)}.get(method, ({},))
 
 
 def _figure_2(config: ReproduceConfig, dataset: str, method: str) -> Runs:
     over_training = dict(sets='reconstructions,samples,latents', checkpoint='all')
-    return [(SNAPSHOTS | m, [over_training, EXACT]) for m in _variants(method)]
+    return [(SNAPSHOTS | m, [over_training, EXACT]) for m in _variants(method, dataset)]
 
 
 def _figure_3(config: ReproduceConfig, dataset: str, method: str) -> Runs:
-    return [(SNAPSHOTS | m, [{}]) for m in _variants(method)]
+    return [(SNAPSHOTS | m, [{}]) for m in _variants(method, dataset)]
+
+
+def _gallery(config: ReproduceConfig, dataset: str, method: str) -> Runs:
+    """Needs no scores, but an evaluation fits the density that a method samples from."""
+    return [({}, [_OF_MEMORIZATION] if methods.find(method).density else [])]
 
 
 def _theorem_1(config: ReproduceConfig, dataset: str, method: str) -> Runs:
@@ -179,13 +201,13 @@ def _theorem_1(config: ReproduceConfig, dataset: str, method: str) -> Runs:
 
 _table_1 = _fixed(({}, [TABLE_1]))
 _methods = _fixed(({}, [TABLE_1]), ({'training_steps': 0}, [dict(sets='samples')]))
-_gallery = _fixed(({}, []))
 # Runs on synthetic data have snapshots, so that artifacts can share them.
 _OF_VECTORS = dict(sets='reconstructions,samples,latents')
 EXACT = dict(sets='latents', metrics='transport')  # an evaluation of the last checkpoint
 _theorem_2 = _fixed(*((SNAPSHOTS | {'noise_dim': n}, [_OF_VECTORS]) for n in paper.NOISE_DIMS))
 _reconstructions = _fixed(({}, [dict(sets='reconstructions', metrics='psnr,ssim')]))
-_figure_12 = _fixed(({}, [dict(sets='reconstructions,samples', metrics='memorization')]))
+_OF_MEMORIZATION = dict(sets='reconstructions,samples', metrics='memorization')
+_figure_12 = _fixed(({}, [_OF_MEMORIZATION]))
 _IN_TABLE_3 = ((paper.WAE, paper.FLEXAE), tuple(paper.BASE_LATENT_DIMS))
 _IN_FIGURE_2 = (('wae_normal', 'wae_gan', 'flexae'), ('synthetic_5d',))
 _IN_FIGURE_3 = (('vae', 'wae_normal', 'wae_gan', 'wae_gmm_prior', 'flexae'), ('synthetic_2d',))
@@ -198,10 +220,10 @@ ARTIFACTS = {
     ),
     'table2': Artifact('Precision and recall', _table_1, IN_TABLE_1, seeds=SEEDS, shared=True),
     'table3': Artifact('Fréchet distance by latent size', _table_3, *_IN_TABLE_3),
-    'fig2': Artifact('Priors over training', _figure_2, *_IN_FIGURE_2, SEEDS),
+    'fig2': Artifact('Priors over training', _figure_2, *_IN_FIGURE_2, SEEDS, of_codes=True),
     'fig3': Artifact('Latent spaces of six Gaussians', _figure_3, *_IN_FIGURE_3, SEEDS),
     'fig4': Artifact('Attributes, interpolations, neighbours', _gallery),
-    'fig5': Artifact('Six capacities of P-GEN on few examples', _figure_5),
+    'fig5': Artifact('Six capacities of P-GEN on few examples', _figure_5, closed=True),
     'fig6': Artifact('Reconstructions and samples', _gallery),
     **{f'fig{n}': Artifact(f'{word} attribute', _gallery) for n, word in _ORDINALS.items()},
     'fig12': Artifact('Nearest training examples of samples', _figure_12),
@@ -211,12 +233,15 @@ ARTIFACTS = {
         (paper.FIXED, paper.FLEXAE),
         _5D,
         SEEDS,
+        closed=True,
     ),
-    'theorem2': Artifact('P-GEN input sizes', _theorem_2, datasets=_5D, seeds=SEEDS),
+    'theorem2': Artifact('P-GEN input sizes', _theorem_2, datasets=_5D, seeds=SEEDS, closed=True),
     'reconstructions': Artifact(
         'Similarity of reconstructions', _reconstructions, paper.METHODS, seeds=SEEDS, shared=True
     ),
     'batch_norm': Artifact('Momentum of batch norm', _batch_norm, seeds=SEEDS),
-    'joint': Artifact('Joint and later training', _joint, ('flexae', 'ae_gmm'), seeds=SEEDS),
+    'joint': Artifact(
+        'Joint and later training', _joint, ('flexae', 'ae_gmm'), seeds=SEEDS, of_codes=True
+    ),
     'methods': Artifact('Every method side by side', _methods, methods.AUTOENCODERS, shared=True),
 }

@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import functools
 import math
+import os
 import pathlib
 import re
 import shlex
@@ -32,13 +33,14 @@ from flexae_tf.experiments.figures import Image
 from flexae_tf.experiments.jobs import VECTORS, Evaluation, Job, Samples
 from flexae_tf.experiments.results import Score
 from flexae_tf.experiments.tables import Table
-from flexae_tf.files import write_bytes, write_text
+from flexae_tf.files import lock, write_bytes, write_text
 
 HERE = pathlib.Path(__file__).parent  # package data lies beside this module
 RESULTS, TEMPLATE = HERE / 'RESULTS.md', HERE / 'RESULTS.template'
 IMAGES, STRIPS = HERE / 'pictures', results.FOLDER / 'strips'
 _load_data = functools.lru_cache(1)(lambda config: data.load(config))  # figures share it
 TABLES = synthetic_tables.TABLES | image_tables.TABLES
+OF_NETWORKS = ('fig3', *plans.GALLERIES)  # drawn of networks, not only of scores
 PLACES = {'data_dir': 'DATA', 'inception_path': 'INCEPTION'}
 # An artifact and its data set; without one, the default data sets of the small scale.
 _TABLE = re.compile(r'<!-- tables: (\w+)(?: (\w+))? -->\n')
@@ -95,7 +97,9 @@ def results_markdown() -> str:
 
 def _recorded(name: str, dataset: str | None) -> tuple[ReproduceConfig, list[Job], list[Score]]:
     """Returns configuration, jobs and recorded scores of an artifact of RESULTS.md."""
-    config = ReproduceConfig(artifact=name, dataset=dataset, scale='small', output_dir='OUTPUT')
+    # No run can be there: everything comes from the records.
+    fixed = dict(scale='small', output_dir=os.devnull)
+    config = ReproduceConfig(artifact=name, dataset=dataset, **fixed)
     if not set(plans.datasets(config, name)) <= set(VECTORS):
         config = dataclasses.replace(config, feature_layer='mixed_7', **PLACES)
     jobs = plans.plan(config)
@@ -124,7 +128,7 @@ def _todo(config: ReproduceConfig) -> list[Job]:
 def _render(config: ReproduceConfig) -> list[UserError]:
     """Writes each artifact to OUTPUT_DIR/artifacts; returns why some could not be rendered."""
     output = pathlib.Path(config.output_dir)
-    shown, missing, scores, refused, done = [], [], [], [], []
+    shown, missing, scores, refused, done, drawn = [], [], [], [], [], []
     for name, jobs, known in _planned(config):
         here = [job for job in jobs if job.name not in known and job.digest]
         if not known and not here:
@@ -149,18 +153,29 @@ def _render(config: ReproduceConfig) -> list[UserError]:
             listed = ', '.join(left[:3]) + (', ...' if len(left) > 3 else '')
             missing.append(f'{name}: {len(left)} of {len(jobs)} runs missing ({listed})')
         scores += found
+        if name in OF_NETWORKS and all(job.digest for job in jobs):
+            drawn.append(shown[-1])
         done += [job for job in here if not isinstance(job, Samples)]
     print(*missing, sep='\n', end='\n' if missing else '')
     if config.report and shown:
         write_text(output / 'report.html', _report(config, shown, missing, scores))
         print(f'report: {output / "report.html"}')
     if config.save_results and not refused:
-        _save(config, done, shown)
+        _save(config, done, drawn)
     return refused
 
 
-def _save(config: ReproduceConfig, jobs: Sequence[Job], shown: Iterable[Shown]) -> None:
-    """Adds the scores of jobs to the recorded results and writes RESULTS.md with its images."""
+def _save(config: ReproduceConfig, jobs: Sequence[Job], drawn: list[Shown]) -> None:
+    """Adds the scores of jobs to the recorded results and writes RESULTS.md with its images.
+
+    The images of `drawn` show networks that were trained here, so no score can make them again.
+    """
+    with open(TEMPLATE, 'r+') as file:  # one process at a time, from reading to writing
+        lock(file, wait=True)
+        _save_locked(config, jobs, drawn)
+
+
+def _save_locked(config: ReproduceConfig, jobs: Sequence[Job], drawn: list[Shown]) -> None:
     results.save(jobs)
     STRIPS.mkdir(parents=True, exist_ok=True)
     folder = pathlib.Path(config.output_dir) / 'artifacts' / f'methods-{config.scale}' / 'strips'
@@ -171,13 +186,12 @@ def _save(config: ReproduceConfig, jobs: Sequence[Job], shown: Iterable[Shown]) 
     text = results_markdown()
     write_text(RESULTS, text)
     made = [
-        _show(*_recorded(name, dataset or None), name=name, folder=pathlib.Path('OUTPUT'))
+        _show(*_recorded(name, dataset or None), name=name, folder=pathlib.Path(os.devnull))
         for name, dataset in _TABLE.findall(text)
     ]
-    whole = not (config.methods or config.seeds or config.training_steps)
-    of_networks = ('fig3', *plans.GALLERIES)  # drawn of networks, not of scores
-    made += [one for one in shown if one.name in of_networks and whole]
-    for image in (image for one in made for image in one.images):
+    if config.scale == 'small' and not (config.methods or config.seeds or config.training_steps):
+        made += drawn
+    for image in (image for artifact in made for image in artifact.images):
         write_bytes(IMAGES / f'{image.name}.png', image.png)
     print(f'saved in {results.RECORDED} and {RESULTS}')
 
@@ -207,7 +221,7 @@ def _command(config: ReproduceConfig, name: str) -> str:
 
 
 def _latent_spaces(jobs: Sequence[Job], scores: Iterable[Score]) -> list[Image]:
-    """Draws Fig. 3 of one run of each model: of those trained here, the median by Gen."""
+    """Draws Fig. 3 of one run of each model, the median by Gen. of its runs in this folder."""
     distances = {s.run: s.value for s in scores if (s.set, s.stem) == ('samples', 'fd')}
     trained: dict[str, list[Job]] = {}
     for job in (job for job in jobs if job.digest):
@@ -293,7 +307,7 @@ def _captions(record: pathlib.Path, digest: str | None) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=3)  # one for each data set: figures share the codes
 def _open_gallery(workdir: pathlib.Path, config: Any, digest: str, density: str | None) -> Any:
-    """Returns the `Gallery` of the last checkpoint of a run; `digest` tells checkpoints apart."""
+    """Returns the `Gallery` of the last checkpoint of a run; `digest` distinguishes checkpoints."""
     from flexae_tf.densities import densities
     from flexae_tf.experiments import image_grids
 

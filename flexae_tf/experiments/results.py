@@ -55,8 +55,8 @@ class Score:
     is_tuned: bool = True  # whether validation examples chose all weights that the paper omits
 
 
-# Comparable scores: `values` by row; `metric` and `protocol` are None without scores.
-Column = namedtuple('Column', 'metric protocol values')
+# Comparable scores: `values` by row, `fields` of their protocol. The rest is None without scores.
+Column = namedtuple('Column', 'metric protocol values fields')
 # Texts of the paper's values and of ours; the ratio of the pair with the largest p-value.
 Claim = namedtuple('Claim', 'text paper ours ratio outcome', defaults=('', '', None, NOT_RUN))
 
@@ -121,7 +121,7 @@ def gather(scores: Iterable[Score], row: Callable[[Score], Hashable] | None = No
     for score in scores:
         first = first or score
         if not score.stem.startswith('critic'):  # a protocol of a critic names its checkpoint
-            _check_protocol(score, first.run, first.protocol)
+            _check_protocol(score, first.run, first.protocol, first.fields)
         seeds = rows.setdefault(row(score) if row else score.method, {})
         if score.seed in seeds:
             raise UsageError(
@@ -130,23 +130,28 @@ def gather(scores: Iterable[Score], row: Callable[[Score], Hashable] | None = No
             )
         seeds[score.seed] = score.value
     means = {name: over_seeds(seeds[s] for s in sorted(seeds)) for name, seeds in rows.items()}
-    return Column(first and first.metric, first and first.protocol, means)
+    if first is None:
+        return Column(None, None, means, None)
+    return Column(first.metric, first.protocol, means, first.fields)
 
 
 def floor(scores: Iterable[Score], column: Column) -> float | None:
     """Returns the Fréchet distance of training examples, in the column's protocol, or None."""
     found = [s for s in scores if (s.set, s.stem, s.split) == ('train', 'fd', 'test')]
     for score in found if column.protocol else ():
-        _check_protocol(score, column.metric, column.protocol)
+        _check_protocol(score, column.metric, column.protocol, column.fields)
     return statistics.fmean({score.value for score in found}) if found else None
 
 
-def _check_protocol(score: Score, other: str, protocol: str) -> None:
-    if score.protocol != protocol:
-        raise UsageError(
-            f'{score.run}: {score.metric} has protocol {score.protocol}, {other} has {protocol}. '
-            'Score both by one protocol.'
-        )
+def _check_protocol(score: Score, other: str, protocol: str, fields: Mapping[str, Any]) -> None:
+    """Raises `UsageError` for another protocol; `fields` are the fields of the expected one."""
+    if score.protocol == protocol:
+        return
+    names = [n for n in score.fields | fields if score.fields.get(n) != fields.get(n)]
+    raise UsageError(
+        f'{score.run}: {score.metric} has protocol {score.protocol}, {other} has {protocol} '
+        f'(different: {", ".join(names)}). Score both by one protocol.'
+    )
 
 
 def judge_order(
@@ -209,10 +214,10 @@ def judge_floor(claim: paper.Order, values: Values, floors: Values, largest: flo
     ratios = [welch([values[row]], [floors[row]]) for row in rows]
     if not rows or None in ratios:
         return Claim(claim.text, outcome=INCONCLUSIVE if rows else NOT_RUN)
-    worst = max(ratios)
     ours = ' → '.join(f'{ratio.value:.1f}' for ratio in ratios) + ' times the floor'
-    supported = worst.high <= largest and len(rows) == len(claim.pairs)
-    return Claim(claim.text, '', ours, worst, outcome_of(supported - (worst.low > largest)))
+    is_above = any(ratio.low > largest for ratio in ratios)
+    reached = len(rows) == len(claim.pairs) and all(ratio.high <= largest for ratio in ratios)
+    return Claim(claim.text, '', ours, max(ratios), outcome_of(reached - is_above))
 
 
 def outcome_of(sign: float) -> str:

@@ -82,14 +82,14 @@ def show(jobs: Sequence[Job]) -> None:
     total = 0.0
     for job in jobs:
         if found := job.workdir.read_pace():
-            for key in _alike(job):
+            for key in _pace_keys(job):
                 paces.setdefault(key, []).append(found[0])
         if job.digest:
             files = filter(pathlib.Path.is_file, job.workdir.path.rglob('*'))
             sizes.setdefault(job.config.dataset, []).append(sum(f.stat().st_size for f in files))
     for job in jobs:
         left = job.steps - job.workdir.newest_step()
-        known = next((paces[key] for key in _alike(job) if key in paces), None)
+        known = next((paces[key] for key in _pace_keys(job) if key in paces), None)
         total += (seconds := left / statistics.median(known) if known and left else 0.0)
         unit = duration(seconds) if known or not left else 'unknown'
         disk = sizes.get(job.config.dataset) if job.commands(missing=True) else [0]
@@ -100,7 +100,7 @@ def show(jobs: Sequence[Job]) -> None:
     print(f'\n{len(jobs)} runs, {duration(total)} of training as far as the pace is known')
 
 
-def _alike(job: Job) -> list[tuple]:
+def _pace_keys(job: Job) -> list[tuple]:
     """Returns keys of jobs with about the same pace, from the same job to the same data set."""
     key = (job.config.dataset, job.config.width_multiplier)
     return [(job.name,), (job.config.method, *key), key]

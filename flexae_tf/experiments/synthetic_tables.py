@@ -90,7 +90,7 @@ def _fig2(scores: list[Score], name: str) -> Iterator[Table]:
             first.setdefault(method, []).append(min(s for s, v in curve.items() if v <= level))
         text = f'FlexAE: fewer steps to {measure.head} {level:.3g}, which every run attains'
         values = {method: comparison.over_seeds(of_seeds) for method, of_seeds in first.items()}
-        claims.append(results.judge_order(paper.Order(text, paper.LEARNED), values, {}, decimals=0))
+        claims.append(results.judge_order(paper.Order(text, paper.PRIORS), values, {}, decimals=0))
     notes = [f'At step {last}.', *protocols(columns, AT_END_2), CRITIC]
     caption = f'Fig. 2, distances of prior and codes on {name}; lower is better'
     yield Table(caption, *layout('Model', names, measured(columns, AT_END_2)), notes, claims)

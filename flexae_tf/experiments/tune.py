@@ -53,7 +53,8 @@ def tune(config: ReproduceConfig) -> None:
     failures = {}
     if config.finalists:
         failures = runner.execute([of_cell[0] for of_cell in by_cell.values()])
-        best = ranked(_distances(by_cell), within)[: config.finalists]
+        first = {cell: of_cell[:1] for cell, of_cell in by_cell.items()}
+        best = ranked(_distances(first), within)[: config.finalists]
         jobs = _in_turns(by_cell[cell] for cell in best)
     failures |= runner.execute([job for job in jobs if job.name not in failures])
     if found := _distances(by_cell):

@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from flexae_tf import methods
+from flexae_tf import data, methods
 from flexae_tf.config import EvaluateConfig, ReproduceConfig
 from flexae_tf.config.options import from_arguments
 from flexae_tf.errors import MissingDataError, UsageError
@@ -207,6 +207,34 @@ def test_batch_norm_varies_averages_and_scores_validation_images():
     assert again == ['flexae', 'flexae_sr', 'vae']
 
 
+def test_recalibration_uses_the_batches_that_a_small_data_set_has():
+    jobs = planned('batch_norm', dataset='digits', seeds=1)
+    found = [e.config.recalibrate_batch_norm for job in jobs for e in job.evaluations]
+    available = data.describe(jobs[0].config).train_size // jobs[0].config.batch_size
+    assert 0 < max(found) <= available
+
+
+def test_densities_are_fitted_only_for_what_is_sampled():
+    def fits(artifact):
+        (job,) = planned(artifact, methods='ae_gmm', seeds=1)
+        return [e.fit for e in job.evaluations]
+
+    assert fits('reconstructions') == [()]
+    assert all(fits('fig6')) and fits('fig6') and all(fits('table1'))  # images of samples need it
+    assert planned('fig6')[0].evaluations == ()
+
+
+def test_fig2_has_only_mixtures_of_its_data():
+    mixtures = [job.config.mixture for job in planned('fig2', methods='wae_gmm_prior', seeds=1)]
+    assert mixtures == ['circle']
+    assert len(planned('fig3', methods='wae_gmm_prior', seeds=1)) == 2
+
+
+def test_names_do_not_depend_on_where_the_steps_come_from():
+    names = [planned('fig5', training_steps=steps)[0].name for steps in (None, 3000)]
+    assert names[0] == names[1]
+
+
 def test_xla_does_not_change_a_run():
     plain, compiled = planned('table1,fig2'), planned('table1,fig2', jit_compile='on')
     assert [job.name for job in plain] == [job.name for job in compiled]
@@ -244,6 +272,11 @@ def test_smoke_scale_plans_every_artifact_on_tiny_networks():
         (dict(artifact='table1,'), '--artifact=: '),
         (dict(artifact='fig2', dataset='mnist'), '--dataset=mnist: fig2 needs synthetic_5d'),
         (dict(artifact='table1', dataset='synthetic_2d'), 'table1 needs a data set of images'),
+        (dict(artifact='fig5', methods='flexae,wae_gan'), 'fig5 has rows for flexae only'),
+        (dict(artifact='theorem1', methods='wae_gan'), 'rows for wae_normal, flexae only'),
+        (dict(artifact='theorem2', methods='wae_normal'), '--methods=wae_normal: theorem2 '),
+        (dict(artifact='joint', methods='two_stage_vae'), 'samples of a posterior'),
+        (dict(artifact='fig2', methods='vae'), '--methods=vae: fig2 compares codes'),
         (dict(artifact='fig2', shard='3/2'), '--shard=3/2: '),
         (dict(artifact='fig2', shard='0/2'), '--shard=0/2'),
         (dict(artifact='fig2', shard='x'), '--shard=x'),
@@ -270,6 +303,7 @@ def test_samples_are_scored_by_the_protocol_of_the_other_rows(tmp_path):
     mine, vae = plans.plan(given)
     ((program, *flags),) = mine.commands()
     ours, theirs = from_arguments(EvaluateConfig, flags), vae.evaluations[0].config
+    assert mine.state() == 'not evaluated'
     assert program == 'evaluate' and ours.fake == str(folder) and ours.dataset == 'mnist'
     assert ours.output_file == str(tmp_path / 'out/runs' / mine.name / 'scores.jsonl')
     for name in ('metrics', 'num_examples', 'split', 'feature_layer', 'features', 'data_dir'):

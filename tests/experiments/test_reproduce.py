@@ -291,7 +291,7 @@ def test_strips_of_methods_are_drawn_once_and_recorded(
 
 
 def test_saved_results_have_named_data_sets_and_galleries(
-    stubs, table_1, galleries, no_results, tmp_path
+    stubs, table_1, galleries, no_results, tmp_path, monkeypatch
 ):
     (tmp_path / 'RESULTS.template').write_text('# Results\n\n<!-- tables: table1 cifar10 -->\n')
     options = dict(save_results=True, methods='vae', feature_layer='mixed_7')
@@ -305,7 +305,15 @@ def test_saved_results_have_named_data_sets_and_galleries(
     table_1(**options, seeds=1)
     assert not (tmp_path / 'images' / name).exists()  # not the whole artifact
     table_1(**options, seeds=None)
-    assert (tmp_path / 'images' / name).exists()
+    path = tmp_path / 'images' / name
+    assert path.exists()
+    # Another scale is not shown; and RESULTS.md does not depend on a folder of its command's name.
+    path.unlink()
+    table_1(**options | dict(scale='medium'), seeds=None)
+    assert not list(path.parent.glob('fig4*'))
+    monkeypatch.chdir(tmp_path)
+    table_1(**options, seeds=None, output_dir='OUTPUT')
+    assert path.exists() and (tmp_path / 'RESULTS.md').read_text() == text
 
 
 def test_results_markdown_is_regenerated_and_a_report_is_one_file_without_scripts():

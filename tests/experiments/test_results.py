@@ -23,9 +23,12 @@ def test_gather_and_floor_take_one_protocol_and_one_value_by_row_and_seed():
     column = results.gather([*scores(1.0, 3.0), *scores(5.0, method='vae')])
     assert column.values == {'flexae': over_seeds([1.0, 3.0]), 'vae': over_seeds([5.0])}
     assert column.metric == 'fd_5000_gen'
-    assert results.gather([]) == (None, None, {})
+    assert column.fields['num'] == 5000 and results.gather([]) == (None, None, {}, None)
     with pytest.raises(UsageError, match='vae.* has protocol beef0123, flexae.* has'):
         results.gather([*scores(1.0), *scores(1.0, method='vae', protocol='beef0123')])
+    other = scores(1.0, method='vae', protocol='x', fields=column.fields | {'num': 4000})
+    with pytest.raises(UsageError, match=r'\(different: num\)'):
+        results.gather([*scores(1.0), *other])
     with pytest.raises(UsageError, match='two values of fd_5000_gen, 1 and 2'):
         results.gather([*scores(1.0), *scores(2.0)])
     # The floor counts a repeated score once.
@@ -109,6 +112,9 @@ def test_judge_floor_outcomes():
     ):
         found = results.judge_floor(claim, values, floors, 1.5)
         assert found.outcome == outcome, values
+    # The largest ratio is known well, the smaller one is not.
+    wide = near(a=1.2) | seeds(b=[0.5, 1.1, 2.4])
+    assert results.judge_floor(claim, wide, floors, 1.5).outcome == results.INCONCLUSIVE
     found = results.judge_floor(claim, near(a=1.1, b=3.0), floors, 1.5)
     assert found.ours == '1.1 → 3.0 times the floor' and found.ratio.value == pytest.approx(3.0)
 

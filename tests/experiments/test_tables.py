@@ -156,6 +156,10 @@ def test_table_3_judges_trends_and_contrast():
     assert row(table, '4 m_b')[0] == '-'
     for text in texts:
         assert outcome(table, text) == ('', results.NOT_RUN)
+    # Without a published m_b the rows are latent sizes, whichever of them are scored.
+    (table,) = TABLES['table3'](replace(found, dataset='cifar10'))
+    assert [cells[0] for cells in table.rows] == ['20', '40']
+    assert not any('m_b' in claim.text for claim in table.claims) and 'm_b' not in table.caption
 
 
 CODES = {'sliced_wasserstein': 1.0, 'sliced_wasserstein_scaled': 0.5}
@@ -394,6 +398,17 @@ def test_batch_norm_compares_averages_of_equal_weights():
     assert outcomes == [results.SUPPORTED, results.INCONCLUSIVE, results.NOT_SUPPORTED]
     assert outcome(table, f'{names[1]}: lower Rec.')[1] == results.INCONCLUSIVE
     assert not any(claim.text.startswith(f'{names[0]}:') for claim in table.claims)
+    # Seeds are paired by number: a run is missing, and two runs have only one seed in common.
+    (table,) = TABLES['batch_norm'](stored + lower[1:])
+    assert outcome(table, f'{names[1]}: lower Gen.') == (
+        '0.50 ± 0.00 (2) vs 1.00 ± 0.00 (2)',
+        results.SUPPORTED,
+    )
+    (table,) = TABLES['batch_norm'](stored[:1] + lower[2:])
+    assert outcome(table, f'{names[1]}: lower Gen.')[1] == results.NOT_RUN
+    # A fitted density does not fit re-estimated averages, so its samples are not scored again.
+    (table,) = TABLES['batch_norm'](stored + [s for s in again if s.set == 'reconstructions'])
+    assert row(table, names[3])[1] == '-'
 
 
 def test_joint_judges_samplers_fitted_afterwards():

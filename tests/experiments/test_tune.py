@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import pathlib
 
 import pytest
 
 from flexae_tf import methods
+from flexae_tf.checked_files import write_json
 from flexae_tf.config import ReproduceConfig
 from flexae_tf.errors import FailedRunError, MissingDataError, UsageError
 from flexae_tf.experiments import grids, tune
@@ -109,6 +111,17 @@ def test_only_finalists_get_further_seeds(stubs, tuning, tmp_path, calls):
     assert [trial['seed'] for trial in trials] == [0, 0, 1, 2, 0, 1, 2]
 
 
+def test_finalists_are_chosen_by_first_seeds_however_many_are_scored(
+    stubs, tuning, tmp_path, calls
+):
+    tune.tune(tuning(grid='kl_weight=0.5,0.3', seeds=3, finalists=1))
+    assert result(tmp_path)['winner']['options'] == {'kl_weight': 0.3}
+    calls()
+    tune.tune(tuning(grid='kl_weight=0.5,0.3,0.1', seeds=3, finalists=1))
+    assert [call for call in calls() if call.startswith('train')] == ['train 0.1'] * 3
+    assert result(tmp_path)['winner']['options'] == {'kl_weight': 0.1}
+
+
 def test_artifacts_use_the_winner_of_a_tuning(stubs, tuning, tmp_path):
     tune.tune(tuning())
     folder = str(tmp_path / 'out' / 'tune')
@@ -117,6 +130,9 @@ def test_artifacts_use_the_winner_of_a_tuning(stubs, tuning, tmp_path):
     job = make_job(tuned, 'beta_vae', 'synthetic_2d')
     assert job.config.kl_weight == 0.1 and job.is_tuned
     assert make_job(tuned, 'vae_flow', 'synthetic_2d').config.kl_weight == 0.1  # beta-VAE's
+    path = pathlib.Path(folder) / 'flexae-synthetic_2d-paper.json'
+    write_json(path, {'winner': {'options': {'bn_mix_generated': True}}})
+    assert make_job(tuned, 'flexae', 'synthetic_2d').config.bn_mix_generated
     other = make_job(tuned, 'beta_vae', 'cifar10')
     assert other.config.kl_weight == 0.03 and not other.is_tuned
     plain = ReproduceConfig(**common)
@@ -168,6 +184,7 @@ def test_tune_refuses_scores_of_two_protocols(stubs, tuning, calls, tmp_path):
         (dict(grid='kl_weight=1;kl_weight=2'), UsageError, 'kl_weight has two axes'),
         (dict(grid=';'), UsageError, '--grid=;: empty'),
         (dict(grid='rate=1'), UsageError, '--grid=rate=1: rate is no training option'),
+        (dict(grid='seed=1,2'), UsageError, '--grid=seed=1,2: .*Use --seeds'),
         (dict(features='eyes'), UsageError, '--features=eyes'),
         (dict(dataset='folder'), UsageError, '--data_dir'),
         (dict(data_dir='nowhere'), MissingDataError, '--data_dir=nowhere'),
