@@ -156,8 +156,8 @@ def fig3(views: Mapping[str, LatentView], distances: Mapping[str, float]) -> Ima
         panel.set_aspect('equal', 'datalim')
     caption = (
         f'Codes of {len(first.z)} test examples of synthetic_2d, coloured by component, over '
-        f'{len(first.z_hat)} samples of the prior (grey), and the true latents. Of each model the '
-        'run with the median Gen.'
+        f'{len(first.z_hat)} samples of the prior (grey), and the true latents. A panel shows the '
+        'run of its model with the median Gen.'
     )
     return Image('fig3', caption, _png(figure, axes[1], ncols=7, markerscale=math.sqrt(10.0)))
 
