@@ -25,7 +25,7 @@ def import_object(name: str, *, flag: str) -> Any:
         import_tensorflow()  # quietly, before the module does
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UsageError(
             f'{flag}={name}: cannot be imported ({error}). Give package.module:NAME, with the '
             'folder of the package on PYTHONPATH.'

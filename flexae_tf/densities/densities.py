@@ -135,8 +135,8 @@ def fit(
             _fit(run, name, dataset, steps)
         except OSError as error:
             raise UsageError(
-                f'{density_folder(run, name)}: not writable ({error.strerror}). Fix its '
-                'permissions and repeat the command.'
+                f'{density_folder(run, name)}: not writable ({error.strerror}). Free disk space or '
+                'fix its permissions, then repeat the command.'
             ) from None
     return attach(run, name)
 

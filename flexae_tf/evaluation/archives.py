@@ -36,7 +36,7 @@ def default_cache() -> pathlib.Path:
     except RuntimeError:  # neither HOME nor an entry in the password database
         return _temporary_cache('no home folder')
     cache = parent / 'flexae_tf'
-    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    existing = next(folder for folder in (cache, *cache.parents) if os.path.exists(folder))
     if not os.access(existing, os.W_OK | os.X_OK):
         return _temporary_cache(f'{cache} cannot be written')
     return cache

@@ -95,7 +95,7 @@ def compare(config: CompareConfig) -> None:
     for source in _read_all(config.runs):
         found: dict[str, list[Record]] = {}
         for record in source.records:
-            wanted = not estimators or record['fields']['estimator'] in estimators
+            wanted = not estimators or record['fields'].get('estimator') in estimators
             if wanted and record['suffix'] in suffixes:
                 found.setdefault(_caption(record), []).append(record)
         for caption, records in found.items():
@@ -170,7 +170,7 @@ def _is_valid(record: Record) -> bool:
     """Returns whether set and protocol of a score are known."""
     try:
         known = Protocol(**record['fields']).id == record['protocol']
-    except TypeError:  # other fields
+    except (TypeError, ValueError):  # other fields, or values that contradict each other
         return False
     return known and as_samples(record)['set'] in SUFFIXES
 

@@ -67,6 +67,11 @@ def _evaluate_run(config: EvaluateConfig) -> None:
 
     # 2. The real sides of examples, of pairs and of distances to training images.
     x = image_sets.real_examples(dataset, config.split, config.num_examples)
+    if len(x) < 2:
+        raise UsageError(
+            f'--split={config.split}: {len(x)} example, but at least 2 are needed. Use another '
+            '--split, or data with more examples.'
+        )
     raw = raw_protocol(run_config, spec, split=config.split, x=x)
     examples = references.example_reference(context, raw, x)
     pairs = references.pair_reference(context, raw, x)
@@ -85,7 +90,17 @@ def _evaluate_run(config: EvaluateConfig) -> None:
         selected_by = selection
         held_out = image_sets.real_examples(dataset, 'validation', config.num_examples)
         protocol = raw_protocol(run_config, spec, split='validation', x=held_out)
-        validation = references.example_reference(context, protocol, held_out)
+        # The flags of statistics and metrics are about the examples of `--split`.
+        selecting = dataclasses.replace(
+            config,
+            metrics='fd',
+            write_statistics=None,
+            reference_statistics=None,
+            allow_unverified_statistics=False,
+        )
+        validation = references.example_reference(
+            dataclasses.replace(context, config=selecting), protocol, held_out
+        )
         runs = [_best_run(context, runs, dataset, held_out, validation)]
 
     # 4. Reconstructions, samples and codes of every checkpoint.

@@ -125,10 +125,12 @@ def _real_side(config: EvaluateConfig) -> RealSide:
 
 def _data_by_name(config: EvaluateConfig) -> tuple[TrainConfig, data.Dataset]:
     """Returns the data set `--dataset` with the default options of a training."""
+    own = _own_images(config) or ''
     run_config = TrainConfig(
         dataset=config.dataset,
         data_dir=config.data_dir,
-        value_range=config.value_range if os.path.isfile(_own_images(config) or '') else None,
+        value_range=config.value_range if os.path.isfile(own) else None,
+        skip_bad_images=config.skip_bad_images and os.path.isdir(own),
         batch_size=2,
     )
     return run_config, data.load(run_config)
@@ -154,6 +156,13 @@ def _fakes(config: EvaluateConfig, real: RealSide) -> ImageFiles:
                 raise UsageError(
                     f'--reference_statistics={config.reference_statistics}: {name} was {theirs}, '
                     f'for --fake it is {ours}. Make both equal.'
+                )
+        if real.measured.resize_to and not files.resize_to:
+            side = int(real.measured.resize_to.rpartition('_')[2])
+            if files.x.shape[1:3] != (side, side):
+                raise UsageError(
+                    f'--fake={config.fake}: images of {files.x.shape[1]}x{files.x.shape[2]}, but '
+                    f'--reference_statistics describes {side}x{side}. Add --resize_to={side}.'
                 )
     return files
 
@@ -195,7 +204,9 @@ def _common_number(config: EvaluateConfig, real: RealSide, num_fakes: int) -> in
             f'--fake={config.fake}: {num_fakes} images to compare with {num_real} real ones, but '
             'at least 2 images are needed in each. Add images.'
         )
-    if num_fakes < min(config.num_examples, num_real):
+    if real.x is None and num_fakes < config.num_examples:
+        print(f'{num_fakes} examples in --fake; the statistics are used unchanged', flush=True)
+    elif num_fakes < min(config.num_examples, num_real):
         print(
             f'{num_fakes} examples in --fake, so only {num} real ones are used: another protocol '
             f'than with {min(config.num_examples, num_real)}',
@@ -236,9 +247,16 @@ def _in_shape_of(
     """
     if real.x is not None:
         shape = real.x.shape[1:]
+    elif raw and fake.ndim == 2:
+        shape = (reference.features.mean.size,)
     elif raw:
-        side = fake.shape[1:3]
-        shape = (*side, reference.features.mean.size / math.prod(side))
+        size, side = reference.features.mean.size, fake.shape[1:3]
+        if size % math.prod(side):
+            raise UsageError(
+                f'--fake={path}: shape {list(fake.shape[1:])}, but real examples have {size} '
+                'values. Make the shapes equal or use --features=inception.'
+            )
+        shape = (*side, size // math.prod(side))
     else:
         return fake
     if fake.ndim == 4:

@@ -94,8 +94,8 @@ class NetworkFeatures:
             outputs = self._network.outputs(images[start : start + self._batch_size])
             if not np.isfinite(outputs.features).all():
                 raise NonFiniteLossError(
-                    f'--inception_path: features of layer {self._network.layer} are not finite. '
-                    'Check the network or try --device=cpu.'
+                    f'{self._network.files.flag}: features of layer {self._network.layer} are not '
+                    'finite. Check the network or try --device=cpu.'
                 )
             batches.append(Features(outputs.features, outputs.logits))
             bar.update(len(outputs.features))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flexae_tf.checked_files import arrays_checksum, parse_json, write_arrays
+from flexae_tf.config import RESIZES
 from flexae_tf.data import array_files, memory
 from flexae_tf.data.array_files import Array
 from flexae_tf.errors import MissingDataError, UsageError
@@ -137,6 +138,8 @@ def _protocol(path: pathlib.Path, array: np.ndarray, num: int) -> Protocol:
         protocol = Protocol(**fields)
     except (ValueError, TypeError) as error:
         raise _invalid(path, f'the protocol is invalid ({str(error)[:200]})') from None
+    if protocol.resize and protocol.resize.rpartition('_')[0] not in RESIZES:
+        raise _invalid(path, f'the resize {protocol.resize} is unknown')
     if protocol.num != num:
         raise _invalid(path, f'n is {num}, but {protocol.num} in the protocol')
     return protocol

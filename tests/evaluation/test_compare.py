@@ -197,6 +197,7 @@ def test_runs_without_scores_are_left_out_with_a_warning(run, tmp_path, compare)
         ({'stem': 'fd', 'value': 1.0}, "no key 'metric'"),
         (score(0.1) | {'fields': STRETCHED.fields()}, 'no score of protocol'),
         (score(0.1) | {'fields': {'colour': 1}}, 'no score of protocol'),
+        (score(0.1) | {'fields': STRETCHED.fields() | {'data': None}}, 'no score of protocol'),
         (score(0.1) | {'set': 'others'}, 'no score of protocol'),
         (score(0.1) | {'value': '0.1'}, "'value' is no int | float"),
         (score(0.1) | {'checksum': 'f' * 16}, 'changed since it was written'),

@@ -556,6 +556,18 @@ def test_best_validation_ignores_the_test_set(own, score):
     assert [r['step'] for r in records if r['split'] == 'test' and r['set'] == 'samples'] == [best]
 
 
+def test_best_validation_leaves_the_statistics_of_the_test_set(own, score, tmp_path):
+    folder, _ = own
+    statistics = str(tmp_path / 'real.npz')
+    options = dict(num_examples=40, sets='samples', metrics='fd', features='pixels')
+    options['checkpoint'] = 'best_validation'
+    written = score(folder, write_statistics=statistics, **options)['fd_pixels_40_gen']
+    os.remove(folder / 'scores.jsonl')
+    found = score(folder, reference_statistics=statistics, **options)['fd_pixels_40_gen']
+    assert found['value'] == pytest.approx(written['value']) and found['split'] == 'test'
+    assert found['protocol'] == written['protocol'] and found['step'] == written['step']
+
+
 def test_checkpoint_all_scores_every_step(own, score):
     folder, _ = own
     score(folder, num_examples=40, checkpoint='all', metrics='fd', features='pixels')

@@ -114,7 +114,7 @@ def test_statistics_state_number_and_feature_space(
         score_fake(**side | {'fake': tmp_path / 'large.npz'})
 
 
-def test_unverified_statistics_name_unverified_scores(samples, score_fake, tmp_path):
+def test_unverified_statistics_name_unverified_scores(samples, score_fake, tmp_path, capsys):
     _, array, images = samples
     x = np.random.default_rng(0).random([100, 784])
     np.savez(tmp_path / 'other.npz', mu=x.mean(axis=0), sigma=np.cov(x.T))
@@ -126,6 +126,9 @@ def test_unverified_statistics_name_unverified_scores(samples, score_fake, tmp_p
         for fake in (array, images)
     ]
     assert records[0]['metric'] == f'fd_pixels_{NUM}_fake_unverified'
+    text = capsys.readouterr().out
+    assert f'{NUM} examples in --fake; the statistics are used unchanged' in text
+    assert 'real ones are used' not in text
     assert {(r['protocol'], r['value'], r['checkpoint']) for r in records} == {
         (records[0]['protocol'], records[0]['value'], records[0]['checkpoint'])
     }
@@ -168,6 +171,10 @@ def test_vectors_in_a_file_have_the_scores_of_the_run(run, here, score, score_fa
         for record in expected.values():
             mine = found[record['stem'], 'fake']
             assert (mine['value'], mine['protocol']) == (record['value'], record['protocol'])
+    statistics = str(tmp_path / 'real.npz')
+    score(folder, num_examples=50, metrics='fd', sets='samples', write_statistics=statistics)
+    found = score_fake(reference_statistics=statistics, fake=tmp_path / 'samples.npy')['fd', 'fake']
+    assert found['value'] == pytest.approx(expected['fd_vectors_50_gen']['value'])
     np.savez(path, np.zeros([50, 3]))
     with pytest.raises(
         UsageError, match=r'shape \[3\], but real examples have \[128\]. Make the shapes equal.$'
@@ -214,6 +221,14 @@ def test_resized_fakes_have_another_protocol(samples, score_fake, tmp_path):
     assert resized['fields'] == plain['fields'] | {'resize_to': 'centre_antialiased_28'}
     assert resized['protocol'] != plain['protocol']
     assert resized['protocol_name'] == 'custom'
+    # Statistics of resized images, and images of another size that are not resized.
+    statistics = tmp_path / 'real.npz'
+    wide = np.zeros([NUM, 28, 30, 1], np.uint8)
+    np.savez(tmp_path / 'wide.npz', images=wide)
+    options = dict(num_examples=NUM, metrics='fd', features='pixels', resize_to=28)
+    score_fake(real=large, fake=large, write_statistics=os.fspath(statistics), **options)
+    with pytest.raises(UsageError, match='images of 28x30, but .*28x28. Add --resize_to=28'):
+        score_fake(fake=tmp_path / 'wide.npz', reference_statistics=statistics)
 
 
 def test_scores_of_a_run_are_no_output_file(samples, tmp_path):

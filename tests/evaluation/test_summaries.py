@@ -19,7 +19,7 @@ from tensorboard.util.grpc_util import ChannelCredsType
 from tensorboard.util.tensor_util import make_ndarray
 
 from flexae_tf.checked_files import append_jsonl
-from flexae_tf.errors import UsageError
+from flexae_tf.errors import CorruptRunError, UsageError
 from flexae_tf.evaluation.summaries import ScoreSummaries
 from flexae_tf.files import lock
 from flexae_tf.metrics.protocol import Protocol
@@ -239,6 +239,26 @@ def test_curves_of_all_steps_are_images(workdir):
     width, height, png = make_ndarray(events[0].tensor_proto)
     decoded = tf.io.decode_png(png)
     assert decoded.shape[:2] == (int(height), int(width)) == (400, 400)
+
+
+def test_curve_of_a_layer_with_slashes_is_an_image(workdir):
+    summaries = ScoreSummaries(workdir)
+    score = record(1, stem='prd_recall', estimator='prd_k20_a1001_r10')
+    angles = np.linspace(0.0, 1.0, 5)
+    summaries.save_curve('prd_mixed_10/join_500_gen', 1, score['id'], (angles, angles))
+    append_jsonl(workdir.scores, score)
+    summaries.update()
+    multiplexer = EventMultiplexer()
+    multiplexer.AddRunsFromDirectory(str(workdir.tensorboard))
+    multiplexer.Reload()
+    (tags,) = multiplexer.PluginRunToTagToContent('images').values()
+    assert list(tags) == ['metrics/prd_mixed_10-join_500_gen']
+
+
+def test_score_of_no_protocol_is_one_line(workdir, add):
+    score = record(1)
+    with pytest.raises(CorruptRunError, match='no score of protocol .* Remove that line'):
+        add(score | {'fields': score['fields'] | {'split': 'train', 'data': None}})
 
 
 def test_folder_that_cannot_be_written_is_one_line(workdir, add):

@@ -64,6 +64,7 @@ def test_methods_are_imported_without_tensorflow():
     ('name', 'message'),
     [
         ('wae', '--method=wae: unknown method. Choose one of flexae, .*, or give package.module'),
+        ('./module.py:Class', '--method=./module.py:Class: cannot be imported'),
         ('no_such_module:Class', '--method=no_such_module:Class: cannot be imported'),
         ('table_outside:Nothing', '--method=table_outside:Nothing: cannot be imported'),
         ('table_outside:NoSpec', '--method=table_outside:NoSpec: no method. Set its class attr'),
