@@ -8,7 +8,7 @@ from flexae_tf import data, shutdown
 from flexae_tf.config import DoctorConfig, TrainConfig
 from flexae_tf.data.catalog import DATASETS
 from flexae_tf.environment import environment
-from flexae_tf.errors import MissingDataError
+from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.training import distribution
 
@@ -43,7 +43,7 @@ def _dataset_state(name: str, data_dir: str | None) -> str:
         return 'your own images, at --data_dir of a training'
     try:
         dataset = data.load(TrainConfig(dataset=name, data_dir=data_dir, batch_size=2))
-    except MissingDataError as error:
+    except (MissingDataError, UsageError) as error:  # such as too little memory
         return f'not available. {error}'
     return f'{len(dataset.train)} training and {len(dataset.test)} test examples'
 

@@ -286,6 +286,9 @@ def _parse(
         name = flag.lstrip('-').partition('=')[0]
         noun = _NOUNS[next(type_name(f) for f in dataclasses.fields(options) if f.name == name)]
         raise UsageError(f'{flag}: invalid value. Use {noun}.') from None
+    except ValueError as error:  # of absl, for --noNAME=VALUE
+        flag = str(error).partition('=')[0]
+        raise UsageError(f'{flag}: takes no value. Give the flag without one.') from None
     except flags.Error as error:
         flag = str(error).rpartition(' ')[2]
         raise UsageError(f'{flag}: no value. Use {flag}=VALUE.') from None

@@ -76,11 +76,11 @@ def load(config: TrainConfig) -> Dataset:
     spec = dataclasses.replace(
         spec, train_size=len(train), test_size=len(test), validation_size=available
     )
+    num_train, num_validation = _split_sizes(config, source, len(train), available)
     if train.labels is not None and spec.num_classes is None:  # classes of a folder
         labels = [s.labels for s in (train, test, *own_validation) if s.labels is not None]
         num_classes = 1 + max(int(array.max()) for array in labels)
         spec = dataclasses.replace(spec, num_classes=num_classes)
-    num_train, num_validation = _split_sizes(config, source, len(train), available)
     if source.load_validation is not None:
         validation = source.load_validation(config, num_validation)
         return Dataset(spec, train.take(np.arange(num_train)), validation, test)
@@ -118,6 +118,11 @@ def _split_sizes(
     """
     if validation is not None:
         num_validation = config.validation_examples or min(MAX_VALIDATION, validation)
+        if validation < 2:
+            raise UsageError(
+                f'--dataset={config.dataset}: the data have {validation} validation example. Add '
+                'another one, or remove it.'
+            )
         if num_validation > validation:
             raise UsageError(
                 f'--validation_examples={num_validation}: the data have {validation} validation '

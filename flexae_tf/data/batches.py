@@ -13,6 +13,17 @@ from flexae_tf.errors import MissingDataError, UsageError
 MARGIN = 0.5  # images with added noise may leave [0, 1]; images in another range leave it further
 
 
+def batch_indices(
+    step: tf.Tensor, *, num: int, batches_per_step: int, batch_size: int, seed: int
+) -> tf.Tensor:
+    """Returns the indices of step `step` into `num` examples, int32 [batches_per_step, batch_size].
+
+    In a replica they are its part; `batch_size` is then the size of the part.
+    """
+    keys = (noise.key(seed, step, noise.Role.BATCH, index) for index in range(batches_per_step))
+    return tf.stack([noise.integers(key, [batch_size], num) for key in keys])
+
+
 class Batches:
     """The batches of every step, as a function of (seed, step).
 
@@ -46,11 +57,13 @@ class Batches:
 
     def indices(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the indices into `x` of step `step`, int32 [batches_per_step, batch_size]."""
-        keys = (
-            noise.key(self._seed, step, noise.Role.BATCH, index)
-            for index in range(self._batches_per_step)
+        return batch_indices(
+            step,
+            num=self._x.shape[0],
+            batches_per_step=self._batches_per_step,
+            batch_size=self._batch_size,
+            seed=self._seed,
         )
-        return tf.stack([noise.integers(key, [self._batch_size], self._x.shape[0]) for key in keys])
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the batches of step `step`.

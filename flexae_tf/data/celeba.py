@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flexae_tf.checked_files import UNREADABLE
 from flexae_tf.config import TrainConfig
 from flexae_tf.data import tfds
 from flexae_tf.data.dataset import DatasetSpec, Split
@@ -265,7 +266,7 @@ def _read_list(
                 table[words[0]] = np.array(row)
             elif len(words) >= columns > 1 and tuple(words[-columns:]) != ATTRIBUTES:
                 raise ValueError('the attributes are not the official 40 in their order')
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
+    except UNREADABLE as error:
         raise MissingDataError(f'{path}: corrupt ({error}). Download it again.') from error
     for image, row in table.items():
         if len(row) != columns:

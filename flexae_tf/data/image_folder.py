@@ -116,6 +116,11 @@ def load_folder(
         memory.check(2 * len(files) * math.prod(shape), label, cure=CURE)
         x, rows = _read(files, prepare, bad, num=len(files), shape=shape)
     decoding.report_bad(bad, folder, list_file, skip=skip_bad_images and len(rows) > 0)
+    for name in sorted(set(splits) - set(splits[rows])):
+        raise MissingDataError(
+            f'{folder}: no image of its {name} folder is readable. Restore one, or remove '
+            'the folder.'
+        )
     images = Split(x, labels=None if labels is None else labels[rows])
     parts = [np.flatnonzero(splits[rows] == name) for name in ('train', 'test', 'val')]
     parts = [images.take(part) for part in parts if len(part)]

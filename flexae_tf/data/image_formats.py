@@ -88,7 +88,7 @@ def inspect(path: str) -> str:
                 return PLAIN if not transparent and orientation == 1 else SPECIAL
     except OSError as error:
         raise UnreadableImageError((error.strerror or str(error)).lower()) from None
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, OverflowError):
         raise UnreadableImageError(f'a corrupt or truncated {name} image') from None
     if name:
         return SPECIAL

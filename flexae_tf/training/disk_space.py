@@ -25,7 +25,8 @@ def needed(config: ResolvedConfig, method: Method) -> int:
     every = config.snapshot_every_steps
     snapshots = math.ceil(config.training_steps / every) if every else 0  # the last step has one
     # One more than are kept: the new checkpoint is written before the oldest is removed.
-    checkpoints = (config.keep_checkpoints + 1) * num_bytes(method.state)
+    written = max(1, math.ceil(config.training_steps / config.save_every_steps))
+    checkpoints = (min(config.keep_checkpoints, written) + 1) * num_bytes(method.state)
     return checkpoints + snapshots * num_bytes(method.weights)
 
 

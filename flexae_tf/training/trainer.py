@@ -13,7 +13,7 @@ import tensorflow as tf
 from flexae_tf import data, shutdown
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
-from flexae_tf.data.batches import Batches
+from flexae_tf.data.batches import Batches, batch_indices
 from flexae_tf.errors import Interrupted, NonFiniteLossError, UsageError
 from flexae_tf.methods import build_method
 from flexae_tf.shutdown import GracefulShutdown
@@ -427,14 +427,18 @@ class Trainer:
         )
 
     def _batch_indices(self, step: int) -> list[list[int]]:
-        """Returns the indices of the training examples of a step, over all devices."""
+        """Returns the indices of the training examples of a step, over all devices.
 
-        @tf.function
-        def indices() -> tf.Tensor:
-            of_replicas = self._strategy.run(self._batches.indices, [tf.constant(step, tf.int64)])
-            return self._strategy.gather(of_replicas, axis=1)
-
-        return indices().numpy().tolist()
+        Needs no other process, because an error may have stopped only this one.
+        """
+        indices = batch_indices(
+            tf.constant(step, tf.int64),
+            num=len(self._dataset.train),
+            batches_per_step=self.method.batches_per_step,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+        )
+        return indices.numpy().tolist()
 
     def _print_origin(
         self, step: int, found: NonFiniteValues, repeat: Callable[[tf.Tensor], Any]

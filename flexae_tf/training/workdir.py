@@ -81,8 +81,8 @@ def recorded_source(config: ResolvedConfig) -> ResolvedConfig:
     if not recorded or not recorded.init_checkpoint:
         return config
     step, _, _ = recorded.init_checkpoint.partition('-')
-    same = os.path.abspath(config.init_from) == recorded.init_from
-    if not same or config.init_checkpoint not in (None, step):
+    same = os.path.abspath(config.init_from) == os.path.abspath(recorded.init_from)
+    if not same or config.init_checkpoint and int(config.init_checkpoint) != int(step):
         return config
     return dataclasses.replace(config, init_checkpoint=recorded.init_checkpoint)
 

@@ -48,6 +48,7 @@ def refusal(config, *arguments, **keywords):
         ('--' + 'x' * 3000, '--' + 'x' * 58 + '...: unknown flag. See --help.'),
         ('--batch_size=many', '--batch_size=many: invalid value. Use an integer.'),
         ('--kl_weight=many', '--kl_weight=many: invalid value. Use a number.'),
+        ('--nodownload=true', '--nodownload: takes no value. Give the flag without one.'),
         ('--download=many', '--download=many: invalid value. Use true or false.'),
         ('--batch_size', '--batch_size: no value. Use --batch_size=VALUE.'),
         ('--batch_size=0', '--batch_size=0: too small. Use at least 2.'),

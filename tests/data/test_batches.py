@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flexae_tf.data.batches import Batches, ParallelFunction, map_batches
+from flexae_tf.data.batches import Batches, ParallelFunction, batch_indices, map_batches
 from flexae_tf.errors import Interrupted
 from flexae_tf.shutdown import GracefulShutdown
 
@@ -48,6 +48,9 @@ def test_replicas_receive_slices_of_the_global_batch(mirrored):
     slices = strategy.experimental_local_results(strategy.run(halves.indices, [STEPS[0]]))
     joined = np.concatenate([part.numpy() for part in slices], axis=1)
     np.testing.assert_array_equal(joined, whole.indices(STEPS[0]))
+    sizes = dict(num=1000, batches_per_step=3, batch_size=64, seed=0)
+    with strategy.scope():  # outside the replicas
+        np.testing.assert_array_equal(batch_indices(STEPS[0], **sizes), joined)
 
 
 @pytest.mark.parametrize('num', [1, 7, 8, 9])

@@ -1,4 +1,7 @@
+import pathlib
 import shutil
+import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -347,6 +350,20 @@ def test_load_refuses_a_corrupt_archive(official):
     path = official / 'img_align_celeba.zip'
     path.write_bytes(path.read_bytes()[:-30])
     refused(official, 'img_align_celeba.zip: corrupt', 'Download it again')
+
+
+def test_load_refuses_a_corrupt_table_in_an_archive(official):
+    path = pathlib.Path(shutil.make_archive(str(official.parent / 'archive'), 'zip', official))
+    with zipfile.ZipFile(path) as archive:
+        name = next(n for n in archive.namelist() if n.endswith('list_attr_celeba.txt'))
+        start = archive.getinfo(name).header_offset
+    content = bytearray(path.read_bytes())
+    start += 30 + sum(struct.unpack('<2H', content[start + 26 : start + 30]))  # after the header
+    content[start] = 7  # a block of a type that does not exist
+    shutil.rmtree(official)
+    official.mkdir()
+    (official / 'archive.zip').write_bytes(content)
+    refused(official, 'list_attr_celeba.txt: corrupt', 'invalid block type', 'Download it again')
 
 
 @pytest.mark.parametrize('packed', [False, True])

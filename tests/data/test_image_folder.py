@@ -233,6 +233,30 @@ def test_load_reads_splits_and_classes_from_folders(tmp_path):
         load(tmp_path, validation_examples=4)
 
 
+@pytest.mark.parametrize('name', ['train', 'test'])
+def test_load_takes_no_other_images_for_a_split_that_is_unreadable(tmp_path, name):
+    for i in range(12):
+        write_png(tmp_path / ('train', 'test', 'val')[i % 3] / f'{i}.png', grey(i))
+    for path in (tmp_path / name).iterdir():
+        path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(MissingDataError, match=f'no image of its {name} folder is readable'):
+        load(tmp_path, skip_bad_images=True)
+
+
+def test_load_needs_two_validation_images_and_enough_for_classes(tmp_path):
+    for i in range(9):
+        write_png(
+            tmp_path / 'a' / ('val' if i == 8 else 'train' if i % 2 else 'test') / f'{i}.png',
+            grey(i),
+        )
+    with pytest.raises(UsageError, match='1 validation example. Add'):
+        load(tmp_path / 'a')
+    for i in range(2):
+        write_png(tmp_path / 'b' / str(i) / 'x.png', grey(i))
+    with pytest.raises(UsageError, match='add data'):
+        load(tmp_path / 'b')
+
+
 def test_load_takes_validation_images_as_test_images_without_others(tmp_path):
     for i in range(12):
         write_png(tmp_path / ('train' if i < 9 else 'val') / f'{i}.png', grey(i))

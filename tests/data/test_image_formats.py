@@ -102,6 +102,12 @@ def test_inspect_refuses_pixels_that_a_small_file_cannot_mean(tmp_path, name):
         inspect(tmp_path, SIZES[name])
 
 
+def test_inspect_refuses_a_box_that_ends_beyond_every_file(tmp_path):
+    box = b'\0\0\0\1ftyp' + b'\xff' * 8 + bytes(16)
+    with pytest.raises(UnreadableImageError, match='^a corrupt or truncated JPEG XL'):
+        inspect(tmp_path, JXL_BOX + box)
+
+
 def test_inspect_refuses_bytes_that_a_small_image_cannot_need(tmp_path):
     (tmp_path / 'file').write_bytes(png(3))
     os.truncate(tmp_path / 'file', 10**10)  # without content on the disk

@@ -9,6 +9,9 @@ def test_dry_run_counts_the_snapshot_of_the_last_step(
 ):
     monkeypatch.setattr(disk_space, 'num_bytes', lambda variables: 2**20)
     monkeypatch.setattr(dry_run, 'step_flop', lambda method, batch_size: 0)  # slow
-    options = config(training_steps=10, keep_checkpoints=3, snapshot_every_steps=every)
-    dry_run.show(options, synthetic.spec)
-    assert f'disk: {3 + 1 + snapshots} MiB of checkpoints' in capsys.readouterr().out
+    options = dict(training_steps=10, snapshot_every_steps=every)
+    for keep, save_every, saved in ((3, 3, 3), (1000, 4, 3), (3, 1000, 1)):
+        own = config(**options, keep_checkpoints=keep, save_every_steps=save_every)
+        dry_run.show(own, synthetic.spec)
+        total = saved + 1 + snapshots  # one more while the oldest is replaced
+        assert f'disk: {total} MiB of checkpoints' in capsys.readouterr().out

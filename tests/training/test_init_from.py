@@ -64,6 +64,14 @@ def test_resumes_exactly_without_the_other_run(tuned, synthetic, run, tmp_path):
     assert_equal_states(uninterrupted, resumed)
 
 
+def test_same_command_resumes_however_it_names_the_other_run(tuned, synthetic, run, monkeypatch):
+    (run.parent / 'here').mkdir(exist_ok=True)
+    monkeypatch.chdir(run.parent / 'here')
+    request = tuned(init_from=f'../{run.name}', init_checkpoint='000000010', training_steps=1)
+    first = train(request, synthetic)
+    assert_equal_states(first, train(request, synthetic))
+
+
 def test_run_killed_before_its_first_save_starts_from_the_same_weights(tuned, synthetic, run):
     trainer = train(tuned(training_steps=0), synthetic)
     for path in (pathlib.Path(trainer.config.workdir) / 'checkpoints').iterdir():
