@@ -92,6 +92,8 @@ def save(jobs: Iterable[Job], path: pathlib.Path | None = None) -> None:
             continue
         old, lines = known.get(job.name, ({}, []))
         same = all(old.get(key) == info[key] for key in ('options', 'checkpoint'))
+        if lines and not same:
+            print(f'{job.name}: recorded scores of other weights are removed', flush=True)
         lines = [line for line in lines if same and line.get('complete') not in done]
         for request, rows in done.items():
             end = {'complete': request, 'scores': [row['id'] for row in rows]}

@@ -202,7 +202,7 @@ def no_results(tmp_path, monkeypatch, recorded):
     return tmp_path
 
 
-def test_save_results_adds_and_replaces(stubs, table_1, no_results, recorded, tmp_path):
+def test_save_results_adds_and_replaces(stubs, table_1, no_results, recorded, tmp_path, capsys):
     (stubs / 'bad').write_text('vae_flow-')
     with pytest.raises(FailedRunError):
         table_1(save_results=True, report=True)
@@ -221,7 +221,9 @@ def test_save_results_adds_and_replaces(stubs, table_1, no_results, recorded, tm
     name = 'vae-mnist-small-seed=0'
     after[name][0]['checkpoint'] = 'old'
     score_log.write_runs(recorded, after)
+    capsys.readouterr()
     table_1(save_results=True, methods='vae')
+    assert f'{name}: recorded scores of other weights are removed' in capsys.readouterr().out
     info, lines = score_log.read_runs(results.RECORDED)[name]
     assert info['checkpoint'] != 'old'
     assert len([line for line in lines if 'complete' in line]) == 1
