@@ -146,6 +146,7 @@ THEOREM_2_FLOOR = Order(
 THEOREM_2 = (
     Order("m' >= n has a lower Gen. than m' < n", _SMALLER),
     Order("m' >= n has a lower sliced W1 over scale than m' < n", _SMALLER, 'sliced'),
+    Order("m' >= n has a lower exact W1 over scale than m' < n", _SMALLER, 'exact_scaled'),
 )
 # "If m > n, then D_Z > 0 for all phi" for a fixed prior outside the codes' reach; P-GEN can be
 # inside it. The claims are about W1 over the scale of the codes, by the latent size.

@@ -41,7 +41,7 @@ FIG_2 = FD | {
 CRITICS = {key: FIG_2[key] for key in ('critic', 'critic_scaled')}
 AT_END_2 = FIG_2 | EXACT  # the exact distance is only computed for the last checkpoint
 THEOREM_1 = FD | SLICED | EXACT_SCALED | RANKS
-THEOREM_2 = {'gen': FD['gen'], **SLICED, **CRITICS}
+THEOREM_2 = {'gen': FD['gen'], **SLICED, **EXACT_SCALED, **CRITICS}
 CRITIC = (
     "Critic: each checkpoint's own critic. It bounds the distance from below; claims of negative "
     'estimates are not tested.'

@@ -321,7 +321,7 @@ def test_saved_results_have_named_data_sets_and_galleries(
 def test_results_markdown_is_regenerated_and_a_report_is_one_file_without_scripts():
     text = reproduce.RESULTS.read_text()
     assert reproduce.results_markdown() == text, 'run the command at the top of RESULTS.md'
-    assert len(re.findall('<!-- tables: ', text)) == 10 and '{{' not in text
+    assert len(re.findall('<!-- tables: ', text)) == 16 and '{{' not in text
     heads = re.findall(r'^\| (?:Method|Codes|m \|).*', text, re.M)
     assert max(map(len, heads)) <= 130  # fits the width of a laptop
     text = '## Title\n\n| a | b |\n| --- | ---: |\n| 1 | <2 |\n\n![x](data:image/png;base64,AA==)\n'

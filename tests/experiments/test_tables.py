@@ -316,14 +316,15 @@ def test_theorem2_judges_input_sizes():
     for size, value in {2: 3.0, 3: 2.0, 5: 1.0, 10: 0.9, 50: 1.1}.items():
         options = {'training_steps': 1} | ({'noise_dim': size} if size != 50 else {})
         found += scores(*near(value)[0], options=options)
-        for i, measure in enumerate((tables.SLICED['sliced'], tables.SLICED['floor']), 1):
-            codes = dict(stem=measure.stem, set_='latents', options=options)
-            found += scores(*near(i * value)[0], **codes)
+        for measures in (tables.SLICED, synthetic_tables.EXACT_SCALED):
+            for i, measure in enumerate(measures.values(), 1):
+                codes = dict(stem=measure.stem, set_='latents', options=options)
+                found += scores(*near(i * value)[0], **codes)
     (table,) = TABLES['theorem2'](found)
-    best = '**0.90 ± 0.01 (3)**'
-    assert row(table, "m' = 10") == [best, best, '1.80 ± 0.02 (3)', '-', '-']
+    best, floor = '**0.90 ± 0.01 (3)**', '1.80 ± 0.02 (3)'
+    assert row(table, "m' = 10") == [best, best, floor, best, floor, '-', '-']
     assert row(table, "m' = 50")[0] == '1.10 ± 0.01 (3)'
-    assert outcomes(table) == [results.SUPPORTED] * 3
+    assert outcomes(table) == [results.SUPPORTED] * 4
     assert table.claims[0].ours == '0.5 → 0.5 → 0.5 times the floor'
     assert table.claims[1].ours == '6 of 6 pairs lower'
 
