@@ -35,7 +35,7 @@ MMD = {'divergence': 'mmd'}
 SUBSET = 5000  # training images of Fig. 5
 VALIDATION = 1000  # validation images that compare averages of batch norm
 # Momentum with the effect of the release's 42 updates of 0.99 per iteration: 0.99^42 = 0.66 for one
-# update per iteration, its square and its cube root for two and for three updates.
+# update per iteration, its square root and its cube root for two and for three updates.
 RELEASED: dict[str, tuple[dict[str, float | bool], ...]] = {
     'flexae': ({'bn_momentum': 0.66}, {'bn_momentum': 0.81, 'bn_mix_generated': True}),
     'flexae_sr': ({'bn_momentum': 0.87},),

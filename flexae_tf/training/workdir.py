@@ -82,7 +82,8 @@ def recorded_source(config: ResolvedConfig) -> ResolvedConfig:
         return config
     step, _, _ = recorded.init_checkpoint.partition('-')
     same = os.path.abspath(config.init_from) == os.path.abspath(recorded.init_from)
-    if not same or config.init_checkpoint and int(config.init_checkpoint) != int(step):
+    given = config.init_checkpoint or step
+    if not same or not given.isdecimal() or int(given) != int(step):
         return config
     return dataclasses.replace(config, init_checkpoint=recorded.init_checkpoint)
 
