@@ -25,6 +25,21 @@ SECONDS = 60.0  # to the exit of the other process
 KILLS = 5
 
 
+NOT_FINITE = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from flexae_tf import cli
+from flexae_tf.training.numerics import NonFiniteValues
+from flexae_tf.training.summaries import Summaries
+
+def refuse(*_):
+    raise NonFiniteValues(['latent/mmd'])
+
+Summaries.sample = refuse
+cli.train()
+"""
+
+
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory):
     """The run of two processes that nothing disturbed."""
@@ -88,6 +103,17 @@ def test_values_that_are_not_finite(tmp_path):
         assert codes == [5] * number, outputs
         records.append(json.loads((run / 'nonfinite.json').read_text()))
     assert records[0] == records[1]  # with the examples of all processes
+
+
+def test_statistic_that_is_not_finite(tmp_path):
+    """Only the first process computes statistics, so only it has the error."""
+    program, run = tmp_path / 'train.py', tmp_path / 'run'
+    program.write_text(NOT_FINITE)
+    codes, outputs = workers.finish(workers.start(run, 2, ['--training_steps=20'], program=program))
+    assert codes == [5, 7] and 'latent/mmd: not finite at step 4' in outputs[0], outputs
+    assert 'Traceback' not in ''.join(outputs), outputs
+    record = json.loads((run / 'nonfinite.json').read_text())
+    assert len(record['batch_indices'][0]) == 16  # of both processes
 
 
 def test_other_run_to_start_from_is_not_needed_again(tmp_path):

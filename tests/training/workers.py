@@ -21,7 +21,7 @@ FLAGS = [
 ]
 
 
-def start(workdir, number=2, flags=(), own_flags=None):
+def start(workdir, number=2, flags=(), own_flags=None, program=ROOT / 'bin' / 'train.py'):
     """Starts processes that train together; returns them.
 
     Args:
@@ -29,6 +29,7 @@ def start(workdir, number=2, flags=(), own_flags=None):
         number: number of processes.
         flags: flags of all processes.
         own_flags: further flags by process.
+        program: path of the program.
     """
     sockets = [socket.socket() for _ in range(number)]
     for free in sockets:
@@ -41,7 +42,7 @@ def start(workdir, number=2, flags=(), own_flags=None):
         task = dict(type='worker', index=index)
         config = json.dumps(dict(cluster=dict(worker=addresses), task=task))
         own = (own_flags or {}).get(index, ())
-        command = [sys.executable, ROOT / 'bin' / 'train.py', *FLAGS, *flags, *own]
+        command = [sys.executable, program, *FLAGS, *flags, *own]
         processes.append(
             subprocess.Popen(
                 [*command, f'--workdir={workdir}'],
