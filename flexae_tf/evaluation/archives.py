@@ -1,19 +1,18 @@
 """Networks in archives, unpacked atomically into a cache; the cache itself."""
 
-import atexit
 import contextlib
 import functools
 import gzip
 import hashlib
 import os
 import pathlib
-import shutil
 import tarfile
 import tempfile
 import zipfile
 import zlib
 from typing import BinaryIO
 
+from flexae_tf import shutdown
 from flexae_tf.foreign_files import FREE, MAX_READ, BoundedReader, check_unpacked, open_regular
 
 SUFFIXES = ('.tar', '.tar.gz', '.tgz', '.zip')
@@ -45,7 +44,7 @@ def default_cache() -> pathlib.Path:
 @functools.cache
 def _temporary_cache(reason: str) -> pathlib.Path:
     folder = tempfile.mkdtemp(prefix='flexae_tf-')
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    shutdown.remove_at_exit(folder)
     print(f'WARNING: {reason}: nothing is kept between evaluations. Set --cache_dir.', flush=True)
     return pathlib.Path(folder)
 
