@@ -1,6 +1,7 @@
 """Scores of runs, from lines of scores.jsonl to columns of means and judged claims."""
 
 import dataclasses
+import functools
 import itertools
 import math
 import pathlib
@@ -69,7 +70,7 @@ def collect(jobs: Iterable[Job]) -> list[Score]:
 
 def recorded(jobs: Iterable[Job], path: pathlib.Path | None = None) -> dict[str, list[Score]]:
     """Returns the scores, by run, of jobs whose evaluations are all recorded with equal options."""
-    known = score_log.read_runs(path or RECORDED)
+    known = _read(path or RECORDED)
     found = {}
     for job in jobs:
         info, lines = known.get(job.name, ({}, []))
@@ -79,6 +80,19 @@ def recorded(jobs: Iterable[Job], path: pathlib.Path | None = None) -> dict[str,
                 s for e, rows in results.items() for s in _scores(job, info, e, rows)
             ]
     return found
+
+
+def _read(path: pathlib.Path) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Returns `read_runs`, and reads a file again only after it was replaced."""
+    if not path.exists():
+        return {}
+    status = path.stat()
+    return _read_version(path, (status.st_ino, status.st_mtime_ns, status.st_size))
+
+
+@functools.lru_cache(1)  # RESULTS.md has many tables of one file
+def _read_version(path: pathlib.Path, _: tuple[int, ...]) -> dict[str, Any]:
+    return score_log.read_runs(path)
 
 
 def save(jobs: Iterable[Job], path: pathlib.Path | None = None) -> None:
