@@ -4,7 +4,6 @@ import functools
 import json
 import operator
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from flexae_tf import methods
 from flexae_tf.experiments import paper, results
@@ -25,7 +24,6 @@ from flexae_tf.experiments.tables import (
     measured,
     noise_dim,
     protocols,
-    select,
     times_of,
 )
 from flexae_tf.methods.table import title
@@ -58,8 +56,6 @@ MEMORIZATION = {
     'gen distance': Measure('of samples', 'samples', 'train_distance'),
     'test distance': Measure('of test images', 'samples', 'train_distance_real'),
 }
-BATCH_NORM = {key: m._replace(split='validation') for key, m in (FD | PAIRED).items()}
-del BATCH_NORM['ssim']
 FIG_5 = {
     f'{key} {split}': Measure(f'{measure.head} {split}', measure.set, 'fd', best, split)
     for key, measure in FD.items()
@@ -195,66 +191,6 @@ def generator_parameters(score: Score) -> int:
     return perceptron_parameters(noise_dim(score), *CAPACITIES[fig5_row(score)], score.latent_dim)
 
 
-def _batch_norm(scores: list[Score], name: str) -> Iterator[Table]:
-    values: dict[str, dict[Averages, Mean]] = {key: {} for key in BATCH_NORM}
-    notes: list[str] = []
-    for is_stored in (True, False):  # these have protocols of their own
-        taken = [s for s in scores if bool(s.fields.get('batch_norm')) != is_stored]
-        columns = columns_of(taken, BATCH_NORM, _averages)
-        for key, column in columns.items():
-            values[key] |= column.values
-        notes += protocols(columns, BATCH_NORM)
-    rows = {row: _title_of_averages(row) for row in values['rec'] | values['gen']}
-    claims = []
-    bases = {row.method: row for row in rows if row.momentum == 0.99 and not row.recalibrated}
-    for row, base in ((row, bases.get(row.method, row)) for row in rows):
-        for key, measure in FD.items() if row != base else ():
-            ratios = _ratios(scores, BATCH_NORM[key], row, base)
-            text = f'{rows[row]}: lower {measure.head} than momentum 0.99 (ratio by seed)'
-            claim = paper.Order(text, ((row, base),))
-            claims.append(results.judge_order(claim, ratios, rows))
-    notes.append(
-        'Averages take part in no training except of VampPrior and InjFlow. So runs of one seed '
-        "have equal weights, and their ratio is tested: Welch's test against 1 is the paired "
-        't-test.'
-    )
-    shown = [cells_of(m.head, values[key], m.best) for key, m in BATCH_NORM.items()]
-    caption = f'Averages of batch norm, validation images of {name}'
-    yield Table(caption, *layout('Averages', rows, shown), notes, claims)
-
-
-class Averages(NamedTuple):
-    """Averages of batch norm with which a run is scored."""
-
-    method: str
-    momentum: float
-    mixed: bool  # whether the decoder's averages include generated codes
-    recalibrated: bool
-
-
-def _ratios(
-    scores: list[Score], measure: Measure, row: Averages, base: Averages
-) -> dict[Averages, Mean]:
-    """Returns the ratios of a row to its base, and ones, over the seeds that both have."""
-    values: dict[Averages, dict[int, float]] = {row: {}, base: {}}
-    for score in select(scores, measure):
-        values.get(_averages(score), {})[score.seed] = score.value
-    ratios = [value / values[base][s] for s, value in values[row].items() if s in values[base]]
-    return {row: Mean(tuple(ratios)), base: Mean((1.0,) * len(ratios))} if ratios else {}
-
-
-def _averages(score: Score) -> Averages:
-    options = score.options
-    mixed, again = options.get('bn_mix_generated', False), score.fields.get('batch_norm')
-    return Averages(score.method, options.get('bn_momentum', 0.99), mixed, bool(again))
-
-
-def _title_of_averages(row: Averages) -> str:
-    text = f'{title(row.method)}, momentum {row.momentum:g}'
-    text += ', with generated codes' if row.mixed else ''
-    return f'{text}, recalibrated' if row.recalibrated else text
-
-
 def _joint(scores: list[Score], name: str) -> Iterator[Table]:
     measures = FD | PRD | SLICED
     columns = columns_of(scores, measures)
@@ -332,7 +268,7 @@ _MAKE = {
     'table2': functools.partial(
         _beside_paper, PRD, paper.TABLE_2, paper.TABLE_2_CLAIMS, _CAPTION_2
     ),
-    **dict(table3=_table3, fig5=_fig5, joint=_joint, methods=_methods, batch_norm=_batch_norm),
+    **dict(table3=_table3, fig5=_fig5, joint=_joint, methods=_methods),
     'reconstructions': functools.partial(_plain, PAIRED, _CAPTION_PAIRED, ()),
     'fig12': functools.partial(_plain, MEMORIZATION, _CAPTION_12, [_NOTE_12]),
 }

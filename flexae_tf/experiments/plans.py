@@ -161,7 +161,7 @@ def _batch_norm(config: ReproduceConfig, dataset: str, method: str) -> Runs:
     base = make_job(config, method, dataset)
     available = base.config.train_examples or data.describe(base.config).train_size or sys.maxsize
     batches = min(100, available * 9 // 10 // base.config.batch_size)  # a tenth is for validation
-    yield {'bn_momentum': 0.99}, [scored | {'recalibrate_batch_norm': str(batches)}]
+    yield {}, [scored | {'recalibrate_batch_norm': str(batches)}]
     for options in ({'bn_momentum': 0.9}, {'bn_momentum': 0.85}, *RELEASED.get(method, ())):
         yield options, [scored]
 

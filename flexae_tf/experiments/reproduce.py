@@ -20,6 +20,7 @@ from flexae_tf.environment import code_version, import_tensorflow
 from flexae_tf.errors import UserError
 from flexae_tf.evaluation.markdown_table import markdown_table
 from flexae_tf.experiments import (
+    batch_norm_table,
     figures,
     image_tables,
     paper,
@@ -39,7 +40,7 @@ HERE = pathlib.Path(__file__).parent  # package data lies beside this module
 RESULTS, TEMPLATE = HERE / 'RESULTS.md', HERE / 'RESULTS.template'
 IMAGES, STRIPS = HERE / 'pictures', results.FOLDER / 'strips'
 _load_data = functools.lru_cache(1)(lambda config: data.load(config))  # figures share it
-TABLES = synthetic_tables.TABLES | image_tables.TABLES
+TABLES = synthetic_tables.TABLES | image_tables.TABLES | batch_norm_table.TABLES
 OF_NETWORKS = ('fig3', *plans.GALLERIES)  # drawn of networks, not only of scores
 PLACES = {'data_dir': 'DATA', 'inception_path': 'INCEPTION'}
 # An artifact and its data set; without one, the default data sets of the small scale.
