@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 from flexae_tf.checked_files import read_json
 from flexae_tf.config import CompareConfig, TrainConfig
-from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
+from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.evaluation import score_log
 from flexae_tf.evaluation.markdown_table import markdown_table
 from flexae_tf.evaluation.score_log import as_samples
 from flexae_tf.files import write_text
 from flexae_tf.metrics.comparison import over_seeds
-from flexae_tf.metrics.protocol import SUFFIXES, Protocol
+from flexae_tf.metrics.protocol import SUFFIXES
 
 # Sets that are sampled from a density or from the prior of a method.
 SAMPLED = ('samples', 'latents')
@@ -147,15 +147,11 @@ def _read(path: pathlib.Path, name: str) -> list[Source]:
         with contextlib.suppress(FileNotFoundError):
             config = read_json(path / 'config.json', _CONFIG)['config']
     found = [Source(name, config)]
-    for number, record in enumerate(score_log.read(file), 1):
+    for record in score_log.read(file):
         if 'run' in record:  # precedes the scores of a recorded run
             known = {name: record[name] for name in ('method', 'dataset', 'seed')}
             found.append(Source(record['run'], record['options'] | known))
         elif 'stem' in record and not _of_one_checkpoint(record):
-            if not _is_valid(record):
-                raise CorruptRunError(
-                    f'{file}:{number}: no score of protocol {record["protocol"]}. Remove that line.'
-                )
             found[-1].records.append(_with_images(record))
     return found if len(found) == 1 or found[0].records else found[1:]
 
@@ -164,15 +160,6 @@ def _of_one_checkpoint(record: Record) -> bool:
     """Returns whether the protocol of a score belongs to one checkpoint."""
     checkpoint = record.get('checkpoint')
     return bool(checkpoint) and checkpoint in str(record['fields'].get('estimator'))
-
-
-def _is_valid(record: Record) -> bool:
-    """Returns whether set and protocol of a score are known."""
-    try:
-        known = Protocol(**record['fields']).id == record['protocol']
-    except (TypeError, ValueError):  # other fields, or values that contradict each other
-        return False
-    return known and as_samples(record)['set'] in SUFFIXES
 
 
 def _with_images(record: Record) -> Record:

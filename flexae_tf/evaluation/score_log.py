@@ -12,9 +12,10 @@ from typing import Any
 from flexae_tf.checked_files import append_jsonl, read_jsonl
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.environment import code_version
-from flexae_tf.errors import UsageError
+from flexae_tf.errors import CorruptRunError, UsageError
 from flexae_tf.evaluation import archives, network_files
 from flexae_tf.files import lock, stat_digest, write_text
+from flexae_tf.metrics.protocol import SUFFIXES, Protocol
 
 DEFAULT_NETWORK = 'default'
 
@@ -67,9 +68,15 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     """Returns the lines of a file of scores; [] if it is missing.
 
     Raises:
-        CorruptRunError: the file is unreadable, or a line is corrupt.
+        CorruptRunError: the file is unreadable, or a line is corrupt or no score of its protocol.
     """
-    return read_jsonl(path, _schema)
+    records = read_jsonl(path, _schema)
+    for number, record in enumerate(records, 1):
+        if 'stem' in record and not _has_its_protocol(record):
+            raise CorruptRunError(
+                f'{path}:{number}: no score of protocol {record["protocol"]}. Remove that line.'
+            )
+    return records
 
 
 def _schema(line: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +85,15 @@ def _schema(line: dict[str, Any]) -> dict[str, Any]:
     if 'run' in line:
         return _RUN
     return _SCORE if 'stem' in line else {'*': object}  # lines of early versions are ignored
+
+
+def _has_its_protocol(record: dict[str, Any]) -> bool:
+    """Returns whether the set of a score is known and its fields make its protocol."""
+    try:
+        protocol = Protocol(**record['fields'])
+    except (TypeError, ValueError):  # other fields, or values that contradict each other
+        return False
+    return protocol.id == record['protocol'] and as_samples(record)['set'] in SUFFIXES
 
 
 def completed(

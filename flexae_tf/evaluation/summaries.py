@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from flexae_tf.errors import CorruptRunError, UsageError
+from flexae_tf.errors import UsageError
 from flexae_tf.evaluation import score_log
 from flexae_tf.files import make_folder, write_bytes
 from flexae_tf.metrics.protocol import FRECHET, Protocol
@@ -73,7 +73,7 @@ class ScoreSummaries:
             sub_runs: dict[str, list[dict[str, Any]]] = {}
             for record in score_log.read(self._workdir.scores):
                 if 'stem' in record:
-                    sub_runs.setdefault(self._sub_run_of(record), []).append(record)
+                    sub_runs.setdefault(_sub_run(record), []).append(record)
             # Another process may have read the scores before this one, and have written its file
             # after it. So read again after every write.
             if sub_runs == self._shown:
@@ -82,15 +82,6 @@ class ScoreSummaries:
                 if records != self._shown.get(name):
                     self._write_sub_run(name, records)
             self._shown = sub_runs
-
-    def _sub_run_of(self, record: dict[str, Any]) -> str:
-        try:
-            return _sub_run(record)
-        except (TypeError, ValueError, KeyError):
-            raise CorruptRunError(
-                f'{self._workdir.scores}: no score of protocol {record["protocol"]}. Remove that '
-                'line.'
-            ) from None
 
     def _write_sub_run(self, name: str, records: list[dict[str, Any]]) -> None:
         """Replaces the event file of a sub-run."""

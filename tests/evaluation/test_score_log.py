@@ -1,6 +1,7 @@
 """Scores as JSON lines."""
 
 import concurrent.futures
+import dataclasses
 import errno
 import fcntl
 import json
@@ -19,17 +20,26 @@ from flexae_tf.evaluation.score_log import (
     requested_network,
     score_id,
 )
+from flexae_tf.metrics.protocol import Protocol
+
+RAW = Protocol(dataset='digits', split='test', num=100)
 
 
-def records(*stems, step=5):
+def of_network(network):
+    return dataclasses.replace(
+        RAW, features='inception', layer='pool_3', network=network, resize='tf1_bilinear_299'
+    )
+
+
+def records(*stems, step=5, protocol=RAW):
     """Records of one metric."""
     identity = {'set': 'samples', 'step': step}
     return identity, [
         {
             **identity,
-            **dict(metric=stem, stem=stem, value=1.0, protocol='0', protocol_name='standard'),
+            **dict(metric=stem, stem=stem, value=1.0, fields=protocol.fields()),
+            **dict(protocol=protocol.id, protocol_name='standard', selection=None),
             **dict(sd=None, estimator_sd=None, bootstrap_sd=None, repeats=1, density=None),
-            **dict(selection=None, fields={}),
             'id': score_id(identity, stem),
         }
         for stem in stems
@@ -89,9 +99,7 @@ def test_completed_needs_every_score(path):
 
 
 def test_completed_needs_the_requested_network(path):
-    _, group = records('fd')
-    for record in group:
-        record['fields'] = {'network': 'aaaa'}
+    _, group = records('fd', protocol=of_network('aaaa'))
     ScoreLog(path, request='a').add(group)
     for network in ('aaaa', DEFAULT_NETWORK):
         log = ScoreLog(path, request='a')
@@ -103,9 +111,7 @@ def test_completed_needs_the_requested_network(path):
 
 
 def test_completed_reads_the_network_of_older_lines_from_scores(path):
-    _, group = records('fd')
-    for record, network in zip(group, ('aaaa', None), strict=False):
-        record['fields'] = {'network': network}
+    _, group = records('fd', protocol=of_network('aaaa'))
     log = ScoreLog(path, request='a')
     log.add(group)
     log.complete(step=5, checkpoint='x', network=None, seconds=1.0)

@@ -19,7 +19,7 @@ from tensorboard.util.grpc_util import ChannelCredsType
 from tensorboard.util.tensor_util import make_ndarray
 
 from flexae_tf.checked_files import append_jsonl
-from flexae_tf.errors import CorruptRunError, UsageError
+from flexae_tf.errors import UsageError
 from flexae_tf.evaluation.summaries import ScoreSummaries
 from flexae_tf.files import lock
 from flexae_tf.metrics.protocol import Protocol
@@ -253,12 +253,6 @@ def test_curve_of_a_layer_with_slashes_is_an_image(workdir):
     multiplexer.Reload()
     (tags,) = multiplexer.PluginRunToTagToContent('images').values()
     assert list(tags) == ['metrics/prd_mixed_10-join_500_gen']
-
-
-def test_score_of_no_protocol_is_one_line(workdir, add):
-    score = record(1)
-    with pytest.raises(CorruptRunError, match='no score of protocol .* Remove that line'):
-        add(score | {'fields': score['fields'] | {'split': 'train', 'data': None}})
 
 
 def test_folder_that_cannot_be_written_is_one_line(workdir, add):

@@ -20,6 +20,7 @@ STUB = """
 import hashlib, json, os, pathlib, signal, sys, time
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.config.options import from_arguments
+from flexae_tf.metrics.protocol import Protocol
 program, *arguments = sys.argv[1:]
 signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 root = pathlib.Path(__file__).parent
@@ -59,18 +60,22 @@ elif not (root / 'silent').exists():
     weight, step = float(manifest.read_text()), int(manifest.name[5:14])
     call(f'evaluate {weight:g}')
     request = from_arguments(EvaluateConfig, arguments).identity_hash()
-    protocol = (root / 'protocol').read_text() if (root / 'protocol').exists() else '0123abcd'
+    network = (root / 'network').read_text() if (root / 'network').exists() else 'a network'
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()[:12]
     lines = []
     for name in flags['sets'].split(','):
-        features = 'codes' if name == 'latents' else 'vectors'
-        line = dict(
-            step=0 if name == 'train' else step, set=name, stem='fd', code='0', protocol=protocol,
-            metric=f'fd_vectors_50_{name}', value=abs(weight - 0.1) + 1.0, request=request,
-            protocol_name='standard', selection=None, repeats=1,
-            fields={'network': protocol, 'features': features},
+        raw = dict(dataset='mnist', split='test', num=50)
+        protocol = (
+            Protocol(**raw, features='codes') if name == 'latents' else
+            Protocol(**raw, features='inception', layer='x', network=network, resize='none')
         )
-        lines.append(line | {'id': f'{name}-{protocol}-{digest}-{flags.get("density")}'})
+        line = dict(
+            step=0 if name == 'train' else step, set=name, stem='fd', code='0',
+            protocol=protocol.id, fields=protocol.fields(), metric=f'fd_x_50_{name}',
+            value=abs(weight - 0.1) + 1.0, request=request,
+            protocol_name='standard', selection=None, repeats=1,
+        )
+        lines.append(line | {'id': f'{name}-{protocol.id}-{digest}-{flags.get("density")}'})
     ids = [line['id'] for line in lines]
     lines.append({'complete': request, 'scores': ids, 'checkpoint': digest, 'step': step})
     with open(workdir / 'scores.jsonl', 'a') as file:

@@ -71,7 +71,7 @@ def test_runs_become_a_table_and_a_report_and_are_not_repeated(
     assert 'table1.md' in capsys.readouterr().out
     text = shown()
     assert '--artifact=table1 ' in text and ' --scale=small --seeds=1 --output_dir=OUTPUT' in text
-    assert 'fd_vectors_50_samples`, protocol `0123abcd' in text
+    assert re.search('fd_x_50_samples`, protocol `[0-9a-f]{8}`', text)
     assert re.search(r'\| InjFlow\^ln \+ GMM \| 1\.00 \(1\)|\| InjFlow.* \+ GMM \| .*\(1\)', text)
     table_1(report=True)
     assert calls() == [] and shown() == text
@@ -88,7 +88,7 @@ def test_scores_of_another_network_are_repeated(table_1, calls, stubs, tmp_path)
     checksum = requested_network(EvaluateConfig(workdir='x', inception_path=network))
     table_1()
     calls()
-    (stubs / 'protocol').write_text(checksum)  # network of the stub's scores
+    (stubs / 'network').write_text(checksum)  # of the stub's scores
     table_1(inception_path=network)
     assert count(calls(), 'evaluate') == RUNS + 1
     table_1(inception_path=network)
@@ -207,7 +207,7 @@ def test_save_results_adds_and_replaces(stubs, table_1, no_results, recorded, tm
     with pytest.raises(FailedRunError):
         table_1(save_results=True, report=True)
     page = (tmp_path / 'out' / 'report.html').read_text()
-    assert 'fd_vectors_50_samples' in page and '0123abcd' in page
+    assert 'fd_x_50_samples' in page and re.search('protocol <code>[0-9a-f]{8}', page)
     assert 'table1: 1 of 6 runs missing (vae_flow-mnist-small-seed=0)' in page
     before = score_log.read_runs(results.RECORDED)
     names = {info['method'] for info, _ in before.values()}

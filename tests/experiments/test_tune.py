@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_tune_writes_the_table_and_the_winner(stubs, tuning, tmp_path, capsys):
     )]  # fmt: skip
     kept = result(tmp_path)
     assert kept['winner'] == {'options': {'kl_weight': 0.1}, 'flags': ['--kl_weight=0.1']}
-    assert kept['protocol'] == '0123abcd' and kept['code']
+    assert re.fullmatch('[0-9a-f]{8}', kept['protocol']) and kept['code']
     assert [trial['values'] for trial in kept['trials']] == [
         {'kl_weight': value} for value in ('0.5', '0.1', '0.02')
     ]
@@ -158,8 +159,8 @@ def test_tune_chooses_among_the_others_when_a_run_fails(stubs, tuning, tmp_path,
 
 def test_tune_refuses_scores_of_two_protocols(stubs, tuning, calls, tmp_path):
     tune.tune(tuning(grid='kl_weight=0.5'))
-    (stubs / 'protocol').write_text('beef0123')
-    with pytest.raises(UsageError, match='0123abcd and beef0123 differ in network'):
+    (stubs / 'network').write_text('another network')
+    with pytest.raises(UsageError, match='protocols .{8} and .{8} differ in network'):
         tune.tune(tuning())
     calls()
     for path in (tmp_path / 'out' / 'runs').glob('*/scores.jsonl'):
