@@ -1,5 +1,6 @@
 """Variational auto-encoders: VAE, beta-VAE, VampPrior, two flows, first stage of 2-S VAE."""
 
+import functools
 import math
 
 import keras
@@ -54,7 +55,12 @@ class Vae(Method):
     def __init__(self, config: ResolvedConfig, spec: DatasetSpec, method_spec: MethodSpec) -> None:
         super().__init__(config, spec, method_spec)
         flow = method_spec.posterior == 'flow'
-        self.build_autoencoder(FlowEncoder if flow else GaussianEncoder)
+        self.build_autoencoder(
+            functools.partial(
+                FlowEncoder if flow else GaussianEncoder,
+                mean_bias=method_spec.prior != 'VampPrior',  # encodes its pseudo-inputs
+            )
+        )
         self.flow: InverseAutoregressiveFlow | None = None
         if flow:
             self.flow = InverseAutoregressiveFlow(

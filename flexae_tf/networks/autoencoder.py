@@ -59,8 +59,7 @@ class Encoder(_CheckedInput, keras.Sequential):
 class GaussianEncoder(_CheckedInput, keras.Model):
     """x [batch, h, w, c] or [batch, d] -> mean and log variance of z, [batch, latent_dim] each.
 
-    The encoder of the tables with two parallel FC_m at its end; float32. Both have a bias, because
-    the divergence from the prior gives it a gradient.
+    The encoder of the tables with two parallel FC_m at its end; float32.
 
     Args:
         row: architecture; its `encoder` layers are used, like in `Encoder`.
@@ -68,6 +67,8 @@ class GaussianEncoder(_CheckedInput, keras.Model):
         latent_dim: m.
         seed: seed of the initial weights.
         dtype: Keras dtype policy of the layers; the outputs are always float32.
+        mean_bias: whether the mean has a bias for images. The divergence gives it a gradient only
+            if the prior does not move with the codes.
     """
 
     context_dim = 0  # size of a third output, the context of a flow; 0 for none
@@ -80,6 +81,7 @@ class GaussianEncoder(_CheckedInput, keras.Model):
         latent_dim: int,
         seed: int,
         dtype: str = 'float32',
+        mean_bias: bool = True,
     ) -> None:
         x = keras.Input(shape)
         hidden = x
@@ -90,7 +92,11 @@ class GaussianEncoder(_CheckedInput, keras.Model):
         next_seed = seed + len(row.encoder) + 1
         heads = [
             keras.layers.Dense(
-                size, kernel_initializer=glorot(head_seed), dtype='float32', name=name
+                size,
+                use_bias=mean_bias or len(shape) == 1 or name != 'fc_mean',
+                kernel_initializer=glorot(head_seed),
+                dtype='float32',
+                name=name,
             )(hidden)
             for name, size, head_seed in zip(
                 names, sizes, (seed, next_seed, next_seed + 1), strict=True

@@ -46,8 +46,16 @@ def batches_for(method):
 
 
 @pytest.mark.parametrize('spec', [VECTORS, IMAGES], ids=['vectors', 'images'])
-def test_train_step_changes_every_weight_and_returns_its_tags(name, spec):
-    method = make(name, spec)
+def test_train_step_changes_every_weight_and_returns_its_tags(name, spec, monkeypatch):
+    method, compute, norms = make(name, spec), tf.GradientTape.gradient, {}
+
+    def gradient(tape, target, sources, **options):
+        found = compute(tape, target, sources, **options)
+        if isinstance(sources, list):  # of variables
+            norms.update({v.path: tf.norm(g).numpy() for v, g in zip(sources, found, strict=True)})
+        return found
+
+    monkeypatch.setattr(tf.GradientTape, 'gradient', gradient)
     before = {v.path: v.numpy() for v in method.trainable_variables}
     batches = batches_for(method)
     # Not from step 0, where a weight that is warmed up is 0.
@@ -60,6 +68,7 @@ def test_train_step_changes_every_weight_and_returns_its_tags(name, spec):
         if v.path.split('/')[0].endswith('critic') and v.shape == (1,):
             continue  # the last bias of a critic has no gradient: scores enter as differences
         assert not np.array_equal(before[v.path], v.numpy()), v.path
+        assert norms[v.path] > 1e-7 * max(norms.values()), f'{v.path}: only rounding moves it'
         assert np.isfinite(v.numpy()).all(), v.path
 
 
