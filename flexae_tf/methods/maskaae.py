@@ -6,13 +6,7 @@ import tensorflow as tf
 from flexae_tf import losses, noise
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec
-from flexae_tf.methods.base import (
-    Method,
-    NetworkRole,
-    all_gather_batch,
-    minimize,
-    piecewise_constant,
-)
+from flexae_tf.methods.base import Method, NetworkRole, all_gather_batch, minimize
 from flexae_tf.methods.table import MethodSpec
 from flexae_tf.networks.latent import Critic
 from flexae_tf.noise import Role
@@ -24,7 +18,7 @@ VARIANCE_WEIGHT = 100.0
 UNITS = 72
 DOUBLING = 4  # units after which the weight of the polarization penalty doubles, up to:
 MAX_POLARIZATION_WEIGHT = 2048.0
-DROP = 5  # units after which the learning rates of auto-encoder and mask are divided by 5
+DROP = 5  # units after which the losses of auto-encoder and mask are divided by 5
 MAX_INITIAL_WEIGHT = 5.0
 ACTIVE = 0.1  # smallest mask of a dimension that counts as active
 MASK_WEIGHTS = 1  # index of this noise of Role.WEIGHTS; the networks' seeds use index 0
@@ -83,17 +77,12 @@ class MaskAae(Method):
             aggregation='only_first_replica',  # the constraint writes the same value on all
             name='mask',
         )
-        falling_rate = piecewise_constant(
-            config.ae_learning_rate, config.training_steps, ((DROP / UNITS, 1 / 5),)
-        )
-        self.ae_optimizer = rmsprop(falling_rate, self.autoencoder_variables, 'ae')
-        self.critic_optimizer = rmsprop(
-            config.critic_learning_rate, self.critic.trainable_variables, 'critic'
-        )
-        self.enc_optimizer = rmsprop(
-            config.enc_learning_rate, self.encoder.trainable_variables, 'enc'
-        )
-        self.mask_optimizer = rmsprop(falling_rate, [self.mask_weights], 'mask')
+        phi, theta_phi = self.encoder.trainable_variables, self.autoencoder_variables
+        kappa = self.critic.trainable_variables
+        self.ae_optimizer = rmsprop(config.ae_learning_rate, theta_phi, 'ae')
+        self.critic_optimizer = rmsprop(config.critic_learning_rate, kappa, 'critic')
+        self.enc_optimizer = rmsprop(config.enc_learning_rate, phi, 'enc')
+        self.mask_optimizer = rmsprop(config.ae_learning_rate, [self.mask_weights], 'mask')
 
     def build_prior(self) -> MaskedNormal:
         """See `Method.build_prior`."""
@@ -107,7 +96,7 @@ class MaskAae(Method):
     def train_step(self, batches: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """Runs the four parts once."""
         fresh, steps = self.config.critic_batches == 'fresh', self.config.critic_steps
-        mask = self.mask()
+        mask, loss_scale = self.mask(), self.loss_scale(step)
 
         # 1. The auto-encoder.
         x = batches[0]
@@ -116,7 +105,8 @@ class MaskAae(Method):
             x_hat = self.decoder(mask * code, training=True)
             variance = losses.masked_variance(all_gather_batch(code), mask)
             total = self._distortion(x, x_hat) + VARIANCE_WEIGHT * variance
-        ae_norm = minimize(total, tape, self.ae_optimizer, self.autoencoder_variables)
+            scaled_total = loss_scale * total
+        ae_norm = minimize(scaled_total, tape, self.ae_optimizer, self.autoencoder_variables)
 
         # 2. The critic.
         for i in range(steps):
@@ -154,7 +144,8 @@ class MaskAae(Method):
             )
             mask_loss += tf.square(1.0 + gap)
             mask_loss += self.polarization_weight(step) * losses.mask_polarization(mask)
-        mask_norm = minimize(mask_loss, tape, self.mask_optimizer, [self.mask_weights])
+            scaled_mask_loss = loss_scale * mask_loss
+        mask_norm = minimize(scaled_mask_loss, tape, self.mask_optimizer, [self.mask_weights])
 
         mask = self.mask()
         return {
@@ -190,6 +181,15 @@ class MaskAae(Method):
         doublings = step * UNITS // (DOUBLING * self.config.training_steps)
         weight = 2.0 / self.config.latent_dim * 2.0 ** tf.cast(doublings, tf.float32)
         return tf.minimum(weight, MAX_POLARIZATION_WEIGHT)
+
+    def loss_scale(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the factor of the losses of auto-encoder and mask: 1, and 1/5 from `DROP` on.
+
+        The authors call it a decay of the learning rate, but updates of RMSProp hardly depend on
+        the scale of a loss: only gradients that are not far above the root of epsilon, 1e-5, are
+        followed more slowly.
+        """
+        return tf.where(step * UNITS < DROP * self.config.training_steps, 1.0, 1 / 5)
 
     def _distortion(self, x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
         """Returns the reconstruction loss: cross-entropy for gray images, like the authors."""

@@ -177,12 +177,19 @@ def test_mask_aae_schedules_scale_with_the_training(latent_dim):
     assert weight(20) == weight(39) == 4 / latent_dim
     doublings = {32: 15, 128: 17}[latent_dim]
     assert weight(20 * doublings - 1) == 1024 and weight(20 * doublings) == weight(359) == 2048
-    for name, rates in [('ae', (1e-3, 2e-4)), ('mask', (1e-3, 2e-4)), ('enc', (1e-5, 1e-5))]:
-        optimizer, seen = getattr(method, f'{name}_optimizer'), []
-        for updates in (0, 24, 25, 359):
-            optimizer.iterations.assign(updates)
-            seen.append(float(optimizer.learning_rate))
-        assert seen == pytest.approx([rates[0], rates[0], rates[1], rates[1]]), name
+    scales = [float(method.loss_scale(tf.constant(step, tf.int64))) for step in (0, 24, 25, 359)]
+    assert scales == pytest.approx([1, 1, 0.2, 0.2])
+
+
+def test_scale_multiplies_the_losses_of_auto_encoder_and_mask(monkeypatch):
+    norms = []
+    for scale in (1.0, 0.2):
+        method = make(**FROZEN)
+        monkeypatch.setattr(method, 'loss_scale', lambda step, scale=scale: scale)
+        found = run(method, batches_for(method))
+        norms.append([found[f'grad_norm/{name}'] for name in OPTIMIZERS])
+    before, after = np.array(norms)
+    np.testing.assert_allclose(after / before, [0.2, 1.0, 1.0, 0.2], rtol=1e-3)
 
 
 def test_mask_multiplies_codes_and_prior():
