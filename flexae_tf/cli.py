@@ -91,11 +91,11 @@ PROGRAMS = {
     ),
 }
 
-# Tables of the names that a flag accepts, by flag: dictionary and lookup. No table imports
+# Tables of the names that a flag accepts, by flag: names and lookup. No table imports
 # TensorFlow.
 TABLES = {
-    'method': ('methods.table:METHODS', 'methods.table:find'),
-    'methods': ('methods.table:METHODS', 'methods.table:find'),
+    'method': ('methods.table:AUTOENCODERS', 'methods.table:find'),
+    'methods': ('methods.table:AUTOENCODERS', 'methods.table:find'),
     'dataset': ('data.catalog:DATASETS', 'data.catalog:find'),
     'metrics': ('metrics.table:METRICS', 'metrics.table:find'),
     'density': ('densities:DENSITIES', 'densities:check_name'),

@@ -73,10 +73,11 @@ class ReproduceConfig(Options):
     )
     scale: str = option(
         'paper',
-        'paper: the flagfiles unchanged. small: a miniature for two CPU cores, with an eighth of '
-        'the channels, 3000 training steps, only MNIST, and scores of 5000 examples; synthetic '
-        'data keep their full size. medium: the same with 40000 training steps. smoke: a few '
-        'iterations of tiny networks, to test programs.',
+        'paper: the flagfiles (Fig. 5: 30000 training steps). small: a miniature for two CPU '
+        'cores, with an eighth of the channels, 3000 training steps, MNIST (for some artifacts '
+        'CIFAR-10, too), and scores of 5000 examples; synthetic data keep their full size. medium: '
+        'the same with 40000 training steps (Fig. 5: 30000). smoke: a few iterations of tiny '
+        'networks, to test programs.',
         choices=('paper', 'medium', 'small', 'smoke'),
     )
     training_steps: int | None = option(

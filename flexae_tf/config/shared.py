@@ -107,7 +107,7 @@ def cache_dir_option() -> Any:
     """Returns `--cache_dir`."""
     return path_option(
         'Folder of features of real images and of unpacked networks, shared by evaluations '
-        '(default: ~/.cache/flexae_tf).'
+        '(default: flexae_tf in $XDG_CACHE_HOME or ~/.cache).'
     )
 
 

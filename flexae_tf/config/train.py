@@ -46,7 +46,8 @@ class TrainConfig(Options):
 
     dataset: str = option('digits', 'Data set to train on, or package.module:NAME.')
     data_dir: str | None = path_option(
-        'Folder of tensorflow-datasets; with --dataset=folder: folder of images, .npy or .npz file.'
+        'Folder of tensorflow-datasets, or of the official files of CelebA; with --dataset=folder: '
+        'folder of images, .npy or .npz file.'
     )
     download: bool = runtime_option(False, 'Download a missing data set with tensorflow-datasets.')
     image_size: int | None = option(
@@ -72,7 +73,8 @@ class TrainConfig(Options):
     )
     validation_examples: int | None = option(
         None,
-        'Number of training examples held out for validation (default: a tenth, at most 5000).',
+        'Number of validation examples: held out of the training examples, or further examples of '
+        'synthetic data (default: a tenth, at most 5000).',
         minimum=2,
     )
 

@@ -214,7 +214,7 @@ def find(name: str) -> MethodSpec:
         return METHODS[name]
     if ':' not in name:
         raise UsageError(
-            f'--method={name}: unknown method. Choose one of {", ".join(METHODS)}, or give '
+            f'--method={name}: unknown method. Choose one of {", ".join(AUTOENCODERS)}, or give '
             'package.module:Class.'
         )
     row = getattr(import_object(name, flag='--method'), 'method_spec', None)
