@@ -18,8 +18,8 @@ class Prior(abc.ABC):
     """A distribution of codes.
 
     Attributes:
-        variables: variables that sampling uses and an export must include; empty if they are
-            variables of the method.
+        variables: variables that sampling uses and an export must include; variables of the method
+            need not be among them.
     """
 
     variables: tuple = ()

@@ -19,6 +19,7 @@ __all__ = [
     'config_class',
     'find',
     'resolve',
+    'set_precision',
 ]
 
 KERAS = ('tensorflow', 'channels_last', 'float32')  # backend, order of axes, type of numbers
@@ -44,7 +45,6 @@ def build_method(config: ResolvedConfig, spec: DatasetSpec) -> Any:
             'build_method: the configuration is not resolved. Pass methods.resolve(config, spec).'
         )
     import keras
-    import tensorflow as tf
 
     from flexae_tf.methods.base import Method
 
@@ -61,6 +61,12 @@ def build_method(config: ResolvedConfig, spec: DatasetSpec) -> Any:
             f'--method={config.method}: no method. Make it a subclass of '
             'flexae_tf.methods.base.Method.'
         )
-    # A property of the process, set here so that a method computes everywhere like in training.
-    tf.config.experimental.enable_tensor_float_32_execution(config.precision != 'float32')
+    set_precision(config)  # so that a method computes everywhere like in training
     return method(config, spec, row)
+
+
+def set_precision(config: ResolvedConfig) -> None:
+    """Sets the arithmetic of matrix products, a property of the process, to `--precision`."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(config.precision != 'float32')

@@ -25,7 +25,7 @@ from flexae_tf.networks.latent import Generator
 from flexae_tf.noise import Role
 from flexae_tf.priors import GaussianMixture, LearnedPrior, Prior, StandardNormal
 
-# Limits of a log variance; its gradient is 0 outside, where training is about to diverge.
+# Limits of a log variance; its gradient is 0 outside. Beyond these, training is about to diverge.
 LOG_VARIANCE_LIMITS = (-10.0, 10.0)
 
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from flexae_tf import losses
+from flexae_tf import losses, noise
 from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.methods.base import (
@@ -75,6 +75,11 @@ class SecondStage(Method):
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the mean [batch, m] of q(u given z), z the mean of a posterior [batch, 2 m]."""
         return self.posterior(tf.split(x, 2, axis=1)[0])[0]
+
+    def sample_posterior(self, x: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
+        """Samples u [batch, m] of samples z of posteriors [batch, 2 m]."""
+        z = sample_normal(*tf.split(x, 2, axis=1), noise.key(seed, 0, Role.POSTERIOR, 0))
+        return sample_normal(*self.posterior(z), noise.key(seed, 0, Role.POSTERIOR, 1))
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
         """Returns mean and log variance [batch, 2 m] of p(z given u), of u [batch, m]."""

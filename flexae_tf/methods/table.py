@@ -24,7 +24,8 @@ class MethodSpec:
         posterior: distribution of a code given an example: 'deterministic', 'gaussian' or 'flow'.
         density: density of `flexae_tf.densities` to sample from by default; None for the prior.
         required_options: options that have no default and that the method needs.
-        optional_options: options that only some methods use and that need not be set.
+        optional_options: options that only some methods use and that need not be set. Rates, steps
+            and sizes that any flagfile may set are not listed.
         depends_on_training_steps: whether a schedule depends on `--training_steps`, so that they
             are part of the identity of a run.
         learned_scale: whether the variance of a Gaussian decoder is learned; otherwise it is 1.
@@ -50,7 +51,7 @@ class MethodSpec:
         return import_object(self.class_path, flag='--method')
 
 
-_ADVERSARIAL = ('divergence', 'critic_batches', 'bn_mix_generated')
+_ADVERSARIAL = ('divergence', 'gradient_penalty_weight', 'critic_batches', 'bn_mix_generated')
 
 _ROWS = (
     MethodSpec(
@@ -79,7 +80,12 @@ _ROWS = (
         'flexae_tf.methods.flexae_sr:FlexAESR',
         'FlexAE-SR',
         prior='LearnedPrior',
-        optional_options=('critic_batches', 'bn_mix_generated'),
+        optional_options=(
+            'smooth_learning_rate',
+            'gradient_penalty_weight',
+            'critic_batches',
+            'bn_mix_generated',
+        ),
     ),
     MethodSpec('vae', 'flexae_tf.methods.vae:Vae', 'VAE', posterior='gaussian'),
     MethodSpec(
@@ -175,7 +181,7 @@ _ROWS = (
         'MaskAAE',
         prior='MaskedNormal',
         required_options=('mask_fidelity_weight',),
-        optional_options=('critic_batches',),
+        optional_options=('gradient_penalty_weight', 'critic_batches'),
         depends_on_training_steps=True,
     ),
     MethodSpec(
@@ -191,7 +197,7 @@ _ROWS = (
         'flexae_tf.methods.latent_gan:LatentGan',
         'Latent GAN',
         prior='LearnedPrior',
-        optional_options=('divergence',),
+        optional_options=('divergence', 'gradient_penalty_weight'),
         trains_on_codes=True,
     ),
 )

@@ -276,9 +276,8 @@ def architecture_name(network: str, shape: tuple[int, ...]) -> str:
         raise UsageError(
             f'--network={network}: images are {height} x {width}. Crop them to squares.'
         )
-    if network == 'auto':
-        network = _nearest_row(height)
-    row = ARCHITECTURES[network]
+    name = _nearest_row(height) if network == 'auto' else network
+    row = ARCHITECTURES[name]
     if height % row.stride:
         below = height // row.stride * row.stride
         sizes = ', '.join(str(s) for s in (below, below + row.stride) if s)
@@ -286,7 +285,7 @@ def architecture_name(network: str, shape: tuple[int, ...]) -> str:
             f'--network={network}: image size {height} is no multiple of {row.stride}. '
             f'Use a multiple of {row.stride} (the nearest: {sizes}).'
         )
-    return network
+    return name
 
 
 def perceptron_parameters(*sizes: int) -> int:

@@ -17,8 +17,9 @@ class InverseAutoregressiveFlow(keras.Model):
     """(z_0, context) -> (z_T, ln |det dz_T/dz_0|), Kingma et al. 2016, Section 4.
 
     z_t = g z_{t-1} + (1 - g) m, g = sigmoid(s + 1.5). A masked perceptron (Germain et al. 2015)
-    computes (m, s). Its coordinate i depends on the coordinates of z_{t-1} before i and on the
-    whole context. The order of coordinates is reversed between steps.
+    computes (m, s). Its coordinate i depends on the coordinates of z_{t-1} before i (with more than
+    512, on some of them) and on the whole context. The order of coordinates is reversed between
+    steps.
 
     The input is a list of [batch, latent_dim] and [batch, context_dim], the output a list of
     [batch, latent_dim] and [batch]. Always float32.
@@ -138,6 +139,8 @@ def _masked_perceptron(
     for index, units in enumerate(HIDDEN, start=1):
         # From 0: units that do not depend on z pass the context to the first coordinate.
         unit_degrees = np.arange(units) % latent_dim
+        if latent_dim > units:  # spread over all coordinates
+            unit_degrees = np.linspace(0, latent_dim - 1, units).astype(int)
         layer = MaskedDense(
             unit_degrees >= input_degrees[:, None], seed=seed + index, name=f'{name}_fc_{index}'
         )

@@ -24,6 +24,7 @@ NETWORK_OPTIONS = (
     'noise_dim',
     'generator_capacity',
     'divergence',
+    'discriminator',
     'num_pseudo_inputs',
 )
 

@@ -79,9 +79,11 @@ class Summaries:
             self._log.histogram(f'latent/{name}', step, values)
         if self._spec.kind == 'images':
             self._write_grids(step, z_hat)
-        error = as_float(tf.constant(x)).numpy() - x_hat
-        squared_error = np.mean(np.sum(np.square(error).reshape(len(x), -1), axis=1))
-        statistics = {'validation/ae': float(squared_error)}
+        statistics = {}
+        if not self._method.method_spec.trains_on_codes:  # their examples can be posteriors
+            error = as_float(tf.constant(x)).numpy() - x_hat
+            squared_error = np.mean(np.sum(np.square(error).reshape(len(x), -1), axis=1))
+            statistics['validation/ae'] = float(squared_error)
         if z_hat is not None:
             statistics |= {
                 'latent/sliced_wasserstein': latent.sliced_wasserstein(*codes.values()),

@@ -15,7 +15,7 @@ from flexae_tf.config import ResolvedConfig
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
 from flexae_tf.data.batches import Batches, batch_indices
 from flexae_tf.errors import Interrupted, NonFiniteLossError, UsageError
-from flexae_tf.methods import build_method
+from flexae_tf.methods import build_method, set_precision
 from flexae_tf.shutdown import GracefulShutdown
 from flexae_tf.training import dry_run
 from flexae_tf.training.compiled_programs import keep as keep_programs
@@ -136,6 +136,7 @@ class Trainer:
             if config.init_from and self._cluster.is_chief and not self._log.saved_steps()
             else None  # weights are random, from a checkpoint, or from the chief
         )
+        set_precision(config)  # the run of `init_from` can have another one
         self._summaries = Summaries(self.method, dataset, self._log)
         self._seconds_per_step = math.inf
 
@@ -342,8 +343,8 @@ class Trainer:
     def run_steps(self, start: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Runs the iterations start .. start + count - 1, until one is not finite.
 
-        The loop checks losses, gradient norms and batch-norm averages. No loss depends on the
-        averages, but a weight that is not finite makes the losses of the next iteration so.
+        The loop checks losses, gradient norms and batch-norm averages. Few losses depend on
+        the averages, but a weight that is not finite makes the losses of the next iteration so.
 
         Args:
             start: number of the first iteration, int64.

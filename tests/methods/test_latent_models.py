@@ -6,10 +6,12 @@ import tensorflow as tf
 
 from flexae_tf import losses, noise
 from flexae_tf.config import TrainConfig
-from flexae_tf.data import DatasetSpec
+from flexae_tf.data import Dataset, DatasetSpec, Split
 from flexae_tf.methods.second_stage import TwoStagePrior
 from flexae_tf.noise import Role
 from flexae_tf.training.restore import initial_state, stores
+from flexae_tf.training.run_log import PrintLog
+from flexae_tf.training.summaries import Summaries
 from flexae_tf.training.workdir import Workdir
 from tests.methods import building
 
@@ -51,6 +53,23 @@ def test_second_stage_train_step_equals_its_equations():
     for v in method.trainable_variables:
         assert np.isfinite(v.numpy()).all()
     assert float(losses.limited_log_scale(method.log_scale)) == pytest.approx(1e-3, rel=0.02)
+
+
+def test_second_stage_samples_codes_of_samples():
+    method = build('second_stage')
+    pairs = np.random.default_rng(0).normal(size=[8, 8]).astype(np.float32)
+    first, second = (noise.normal(noise.key(7, 0, Role.POSTERIOR, i), [8, 4]) for i in range(2))
+    mean, log_variance = method.posterior(pairs[:, :4] + np.exp(pairs[:, 4:] / 2) * first)
+    expected = mean + tf.exp(log_variance / 2) * second
+    np.testing.assert_allclose(method.sample_posterior(pairs, 7), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', CODE_SIZES)
+def test_error_of_examples_is_no_statistic_of_latent_models(name):
+    method, rng = build(name), np.random.default_rng(0)
+    split = Split(rng.normal(size=[20, CODE_SIZES[name]]).astype(np.float32))
+    statistics = Summaries(method, Dataset(method.spec, split, split, split), PrintLog()).sample(1)
+    assert 'latent/z_scale' in statistics and 'validation/ae' not in statistics
 
 
 def test_two_stages_sample_codes_with_the_decoder_noise():

@@ -108,6 +108,8 @@ def test_build_method_refuses_a_configuration_as_given():
         (dict(method='vae', kl_weight=1.0), '--kl_weight=1.0: .* by beta_vae, vae_vampprior'),
         (dict(method='vae', divergence='mmd'), '--divergence=mmd: not used by --method=vae, only'),
         (dict(method='two_stage_vae', divergence='mmd'), '--divergence=mmd: not used by'),
+        (dict(smooth_learning_rate=0.5), '--smooth_learning_rate=0.5: .* only by flexae_sr. Omit'),
+        (dict(method='vae', gradient_penalty_weight=3.0), 'weight=3.0: .* by flexae, wae_normal, '),
         (dict(method='vae', critic_batches='shared'), 'critic_batches=shared: .* by flexae, '),
         (
             dict(method='wae_gan', adversarial_weight=1, bn_mix_generated=True),

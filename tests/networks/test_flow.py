@@ -100,6 +100,17 @@ def test_flow_determinant_gives_the_density_of_its_samples():
     assert error < 0.05 and np.mean(ratios) == pytest.approx(1.0, abs=4 * error)
 
 
+def test_flow_uses_every_coordinate_if_layers_have_fewer_units(monkeypatch):
+    monkeypatch.setattr(flow_lib, 'STEPS', 1)
+    monkeypatch.setattr(flow_lib, 'HIDDEN', (4, 4))
+    z, context = inputs(9)
+    flow = make(9, perturbed=True)
+    for_z = np.abs(jacobian(lambda v: flow([v, context])[0], z)).max(axis=0)
+    assert np.all(np.triu(for_z, 1) == 0.0)
+    used = (np.tril(for_z, -1) > 1e-6).any(axis=0)
+    np.testing.assert_array_equal(used, [*8 * [True], False])  # no coordinate is after the last
+
+
 def test_flow_makes_every_coordinate_depend_on_every_other():
     """Without reversals between steps the first coordinate would depend on itself only."""
     z, context = inputs(5)

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from flexae_tf.config import TrainConfig
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError
@@ -135,6 +136,20 @@ def test_networks_that_the_other_run_lacks_are_random(config, synthetic, tmp_pat
     assert_equal_weights(trainer.method.decoder, source.method.decoder)
     random = Trainer(config(seed=3), synthetic).method
     assert_equal_weights(trainer.method.generator, random.generator)
+
+
+def test_precision_is_the_one_of_the_new_run(tuned, synthetic):
+    for precision, expected in (('float32', False), ('tf32', True)):
+        Trainer(tuned(precision=precision), synthetic)
+        assert tf.config.experimental.tensor_float_32_execution_enabled() == expected
+
+
+def test_option_of_another_discriminator_is_named(config, tuned, synthetic, tmp_path):
+    options = dict(method='wae_gan', adversarial_weight=1.0, training_steps=0)
+    train(config(**options, workdir=str(tmp_path / 'gan')), synthetic)
+    options |= dict(init_from=str(tmp_path / 'gan'), discriminator='celeba')
+    with pytest.raises(UsageError, match=r'\(--discriminator=\w+ there, celeba here\)'):
+        Trainer(tuned(**options), synthetic)
 
 
 def test_other_networks_are_refused_before_anything_is_written(tuned, synthetic, tmp_path):
