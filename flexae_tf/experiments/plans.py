@@ -223,7 +223,7 @@ GALLERIES = ('fig4', *(f'fig{number}' for number in range(6, 13)))  # images of 
 _ORDINALS = {7: 'First', 8: 'Second', 9: 'Third', 10: 'Fourth', 11: 'Fifth'}
 ARTIFACTS = {
     'table1': Artifact(
-        'Fréchet distances of 13 methods', _table_1, IN_TABLE_1, seeds=SEEDS, shared=True
+        'Fréchet distances of all methods', _table_1, IN_TABLE_1, seeds=SEEDS, shared=True
     ),
     'table2': Artifact('Precision and recall', _table_1, IN_TABLE_1, seeds=SEEDS, shared=True),
     'table3': Artifact('Fréchet distance by latent size', _table_3, *_IN_TABLE_3),
