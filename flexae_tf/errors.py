@@ -60,7 +60,7 @@ class Interrupted(BaseException):
         self,
         number: int,
         when: str,
-        saved: str = 'finished parts are saved: the same command resumes',
+        saved: str = 'finished parts, if any, are saved: repeat the same command',
     ) -> None:
         super().__init__(f'stopped by signal {number} {when}, {saved}')
         self.exit_code = 128 + number

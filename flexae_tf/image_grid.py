@@ -1,5 +1,6 @@
 """Arrays of images -> one PNG grid."""
 
+import math
 import pathlib
 
 import numpy as np
@@ -26,12 +27,22 @@ def grid(images: np.ndarray, *, columns: int | None = None) -> np.ndarray:
     if images.ndim == 5:
         images, columns = images.reshape([-1, *images.shape[2:]]), images.shape[1]
     num, height, width, channels = images.shape
-    columns = columns or int(np.ceil(np.sqrt(num)))
-    rows = -(-num // columns)
+    rows, columns = _sides(num, columns)
     filled = np.zeros([rows * columns, height, width, channels], images.dtype)
     filled[:num] = images
     filled = filled.reshape([rows, columns, height, width, channels])
     return filled.transpose(0, 2, 1, 3, 4).reshape([rows * height, columns * width, channels])
+
+
+def too_large(num: int, shape: tuple[int, ...]) -> bool:
+    """Returns whether a grid of images [h, w, c] has too many values for a PNG file."""
+    return math.prod((*_sides(num), *shape)) >= 2**31
+
+
+def _sides(num: int, columns: int | None = None) -> tuple[int, int]:
+    """Returns the rows and columns of a grid, as square as possible unless columns are given."""
+    columns = columns or math.isqrt(num - 1) + 1
+    return -(-num // columns), columns
 
 
 def pairs(x: np.ndarray, x_hat: np.ndarray, *, columns: int = 8) -> np.ndarray:

@@ -17,7 +17,7 @@ from flexae_tf.densities import densities, fit_program
 from flexae_tf.errors import MissingDataError, NonFiniteLossError, UsageError
 from flexae_tf.evaluation import network_files
 from flexae_tf.files import atomic_path, tensorflow_path
-from flexae_tf.image_grid import grid, to_uint8, write_png
+from flexae_tf.image_grid import grid, to_uint8, too_large, write_png
 from flexae_tf.training import distribution
 from flexae_tf.training.restore import open_run
 
@@ -59,11 +59,15 @@ def _prepare_output(config: SampleConfig) -> pathlib.Path:
     with _write_errors(config):
         if config.output_dir:
             folder.mkdir(parents=True, exist_ok=True)
-            if any(not path.name.startswith('.') for path in folder.iterdir()):
-                raise UsageError(f'--output_dir={folder}: not empty. Use another folder.')
+            _check_empty(folder)
         if not os.access(folder, os.W_OK):
             raise OSError(0, 'no such folder or no permission')
     return output
+
+
+def _check_empty(folder: pathlib.Path) -> None:
+    if any(not path.name.startswith('.') for path in folder.iterdir()):
+        raise UsageError(f'--output_dir={folder}: not empty. Use another folder.')
 
 
 @contextlib.contextmanager
@@ -89,6 +93,11 @@ def _examples(
         if x.ndim != 4 and not str(config.output_file).endswith('.npz'):
             raise UsageError(
                 f'--source={config.source}: the samples are vectors, not images. Use '
+                '--output_file=samples.npz.'
+            )
+        if str(config.output_file).endswith('.png') and too_large(len(z), x.shape[1:]):
+            raise UsageError(
+                f'--num_samples={len(z)}: too many for one PNG file. Use --output_dir, or '
                 '--output_file=samples.npz.'
             )
         yield to_uint8(x) if x.ndim == 4 else x
@@ -131,6 +140,7 @@ def _write_images(folder: pathlib.Path, batches: Iterator[np.ndarray], num: int)
                 names.append(f'{len(names):0{digits}}.png')
                 write_png(pathlib.Path(temporary, names[-1]), image)
         with shutdown.deferred():
+            _check_empty(folder)  # another program may have written to it meanwhile
             for name in names:
                 os.rename(os.path.join(temporary, name), folder / name)
 
@@ -145,9 +155,11 @@ def _open_source(
     source = pathlib.Path(config.source)
     if (source / 'config.json').exists():
         run = open_run(source, config.checkpoint, strategy=strategy)
-        attach = fit_program.fit_missing if config.fit_missing else densities.attach
-        method = attach(run, config.density).method
-        return method.sample_latent, method.traced.decode
+        if config.fit_missing:
+            run = fit_program.fit_missing(run, config.density, data_dir=config.data_dir)
+        else:
+            run = densities.attach(run, config.density)
+        return run.method.sample_latent, run.method.traced.decode
     if not (source / 'saved_model.pb').exists():
         raise MissingDataError(
             f'--source={source}: neither a run nor a SavedModel. Check the path.'

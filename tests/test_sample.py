@@ -13,7 +13,7 @@ from flexae_tf.config import TrainConfig
 from flexae_tf.data import DatasetSpec
 from flexae_tf.densities.densities import load_run
 from flexae_tf.export import Sampler
-from flexae_tf.image_grid import grid, read_png, to_uint8
+from flexae_tf.image_grid import grid, read_png, to_uint8, too_large
 from tests.conftest import ROOT, shorten_networks
 from tests.methods.building import build
 
@@ -153,6 +153,32 @@ class TestFolder:
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         refused_here(2, [str(tmp_path), 'not empty'], 'sample', *flags, '--num_samples=9')
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    def test_images_of_another_program_are_kept(self, source, tmp_path, refused_here, monkeypatch):
+        real = sample.write_png
+
+        def write(path, image):
+            (tmp_path / 'x' / '000000.png').write_text('of another program')
+            real(path, image)
+
+        monkeypatch.setattr(sample, 'write_png', write)
+        refused_here(2, 'not empty', 'sample', source, f'--output_dir={tmp_path / "x"}')
+        assert [path.name for path in (tmp_path / 'x').iterdir()] == ['000000.png']
+        assert (tmp_path / 'x' / '000000.png').read_text() == 'of another program'
+
+    def test_grid_of_too_many_images_is_refused(self, source, tmp_path, refused_here, monkeypatch):
+        assert not too_large(174_724, (64, 64, 3)) and too_large(175_000, (64, 64, 3))
+        monkeypatch.setattr(sample, 'too_large', lambda num, shape: num * shape[0] > 100)
+        path = tmp_path / 'x.png'
+        refused_here(
+            2,
+            '--num_samples=4: too many',
+            'sample',
+            source,
+            '--num_samples=4',
+            f'--output_file={path}',
+        )
+        assert not path.exists()
 
     def test_folder_is_emptied_after_an_error(self, source, tmp_path, refused_here, monkeypatch):
         real, written = sample.write_png, []

@@ -62,8 +62,8 @@ def end(process):
 
 def line(number):
     return (
-        f'train: error: stopped by signal {number} while it ran, finished parts are saved: the '
-        'same command resumes\n'
+        f'train: error: stopped by signal {number} while it ran, finished parts, if any, are '
+        'saved: repeat the same command\n'
     )
 
 

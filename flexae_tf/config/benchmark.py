@@ -50,9 +50,9 @@ class BenchmarkConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.iterations and self.subject == 'training':
+        if not self.iterations and self.subject in ('training', 'network'):
             raise UsageError(
-                '--iterations=0: no training step to time. Use 1 or more, or --subject=methods.'
+                '--iterations=0: nothing to time. Use 1 or more, or --subject=methods.'
             )
         if self.compare and self.subject != 'training':
             raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 
 from flexae_tf.config.options import Options, option, path_option, runtime_option
 from flexae_tf.config.shared import (
@@ -26,6 +27,9 @@ class SampleConfig(Options):
     checkpoint: str = checkpoint_option()
     density: str | None = density_option()
     fit_missing: bool = fit_missing_option()
+    data_dir: str | None = path_option(
+        'Folder of the data for --fit_missing (default: the folder that the run was trained from).'
+    )
     num_samples: int = option(64, 'Number of samples.', minimum=1)
     sample_seed: int = option(
         0,
@@ -51,9 +55,11 @@ class SampleConfig(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         checkpoint_step(self.checkpoint)
-        if (self.output_file is None) == (self.output_dir is None):
+        if self.output_file is None and self.output_dir is None:
             raise UsageError('--output_file: needed, unless --output_dir is set. Set one of both.')
-        if self.output_file and not self.output_file.endswith(('.png', '.npz')):
+        if self.output_file and self.output_dir:
+            raise UsageError('--output_file and --output_dir: two outputs. Set only one.')
+        if self.output_file and pathlib.PurePath(self.output_file).suffix not in ('.png', '.npz'):
             raise UsageError(
                 f'--output_file={self.output_file}: unknown file type. Use a name that ends in '
                 '.png or .npz.'

@@ -4,7 +4,7 @@ import dataclasses
 
 from flexae_tf import data, shutdown
 from flexae_tf.config.fit import FitConfig
-from flexae_tf.densities import DENSITIES, densities
+from flexae_tf.densities import DENSITIES, OWN_PRIOR, densities
 from flexae_tf.errors import UsageError
 from flexae_tf.training import distribution
 from flexae_tf.training.restore import Run, open_run
@@ -21,6 +21,10 @@ def fit(config: FitConfig) -> None:
     print(distribution.choose_devices(config.device), flush=True)
     run = open_run(config.workdir, config.checkpoint)
     name = densities.chosen_density(run, config.density)
+    if config.density == OWN_PRIOR:
+        raise UsageError(
+            f'--density={OWN_PRIOR}: nothing to fit. Choose one of {", ".join(DENSITIES)}.'
+        )
     if name is None:
         raise UsageError(
             f'--density: {run.config.method} has a prior and no default density. Choose one of '
