@@ -57,7 +57,7 @@ def test_fit_program_stops_gracefully(name, run, here, monkeypatch):
 
     monkeypatch.setattr(data, 'load', load_and_terminate)
     flags = [f'--workdir={run.workdir.path}', f'--density={name}']
-    with pytest.raises(Interrupted, match='signal 15 .*resumes'):
+    with pytest.raises(Interrupted, match='signal 15 .*repeat the same command'):
         here('fit', *flags)
     assert not densities.is_fitted(run, name)
 
