@@ -83,6 +83,8 @@ PROGRAMS = {
         'Times trainings, variants of one, metrics or the Inception network.',
         'config.benchmark:BenchmarkConfig',
         'benchmark.program:benchmark',
+        check='benchmark.variants:check_request',
+        method_flags=True,
     ),
     'doctor': Program(
         'Reports device, packages, data sets and the Inception network.',

@@ -8,6 +8,7 @@ import tensorflow as tf
 from flexae_tf.benchmark import communication, program, timing, training
 from flexae_tf.benchmark.phases import trace_phases
 from flexae_tf.benchmark.report import to_json, to_text
+from flexae_tf.benchmark.variants import check_request, variants
 from flexae_tf.config import BenchmarkConfig, TrainConfig
 from flexae_tf.config.options import from_arguments
 from flexae_tf.config.train import training_flagfiles
@@ -182,15 +183,15 @@ class TestCompare:
     """`--compare`."""
 
     def test_variants_take_turns_in_processes(self, here, capsys):
-        variants = '; --batch_size=16; --method=vaee'
+        variants = '; --batch_size=16; --method=beta_vae'
         flags = ['--dataset=synthetic_2d', '--method=ae_gmm', '--batch_size=8', '--iterations=3']
-        with pytest.raises(UserError, match='--compare=--method=vaee: --method=vaee: unk') as error:
+        with pytest.raises(UserError, match='--compare=--method=beta_vae: --kl_weight') as error:
             here('benchmark', *flags, f'--compare={variants}', '--json')
         assert error.value.exit_code == UsageError.exit_code
         found = json.loads(capsys.readouterr().out)
         rows = found['variants']
         assert column(rows, 'variant') == ['unchanged', '--batch_size=16']
-        assert column(found['failed'], 'variant') == ['--method=vaee']
+        assert column(found['failed'], 'variant') == ['--method=beta_vae']
         assert rows[0]['ratio'] == rows[0]['ratio_minimum'] == rows[0]['ratio_maximum'] == 1.0
         for row in rows:
             assert 0.0 < row['minimum'] <= row['seconds'] <= row['maximum']
@@ -203,20 +204,25 @@ class TestCompare:
         ('options', 'words'),
         [
             (dict(compare='--batch_size=1'), '--batch_size=1: too small'),
+            (dict(compare='--method=vaee'), '--method=vaee: unknown method'),
             (dict(compare='--width=1'), '--width: unknown flag'),
             (dict(compare='--data_dir="a'), '--compare=--data_dir="a: No closing quotation'),
             (dict(compare='', subject='training'), '--compare=: empty'),
             (dict(compare='--batch_size=8', subject='metrics'), '--compare: compares trainings'),
+            (dict(compare='--subject=methods'), '--subject is for all variants'),
+            (dict(compare='--seed=1;--iterations=3'), 'iterations=3: --iterations is for all'),
             (dict(iterations=0), '--iterations=0'),
+            (dict(dry_run=True), '--dry_run: trains nothing'),
+            (dict(replay_step=3), '--replay_step=3: trains nothing'),
         ],
     )
     def test_flags_are_refused(self, options, words):
         with pytest.raises(UsageError, match=words):
-            BenchmarkConfig(**options)
+            check_request(BenchmarkConfig(**options))
 
     def test_variant_has_the_common_flags_and_its_own(self):
         config = BenchmarkConfig(dataset='mnist', data_dir='a$b', batch_size=8, compare='--seed=3;')
-        parsed = [from_arguments(BenchmarkConfig, flags) for _, flags in config.variants()]
+        parsed = [from_arguments(BenchmarkConfig, flags) for _, flags in variants(config)]
         assert [(c.seed, c.batch_size, c.dataset) for c in parsed] == [
             (3, 8, 'mnist'),
             (BenchmarkConfig().seed, 8, 'mnist'),

@@ -14,6 +14,7 @@ from typing import IO, Any
 import flexae_tf
 from flexae_tf import shutdown
 from flexae_tf.benchmark.training import Training
+from flexae_tf.benchmark.variants import variants
 from flexae_tf.config import BenchmarkConfig
 from flexae_tf.errors import UserError
 from flexae_tf.training.distribution import describe_devices
@@ -86,18 +87,18 @@ def compare(config: BenchmarkConfig) -> tuple[dict[str, Any], FailedVariantError
     Raises:
         Interrupted: a signal was received.
     """
-    variants: list[Variant] = []
+    started: list[Variant] = []
     with contextlib.ExitStack() as stack:
-        for name, flags in config.variants():
+        for name, flags in variants(config):
             if not shutdown.requested():
-                variants.append(stack.enter_context(_started(name, flags)))
+                started.append(stack.enter_context(_started(name, flags)))
         for _ in range(config.iterations):
-            for variant in variants:
+            for variant in started:
                 if not shutdown.requested():
                     variant.take_turn()
     shutdown.check('between turns', 'nothing is saved')
-    running = [variant for variant in variants if not variant.failure]
-    failed = [variant for variant in variants if variant.failure]
+    running = [variant for variant in started if not variant.failure]
+    failed = [variant for variant in started if variant.failure]
     report: dict[str, Any] = {}
     if running:
         report['device'] = [variant.facts.pop('device') for variant in running][0]

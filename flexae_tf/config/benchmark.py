@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 
-from flexae_tf.config.options import from_arguments, runtime_option, to_flag
+from flexae_tf.config.options import runtime_option
 from flexae_tf.config.shared import feature_layer_option, inception_path_option
 from flexae_tf.config.train import TrainConfig
 from flexae_tf.errors import UsageError
@@ -35,7 +34,7 @@ class BenchmarkConfig(TrainConfig):
     iterations: int = runtime_option(
         10,
         'Rounds, in each of which everything is timed once; 0 with --subject=methods prints only '
-        'sizes.',
+        'sizes. Metrics have one round.',
         minimum=0,
     )
     warmup: int = runtime_option(
@@ -54,30 +53,13 @@ class BenchmarkConfig(TrainConfig):
             raise UsageError(
                 '--iterations=0: nothing to time. Use 1 or more, or --subject=methods.'
             )
+        for flag, given in (
+            (f'--replay_step={self.replay_step}', self.replay_step is not None),
+            ('--dry_run', self.dry_run),
+        ):
+            if given:
+                raise UsageError(f'{flag}: trains nothing that could be timed. Use bin/train.py.')
         if self.compare and self.subject != 'training':
             raise UsageError(
                 f'--compare: compares trainings, not {self.subject}. Leave --subject out.'
             )
-        self.variants()
-
-    def variants(self) -> list[tuple[str, list[str]]]:
-        """Returns names and complete flags of the variants of `--compare`.
-
-        Raises:
-            UsageError: flags of a variant that no training accepts.
-        """
-        own = ('compare', 'json', 'subject')
-        common = [
-            to_flag(field, getattr(self, field.name))
-            for field in dataclasses.fields(BenchmarkConfig)
-            if field.name not in own and getattr(self, field.name) is not None
-        ]
-        found = []
-        for text in self.compare.split(';') if self.compare else ():
-            try:
-                flags = shlex.split(text)
-            except ValueError as error:
-                raise UsageError(f'--compare={text}: {error}. Close the quotation.') from None
-            from_arguments(BenchmarkConfig, [*common, *flags])
-            found.append((text.strip() or 'unchanged', [*common, *flags]))
-        return found

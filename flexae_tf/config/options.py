@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import math
@@ -219,8 +220,8 @@ def from_arguments(
         options: dataclass of the program's options.
         arguments: flags, `--flagfile` included, and values of a positional option. If a flag is
             repeated, the last value wins.
-        config_class: maps the value of `--method` to the dataclass to use instead of `options`;
-            None for a program whose flags do not depend on the method.
+        config_class: maps the value of `--method` to a dataclass whose options are added to
+            `options`; None for a program whose flags do not depend on the method.
 
     Raises:
         UsageError: an unknown flag or flagfile, or a value outside its limits.
@@ -228,7 +229,7 @@ def from_arguments(
     arguments = expand_flagfiles(arguments)
     if config_class:
         method = _parse(options, arguments, known_only=True)[0]['method'].value
-        options = config_class(method)
+        options = _combined(options, config_class(method))
     renamed.check(arguments, [field.name for field in dataclasses.fields(options)])
     flag_values, others = _parse(options, arguments)
     values = {}
@@ -242,6 +243,17 @@ def from_arguments(
     if others:
         raise UsageError(f'{others[0]}: not a flag. Write flags as --name=value.')
     return options(**values)
+
+
+@functools.cache
+def _combined(program: type[Options], method: type[Options]) -> type[Options]:
+    """Returns a class with the options of both; the defaults are those of the method."""
+    if issubclass(program, method):
+        return program
+    if issubclass(method, program):
+        return method
+    combined = type(program.__name__, (method, program), {'__doc__': program.__doc__})
+    return dataclasses.dataclass(frozen=True, kw_only=True)(combined)
 
 
 def expand_variables(flag: str, value: str) -> str:

@@ -8,6 +8,9 @@ import pytest
 import tensorflow as tf
 
 import flexae_tf
+from flexae_tf.benchmark import timing, training
+from flexae_tf.benchmark.variants import variants
+from flexae_tf.cli import parse
 from flexae_tf.data import DatasetSpec
 from flexae_tf.errors import UsageError
 from flexae_tf.training.workdir import Workdir
@@ -101,6 +104,22 @@ def test_outside_method_trains_resumes_exports_and_is_evaluated(outside, here, t
         'samples',
         'train',
     }
+
+
+def test_outside_method_is_timed_with_its_own_options(outside, here, capsys, monkeypatch):
+    monkeypatch.setattr(timing, 'SERIES_SECONDS', 0.01)
+    monkeypatch.setattr(training, 'MATRIX', 64)
+    here('benchmark', *FLAGS, '--iterations=2', '--warmup=1', '--json')
+    found = json.loads(capsys.readouterr().out)
+    assert found['method'] == NAME and found['iteration']['seconds'] > 0.0
+    config = parse('benchmark', [*FLAGS, '--compare=--penalty=2;'])
+    assert (config.penalty, config.warmup) == (0.25, 2)
+    (_, flags), _ = variants(config)
+    assert parse('benchmark', flags).penalty == 2.0
+    config = parse('benchmark', [f'--method={NAME}', '--batch_size=8', '--compare=--method=vae'])
+    assert variants(config)[0][1] == [f'--method={NAME}', '--batch_size=8', '--method=vae']
+    with pytest.raises(UsageError, match='--penalties: unknown flag. Did you mean --penalty'):
+        parse('benchmark', [*FLAGS, '--penalties=1'])
 
 
 def test_outside_method_resumes_bit_identically(outside, here, tmp_path):
