@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from flexae_tf import shutdown, streams
-from flexae_tf.errors import Interrupted, MissingDataError, UsageError, UserError
+from flexae_tf.errors import Interrupted, MissingDataError, UsageError, UserError, first_line
 from flexae_tf.shutdown import GracefulShutdown
 
 
@@ -139,8 +139,10 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     except Exception as error:  # by name: an error before TensorFlow's import must not import it
         if type(error).__name__ != 'ResourceExhaustedError':
             raise
-        reason = str(error).partition('\n')[0]
-        message = f'--device: a device or disk is full ({reason}). Free it, or use --device=cpu.'
+        cpu = ', or use --device=cpu' if 'GPU' in str(error) else ''
+        message = (
+            f'--device: a device or disk is full ({first_line(error)}). Free space on it{cpu}.'
+        )
         _fail(name, message, UsageError.exit_code)
 
 

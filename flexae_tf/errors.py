@@ -3,6 +3,8 @@
 A message is one line: `<flag or path>: <problem>. <action>.`
 """
 
+import re
+
 
 class UserError(Exception):
     """Base of the errors that end a program with one line instead of a traceback."""
@@ -44,6 +46,12 @@ class LostWorkerError(UserError):
     """Another process of a distributed training ended, or does not answer."""
 
     exit_code = 7
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of a message, without TensorFlow's names of operations."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r'^\{\{.*?\}\} | \[Op:\w+\]$', '', line)
 
 
 class Interrupted(BaseException):

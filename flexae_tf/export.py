@@ -15,7 +15,7 @@ from flexae_tf.config import ExportConfig
 from flexae_tf.data.batches import as_float
 from flexae_tf.densities import densities
 from flexae_tf.environment import code_version
-from flexae_tf.errors import UsageError
+from flexae_tf.errors import UsageError, first_line
 from flexae_tf.files import tensorflow_path
 from flexae_tf.methods.base import Method
 from flexae_tf.priors import TransformedNormal
@@ -102,6 +102,7 @@ class Sampler(tf.Module):
 
         def interpolate(a: tf.Tensor, b: tf.Tensor, steps: tf.Tensor) -> dict[str, tf.Tensor]:
             """Decodes equally spaced points between two codes, both ends included."""
+            tf.debugging.assert_equal(tf.shape(a)[0], tf.shape(b)[0], 'a, b: different numbers.')
             start, end = encode_checked(a)[:, None], encode_checked(b)[:, None]
             weights = tf.linspace(0.0, 1.0, steps)[None, :, None]
             line = start + weights * (end - start)  # [n, steps, latent_dim]
@@ -158,7 +159,7 @@ class Sampler(tf.Module):
         except (OSError, tf.errors.OpError) as error:
             _check_new(folder)  # another export may have written it meanwhile
             raise UsageError(
-                f'{folder}: not writable ({error}). Use another --export_dir.'
+                f'{folder}: not writable ({first_line(error)}). Use another --export_dir.'
             ) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

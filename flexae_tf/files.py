@@ -145,8 +145,15 @@ def make_folder(folder: pathlib.Path, root: pathlib.Path) -> None:
 def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path with the same suffix, which replaces `path` on success.
 
-    Every call has its own temporary path. An error removes the temporary file.
+    Every call has its own temporary path. An error removes the temporary file. If `path` is a link,
+    its target is replaced.
+
+    Raises:
+        OSError: `path` is a device or a pipe, which a file must not replace.
     """
+    path = pathlib.Path(os.path.realpath(path))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, 'no regular file', os.fspath(path))
     temporary = path.with_name(f'.{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}')
     try:
         yield temporary

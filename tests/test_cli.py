@@ -249,14 +249,15 @@ class TestStart:
             done = subprocess.run([*command, *flags], capture_output=True, text=True, cwd=ROOT)
             assert done.returncode == 2 and done.stderr.count('\n') == 1 and words in done.stderr
 
-    def test_full_device_ends_in_one_line_and_keras_uses_tensorflow(self):
+    @pytest.mark.parametrize('device', ['CPU', 'GPU'])
+    def test_full_device_ends_in_one_line_and_keras_uses_tensorflow(self, device):
         code = (
             'import os\n'
             'from flexae_tf import cli, doctor\n'
             'class ResourceExhaustedError(Exception): pass  # name of the class in TensorFlow\n'
             'def main(_):\n'
             '    print(os.environ["KERAS_BACKEND"], flush=True)\n'
-            '    raise ResourceExhaustedError("OOM when allocating\\nlines")\n'
+            f'    raise ResourceExhaustedError("OOM on {device}:0 [Op:Mul]\\nlines")\n'
             'doctor.doctor = main\n'
             'cli.run("doctor", [])\n'
         ).replace(
@@ -265,7 +266,9 @@ class TestStart:
         )
         done = python(code, env=os.environ | {'KERAS_BACKEND': 'jax'})
         assert (done.returncode, done.stdout) == (2, 'tensorflow\n')
-        assert done.stderr.count('\n') == 1 and 'is full (OOM when allocating). Free' in done.stderr
+        assert done.stderr.count('\n') == 1
+        assert f'is full (OOM on {device}:0). Free space on it' in done.stderr
+        assert ('use --device=cpu' in done.stderr) == (device == 'GPU')
 
     @pytest.mark.parametrize('name', cli.PROGRAMS)
     @pytest.mark.parametrize('flag', ['--help', '--device=cpu'])

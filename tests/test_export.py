@@ -125,6 +125,12 @@ class TestUint8:
         with pytest.raises(tf.errors.InvalidArgumentError, match=r'outside \[0, 1\]'):
             model.signatures[name](**centred)
 
+    def test_interpolate_refuses_different_numbers_of_images(self, folder):
+        x = tf.zeros([2, 28, 28, 1])
+        model = tf.saved_model.load(folder)
+        with pytest.raises(tf.errors.InvalidArgumentError, match='a, b: different numbers'):
+            model.signatures['interpolate'](a=x[:1], b=x, steps=tf.constant(2))
+
 
 class TestDecodeNoise:
     """The signature that maps normal noise to images, for runtimes without random numbers."""
@@ -292,10 +298,11 @@ def test_save_refuses_a_link_to_nothing(method, tmp_path):
 
 def test_save_leaves_nothing_after_a_failure(method, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
-        raise tf.errors.ResourceExhaustedError(None, None, 'disk full')
+        message = '{{function_node __wrapped__Save}} disk full\nlines [Op:SaveV2]'
+        raise tf.errors.ResourceExhaustedError(None, None, message)
 
     monkeypatch.setattr(tf.saved_model, 'save', fail)
-    with pytest.raises(UsageError, match='disk full'):
+    with pytest.raises(UsageError, match=r'not writable \(disk full\)\. Use another'):
         Sampler(method).save(tmp_path / 'model')
     assert not list(tmp_path.iterdir())
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from flexae_tf.errors import UsageError
-from flexae_tf.files import local_path, tensorflow_path
+from flexae_tf.files import local_path, tensorflow_path, write_text
 
 # Names that a file system allows.
 NAMES = [
@@ -114,3 +114,20 @@ def test_tensorflow_path_leaves_no_link(tmp_path, monkeypatch):
         tensorflow_path(tmp_path / '[a]'),
     ):
         pass
+
+
+def test_write_replaces_the_target_of_a_link(tmp_path):
+    target, link = tmp_path / 'elsewhere' / 'target', tmp_path / 'link'
+    target.parent.mkdir()
+    link.symlink_to(target)
+    for text in ('new', 'old'):
+        write_text(link, text)
+        assert link.is_symlink() and target.read_text() == text
+    assert [path.name for path in target.parent.iterdir()] == ['target']
+
+
+def test_write_does_not_replace_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(OSError, match='no regular file'):
+        write_text(tmp_path / 'pipe', 'text')
+    assert [(path.name, path.is_fifo()) for path in tmp_path.iterdir()] == [('pipe', True)]

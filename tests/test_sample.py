@@ -304,8 +304,13 @@ def test_sample_refuses_flags_that_an_export_has_fixed(flag, source, tmp_path, r
     ],
 )
 def test_sample_refuses_outputs(vectors, output, words, tmp_path, refused_here):
-    refused_here(2, words, 'sample', vectors, f'--output_file={tmp_path}/{output}')
+    refused_here(2, words, 'sample', vectors, f'--output_file={tmp_path / output}')
     assert not list(tmp_path.iterdir())
+
+
+def test_sample_refuses_data_that_it_does_not_read(source, tmp_path, refused_here):
+    flags = [source, f'--output_file={tmp_path}/x.npz', f'--data_dir={tmp_path}']
+    refused_here(2, [f'--data_dir={tmp_path}', '--fit_missing'], 'sample', *flags)
 
 
 def test_sample_keeps_the_old_file_after_an_error(source, tmp_path, monkeypatch, refused_here):

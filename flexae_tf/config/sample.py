@@ -59,6 +59,10 @@ class SampleConfig(Options):
             raise UsageError('--output_file: needed, unless --output_dir is set. Set one of both.')
         if self.output_file and self.output_dir:
             raise UsageError('--output_file and --output_dir: two outputs. Set only one.')
+        if self.data_dir and not self.fit_missing:
+            raise UsageError(
+                f'--data_dir={self.data_dir}: only --fit_missing reads data. Omit it, or set both.'
+            )
         if self.output_file and pathlib.PurePath(self.output_file).suffix not in ('.png', '.npz'):
             raise UsageError(
                 f'--output_file={self.output_file}: unknown file type. Use a name that ends in '

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from flexae_tf.checked_files import fingerprint, parse_json, write_json
-from flexae_tf.errors import CorruptRunError, MissingDataError
+from flexae_tf.errors import CorruptRunError, MissingDataError, first_line
 from flexae_tf.files import tensorflow_path
 from flexae_tf.foreign_files import open_regular
 
@@ -111,7 +111,7 @@ class Checkpoints:
                 self._remove(step)
             raise CorruptRunError(
                 f'{self._folder}: checkpoint of step {step} could not be written '
-                f'({_first_line(error)}). Free disk space, or make the folder writable.'
+                f'({first_line(error)}). Free disk space, or make the folder writable.'
             ) from None
         if self._keep:
             # Corrupt files of a later step must not push out the checkpoint just written.
@@ -220,11 +220,11 @@ class Checkpoints:
         except (AssertionError, ValueError) as error:
             raise self._corrupt(
                 step,
-                f'holds other variables than this version of the code ({_first_line(error)})',
+                f'holds other variables than this version of the code ({first_line(error)})',
                 'Use the version that wrote it',
             ) from None
         except tf.errors.OpError as error:
-            return f'cannot be read ({_first_line(error)})'
+            return f'cannot be read ({first_line(error)})'
         self.restored = _digest(content)
         return None
 
@@ -292,9 +292,3 @@ def _digest(manifest: bytes) -> str:
 def _read(path: pathlib.Path) -> bytes:
     with open_regular(path) as file:
         return file.read()
-
-
-def _first_line(error: Exception) -> str:
-    """Returns the first line of a message, without TensorFlow's names of operations."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return re.sub(r'^\{\{.*?\}\} | \[Op:\w+\]$', '', line)

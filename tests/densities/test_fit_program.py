@@ -66,7 +66,7 @@ def test_fit_program_stops_gracefully(name, run, here, monkeypatch):
     'flags, words',
     [
         ([], ['vae has a prior', 'gaussian_mixture']),
-        (['--density=none'], ['Choose one of']),
+        (['--density=none'], ['--density=none: nothing to fit. Choose one of']),
         (['--density=mixture'], ['--density=mixture']),
         (['--checkpoint=first'], ['--checkpoint=first']),
         (['--density=gaussian_mixture', '--density_steps=6'], ['--density_steps=6']),
@@ -102,9 +102,13 @@ def test_missing_density_error_names_the_command_that_fits_it(run, here, tmp_pat
         here(name, *own, '--density=gaussian_mixture')
 
 
-def test_sample_fits_a_missing_density_on_request(run, here, tmp_path):
+def test_sample_fits_a_missing_density_on_request(run, here, tmp_path, monkeypatch):
+    folders, load = [], data.load
+    monkeypatch.setattr(data, 'load', lambda c: folders.append(c.data_dir) or load(c))
     flags = [f'--source={run.workdir.path}', '--density=gaussian_mixture', '--num_samples=9']
-    here('sample', *flags, f'--output_file={tmp_path}/fitted.npz', '--fit_missing')
+    fit = ['--fit_missing', f'--data_dir={tmp_path}']
+    here('sample', *flags, f'--output_file={tmp_path}/fitted.npz', *fit)
+    assert folders == [str(tmp_path)]
     here('sample', *flags, f'--output_file={tmp_path}/found.npz')
     with np.load(tmp_path / 'fitted.npz') as a, np.load(tmp_path / 'found.npz') as b:
         np.testing.assert_array_equal(a['latents'], b['latents'])

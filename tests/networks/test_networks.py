@@ -113,7 +113,7 @@ def test_find_architecture_refuses_shapes_and_lists_sizes_that_fit():
         build((30, 30, 1), network='mnist')
     with pytest.raises(UsageError, match='multiple of 16 .* 64, 80'):
         build((70, 70, 3))
-    with pytest.raises(UsageError, match='squares'):
+    with pytest.raises(UsageError, match='--network=auto: images are 28 x 32. .*squares'):
         build((28, 32, 1))
     with pytest.raises(UsageError, match='vectors'):
         build(MNIST, network='synthetic')
