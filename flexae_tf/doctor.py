@@ -22,7 +22,7 @@ def doctor(config: DoctorConfig) -> None:
         UsageError: `--device=gpu` without a GPU.
         MissingDataError: the network given by a flag is missing or returns wrong features.
     """
-    print(distribution.choose_devices(config.device))
+    print(distribution.choose_devices(config.device, 'auto'))
     found = environment()
     print(f'code: {found["code"]}')
     print(f'Python: {found["python"]} on {found["platform"]}')

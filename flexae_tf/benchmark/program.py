@@ -46,7 +46,7 @@ def benchmark(config: BenchmarkConfig) -> None:
         communication.start()
         _print(config, communication.communication_report(config))
         return
-    distribution.choose_devices(config.device)
+    distribution.choose_devices(config.device, config.distribution)
     if config.subject == 'turns':
         take_turns(config)
         return

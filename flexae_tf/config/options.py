@@ -247,7 +247,7 @@ def from_arguments(
 
 @functools.cache
 def _combined(program: type[Options], method: type[Options]) -> type[Options]:
-    """Returns a class with the options of both; the defaults are those of the method."""
+    """Returns a class with the options of both; defaults come from the method."""
     if issubclass(program, method):
         return program
     if issubclass(method, program):

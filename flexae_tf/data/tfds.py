@@ -8,6 +8,7 @@ from typing import Any
 from flexae_tf.config import TrainConfig
 from flexae_tf.data.dataset import DatasetSpec, Split
 from flexae_tf.errors import MissingDataError
+from flexae_tf.files import lock
 
 ANSWER_SECONDS = 8.0  # a server that has not answered by then is unreachable
 SIZES = {  # shape of an image, number of training images; each has 10,000 test images
@@ -72,10 +73,16 @@ def prepared_builder(name: str, config: TrainConfig, *, hint: str = '') -> Any:
         )
     # Hides a warning for each of the many retries; the error below reports their failure.
     logging.getLogger('urllib3.connectionpool').setLevel(logging.ERROR)
+    folder = _root(builder)
     try:
-        for url in _missing_urls(builder)[:1]:
-            _check_server(url)
-        builder.download_and_prepare()
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / '.flexae_tf.lock', 'w') as file:
+            lock(file, wait=True)
+            builder = tfds.builder(name, data_dir=config.data_dir)
+            if not builder.info.splits:  # no other process has prepared them meanwhile
+                for url in _missing_urls(builder)[:1]:
+                    _check_server(url)
+                builder.download_and_prepare()
     except Exception as error:  # network, server, checksum and disk cause errors of many classes
         raise MissingDataError(
             f'{builder.data_path}: download failed ({_summary(error)}). Try again later, or '
@@ -92,11 +99,16 @@ def corrupt(builder: Any) -> MissingDataError:
     )
 
 
+def _root(builder: Any) -> pathlib.Path:
+    """Returns the folder of all data sets."""
+    return pathlib.Path(builder.data_path).parents[1]
+
+
 def _missing_urls(builder: Any) -> list[str]:
     """Returns the addresses of the files that an earlier download has not left in `downloads`."""
     from tensorflow_datasets.core.download.resource import get_dl_fname
 
-    folder = pathlib.Path(builder.data_path).parents[1] / 'downloads'
+    folder = _root(builder) / 'downloads'
     urls = builder.url_infos or {}
     names = {url: get_dl_fname(url, info.checksum) for url, info in urls.items()}
     return [url for url, name in names.items() if not any(folder.rglob(name))]

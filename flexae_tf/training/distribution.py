@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from flexae_tf import shutdown
 from flexae_tf.errors import LostWorkerError, UsageError
-from flexae_tf.training.processes import Processes, find_processes
+from flexae_tf.training.processes import Processes, find_processes, local_number
 
 START_SECONDS = 600  # for all processes to start
 CONNECT_SECONDS = 60  # for TensorFlow to connect them
@@ -20,18 +20,25 @@ CONNECT_SECONDS = 60  # for TensorFlow to connect them
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 
 
-def choose_devices(device: str, processes: Processes | None = None) -> str:
+def choose_devices(
+    device: str, distribution: str = 'none', processes: Processes | None = None
+) -> str:
     """Makes the devices of `--device` visible; must precede any other use of TensorFlow.
+
+    If the environment names several processes, each gets the GPU of its number on its machine,
+    also if they work independently of each other, except for 'mirrored'.
 
     Args:
         device: 'auto', 'gpu' or 'cpu'.
-        processes: processes that train together, each on one GPU; None for one process.
+        distribution: 'auto' or 'mirrored' for all GPUs, 'none' for one.
+        processes: processes that train together; None for one, or for independent processes.
 
     Returns:
         A line for the user, such as 'device: 1 x GPU NVIDIA A100'.
 
     Raises:
-        UsageError: 'gpu', and TensorFlow sees none; or the machine has fewer GPUs than processes.
+        UsageError: 'gpu', and TensorFlow sees none; or the machine has several GPUs, but fewer than
+            processes that train together.
     """
     gpus = tf.config.list_physical_devices('GPU')
     if device == 'gpu' and not gpus:
@@ -43,14 +50,15 @@ def choose_devices(device: str, processes: Processes | None = None) -> str:
         tf.config.set_visible_devices([], 'GPU')
         reason = 'as requested' if gpus else 'TensorFlow sees no GPU'
         return f'device: {describe_devices()} ({reason})'
-    if processes and len(gpus) > 1:
-        number = processes.local_index
-        if number >= len(gpus):
+    if len(gpus) > 1:
+        number = processes.local_index if processes else local_number()
+        if processes and number >= len(gpus):
             raise UsageError(
                 f'--distribution: more processes than the {len(gpus)} GPUs of this machine. Start '
                 'one process for each GPU.'
             )
-        gpus = gpus[number : number + 1]
+        if processes or distribution == 'none' or (distribution == 'auto' and number is not None):
+            gpus = [gpus[(number or 0) % len(gpus)]]
         tf.config.set_visible_devices(gpus, 'GPU')
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -110,7 +118,9 @@ def choose_strategy(
 
 @functools.cache  # TensorFlow confuses the collectives of two mirrored strategies in a process
 def _mirrored() -> tf.distribute.Strategy:
-    return tf.distribute.MirroredStrategy()
+    strategy = tf.distribute.MirroredStrategy()
+    # With one device, its collectives cannot be compiled by XLA.
+    return strategy if strategy.num_replicas_in_sync > 1 else tf.distribute.get_strategy()
 
 
 @functools.cache  # a process can join others once
@@ -122,7 +132,10 @@ def _multi_worker(processes: Processes) -> tf.distribute.Strategy:
         task_type='worker',
         task_id=processes.index,
         rpc_layer='grpc',
+        # Without the number, TensorFlow computes on the CPU.
+        num_accelerators={'GPU': len(tf.config.get_visible_devices('GPU'))},
     )
+    print(f'connecting them; ends with code 142 after {CONNECT_SECONDS} s', flush=True)
     # TensorFlow holds Python's lock until it has connected them.
     with shutdown.by_kernel(CONNECT_SECONDS):
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
@@ -136,7 +149,8 @@ def prepare_devices(device: str, distribution: str) -> tf.distribute.Strategy:
     Raises:
         UsageError: as `choose_devices` and `processes_of`.
     """
-    print(choose_devices(device, processes_of(distribution)), flush=True)
+    processes_of(distribution)
+    print(choose_devices(device, distribution), flush=True)
     return choose_strategy(distribution)
 
 
@@ -200,16 +214,16 @@ class Cluster:
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
-        """Context of a training; if it succeeds, the processes wait for each other at its end.
+        """Context of what the processes do together.
 
         Raises:
             LostWorkerError: another process ended, or does not answer.
         """
         try:
             yield
-            self.wait()
-        except _LOST as error:
-            if self.num_processes == 1:
+        except (*_LOST, tf.errors.InternalError) as error:
+            lost = isinstance(error, _LOST) or 'NCCL' in str(error)  # which has no other class
+            if self.num_processes == 1 or not lost:
                 raise
             raise LostWorkerError(
                 f'--distribution: {self._lost_process(error)} ended, or does not answer. See its '
@@ -229,6 +243,8 @@ class Cluster:
 
     def broadcast(self, variables: Sequence[tf.Variable]) -> None:
         """Gives the variables of every process the values of the chief."""
+        if self.num_processes == 1:
+            return
         for variable in variables:
             value = tf.convert_to_tensor(variable)
             variable.assign(self._sum(value if self.is_chief else tf.zeros_like(value)))

@@ -148,6 +148,22 @@ def find_processes(environ: Mapping[str, str] = os.environ) -> Processes | None:
     return None
 
 
+def local_number(environ: Mapping[str, str] = os.environ) -> int | None:
+    """Returns the position of this process on its machine; None if there is only one process.
+
+    Unlike `find_processes` it accepts every order of a Slurm step's tasks.
+
+    Raises:
+        UsageError: TF_CONFIG is invalid.
+    """
+    if text := environ.get('TF_CONFIG'):
+        processes = _from_tf_config(text)
+        return processes.local_index if processes else None
+    number = environ.get('SLURM_LOCALID', '')
+    several = environ.get('SLURM_STEP_NUM_TASKS', '1') != '1'
+    return int(number) if several and number.isdecimal() else None
+
+
 def without_processes(environ: Mapping[str, str]) -> dict[str, str]:
     """Returns an environment in which `find_processes` finds one process."""
     names = ('TF_CONFIG', 'SLURM_STEP_NUM_TASKS')

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from flexae_tf import data, shutdown
 from flexae_tf.config import ResolvedConfig
-from flexae_tf.data import Dataset, DatasetSpec, fingerprint
+from flexae_tf.data import Dataset, DatasetSpec
 from flexae_tf.data.batches import Batches, batch_indices
 from flexae_tf.errors import Interrupted, NonFiniteLossError, UsageError
 from flexae_tf.methods import build_method, set_precision
@@ -35,7 +35,7 @@ from flexae_tf.training.restore import initial_state, initialize, pin_source
 from flexae_tf.training.run_log import Log, PrintLog, WorkdirLog
 from flexae_tf.training.summaries import Summaries
 from flexae_tf.training.throughput import Throughput, eta, report_duration
-from flexae_tf.training.workdir import Workdir
+from flexae_tf.training.workdir import Workdir, examples_fingerprint
 
 SECONDS_PER_CALL = 1.0  # target duration of a compiled call; signals are handled between calls
 
@@ -55,7 +55,7 @@ def train(config: ResolvedConfig, spec: DatasetSpec) -> None:
         raise UsageError(
             '--replay_step: works in one process. Start one, without srun and TF_CONFIG.'
         )
-    device = choose_devices(config.device, processes)
+    device = choose_devices(config.device, config.distribution, processes)
     xla = 'on' if uses_xla(config.jit_compile, config.precision) else 'off'
     print(f'{device}, precision {config.precision}, XLA {xla}', flush=True)
     check_shares(config.batch_size, num_devices(config.distribution, processes))
@@ -63,7 +63,8 @@ def train(config: ResolvedConfig, spec: DatasetSpec) -> None:
         dry_run.show(pin_source(config), spec)
         return
     strategy = choose_strategy(config.distribution, processes)
-    trainer = Trainer(config, data.load(config), strategy=strategy)
+    with Cluster(strategy).connected():
+        trainer = Trainer(config, data.load(config), strategy=strategy)
     if config.replay_step is None:
         trainer.train()
     else:
@@ -106,6 +107,8 @@ class Trainer:
         self._cluster = Cluster(self._strategy)
         replicas = self._strategy.num_replicas_in_sync
         check_shares(config.batch_size, replicas)
+        if self._cluster.num_processes > 1:  # before variables, which could have other sizes
+            self._cluster.check_equal(_digests(config, dataset))
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         with self._strategy.scope():
@@ -151,16 +154,13 @@ class Trainer:
             MissingDataError: images on disk cannot be read any more.
             CorruptRunError: no checkpoint is valid, or the disk is full.
         """
-        with (
-            GracefulShutdown(),
-            self._log.opened(self._dataset),
-            self._cluster.connected(),
-            contextlib.ExitStack() as self._deferral,
-        ):
+        with GracefulShutdown(), self._log.opened(self._dataset), self._cluster.connected():
             try:
-                self._train()
+                with contextlib.ExitStack() as self._deferral:
+                    self._train()
             except NonFiniteValues as found:
                 raise self._non_finite_error(found.names) from None
+            self._cluster.wait()
 
     def replay(self, step: int) -> None:
         """Prints the cause of values that are not finite in or before an iteration.
@@ -205,7 +205,7 @@ class Trainer:
 
         # Resume, or start from the weights of another run, which is not needed any more then.
         log.resume()
-        self._agree()
+        self._cluster.broadcast([v.value for v in self.method.state] + list(self.state))
         self._require_finite()
         step, started = int(self.state.step.read_value()), bool(log.saved_steps())
         if step < total or not started:
@@ -275,19 +275,6 @@ class Trainer:
 
     def _report_compilation(self) -> contextlib.AbstractContextManager[None]:
         return report_duration('compiling the first iteration', self._log.message)
-
-    def _agree(self) -> None:
-        """Gives all processes the state of the chief, if they train the same."""
-        if self._cluster.num_processes == 1:
-            return
-        own = ('data_dir', 'converted_dir', 'download', 'device')  # may differ between machines
-        options = self.config.to_json().items()
-        digests = {f'--{name}': repr(value) for name, value in options if name not in own}
-        digests |= {'data': fingerprint(self._dataset.train.x), 'tensorflow': tf.__version__}
-        self._cluster.check_equal(
-            {name: hashlib.sha256(value.encode()).hexdigest() for name, value in digests.items()}
-        )
-        self._cluster.broadcast([v.value for v in self.method.state] + list(self.state))
 
     def _due(self, step: int, every: int) -> bool:
         """Returns whether `step` is the last one or a multiple of `every` (0: never)."""
@@ -373,7 +360,9 @@ class Trainer:
 
     def _count_flop(self) -> int:
         scalar = tf.TensorSpec([], tf.int64)
-        return graph_flop(self.run_steps.get_concrete_function(scalar, scalar).graph)
+        # The graph holds all devices of this process, and none of the others.
+        graph = self.run_steps.get_concrete_function(scalar, scalar).graph
+        return graph_flop(graph) * self._cluster.num_processes
 
     def _take_means(self) -> dict[str, float]:
         """Returns means since the last call by tag, and resets the totals."""
@@ -451,6 +440,14 @@ class Trainer:
         with contextlib.suppress(NonFiniteValues), trace_non_finite(origins):
             repeat(tf.constant(step, tf.int64))
         print(f'first value that is not finite: {"".join(origins) or "none, op by op"}')
+
+
+def _digests(config: ResolvedConfig, dataset: Dataset) -> dict[str, str]:
+    """Returns digests of what must be equal in all processes of a training, by its name."""
+    own = ('data_dir', 'converted_dir', 'download', 'device')  # may differ between machines
+    values = {f'--{k}': repr(v) for k, v in config.to_json().items() if k not in own}
+    values |= {'data': examples_fingerprint(dataset.train.x), 'tensorflow': tf.__version__}
+    return {name: hashlib.sha256(v.encode()).hexdigest() for name, v in values.items()}
 
 
 def _listing(names: list[str]) -> str:

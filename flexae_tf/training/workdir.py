@@ -17,6 +17,7 @@ from flexae_tf.checked_files import SCALARS, read_json, read_jsonl, write_json
 from flexae_tf.config import ResolvedConfig, TrainConfig, renamed
 from flexae_tf.config.options import json_schema, to_flagfile
 from flexae_tf.data import Dataset, DatasetSpec, fingerprint
+from flexae_tf.data.stored_rows import StoredRows
 from flexae_tf.environment import environment
 from flexae_tf.errors import CorruptRunError, MissingDataError, UsageError, UserError
 from flexae_tf.files import local_path, lock, write_text
@@ -333,7 +334,7 @@ class Workdir:
             UsageError: the run in this folder was trained on other examples.
         """
         x = dataset.train.x
-        examples = fingerprint(_rounded(x))
+        examples = examples_fingerprint(x)
         document = self._document()
         known = document['examples'] if document else examples
         # Older runs recorded the fingerprint of vectors that were not rounded.
@@ -381,6 +382,7 @@ def _options_schema(config: dict[str, Any]) -> dict[str, Any]:
     return json_schema(config_class(method)) if isinstance(method, str) else {'method': str}
 
 
-def _rounded(x: np.ndarray) -> np.ndarray:
-    """Rounds vectors, whose last bits depend on the processor that computed them."""
-    return x if x.dtype == np.uint8 else np.round(x, 4) + 0.0  # no negative zeros
+def examples_fingerprint(x: np.ndarray | StoredRows) -> str:
+    """Returns the fingerprint of examples that is equal on all machines."""
+    # The last bits of vectors depend on the processor that computed them.
+    return fingerprint(x if x.dtype == np.uint8 else np.round(x, 4) + 0.0)  # no negative zeros

@@ -1,3 +1,4 @@
+import concurrent.futures
 import contextlib
 import http.server
 import logging
@@ -202,3 +203,21 @@ def test_real_mnist():
     assert pixels / (60_000 * 784) == pytest.approx(33.3184, abs=1e-3)
     held_out = {image.tobytes() for image in dataset.validation.x}
     assert not held_out & {image.tobytes() for image in dataset.train.x}
+
+
+def test_download_of_several_processes_happens_once(serve, tmp_path, monkeypatch):
+    serve('fashion_mnist', train=examples(60, (28, 28, 1)), test=examples(12, (28, 28, 1)))
+    builder, prepared = tfds.builder_cls('fashion_mnist'), []
+    prepare = builder.download_and_prepare
+
+    def slowly(self):
+        prepared.append(self)
+        time.sleep(0.5)
+        prepare(self)
+
+    monkeypatch.setattr(builder, 'download_and_prepare', slowly)
+    options = dict(data_dir=str(tmp_path), download=True, batch_size=8)
+    config = TrainConfig(dataset='fashion_mnist', **options)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        sizes = [len(x.test) for x in pool.map(data.load, [config] * 3)]
+    assert sizes == [12] * 3 and len(prepared) == 1

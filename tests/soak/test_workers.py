@@ -169,3 +169,12 @@ def test_process_that_does_not_start(tmp_path):
     codes, outputs = workers.finish([waiting])
     assert codes == [143] and 'while it waited for other processes' in outputs[0]
     assert not (tmp_path / 'run').exists()
+
+
+def test_missing_data_of_one_process(tmp_path):
+    flags = ['--dataset=digits', '--width_multiplier=0.05', '--training_steps=3']
+    missing = ['--dataset=mnist', f'--data_dir={tmp_path}']
+    started = workers.start(tmp_path / 'run', flags=flags, own_flags={1: missing})
+    codes, outputs = workers.finish(started)
+    assert codes == [7, 3] and 'Traceback' not in ''.join(outputs), outputs
+    assert 'process 1 ended' in outputs[0] and 'mnist is missing' in outputs[1]

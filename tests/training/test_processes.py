@@ -6,7 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flexae_tf.errors import LostWorkerError, UsageError
-from flexae_tf.training.processes import Processes, find_processes, without_processes
+from flexae_tf.training.processes import (
+    Processes,
+    find_processes,
+    local_number,
+    without_processes,
+)
 
 SLURM = dict(
     SLURM_JOB_ID='17',
@@ -70,6 +75,16 @@ def test_one_process_is_alone():
     assert find_processes(dict(TF_CONFIG='{}')) is None
     assert find_processes(tf_config(dict(type='worker', index=0), worker=['a:1'])) is None
     assert find_processes(SLURM | dict(SLURM_STEP_NUM_TASKS='1')) is None
+
+
+def test_number_on_a_machine_needs_no_order_of_tasks():
+    unordered = SLURM | dict(SLURM_NODEID='2', SLURM_LOCALID='4')
+    with pytest.raises(UsageError, match='not numbered node by node'):
+        find_processes(unordered)
+    assert local_number(unordered) == 4
+    assert local_number(unordered | dict(SLURM_STEP_NUM_TASKS='1')) is None
+    workers = tf_config(dict(type='worker', index=2), worker=['a:1', 'b:1', 'b:2'])
+    assert local_number(workers) == 1 and local_number({}) is None
 
 
 def test_commands_of_an_experiment_are_single_processes():
