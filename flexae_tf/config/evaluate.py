@@ -182,6 +182,16 @@ class EvaluateConfig(Options):
                 f'--resize={self.resize}: the declaration of --feature_network sets it. Leave it '
                 'out.'
             )
+        if self.features == 'pixels':
+            for name, default in (
+                ('inception_path', None),
+                ('feature_layer', None),
+                ('resize', 'tf1_bilinear'),
+            ):
+                if (value := getattr(self, name)) != default:
+                    raise UsageError(
+                        f'--{name}={value}: not used with --features=pixels. Leave it out.'
+                    )
         if self.bootstrap == 1:
             raise UsageError('--bootstrap=1: one resample has no deviation. Use 0, or 2 or more.')
         if self.bootstrap and self.reference_statistics:

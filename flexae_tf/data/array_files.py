@@ -38,11 +38,19 @@ _NAME = re.compile(
 
 
 class Array(NamedTuple):
-    """The header of an array."""
+    """The header of an array.
+
+    Attributes:
+        name: name in an .npz file; of an .npy file its stem.
+        shape: shape.
+        dtype: type of the values.
+        rows_are_mapped: whether reading some rows needs memory for these rows only.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
+    rows_are_mapped: bool = False
 
     def __str__(self) -> str:
         name = self.name if self.name.isprintable() else ascii(self.name)
@@ -139,7 +147,7 @@ def headers(path: Path, *, label: str = '', cure: str = CURE) -> list[Array]:
     with _missing_if_unreadable(path, label, cure), open_regular(path) as file:
         if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
             file.seek(0)
-            return [_read_header(file, path.stem, os.fstat(file.fileno()).st_size)]
+            return [_read_header(file, path.stem, os.fstat(file.fileno()).st_size, mapped=True)]
         arrays = []
         with zipfile.ZipFile(BoundedReader(file)) as archive:
             for member in archive.infolist():
@@ -150,7 +158,7 @@ def headers(path: Path, *, label: str = '', cure: str = CURE) -> list[Array]:
         return arrays
 
 
-def _read_header(file: IO[bytes], name: str, num_bytes: int) -> Array:
+def _read_header(file: IO[bytes], name: str, num_bytes: int, *, mapped: bool = False) -> Array:
     """Reads the header of an array in a file of `num_bytes` bytes."""
     head = io.BytesIO(file.read(MAX_HEADER))  # numpy would read any size that a file announces
     read = (
@@ -158,8 +166,9 @@ def _read_header(file: IO[bytes], name: str, num_bytes: int) -> Array:
         if np.lib.format.read_magic(head) == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read(head)
-    array, held = Array(name, shape, dtype), num_bytes - head.tell()
+    shape, fortran_order, dtype = read(head)
+    array = Array(name, shape, dtype, mapped and not fortran_order)
+    held = num_bytes - head.tell()
     # Checked up front: numpy would allocate whatever size a corrupt header announces.
     if min(shape, default=0) < 0 or (array.num_bytes > held and not dtype.hasobject):
         raise ValueError(f'{held} bytes for {array}')

@@ -25,6 +25,7 @@ MIN_SIDE = 4  # side of the smallest image that is stored as one row of values
 MAX_EXAMPLES = 2**24  # 17 million; ImageNet-21k has 14 million
 MAX_CLASSES = 2**31
 BLOCK = 100  # images that are converted at a time
+EVALUATION_CURE = 'Lower --num_examples, or save the array to an .npy file'
 
 
 def describe(path: Path, *, image_size: int | None, value_range: str | None) -> DatasetSpec:
@@ -131,8 +132,10 @@ def load_vectors(path: Path, *, max_vectors: int) -> np.ndarray:
     if len(vectors.shape) != 2 or min(vectors.shape) < 1 or vectors.dtype.kind not in NUMBERS:
         raise MissingDataError(f'{path}: {vectors} are not vectors. Save an array [n, d].')
     _check_number(path, vectors)
-    memory.check(vectors.num_bytes, f'vectors of {path}')
     order = fixed_permutation(vectors.shape[0], Purpose.EVALUATION)[:max_vectors]
+    held = len(order) if vectors.rows_are_mapped else vectors.shape[0]
+    num_bytes = held * vectors.shape[1] * vectors.dtype.itemsize
+    memory.check(num_bytes, f'vectors of {path}', cure=EVALUATION_CURE)
     x = read(path, vectors)[order].astype(np.float32)
     if not np.isfinite(x).all():
         raise MissingDataError(f'{path}: {vectors} has values that are not finite. Correct them.')
@@ -226,10 +229,14 @@ def _read_images(
 ) -> np.ndarray:
     """Reads the images with the indices `rows`, or all images, uint8 [n, h, w, c]."""
     num, *shape = _image_shape(path, images, value_range)
-    num_bytes = (num if rows is None else len(rows)) * math.prod(shape)
+    used = num if rows is None else len(rows)
+    num_bytes = used * math.prod(shape)
     if images.dtype != np.uint8 or rows is not None:
-        num_bytes += num * math.prod(shape) * images.dtype.itemsize // 2
-    memory.check(2 * num_bytes, f'images of {path}')  # twice: the parts of the data set are copies
+        held = used if images.rows_are_mapped else num
+        num_bytes += held * math.prod(shape) * images.dtype.itemsize // 2
+    cure = memory.CURE if rows is None else EVALUATION_CURE
+    # Twice: the parts of the data set are copies.
+    memory.check(2 * num_bytes, f'images of {path}', cure=cure)
     x = read(path, images)
     if x.ndim == 4 and x.shape[3] not in (1, 3):
         x = x.transpose(0, 2, 3, 1)

@@ -79,7 +79,7 @@ def decode_files(
     files: Sequence[ImageFile],
     prepare: Callable[[tf.Tensor], tf.Tensor],
     *,
-    bits: int,
+    bits: int | None,
     bad: dict[str, str],
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (index, image) of every readable file, plain files first.
@@ -87,7 +87,7 @@ def decode_files(
     Args:
         files: image files.
         prepare: maps an image, uint8 [h, w, 3], to the result.
-        bits: number of bits that 16-bit files use, of `bits_in_use`.
+        bits: value of `bits_in_use`.
         bad: the problems of unreadable files are added, by path.
     """
 
@@ -108,17 +108,18 @@ def decode_files(
             yield rows[k], image
 
 
-def bits_in_use(files: Sequence[ImageFile]) -> int:
-    """Returns the number of bits that the 16-bit files among `files` use together."""
+def bits_in_use(files: Sequence[ImageFile]) -> int | None:
+    """Returns the bits that the 16-bit files among `files` use together; None without any."""
 
     def largest_value(content: tf.Tensor) -> tf.Tensor:
         return tf.reduce_max(tf.io.decode_png(content, channels=3, dtype=tf.uint16))
 
     paths = [file.path for file in files if file.kind == DEEP]
     values = _map_parallel(largest_value, file_contents(paths), paths, {}, '')
+    if not paths:
+        return None
     bits = image_pixels.depth(max((int(value) for _, value in values), default=0))
-    if paths:
-        print(f'{len(paths)} images of 16 bits: values 0 .. {2**bits - 1} ({bits} bits)')
+    print(f'{len(paths)} images of 16 bits: values 0 .. {2**bits - 1} ({bits} bits)')
     return bits
 
 

@@ -114,7 +114,8 @@ def load_folder(
         label = f'{len(files)} images of {size}x{size}'
         # Twice: the parts of the data set are copies.
         memory.check(2 * len(files) * math.prod(shape), label, cure=CURE)
-        x, rows = _read(files, prepare, bad, num=len(files), shape=shape)
+        bits = decoding.bits_in_use(files)
+        x, rows = _read(files, prepare, bad, num=len(files), shape=shape, bits=bits)
     decoding.report_bad(bad, folder, list_file, skip=skip_bad_images and len(rows) > 0)
     for name in sorted(set(splits) - set(splits[rows])):
         raise MissingDataError(
@@ -128,19 +129,27 @@ def load_folder(
 
 
 def load_unresized(
-    folder: Path, *, max_images: int, resize_to: int | None = None, skip_bad_images: bool = False
-) -> np.ndarray:
+    folder: Path,
+    *,
+    flag: str,
+    max_images: int,
+    resize_to: int | None = None,
+    skip_bad_images: bool = False,
+    like: Path | None = None,
+) -> tuple[np.ndarray, int | None]:
     """Loads images of one size, or resizes them to one size.
 
     Args:
         folder: folder of image files, searched with its subfolders.
+        flag: flag that names it, for messages and the list of unreadable files.
         max_images: number of images to read, the first in a fixed random order of the paths.
         resize_to: height and width to which the largest centre square of every image is resized
             with antialiasing; None if the images have one size and keep it.
         skip_bad_images: replace unreadable images by the next in the order, in place of an error.
+        like: another folder whose 16-bit files have the same scale; None for none.
 
     Returns:
-        uint8 [n, h, w, 3].
+        uint8 [n, h, w, 3], and the number of bits of the 16-bit files, None without such files.
 
     Raises:
         MissingDataError: there are no images, some are unreadable, or their sizes differ.
@@ -148,17 +157,20 @@ def load_unresized(
     """
     from flexae_tf.data import decoding
 
-    files, bad = find_images(folder, '--real or --fake')
+    files, bad = find_images(folder, flag)
     files = [files[i] for i in fixed_permutation(len(files), Purpose.EVALUATION)]
+    bits = decoding.bits_in_use(files)
+    if bits and like:
+        bits = max(bits, decoding.bits_in_use(find_images(like, flag)[0]) or 0)
 
     def prepare(image):
         return decoding.crop_and_resize(image, size=resize_to) if resize_to else image
 
     shape = (resize_to, resize_to, 3) if resize_to else None
-    images, rows = _read(files, prepare, bad, num=max_images, shape=shape)
-    list_file = Path(f'{BAD_IMAGES}_{folder.absolute().name}.txt')
+    images, rows = _read(files, prepare, bad, num=max_images, shape=shape, bits=bits)
+    list_file = Path(f'{BAD_IMAGES}_{flag.lstrip("-")}.txt')
     decoding.report_bad(bad, folder, list_file, skip=skip_bad_images and len(rows) > 0)
-    return images
+    return images, bits
 
 
 def _data_path(config: TrainConfig) -> Path:
@@ -181,6 +193,7 @@ def _read(
     *,
     num: int,
     shape: tuple[int, ...] | None,
+    bits: int | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads `num` files; the next files replace unreadable ones.
 
@@ -190,6 +203,7 @@ def _read(
         bad: the problems of unreadable files are added, by path.
         num: number of images to read.
         shape: shape of an image; None for the shape of the first one.
+        bits: number of bits that 16-bit files use, of `decoding.bits_in_use`.
 
     Returns:
         uint8 [n, h, w, c], and the index of the file of each image, [n].
@@ -209,7 +223,6 @@ def _read(
 
     images = allocate(*shape) if shape else None
     sources, start = np.full(num, -1), 0
-    bits = decoding.bits_in_use(files)
     while start < len(files) and len(rows := np.flatnonzero(sources < 0)):
         chunk = files[start : start + len(rows)]
         for i, image in decoding.decode_files(chunk, prepare, bits=bits, bad=bad):

@@ -36,8 +36,26 @@ _CONFIG = {'config': {'*': object}, 'data?': object, 'examples?': object}
 
 Record = dict[str, Any]  # a line of scores.jsonl
 ColumnKey = tuple[str, str, str]  # protocol id, stem and suffix of comparable scores
-# Images from files, step, density and sample seed of a score; None where it has none.
-Parts = tuple[str | None, int | None, str | None, int | None]
+
+
+class Parts(NamedTuple):
+    """The parts that distinguish a score from others of its source; None where it has none.
+
+    Attributes:
+        images: path of images from files.
+        checkpoint: digest of the checkpoint, or fingerprint of the images.
+        seed: seed of the run.
+        step: step of the checkpoint.
+        density: fitted density; '' for the method's own prior.
+        sample_seed: seed of the samples.
+    """
+
+    images: str | None
+    checkpoint: str | None
+    seed: int | None
+    step: int | None
+    density: str | None
+    sample_seed: int | None
 
 
 class Row(NamedTuple):
@@ -206,7 +224,10 @@ def _rows(source: Source, records: Iterable[Record]) -> list[Row]:
     """
     of_parts: dict[Parts, dict[ColumnKey, Record]] = {}
     for record in records:
-        columns = of_parts.setdefault(_parts(record), {})
+        parts = _parts(record)
+        if source.config:  # a step of a run has one checkpoint, the newest
+            parts = parts._replace(checkpoint=None, seed=None)
+        columns = of_parts.setdefault(parts, {})
         columns[record['protocol'], record['stem'], record['suffix']] = record  # the newest
 
     rows = []
@@ -216,13 +237,16 @@ def _rows(source: Source, records: Iterable[Record]) -> list[Row]:
         scores: dict[ColumnKey, Record] = {}
         for parts, columns in of_parts.items():
             scores |= columns if _belongs(parts, row) else {}
-        images, *others = row
+        name = row.images or source.name
+        models = {parts.checkpoint for parts in of_parts if parts.images == row.images} - {None}
+        if len(models) > 1:  # of several runs, or of changed images
+            name += f' ({row.checkpoint[:8]})'
         rows.append(
             Row(
-                images or source.name,
+                name,
                 source.config.get('method'),
-                source.config.get('seed'),
-                *others,
+                source.config.get('seed', row.seed),
+                *(row.step, row.density, row.sample_seed),
                 _options(source.config),
                 scores,
             )
@@ -240,8 +264,10 @@ def _parts(record: Record) -> Parts:
     density = None
     if record['set'] in SAMPLED:
         density = re.sub(r'-[0-9a-f]{12}$', '', record.get('density') or '')
-    step = record['step'] if record.get('checkpoint') and not record['images'] else None
-    return record['images'], step, density, record.get('sample_seed')
+    checkpoint = record.get('checkpoint')
+    step = record['step'] if checkpoint and not record['images'] else None
+    images, seeds = record['images'], (record.get('seed'), record.get('sample_seed'))
+    return Parts(images, checkpoint, seeds[0], step, density, seeds[1])
 
 
 def _options(config: dict[str, Any]) -> str | None:
@@ -278,7 +304,8 @@ def _markdown(caption: str, rows: Sequence[Row]) -> str:
         for key in columns:
             values = [row.scores[key]['value'] for row in members if key in row.scores]
             average = over_seeds(values) if values else None
-            lines[-1].append(_number(average.mean, average.sd) if average else '')
+            number = f' ({len(values)})' if len(values) < len(members) else ''
+            lines[-1].append(_number(average.mean, average.sd) + number if average else '')
     heads = [*(f'{name.replace("_", " ")}<' for name in shown), *(names[key] for key in columns)]
     table = markdown_table(heads, lines)
     of_protocol: dict[str, list[str]] = {}
@@ -289,13 +316,24 @@ def _markdown(caption: str, rows: Sequence[Row]) -> str:
 
 
 def _repeated(rows: Iterable[Row]) -> list[list[Row]]:
-    """Returns the groups of rows that differ only in the seed of their run."""
-    groups: dict[tuple, dict[int, Row]] = {}
+    """Returns the groups of rows that differ only in the seed of their run.
+
+    A group with two rows of one seed is left out with a warning.
+    """
+    groups: dict[tuple, list[Row]] = {}
     for row in rows:
         if row.options is not None and row.seed is not None:
             key = (row.options, row.step, row.density, row.sample_seed)
-            groups.setdefault(key, {})[row.seed] = row
-    return [list(group.values()) for group in groups.values() if len(group) > 1]
+            groups.setdefault(key, []).append(row)
+    found = []
+    for group in groups.values():
+        by_seed = {row.seed: row for row in reversed(group)}
+        if len(by_seed) == len(group) > 1:
+            found.append(group)
+        for row in (row for row in group if by_seed[row.seed] is not row):
+            names = f'{by_seed[row.seed].run}, {row.run}'
+            print(f'WARNING: {names}: one configuration and seed. No mean.', file=sys.stderr)
+    return found
 
 
 def _score_text(score: Record | None) -> str:
@@ -320,9 +358,14 @@ def _csv(tables: Iterable[Sequence[Row]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(CSV_HEADS)
+    written = set()
     for row in (row for rows in tables for row in rows):
         for score in row.scores.values():
-            known = row._asdict() | {'dataset': score['fields']['dataset']} | score
-            known |= {'seed': row.seed, 'density': row.density, 'step': row.step}
-            writer.writerow([known.get(name) for name in CSV_HEADS])
+            key = row.run, row.seed, score['id']
+            if key not in written:  # a score of real examples belongs to several rows
+                written.add(key)
+                known = row._asdict() | {'dataset': score['fields']['dataset']} | score
+                own = _parts(score)
+                known |= {'seed': row.seed, 'density': own.density, 'step': own.step}
+                writer.writerow([known.get(name) for name in CSV_HEADS])
     return file.getvalue()

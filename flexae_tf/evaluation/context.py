@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from flexae_tf.config import EvaluateConfig
 from flexae_tf.errors import UsageError
+from flexae_tf.evaluation import statistics_file
 from flexae_tf.evaluation.feature_network import FeatureNetwork
 from flexae_tf.evaluation.features import BLOCK, NetworkFeatures, RawFeatures
 from flexae_tf.evaluation.score_log import ScoreLog
@@ -56,6 +57,8 @@ def prepare(
             of the options.
     """
     output_file = _output_file(config)
+    if config.write_statistics:
+        statistics_file.check_writable(config.write_statistics)
     log = ScoreLog(
         workdir.scores if workdir else output_file,
         request=config.identity_hash(),

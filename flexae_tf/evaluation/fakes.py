@@ -23,6 +23,7 @@ from flexae_tf.evaluation.image_files import ImageFiles
 from flexae_tf.evaluation.image_sets import ImageSet, ModelId
 from flexae_tf.evaluation.references import Reference
 from flexae_tf.evaluation.score_log import requested_network
+from flexae_tf.metrics import table
 from flexae_tf.metrics.protocol import Protocol, raw_protocol
 
 
@@ -64,6 +65,7 @@ def evaluate_fakes(config: EvaluateConfig) -> None:
     # 1. As many examples on both sides.
     available = _real_side(config)
     files = _fakes(config, available)
+    _check_size(config, available)
     num = _common_number(config, available, len(files.x))
     real, fake = available.take(num), _in_file_order(files.x, num)
 
@@ -71,8 +73,9 @@ def evaluate_fakes(config: EvaluateConfig) -> None:
     images = real.protocol.features != 'vectors'
     context = prepare(config, None, images=images, measured=real.measured)
     reference = references.example_reference(context, real.protocol, real.x)
-    if not reference.metrics:
-        raise UsageError(f'--metrics={config.metrics}: needs the sets of a run. Choose others.')
+    for name in config.metric_names():
+        if table.find(name).compares != 'features':
+            raise UsageError(f'--metrics={name}: needs the sets of a run. Leave it out.')
     if files.resize_to:
         protocol = dataclasses.replace(reference.protocol, resize_to=files.resize_to)
         reference = dataclasses.replace(reference, protocol=protocol)
@@ -167,14 +170,27 @@ def _fakes(config: EvaluateConfig, real: RealSide) -> ImageFiles:
     return files
 
 
+def _check_size(config: EvaluateConfig, real: RealSide) -> None:
+    """Raises `UsageError` if `--resize_to` would resize only the fakes."""
+    side = config.resize_to
+    if side and not config.real and real.x is not None and real.x.shape[1:3] != (side, side):
+        size = 'x'.join(map(str, real.x.shape[1:3]))
+        raise UsageError(
+            f'--resize_to={side}: resizes --fake and --real, but the real examples are {size}. '
+            'Use their size, or leave it out.'
+        )
+
+
 def _load(config: EvaluateConfig, flag: str, max_images: int) -> ImageFiles:
+    path, other = (getattr(config, name) for name in (flag, *({'real', 'fake'} - {flag})))
     return image_files.load(
-        pathlib.Path(getattr(config, flag)),
+        pathlib.Path(path),
         flag=f'--{flag}',
         max_images=max_images,
         value_range=config.value_range,
         resize_to=config.resize_to,
         skip_bad_images=config.skip_bad_images,
+        like=pathlib.Path(other) if other else None,
     )
 
 

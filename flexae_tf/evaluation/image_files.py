@@ -33,6 +33,7 @@ def load(
     value_range: str | None = None,
     resize_to: int | None = None,
     skip_bad_images: bool = False,
+    like: Path | None = None,
 ) -> ImageFiles:
     """Loads images of a folder, an .npz file or an .npy file.
 
@@ -43,6 +44,7 @@ def load(
         value_range: range of the values of arrays, a choice of `--value_range`; None for uint8.
         resize_to: height and width of the results; None to keep the size.
         skip_bad_images: whether unreadable files of a folder are skipped.
+        like: folder of the images to compare with; 16-bit files of both have one scale.
 
     Raises:
         MissingDataError: the path does not exist or holds no valid images.
@@ -52,10 +54,16 @@ def load(
         raise MissingDataError(f'{path}: does not exist. Correct {flag}.')
     resized = None if resize_to is None else f'centre_antialiased_{resize_to}'
     if path.is_dir():
-        x = image_folder.load_unresized(
-            path, max_images=max_images, resize_to=resize_to, skip_bad_images=skip_bad_images
+        x, bits = image_folder.load_unresized(
+            path,
+            flag=flag,
+            max_images=max_images,
+            resize_to=resize_to,
+            skip_bad_images=skip_bad_images,
+            like=like if like and like.is_dir() else None,
         )
-        return ImageFiles(x, decoder=DECODER, resize_to=resized)
+        decoder = DECODER if bits in (None, 16) else f'{DECODER}_of_{bits}'
+        return ImageFiles(x, decoder=decoder, resize_to=resized)
     x = arrays.load_images(
         path, max_images=max_images, value_range=value_range, resize_to=resize_to
     )

@@ -334,6 +334,8 @@ def _read(path: pathlib.Path | None) -> list[dict[str, Any]]:
     if path and path.exists() and not path.is_file():
         raise UsageError(f'{path}: not a file of scores. Choose another file.')
     records = read(path) if path else []
+    if path and not path.parent.exists():
+        raise UsageError(f'{path}: no such folder. Make it, or choose another file.')
     if path and not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(
             f'{path}: cannot be written. Make it writable, choose another file, or score a copy of '

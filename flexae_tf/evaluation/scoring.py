@@ -174,7 +174,7 @@ def record_minimum(
     """
     protocol = dataclasses.replace(protocol, selection=f'minimum_of_{among}')
     identity = min(candidates, key=lambda candidate: candidate['value']) | {
-        'selection': 'test',
+        'selection': protocol.split,
         'protocol': protocol.id,
         'candidates': sorted(candidate['step'] for candidate in candidates),
     }

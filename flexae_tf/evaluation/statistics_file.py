@@ -41,6 +41,16 @@ class Statistics(NamedTuple):
     digest: str
 
 
+def check_writable(path: str | os.PathLike) -> None:
+    """Raises `UsageError` if `save_statistics` could not write a file, before the features."""
+    path = pathlib.Path(os.path.abspath(path))
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(
+            f'--write_statistics={path}: cannot be written (no such folder, or no permission). '
+            'Choose another path.'
+        )
+
+
 def save_statistics(path: str | os.PathLike, moments: Moments, protocol: Protocol) -> None:
     """Writes `mu`, `sigma`, `n`, `protocol` (JSON), `id` and a checksum to an .npz file.
 
@@ -88,7 +98,7 @@ def read_statistics(path: str | os.PathLike, *, allow_unverified: bool) -> Stati
     mean, covariance = (np.asarray(content[name], np.float64) for name in ('mu', 'sigma'))
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise _invalid(path, 'mu or sigma hold values that are not finite')
-    if not _is_symmetric(covariance) or covariance.diagonal().min() < 0:
+    if not _is_covariance(covariance):
         raise _invalid(path, 'sigma is not a covariance')
     recorded = content.pop('checksum', None)
     if recorded is not None and str(recorded) != arrays_checksum(content):
@@ -112,9 +122,13 @@ def _read(path: pathlib.Path, array: Array) -> np.ndarray:
     return array_files.read(path, array, label=_FLAG, cure=_CURE)
 
 
-def _is_symmetric(matrix: np.ndarray) -> bool:
+def _is_covariance(matrix: np.ndarray) -> bool:
+    """Returns whether a matrix is symmetric and, up to rounding, positive semidefinite."""
     parts = [slice(start, start + _BLOCK) for start in range(0, len(matrix), _BLOCK)]
-    return all(np.allclose(matrix[part], matrix[:, part].T) for part in parts)
+    if not all(np.allclose(matrix[part], matrix[:, part].T) for part in parts):
+        return False
+    eigenvalues = np.linalg.eigvalsh(matrix)
+    return eigenvalues[0] >= -1e-5 * abs(eigenvalues[-1])  # float32 files have rounding errors
 
 
 def _count(path: pathlib.Path, array: np.ndarray) -> int:

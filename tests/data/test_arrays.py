@@ -369,6 +369,19 @@ def test_load_refuses_an_archive_that_unpacks_to_more_than_memory(tmp_path, monk
         data.load(config(path))
 
 
+@pytest.mark.parametrize(('order', 'fits'), [('C', True), ('F', False)])
+def test_few_rows_of_a_large_file_need_little_memory(tmp_path, monkeypatch, order, fits):
+    path, x = tmp_path / 'x.npy', np.zeros([1000, 100, 100], np.uint8, order)
+    np.save(path, x)
+    monkeypatch.setattr(memory, 'available', lambda: 10**6)
+    few = dict(max_images=10, value_range=None, resize_to=None)
+    if fits:
+        assert arrays.load_images(path, **few).shape == (10, 100, 100, 1)
+    else:  # a row lies in pieces all over the file
+        with pytest.raises(UsageError, match='Lower --num_examples, or save'):
+            arrays.load_images(path, **few)
+
+
 def test_load_refuses_an_encrypted_archive(tmp_path):
     path = save(tmp_path, images=IMAGES)
     content = bytearray(path.read_bytes())

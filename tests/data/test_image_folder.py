@@ -294,7 +294,7 @@ def test_load_refuses_too_few_images(tmp_path):
 def test_load_unresized_reads_a_fixed_random_choice(folder):
     order = fixed_permutation(30, Purpose.EVALUATION)
     for num in (4, 30, 100):
-        images = image_folder.load_unresized(folder, max_images=num)
+        images, _ = image_folder.load_unresized(folder, flag='--fake', max_images=num)
         assert images.shape == (min(num, 30), 9, 12, 3) and images.dtype == np.uint8
         assert images[:, 0, 0, 0].tolist() == [8 * i for i in order[:num]]
 
@@ -302,8 +302,8 @@ def test_load_unresized_reads_a_fixed_random_choice(folder):
 def test_load_unresized_refuses_images_of_different_sizes(folder):
     write_png(folder / 'a' / '00.png', grey(0, height=10))
     with pytest.raises(MissingDataError, match=r'12x(9|10), but .* is 12x(9|10)\. Resize'):
-        image_folder.load_unresized(folder, max_images=30)
-    images = image_folder.load_unresized(folder, max_images=30, resize_to=8)
+        image_folder.load_unresized(folder, flag='--fake', max_images=30)
+    images, _ = image_folder.load_unresized(folder, flag='--fake', max_images=30, resize_to=8)
     assert images.shape == (30, 8, 8, 3)
     order = fixed_permutation(30, Purpose.EVALUATION)
     assert images[:, 0, 0, 0].tolist() == [8 * i for i in order]
@@ -314,9 +314,13 @@ def test_load_unresized_replaces_bad_images(folder):
     paths = sorted(path for path in folder.rglob('*') if path.suffix in ('.png', '.JPG', '.jpeg'))
     for k in (0, 2):
         paths[order[k]].write_bytes(paths[order[k]].read_bytes()[:-4])
-    images = image_folder.load_unresized(folder, max_images=4, skip_bad_images=True)
+    images, _ = image_folder.load_unresized(
+        folder, flag='--fake', max_images=4, skip_bad_images=True
+    )
     assert images[:, 0, 0, 0].tolist() == [8 * order[k] for k in (4, 1, 5, 3)]
-    images = image_folder.load_unresized(folder, max_images=30, skip_bad_images=True)
+    images, _ = image_folder.load_unresized(
+        folder, flag='--fake', max_images=30, skip_bad_images=True
+    )
     assert len(images) == 28
-    with pytest.raises(MissingDataError, match=r'2 files: .*bad_images_.*\.txt\. Convert'):
-        image_folder.load_unresized(folder, max_images=4)
+    with pytest.raises(MissingDataError, match=r'2 files: .*bad_images_fake\.txt\. Convert'):
+        image_folder.load_unresized(folder, flag='--fake', max_images=4)

@@ -1,6 +1,7 @@
 """Tables of the scores of several runs."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from flexae_tf.experiments import results
 from flexae_tf.metrics.protocol import Protocol
 from flexae_tf.training.trainer import Trainer
 
+IDS = map(str, itertools.count())  # of different scores
 PIXELS = Protocol(dataset='mnist', split='test', num=50)
 STRETCHED = Protocol(dataset='mnist', split='test', num=50, minmax_normalize=True)
 KERNEL = Protocol(dataset='mnist', split='test', num=50, estimator='kernel_cubic_unbiased_100x1000')
@@ -37,7 +39,7 @@ def score(value, protocol=PIXELS, image_set='samples', stem='fd', step=100, **ch
         protocol_name=protocol.label,
         repeats=1,
         selection=None,
-        id='0',
+        id=next(IDS),
     )
     return record | changes
 
@@ -147,6 +149,61 @@ def test_runs_that_differ_only_in_their_seed_are_averaged(run, compare):
     (table,), _ = compare(*folders, other)
     assert [row[0] for row in table[1:]] == ['0', '1', '2', 'other', 'mean of 3: 0, ...']
     assert table[-1][1:] == ['flexae', '-', '100', f'0.5 ± {statistics.stdev(values):.2g}']
+
+
+def test_mean_of_fewer_runs_states_their_number(run, compare):
+    both = [score(1.0), score(0.5, KERNEL, stem='kd')]
+    names = [run('a', *both), run('b', score(2.0), seed=1), run('c', score(3.0), seed=2)]
+    ((*_, mean),), _ = compare(*names)
+    assert mean[0] == 'mean of 3: a, ...' and mean[-2:] == ['2 ± 1', '0.5 (1)']
+
+
+def test_two_runs_of_one_seed_have_no_mean(run, compare):
+    names = [run('a', score(4.0)), run('again', score(9.0)), run('b', score(5.0), seed=1)]
+    ((_, *rows),), warnings = compare(*names)
+    assert [row[0] for row in rows] == ['a', 'again', 'b']
+    assert warnings == 'WARNING: a, again: one configuration and seed. No mean.\n'
+
+
+@pytest.mark.parametrize('checkpoints', [('01', '02'), ('01', '01')])
+def test_models_in_one_file_are_rows(compare, tmp_path, checkpoints):
+    file, (first, second) = tmp_path / 'mine.jsonl', checkpoints
+    scores = [
+        score(4.0, checkpoint=first, seed=0),
+        score(0.5, KERNEL, stem='kd', checkpoint=first, seed=0),
+        score(9.0, checkpoint=second, seed=1),
+        score(0.25, **FLOOR),
+    ]
+    file.write_text(''.join(json.dumps(line) + '\n' for line in scores))
+    ((_, *rows),), _ = compare(file)
+    names = ['mine.jsonl (01)', 'mine.jsonl (02)'] if first != second else ['mine.jsonl'] * 2
+    assert rows == [
+        [names[0], '0', '100', '4', '0.25', '0.5'],
+        [names[1], '1', '100', '9', '0.25', '-'],
+    ]
+
+
+def test_changed_images_of_one_path_are_rows(compare, tmp_path):
+    file = tmp_path / 'all.jsonl'
+    changes = dict(image_set='fake', source='s.npy', step=0, sample_seed=None)
+    scores = [score(5.0, checkpoint='01', **changes), score(9.0, checkpoint='02', **changes)]
+    file.write_text(''.join(json.dumps(line) + '\n' for line in scores))
+    ((_, *rows),), _ = compare(file)
+    assert [row[0] for row in rows] == ['s.npy (01)', 's.npy (02)']
+
+
+def test_csv_has_each_score_once(run, here, tmp_path):
+    scores = [score(1.0), score(2.0, density='gaussian_mixture-0123456789ab'), score(9.0, **FLOOR)]
+    scores.append(score(3.0, image_set='reconstructions'))
+    here('compare', run('a', *scores), f'--output_file={tmp_path}/scores.csv')
+    lines = list(csv.DictReader((tmp_path / 'scores.csv').open()))
+    assert {(x['value'], x['step'], x['density']) for x in lines} == {
+        ('1.0', '100', ''),
+        ('2.0', '100', 'gaussian_mixture'),
+        ('9.0', '', ''),
+        ('3.0', '100', ''),
+    }
+    assert len(lines) == 4
 
 
 def test_images_from_files_are_compared_like_samples(run, tmp_path, compare):
@@ -263,4 +320,7 @@ def test_scores_of_evaluations_are_compared(config, synthetic, tmp_path, here, c
     shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
     (images, codes), warnings = compare(tmp_path / 'run', tmp_path / 'copy')
     assert images[1][0] == 'run' and images[1][1:] == images[2][1:] and len(images[0]) == 6
-    assert codes[0][3] == 'sliced_wasserstein_50_codes' and not warnings
+    assert codes[0][3] == 'sliced_wasserstein_50_codes'
+    assert set(warnings.splitlines()) == {
+        'WARNING: run, copy: one configuration and seed. No mean.'
+    }

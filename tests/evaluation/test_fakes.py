@@ -4,10 +4,12 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from flexae_tf import data
 from flexae_tf.checked_files import read_jsonl
 from flexae_tf.config import EvaluateConfig, TrainConfig
+from flexae_tf.data.decoding import DECODER
 from flexae_tf.errors import MissingDataError, UsageError
 from flexae_tf.evaluation.evaluate import evaluate
 from flexae_tf.image_grid import write_png
@@ -309,3 +311,59 @@ def test_floats_of_a_stated_range_have_the_scores_of_uint8(score_fake, tmp_path)
         found.append(score_fake(**side, **options, value_range=value_range)['kd', 'fake'])
     ours, theirs = found
     assert (ours['value'], ours['protocol']) == (theirs['value'], theirs['protocol'])
+
+
+def deep_folder(folder, seed, largest):
+    """Writes 16-bit images with these largest values; returns the folder."""
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for i in range(6):
+        x = rng.integers(0, largest + 1, [8, 8, 3]).astype(np.uint16)
+        x[0, 0] = largest
+        (folder / f'{i}.png').write_bytes(tf.io.encode_png(x).numpy())
+    return folder
+
+
+def test_sides_of_16_bits_have_one_scale(score_fake, tmp_path):
+    real = deep_folder(tmp_path / 'real', 0, 65535)
+    fake = deep_folder(tmp_path / 'fake', 1, 4095)  # a sixteenth as bright
+    options = dict(features='pixels', metrics='fd', num_examples=6)
+    found = score_fake(real=real, fake=fake, **options)['fd', 'fake']
+    swapped = score_fake(real=fake, fake=real, **options)['fd', 'fake']
+    assert found['value'] > 0.5 and found['value'] == pytest.approx(swapped['value'], rel=0.1)
+    assert found['fields']['decoder'] == DECODER
+    dark = score_fake(real=fake, fake=fake, **options)['fd', 'fake']
+    assert dark['fields']['decoder'] == f'{DECODER}_of_12'
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (dict(metrics='fd,psnr'), '--metrics=psnr: needs the sets of a run'),
+        (dict(resize_to=8), '--resize_to=8: .* the real examples are 28x28'),
+        (dict(write_statistics='missing/s.npz'), '--write_statistics=.*/missing/s.npz'),
+        (dict(feature_layer='pool_3'), '--feature_layer=pool_3: not used'),
+        (dict(resize='antialiased_bicubic'), '--resize=antialiased_bicubic: not used'),
+    ],
+)
+def test_fakes_refuse_options_without_effect_or_place(options, words, score_fake, tmp_path):
+    np.save(tmp_path / 'fake.npy', np.zeros([10, 28, 28, 1], np.uint8))
+    sides = dict(fake=tmp_path / 'fake.npy', dataset='digits', features='pixels', num_examples=10)
+    with pytest.raises(UsageError, match=words):
+        score_fake(**sides, **options)
+
+
+def test_output_file_in_a_missing_folder_is_refused(tmp_path):
+    np.save(tmp_path / 'fake.npy', np.zeros([10, 28, 28, 1], np.uint8))
+    options = dict(fake=f'{tmp_path}/fake.npy', dataset='digits', features='pixels')
+    with pytest.raises(UsageError, match='missing/x.jsonl: no such folder. Make it'):
+        evaluate(EvaluateConfig(**options, output_file=f'{tmp_path}/missing/x.jsonl'))
+
+
+def test_indefinite_matrix_is_no_covariance(score_fake, tmp_path):
+    np.save(tmp_path / 'fake.npy', np.zeros([10, 4, 4, 1], np.uint8))
+    sigma = 2 * np.ones([16, 16]) - np.eye(16)
+    np.savez(tmp_path / 's.npz', mu=np.zeros(16), sigma=sigma)
+    statistics = dict(reference_statistics=tmp_path / 's.npz', allow_unverified_statistics=True)
+    with pytest.raises(MissingDataError, match='sigma is not a covariance'):
+        score_fake(fake=tmp_path / 'fake.npy', features='pixels', **statistics)

@@ -232,8 +232,8 @@ def test_images(fuzz, kind):
     def parse(*contents):
         for i, content in enumerate(contents):
             (folder / f'{i}.{kind.lower()}').write_bytes(content)
-        x = image_folder.load_unresized(
-            folder, max_images=len(contents), resize_to=8, skip_bad_images=True
+        x, _ = image_folder.load_unresized(
+            folder, flag='--fake', max_images=len(contents), resize_to=8, skip_bad_images=True
         )
         return len(contents) - len(x)
 
