@@ -207,7 +207,7 @@ class EvaluateConfig(Options):
     def metric_names(self) -> list[str]:
         """Returns the requested metrics; empty for all that apply."""
         default = 'fd' if self.protocol == 'authors' else ''
-        return list(filter(None, (self.metrics or default).split(',')))
+        return list(dict.fromkeys(filter(None, (self.metrics or default).split(','))))
 
     def _check_sides(self) -> None:
         """Raises `UsageError` unless there is something to score and something to compare with."""

@@ -281,3 +281,7 @@ def test_flagfile_of_options_gives_equal_options(tmp_path):
     wanted = TrainConfig(seed=3, bn_mix_generated=True, latent_dim=7, data_dir=data_dir)
     (tmp_path / 'f').write_bytes(os.fsencode(to_flagfile(wanted)))
     assert from_arguments(TrainConfig, [f'--flagfile={tmp_path}/f']) == wanted
+
+
+def test_metrics_are_scored_once():
+    assert EvaluateConfig(workdir='run', metrics='fd,kid,fd').metric_names() == ['fd', 'kid']
