@@ -103,7 +103,7 @@ def evaluate_fakes(config: EvaluateConfig) -> None:
 def _real_side(config: EvaluateConfig) -> RealSide:
     """Returns the real side that the options name; of `--real` twice as many images."""
     if config.real:
-        x, decoder, resize_to = _load(config, 'real', 2 * config.num_examples)
+        x, decoder, resize_to, _ = _load(config, 'real', 2 * config.num_examples)
         fields = dict(data=fingerprint(x), decoder=decoder, resize_to=resize_to)
         return RealSide(Protocol(dataset='folder', split='all', num=len(x), **fields), x)
     if config.workdir or config.dataset:
@@ -155,6 +155,8 @@ def _fakes(config: EvaluateConfig, real: RealSide) -> ImageFiles:
         # Other sides are decoded and resized by this package, in the same way.
         for name in ('decoder', 'resize_to'):
             ours, theirs = getattr(files, name), getattr(real.measured, name)
+            if theirs and not files.bits:  # files of 8 bits have no scale of their own
+                theirs = theirs.partition(image_files.OF_BITS)[0]
             if ours and theirs and ours != theirs:
                 raise UsageError(
                     f'--reference_statistics={config.reference_statistics}: {name} was {theirs}, '

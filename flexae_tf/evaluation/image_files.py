@@ -10,6 +10,8 @@ from flexae_tf.data import arrays, image_folder
 from flexae_tf.data.decoding import DECODER
 from flexae_tf.errors import MissingDataError, UsageError
 
+OF_BITS = '_of_'  # between the decoder and the bits that 16-bit files use
+
 
 class ImageFiles(NamedTuple):
     """Images of a folder or of an array file.
@@ -18,11 +20,13 @@ class ImageFiles(NamedTuple):
         x: uint8 [n, h, w, c], in a fixed random order.
         decoder: decoder of image files, a field of `Protocol`; None for arrays.
         resize_to: crop and resize of the images, a field of `Protocol`; None if unchanged.
+        bits: bits that the 16-bit files use; None without such files.
     """
 
     x: np.ndarray
     decoder: str | None
     resize_to: str | None
+    bits: int | None = None
 
 
 def load(
@@ -62,8 +66,8 @@ def load(
             skip_bad_images=skip_bad_images,
             like=like if like and like.is_dir() else None,
         )
-        decoder = DECODER if bits in (None, 16) else f'{DECODER}_of_{bits}'
-        return ImageFiles(x, decoder=decoder, resize_to=resized)
+        decoder = DECODER if bits in (None, 16) else f'{DECODER}{OF_BITS}{bits}'
+        return ImageFiles(x, decoder=decoder, resize_to=resized, bits=bits)
     x = arrays.load_images(
         path, max_images=max_images, value_range=value_range, resize_to=resize_to
     )

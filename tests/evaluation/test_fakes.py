@@ -332,8 +332,16 @@ def test_sides_of_16_bits_have_one_scale(score_fake, tmp_path):
     swapped = score_fake(real=fake, fake=real, **options)['fd', 'fake']
     assert found['value'] > 0.5 and found['value'] == pytest.approx(swapped['value'], rel=0.1)
     assert found['fields']['decoder'] == DECODER
+    options |= dict(write_statistics=str(tmp_path / 's.npz'))
     dark = score_fake(real=fake, fake=fake, **options)['fd', 'fake']
     assert dark['fields']['decoder'] == f'{DECODER}_of_12'
+    statistics = dict(reference_statistics=tmp_path / 's.npz', features='pixels', metrics='fd')
+    assert score_fake(fake=fake, **statistics)['fd', 'fake']['protocol'] == dark['protocol']
+    with pytest.raises(UsageError, match=f'decoder was {DECODER}_of_12, for --fake it is'):
+        score_fake(fake=real, **statistics)
+    for path in fake.iterdir():
+        path.write_bytes(tf.io.encode_png(np.zeros([8, 8, 3], np.uint8)).numpy())
+    assert score_fake(fake=fake, **statistics)['fd', 'fake']['protocol'] == dark['protocol']
 
 
 @pytest.mark.parametrize(
