@@ -149,7 +149,8 @@ def prepare_devices(device: str, distribution: str) -> tf.distribute.Strategy:
     Raises:
         UsageError: as `choose_devices` and `processes_of`.
     """
-    processes_of(distribution)
+    if distribution != 'auto':
+        processes_of(distribution)
     print(choose_devices(device, distribution), flush=True)
     return choose_strategy(distribution)
 

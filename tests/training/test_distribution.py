@@ -58,6 +58,14 @@ def test_process_uses_the_gpu_of_its_number(value, local, expected, gpus, monkey
     assert line == f'device: {len(visible)} x GPU GPU'
 
 
+def test_independent_programs_need_no_order_of_tasks(monkeypatch):
+    for name, value in dict(STEP_NUM_TASKS='8', PROCID='5', LOCALID='1').items():
+        monkeypatch.setenv(f'SLURM_{name}', value)
+    assert prepare_devices('cpu', 'auto').num_replicas_in_sync == 1
+    with pytest.raises(UsageError, match='cannot be found'):
+        processes_of('auto')
+
+
 def test_processes_that_train_together_do_not_share_a_gpu(gpus):
     visible = gpus(2)
     addresses = ('a:1', 'a:2', 'a:3')
