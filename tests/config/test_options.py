@@ -106,6 +106,7 @@ COMPANIONS = {
     (EvaluateConfig, 'real'): dict(fake='f'),
     (EvaluateConfig, 'fake'): dict(real='r'),
     (SampleConfig, 'output_dir'): dict(source='x'),
+    (SampleConfig, 'data_dir'): dict(source='x', output_file='y.png', fit_missing='true'),
 }
 POSITIONAL = {CompareConfig: ('run',)}
 
