@@ -139,7 +139,11 @@ def test_recorded_results_cover_the_artifacts_but_not_other_options(tmp_path):
         models = {paper.model_of(job.config.method, job.options) for job in missing}
         assert models == INCOMPLETE.get(artifact, set()) and len(known) > 5, artifact
     assert not results.recorded(jobs('fig4'))  # images are not recorded as scores
-    for options in (dict(num_examples=77), dict(features='pixels'), dict(seed=9)):
+    for options in (
+        dict(num_examples=77),
+        dict(features='pixels', feature_layer=None),
+        dict(seed=9),
+    ):
         assert not results.recorded(jobs(**options)), options
     job = jobs(methods='vae')[0]
     runs = score_log.read_runs(results.RECORDED)
