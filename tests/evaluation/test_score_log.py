@@ -128,7 +128,7 @@ def test_requested_network_is_known_by_content(tmp_path):
         path.mkdir()
         (path / 'saved_model.pb').write_bytes(content)
     first, copy, other = (request(inception_path=str(path)) for path in paths)
-    assert request(inception_path=str(paths[0]), features='pixels') == DEFAULT_NETWORK
+    assert request(features='pixels') == DEFAULT_NETWORK
     assert first == copy != other and request() == DEFAULT_NETWORK
     (paths[0] / 'saved_model.pb').write_bytes(b'b')
     os.utime(paths[0] / 'saved_model.pb', ns=(1, 2**62))
