@@ -137,14 +137,14 @@ def completed_in(
 def requested_network(config: EvaluateConfig) -> str:
     """Returns twelve digits of the content of the network that options name, or 'default'.
 
-    It is 'default' without a path, and for pixels, which need no network.
+    It is 'default' without a path.
 
     Raises:
         MissingDataError: there is no network at the path.
     """
     flag = 'feature_network' if config.feature_network else 'inception_path'
     path = getattr(config, flag)
-    if not path or config.features == 'pixels':
+    if not path:
         return DEFAULT_NETWORK
     cache = pathlib.Path(config.cache_dir) if config.cache_dir else archives.default_cache()
     return _checksum(path, f'--{flag}', cache, stat_digest(pathlib.Path(path), flag=f'--{flag}'))
