@@ -161,7 +161,7 @@ def load_unresized(
     files = [files[i] for i in fixed_permutation(len(files), Purpose.EVALUATION)]
     bits = decoding.bits_in_use(files)
     if bits and like:
-        bits = max(bits, decoding.bits_in_use(find_images(like, flag)[0]) or 0)
+        bits = max(bits, decoding.bits_in_use(find_images(like, '--real or --fake')[0]) or 0)
 
     def prepare(image):
         return decoding.crop_and_resize(image, size=resize_to) if resize_to else image

@@ -55,6 +55,9 @@ def evaluate_fakes(config: EvaluateConfig) -> None:
         UserError: an error that the user can fix.
         Interrupted: a signal was received.
     """
+    for name in config.metric_names():
+        if table.find(name).compares != 'features':
+            raise UsageError(f'--metrics={name}: needs the sets of a run. Leave it out.')
     image_files.check_options(
         [pathlib.Path(p) for p in (config.real, config.fake, _own_images(config)) if p],
         value_range=config.value_range,
@@ -64,8 +67,8 @@ def evaluate_fakes(config: EvaluateConfig) -> None:
 
     # 1. As many examples on both sides.
     available = _real_side(config)
-    files = _fakes(config, available)
     _check_size(config, available)
+    files = _fakes(config, available)
     num = _common_number(config, available, len(files.x))
     real, fake = available.take(num), _in_file_order(files.x, num)
 
@@ -73,9 +76,6 @@ def evaluate_fakes(config: EvaluateConfig) -> None:
     images = real.protocol.features != 'vectors'
     context = prepare(config, None, images=images, measured=real.measured)
     reference = references.example_reference(context, real.protocol, real.x)
-    for name in config.metric_names():
-        if table.find(name).compares != 'features':
-            raise UsageError(f'--metrics={name}: needs the sets of a run. Leave it out.')
     if files.resize_to:
         protocol = dataclasses.replace(reference.protocol, resize_to=files.resize_to)
         reference = dataclasses.replace(reference, protocol=protocol)
